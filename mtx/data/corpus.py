@@ -1,0 +1,159 @@
+"""Parallel text as pairs of strings, from every kind of source. Nothing is dropped here; `prepare` cleans."""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
+from mtx.data.lines import read_lines
+from mtx.errors import ExitCode, UserError
+
+Pair = tuple[str, str]
+
+
+def read_pairs(source: Source, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+    """The (source, target) pairs of `source`, in its order.
+
+    Raises:
+        UserError: (DATA) missing, damaged, unequal numbers of lines, a line without the two sides.
+    """
+    match source:
+        case TwoFiles():
+            yield from _read_two_files(source)
+        case Tsv():
+            yield from _read_tsv(source)
+        case Jsonl():
+            yield from _read_jsonl(source, src_lang, tgt_lang)
+        case HubDataset():
+            from mtx.data.hub import read_hub
+
+            yield from read_hub(source, src_lang, tgt_lang)
+        case Demo():
+            from mtx.data.demo import read_demo
+
+            yield from read_demo(source.demo)
+
+
+def source_name(source: Source) -> str:
+    """What messages and model cards call `source`; without the folders that it lies in."""
+    match source:
+        case TwoFiles():
+            return f"{source.src.name} and {source.tgt.name}"
+        case Tsv():
+            return source.tsv.name
+        case Jsonl():
+            return source.jsonl.name
+        case HubDataset():
+            return " ".join(filter(None, [source.dataset, source.name, source.split]))
+        case Demo():
+            return f"demo {source.demo}"
+
+
+def source_files(source: Source) -> list[Path]:
+    """The text files that `source` consists of; none for data sets."""
+    match source:
+        case TwoFiles():
+            return [source.src, source.tgt]
+        case Tsv():
+            return [source.tsv]
+        case Jsonl():
+            return [source.jsonl]
+        case _:
+            return []
+
+
+def _corpus_lines(path: Path) -> Iterator[str]:
+    """Lines of a file that can be read twice: once for the vocabulary, once for the ids."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(ExitCode.DATA, f"{path} is no regular file", do="Save the text to a file first.")
+    return read_lines(path)
+
+
+# --- two files -------------------------------------------------------------------------------------------------------
+
+
+def _read_two_files(source: TwoFiles) -> Iterator[Pair]:
+    num_src = num_tgt = 0
+    for src, tgt in zip_longest(_corpus_lines(source.src), _corpus_lines(source.tgt)):
+        num_src += src is not None
+        num_tgt += tgt is not None
+        if src is not None and tgt is not None:
+            yield src, tgt
+    if num_src != num_tgt:
+        counts = f"{source.src.name} has {num_src} lines, {source.tgt.name} {num_tgt}"
+        raise UserError(
+            ExitCode.DATA, counts, where=_first_mismatch(source), do="Line n of each must translate the other's."
+        )
+
+
+def _first_mismatch(source: TwoFiles) -> str:
+    """Where the lengths of the two sides first disagree badly, in words."""
+    lengths = [
+        (len(s.strip()), len(t.strip())) for s, t in zip(read_lines(source.src), read_lines(source.tgt), strict=False)
+    ]
+    # Chinese needs a third of the characters of English: what counts is how far a pair is from the usual ratio.
+    usual = (1 + sum(num_src for num_src, _ in lengths)) / (1 + sum(num_tgt for _, num_tgt in lengths))
+    for number, (num_src, num_tgt) in enumerate(lengths, start=1):
+        scaled = num_tgt * usual
+        if (num_src == 0) != (num_tgt == 0) or (max(num_src, scaled) > 20 and not 0.25 < num_src / scaled < 4):
+            return f"lengths first disagree at line {number}"
+    return f"lengths agree up to line {len(lengths)}"
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def _read_tsv(source: Tsv) -> Iterator[Pair]:
+    needed = max(source.src, source.tgt)
+    for number, line in enumerate(_corpus_lines(source.tsv), start=1):
+        columns = line.split("\t") if line else [""] * needed
+        if len(columns) < needed:
+            what = f"found {len(columns)} columns, needed {needed}"
+            raise UserError(ExitCode.DATA, what, where=f"{source.tsv} line {number}", do="Separate columns by one tab.")
+        yield columns[source.src - 1], columns[source.tgt - 1]
+
+
+def _read_jsonl(source: Jsonl, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+    for number, line in enumerate(_corpus_lines(source.jsonl), start=1):
+        if not line.strip():
+            yield "", ""
+            continue
+        where = f"{source.jsonl} line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(ExitCode.DATA, "not JSON", where=where, do="Give one JSON object a line.") from error
+        if not isinstance(record, dict):
+            raise UserError(ExitCode.DATA, "not a JSON object", where=where, do="Give one JSON object a line.")
+        src_names = [source.src] if source.src else ["src", src_lang]
+        tgt_names = [source.tgt] if source.tgt else ["tgt", tgt_lang]
+        yield _json_text(record, src_names, where), _json_text(record, tgt_names, where)
+
+
+def _json_text(record: Mapping[str, Any], names: list[str], where: str) -> str:
+    """The string under the first of `names` that `record`, or the object under its key "translation", has."""
+    inner = record.get("translation")
+    places = [record, inner] if isinstance(inner, dict) else [record]
+    for place in places:
+        for name in names:
+            if name in place:
+                return _valid_text(place[name], name, where)
+    wanted, found = " or ".join(names), ", ".join(record) or "none"
+    do = f"Name the fields in the source: its fields are {found}."
+    raise UserError(ExitCode.DATA, f"no field {wanted}", where=where, do=do)
+
+
+def _valid_text(value: Any, name: str, where: str) -> str:
+    if not isinstance(value, str):
+        what = f"field {name} is no string but {json.dumps(value, default=str)[:40]}"
+        raise UserError(ExitCode.DATA, what, where=where, do="Give text.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        what = f"field {name} holds half a surrogate pair"
+        raise UserError(
+            ExitCode.DATA, what, where=where, do="Write characters beyond U+FFFF as two \\u escapes."
+        ) from error
+    return value

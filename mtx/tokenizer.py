@@ -1,0 +1,252 @@
+"""Strings to ids and back by SentencePiece models, trained or loaded. Special ids are read from the model."""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Self
+
+from mtx.config.settings import TokenizerSettings
+from mtx.errors import ExitCode, UserError
+
+MAX_MODEL_BYTES = 64 << 20
+MAX_LINE_BYTES = 16384
+"""Longer lines are left out of the training of a vocabulary."""
+MAX_LINES = 10_000_000
+"""Lines after these are left out of the training of a vocabulary: more make it slower, not better."""
+
+_SPECIALS = ("pad", "unk", "bos", "eos")
+_BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """SentencePiece models of the two sides, the same one twice where the vocabulary is joint."""
+
+    src_model: bytes
+    tgt_model: bytes
+    src_pieces: Any
+    tgt_pieces: Any
+    pad_id: int
+    unk_id: int
+    bos_id: int
+    eos_id: int
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """The inverse of `files`.
+
+        Raises:
+            UserError: (MODEL) not a SentencePiece model, or one without a special symbol that translation needs.
+        """
+        if "spm.model" in files:
+            src_model = tgt_model = files["spm.model"]
+            src_pieces = tgt_pieces = _load_pieces(src_model, "spm.model")
+        else:
+            src_model, tgt_model = files["source.spm"], files["target.spm"]
+            src_pieces, tgt_pieces = _load_pieces(src_model, "source.spm"), _load_pieces(tgt_model, "target.spm")
+        specials = _special_ids(src_pieces)
+        if _special_ids(tgt_pieces) != specials:
+            do = "Train both with the same pad, unk, bos and eos ids."
+            raise UserError(ExitCode.MODEL, "source.spm and target.spm differ in their special symbols", do=do)
+        return cls(src_model, tgt_model, src_pieces, tgt_pieces, **specials)
+
+    @property
+    def is_joint(self) -> bool:
+        return self.src_pieces is self.tgt_pieces
+
+    @property
+    def src_vocab_size(self) -> int:
+        return int(self.src_pieces.get_piece_size())
+
+    @property
+    def tgt_vocab_size(self) -> int:
+        return int(self.tgt_pieces.get_piece_size())
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the models, in hex."""
+        whole = hashlib.sha256()
+        for name, model in self.files().items():
+            whole.update(name.encode() + hashlib.sha256(model).digest())
+        return whole.hexdigest()
+
+    def files(self) -> dict[str, bytes]:
+        """The serialized models by the names of the files to keep them in."""
+        if self.is_joint:
+            return {"spm.model": self.src_model}
+        return {"source.spm": self.src_model, "target.spm": self.tgt_model}
+
+    def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Ids of source sentences, without bos and eos. No text yields a special id, save unk."""
+        return _encode(self.src_pieces, sentences)
+
+    def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Ids of target sentences, without bos and eos. No text yields a special id, save unk."""
+        return _encode(self.tgt_pieces, sentences)
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Target sentences, one line each: special ids leave nothing, characters that would break the line a space."""
+        hidden = {self.pad_id, self.bos_id, self.eos_id}
+        texts = self.tgt_pieces.decode([[i for i in sentence if i not in hidden] for sentence in ids])
+        return [_BREAKS_LINE.sub(" ", text).strip() for text in texts]
+
+
+def _encode(pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
+    ids: list[list[int]] = pieces.encode(list(sentences), out_type=int, num_threads=1)
+    return ids
+
+
+# --- load ------------------------------------------------------------------------------------------------------------
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a run folder or model folder, or of a single SentencePiece model file.
+
+    Raises:
+        UserError: (MODEL) none there, damaged, too large, without the special symbols that translation needs.
+    """
+    if path.is_file():
+        return Tokenizer.from_files({"spm.model": _read_model(path)})
+    for name in ("spm.model", "tokenizer.model"):
+        if (path / name).exists():
+            return Tokenizer.from_files({"spm.model": _read_model(path / name)})
+    for src, tgt in (("source.spm", "target.spm"), ("tokenizer.src.model", "tokenizer.tgt.model")):
+        if (path / src).exists():
+            return Tokenizer.from_files({"source.spm": _read_model(path / src), "target.spm": _read_model(path / tgt)})
+    raise UserError(
+        ExitCode.MODEL, f"no tokenizer at {path}", do="Give a model folder, a run folder or a SentencePiece model."
+    )
+
+
+def _read_model(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise UserError(ExitCode.MODEL, f"{path} is missing or no file", do="Restore it.")
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            do = "Give a SentencePiece model."
+            raise UserError(ExitCode.MODEL, f"{path} is larger than {MAX_MODEL_BYTES >> 20} MiB", do=do)
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(ExitCode.MODEL, f"cannot read {path}: {error.strerror}", do="Check the file.") from error
+
+
+def _load_pieces(model: bytes, name: str) -> Any:
+    import sentencepiece
+
+    # SentencePiece takes no bytes at all for an empty model, and then crashes on use.
+    if model:
+        try:
+            return sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError:
+            pass
+    raise UserError(
+        ExitCode.MODEL, f"{name} is no SentencePiece model, or is damaged", do="Restore it or train a new one."
+    )
+
+
+def _special_ids(pieces: Any) -> dict[str, int]:
+    """The ids of pad, unk, bos and eos; each must exist, and be one that no text can yield."""
+    ids = {name: int(getattr(pieces, f"{name}_id")()) for name in _SPECIALS}
+    for name, id_ in ids.items():
+        if id_ < 0 or not (pieces.is_unknown(id_) if name == "unk" else pieces.is_control(id_)):
+            do = "Train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3."
+            raise UserError(ExitCode.MODEL, f"the SentencePiece model has no {name} symbol", do=do)
+    return {f"{name}_id": id_ for name, id_ in ids.items()}
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+
+
+def train_tokenizer(
+    src: Iterable[str], tgt: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]
+) -> Tokenizer:
+    """Train the model or models that `settings` asks for; the same text gives the same bytes.
+
+    `src` and `tgt` are read once. `log` is told what was left out or lowered.
+
+    Raises:
+        UserError: (DATA) no text, or a vocabulary too small for its alphabet.
+    """
+    if settings.file is not None:
+        return load_tokenizer(settings.file)
+    if settings.joint:
+        # Alternating, so that a corpus cut at MAX_LINES keeps both languages.
+        both = (line for pair in zip_longest(src, tgt) for line in pair if line is not None)
+        return Tokenizer.from_files({"spm.model": _train_model(both, settings, log)})
+    models = {"source.spm": _train_model(src, settings, log), "target.spm": _train_model(tgt, settings, log)}
+    return Tokenizer.from_files(models)
+
+
+def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]) -> bytes:
+    import sentencepiece
+
+    selection = _Selection()
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=selection.of(lines),
+            model_writer=model,
+            model_type=settings.model_type,
+            vocab_size=settings.vocab_size,
+            hard_vocab_limit=False,
+            character_coverage=settings.character_coverage,
+            byte_fallback=settings.byte_fallback,
+            normalization_rule_name=settings.normalization,
+            max_sentence_length=MAX_LINE_BYTES,
+            num_threads=1,  # more make the result depend on their timing
+            minloglevel=2,
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+        )
+    except RuntimeError as error:
+        raise selection.error or _training_error(error, settings.vocab_size) from error
+    if selection.num_long:
+        log(f"vocabulary trained without {selection.num_long:,} lines of more than {MAX_LINE_BYTES:,} bytes")
+    if selection.is_cut:
+        log(f"vocabulary trained on the first {MAX_LINES:,} lines")
+    num_pieces = _load_pieces(model.getvalue(), "the new vocabulary").get_piece_size()
+    if num_pieces < settings.vocab_size:
+        log(f"vocabulary lowered from {settings.vocab_size} to {num_pieces}: the corpus has no more pieces")
+    return model.getvalue()
+
+
+@dataclass(slots=True)
+class _Selection:
+    """Which lines a vocabulary was trained on."""
+
+    num_long: int = 0
+    is_cut: bool = False
+    error: Exception | KeyboardInterrupt | None = None
+    """What reading the lines raised, which SentencePiece would turn into a RuntimeError."""
+
+    def of(self, lines: Iterable[str]) -> Iterator[str]:
+        num_kept = 0
+        try:
+            for line in lines:
+                if len(line.encode("utf-8")) > MAX_LINE_BYTES:
+                    self.num_long += 1
+                    continue
+                if num_kept == MAX_LINES:
+                    self.is_cut = True
+                    return
+                num_kept += 1
+                yield line
+        except (Exception, KeyboardInterrupt) as error:
+            self.error = error
+            raise
+
+
+def _training_error(error: RuntimeError, vocab_size: int) -> Exception:
+    """What the user should read in place of SentencePiece's `error`."""
+    if too_small := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
+        what = f"tokenizer.vocab_size {vocab_size} is smaller than the alphabet of the corpus"
+        return UserError(ExitCode.DATA, what, do=f"Set tokenizer.vocab_size to at least {too_small[1]}.")
+    if "sentences_.empty()" in str(error) or "all_chars_count" in str(error):
+        return UserError(ExitCode.DATA, "the corpus holds no text to train a vocabulary on", do="Give text.")
+    return error
