@@ -1,0 +1,149 @@
+"""Which pairs make a batch, in which order, and their padding. The order is a pure function of (seed, epoch)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode, UserError
+
+WINDOW_PAIRS = 20_000
+"""Pairs that are sorted by length together: more pad less, fewer mix lengths better."""
+
+Rows = NDArray[np.int64]
+"""Which pairs of a corpus, by their index in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded parallel sentences on one device.
+
+    Shapes:
+        src_ids, src_mask: (B, S)   ids + [eos], then pad; the mask is True at real tokens
+        tgt_in, tgt_out:   (B, T)   [bos] + ids, and ids + [eos]: position t of tgt_out answers position t of tgt_in
+        tgt_mask:          (B, T)   True at real tokens
+        lines:             (B,)     where each pair stood in the input
+    """
+
+    src_ids: Tensor
+    src_mask: Tensor
+    tgt_in: Tensor
+    tgt_out: Tensor
+    tgt_mask: Tensor
+    num_src_tokens: int
+    """Real source tokens, EOS included, pads excluded."""
+    num_tokens: int
+    """Real target tokens, EOS included, pads excluded; a host integer, so that summing it never waits for the device."""
+    lines: NDArray[np.int64]
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on `device`."""
+        names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "tgt_mask")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The next batch of the endless stream."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+# --- plan ------------------------------------------------------------------------------------------------------------
+
+
+def epoch_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
+    """The rows of each batch of an epoch, in order; every row occurs once.
+
+    Lengths are without EOS; with it, neither side of a batch holds more than `batch_tokens` padded tokens.
+
+    Raises:
+        UserError: (USAGE) a pair that no batch can hold.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(src_lengths))
+    batches = []
+    for start in range(0, len(order), WINDOW_PAIRS):
+        window = order[start : start + WINDOW_PAIRS]
+        # The sort is stable: pairs of equal lengths stay in the random order.
+        window = window[np.lexsort((src_lengths[window], tgt_lengths[window]))]
+        batches += _cut(window, src_lengths, tgt_lengths, batch_tokens)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def fixed_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int) -> list[Rows]:
+    """The rows of each batch, sorted by length and the same every time: for validation."""
+    return _cut(np.lexsort((src_lengths, tgt_lengths)), src_lengths, tgt_lengths, batch_tokens)
+
+
+def _cut(rows: Rows, src_lengths: Rows, tgt_lengths: Rows, batch_tokens: int) -> list[Rows]:
+    """Cut `rows` where one more would make either side of a batch exceed `batch_tokens` padded tokens."""
+    longer_side = np.maximum(src_lengths[rows], tgt_lengths[rows]) + 1  # EOS
+    cuts = []
+    start = longest = 0
+    for end, length in enumerate(longer_side.tolist()):
+        longest = max(longest, length)
+        if longest * (end - start + 1) > batch_tokens:
+            cuts.append(end)
+            start, longest = end, length
+    if len(rows) and longer_side.max() > batch_tokens:
+        what = f"train.batch_tokens {batch_tokens} is smaller than the longest pair, {longer_side.max()} tokens"
+        raise UserError(ExitCode.USAGE, what, do="Raise train.batch_tokens, or lower data.max_tokens.")
+    return np.split(rows, cuts) if len(rows) else []
+
+
+def padding_share(src_lengths: Rows, tgt_lengths: Rows, batches: Sequence[Rows]) -> float:
+    """Which part of the tokens in `batches`, both sides together, is padding."""
+    real = padded = 0
+    for rows in batches:
+        for lengths in (src_lengths[rows] + 1, tgt_lengths[rows] + 1):
+            real += int(lengths.sum())
+            padded += int(lengths.max()) * len(rows)
+    return 1 - real / padded if padded else 0.0
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def batches_from(
+    corpus: Corpus, position: Position, *, batch_tokens: int, seed: int, pad_id: int, bos_id: int, eos_id: int
+) -> Iterator[tuple[Position, Batch]]:
+    """The endless stream of batches from `position` on, epoch after epoch, each with the position that follows it.
+
+    A stream that starts at a position that was given out continues exactly there.
+    """
+    src_lengths, tgt_lengths = corpus.src.lengths, corpus.tgt.lengths
+    while True:
+        batches = epoch_batches(src_lengths, tgt_lengths, batch_tokens=batch_tokens, seed=seed, epoch=position.epoch)
+        for number in range(position.batch, len(batches)):
+            is_last = number + 1 == len(batches)
+            after = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, number + 1)
+            yield after, collate(corpus, batches[number], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
+        position = Position(position.epoch + 1, 0)
+
+
+def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
+    """The pairs `rows` of `corpus` as one padded batch on the CPU."""
+    src, tgt = corpus.src, corpus.tgt
+    src_ids = _pad([np.append(src[row], eos_id) for row in rows], pad_id)
+    tgt_in = _pad([np.append(bos_id, tgt[row]) for row in rows], pad_id)
+    tgt_out = _pad([np.append(tgt[row], eos_id) for row in rows], pad_id)
+    # Not ids != pad_id: what is real is a matter of length, not of ids.
+    src_lengths, tgt_lengths = src.lengths_of(rows) + 1, tgt.lengths_of(rows) + 1
+    src_mask = torch.arange(src_ids.size(1)) < torch.from_numpy(src_lengths)[:, None]
+    tgt_mask = torch.arange(tgt_in.size(1)) < torch.from_numpy(tgt_lengths)[:, None]
+    counts = int(src_lengths.sum()), int(tgt_lengths.sum())
+    return Batch(src_ids, src_mask, tgt_in, tgt_out, tgt_mask, *counts, corpus.lines[rows])
+
+
+def _pad(sentences: Sequence[NDArray[np.int64]], pad_id: int) -> Tensor:
+    ids = np.full((len(sentences), max(map(len, sentences))), pad_id, np.int64)
+    for row, sentence in zip(ids, sentences, strict=True):
+        row[: len(sentence)] = sentence
+    return torch.from_numpy(ids)
