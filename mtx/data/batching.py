@@ -12,7 +12,7 @@ from torch import Tensor
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 
-WINDOW_PAIRS = 20_000
+WINDOW_PAIRS = 50_000
 """Pairs that are sorted by length together: more pad less, fewer mix lengths better."""
 
 Rows = NDArray[np.int64]
@@ -36,9 +36,9 @@ class Batch:
     tgt_out: Tensor
     tgt_mask: Tensor
     num_src_tokens: int
-    """Real source tokens, EOS included, pads excluded."""
+    """Real source tokens, EOS included; a host integer too."""
     num_tokens: int
-    """Real target tokens, EOS included, pads excluded; a host integer, so that summing it never waits for the device."""
+    """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
     lines: NDArray[np.int64]
 
     def to(self, device: torch.device) -> Self:
@@ -70,16 +70,25 @@ def epoch_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int, se
     order = rng.permutation(len(src_lengths))
     batches = []
     for start in range(0, len(order), WINDOW_PAIRS):
-        window = order[start : start + WINDOW_PAIRS]
-        # The sort is stable: pairs of equal lengths stay in the random order.
-        window = window[np.lexsort((src_lengths[window], tgt_lengths[window]))]
+        window = _sort(order[start : start + WINDOW_PAIRS], src_lengths, tgt_lengths)
         batches += _cut(window, src_lengths, tgt_lengths, batch_tokens)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def fixed_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int) -> list[Rows]:
     """The rows of each batch, sorted by length and the same every time: for validation."""
-    return _cut(np.lexsort((src_lengths, tgt_lengths)), src_lengths, tgt_lengths, batch_tokens)
+    rows = _sort(np.arange(len(src_lengths)), src_lengths, tgt_lengths)
+    return _cut(rows, src_lengths, tgt_lengths, batch_tokens)
+
+
+def _sort(rows: Rows, src_lengths: Rows, tgt_lengths: Rows) -> Rows:
+    """Sort `rows` so that neighbours are alike on both sides; where they are equal, their order stays."""
+    src, tgt = src_lengths[rows], tgt_lengths[rows]
+    longer = np.maximum(src, tgt)
+    # The longer side decides how many rows fit. Among equals, pairs go from long sources to long targets and, at the
+    # next length, back: a batch that spans two lengths then pads neither side much.
+    difference = np.where(longer % 2, src - tgt, tgt - src)
+    return rows[np.lexsort((difference, longer))]
 
 
 def _cut(rows: Rows, src_lengths: Rows, tgt_lengths: Rows, batch_tokens: int) -> list[Rows]:
