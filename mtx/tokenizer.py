@@ -95,6 +95,16 @@ class Tokenizer:
         return [_BREAKS_LINE.sub(" ", text).strip() for text in texts]
 
 
+def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """Source ids as SentencePiece writes them, a space as U+2581."""
+    return [str(tokenizer.src_pieces.id_to_piece(id_)) for id_ in ids]
+
+
+def ids_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
+    """The target ids of pieces as SentencePiece writes them; unk for what is none."""
+    return [int(tokenizer.tgt_pieces.piece_to_id(piece)) for piece in pieces]
+
+
 def _encode(pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
     ids: list[list[int]] = pieces.encode(list(sentences), out_type=int, num_threads=1)
     return ids

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtx.data.prepare import Corpus
+from mtx.data.prepare import Corpus, Ids
 from mtx.errors import ExitCode, UserError
 
 WINDOW_PAIRS = 50_000
@@ -139,20 +139,31 @@ def batches_from(
 
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
     """The pairs `rows` of `corpus` as one padded batch on the CPU."""
-    src, tgt = corpus.src, corpus.tgt
-    src_ids = _pad([np.append(src[row], eos_id) for row in rows], pad_id)
-    tgt_in = _pad([np.append(bos_id, tgt[row]) for row in rows], pad_id)
-    tgt_out = _pad([np.append(tgt[row], eos_id) for row in rows], pad_id)
+    src_ids, src_lengths = _pad(corpus.src, rows, pad_id)
+    tgt_out, tgt_lengths = _pad(corpus.tgt, rows, pad_id)
+    tgt_in = np.roll(tgt_out, 1, axis=1)  # what comes round is the pad in the last column
+    tgt_in[:, 0] = bos_id
+    every = np.arange(len(rows))
+    src_ids[every, src_lengths] = eos_id
+    tgt_out[every, tgt_lengths] = eos_id
     # Not ids != pad_id: what is real is a matter of length, not of ids.
-    src_lengths, tgt_lengths = src.lengths_of(rows) + 1, tgt.lengths_of(rows) + 1
-    src_mask = torch.arange(src_ids.size(1)) < torch.from_numpy(src_lengths)[:, None]
-    tgt_mask = torch.arange(tgt_in.size(1)) < torch.from_numpy(tgt_lengths)[:, None]
-    counts = int(src_lengths.sum()), int(tgt_lengths.sum())
-    return Batch(src_ids, src_mask, tgt_in, tgt_out, tgt_mask, *counts, corpus.lines[rows])
+    src_mask = np.arange(src_ids.shape[1]) <= src_lengths[:, None]
+    tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_lengths[:, None]
+    return Batch(
+        src_ids=torch.from_numpy(src_ids),
+        src_mask=torch.from_numpy(src_mask),
+        tgt_in=torch.from_numpy(tgt_in),
+        tgt_out=torch.from_numpy(tgt_out),
+        tgt_mask=torch.from_numpy(tgt_mask),
+        num_src_tokens=int(src_mask.sum()),
+        num_tokens=int(tgt_mask.sum()),
+        lines=corpus.lines[rows],
+    )
 
 
-def _pad(sentences: Sequence[NDArray[np.int64]], pad_id: int) -> Tensor:
-    ids = np.full((len(sentences), max(map(len, sentences))), pad_id, np.int64)
-    for row, sentence in zip(ids, sentences, strict=True):
-        row[: len(sentence)] = sentence
-    return torch.from_numpy(ids)
+def _pad(ids: Ids, rows: Rows, pad_id: int) -> tuple[Rows, Rows]:
+    """The sentences `rows`, padded to one token more than the longest, and their lengths."""
+    lengths = ids.lengths_of(rows)
+    padded = np.full((len(rows), lengths.max() + 1), pad_id, np.int64)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate([ids[row] for row in rows])
+    return padded, lengths

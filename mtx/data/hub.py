@@ -1,7 +1,7 @@
 """Pairs from what Hugging Face `datasets` loads: hub ids, local folders and files. All that may open a connection."""
 
 import logging
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,8 @@ from mtx.errors import ExitCode, UserError
 
 ROWS_AT_ONCE = 1000
 
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
 
 def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
     """The pairs of a data set, from the columns named, else those of the language codes, else a `translation` column.
@@ -21,35 +23,40 @@ def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple
     Raises:
         UserError: (DATA) no such data set, split or column, no network, a value that is no text.
     """
-    with _quiet():
+    with _errors_explained(source), _quiet():
         rows = _load(source)
-    columns = rows.column_names
+        columns = rows.column_names or list(next(iter(rows), {}))
     src, tgt = source.src or src_lang, source.tgt or tgt_lang
-    nested = "translation" in columns and not (source.src or source.tgt) and not {src, tgt} <= set(columns)
-    for name in ["translation"] if nested else [src, tgt]:
+    is_nested = "translation" in columns and not {src, tgt} <= set(columns)
+    for name in ["translation"] if is_nested else [src, tgt]:
         if name not in columns:
-            do = f"Set src and tgt of the source to two of its columns: {', '.join(columns)}."
+            do = f"Set src and tgt of the source to two of its columns: {', '.join(columns) or 'none'}."
             raise UserError(ExitCode.DATA, f"no column {name}", where=f"data set {source.dataset}", do=do)
-    rows = rows.select_columns(["translation"] if nested else sorted({src, tgt}))
-    number = 0
-    for group in rows.iter(batch_size=ROWS_AT_ONCE):
-        records = (
-            group["translation"] if nested else [{src: s, tgt: t} for s, t in zip(group[src], group[tgt], strict=True)]
-        )
-        for record in records:
-            number += 1
-            where = f"data set {source.dataset} row {number}"
-            yield _text(record, src, where), _text(record, tgt, where)
+    for number, record in enumerate(_records(rows, source, ["translation"] if is_nested else [src, tgt]), start=1):
+        texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
+        where = f"data set {source.dataset} row {number}"
+        yield _text(texts, src, where), _text(texts, tgt, where)
 
 
-def _text(record: dict[str, Any] | None, name: str, where: str) -> str:
-    value = (record or {}).get(name)
-    if value is None and (record is None or name in record):
-        return ""
-    if not isinstance(value, str):
-        what = f"no text for {name} but {type(value).__name__}"
+def _records(rows: Any, source: HubDataset, columns: list[str]) -> Iterator[dict[str, Any]]:
+    with _errors_explained(source):
+        for group in rows.select_columns(columns).iter(batch_size=ROWS_AT_ONCE):
+            for values in zip(*(group[column] for column in columns), strict=True):
+                yield dict(zip(columns, values, strict=True))
+
+
+def _text(texts: dict[str, Any], name: str, where: str) -> str:
+    if name not in texts:
+        do = f"Set src and tgt of the source to two of its languages: {', '.join(texts)}."
+        raise UserError(ExitCode.DATA, f"no language {name}", where=where, do=do)
+    value = texts[name]
+    if not isinstance(value, str | None):
+        what = f"{name} is no text but {type(value).__name__}"
         raise UserError(ExitCode.DATA, what, where=where, do="Set src and tgt of the source to columns of text.")
-    return value
+    return value or ""
+
+
+# --- load ------------------------------------------------------------------------------------------------------------
 
 
 def _load(source: HubDataset) -> Any:
@@ -57,47 +64,43 @@ def _load(source: HubDataset) -> Any:
     import datasets
 
     path = Path(source.dataset)
-    if not path.exists() and (path.is_absolute() or source.dataset.startswith((f".{os.sep}", f"..{os.sep}"))):
-        raise UserError(
-            ExitCode.DATA, f"no data set at {path}", do="Give a folder that exists, or a hub id (owner/name)."
-        )
-    try:
-        if path.is_file():
-            return datasets.load_dataset(_format(path), data_files=str(path), split=source.split)
-        if (path / "state.json").exists():
-            return datasets.load_from_disk(str(path))
-        if (path / "dataset_dict.json").exists():
-            return _split(datasets.load_from_disk(str(path)), source)
+    if not path.exists():
+        if not _HUB_ID.fullmatch(source.dataset):
+            do = "Give a folder that exists, or a hub id (owner/name)."
+            raise UserError(ExitCode.DATA, f"no data set at {path}", do=do)
         return datasets.load_dataset(source.dataset, source.name, split=source.split)
+    if (path / "state.json").exists():
+        return datasets.load_from_disk(str(path))
+    if (path / "dataset_dict.json").exists():
+        splits = datasets.load_from_disk(str(path))
+        if source.split not in splits:
+            raise ValueError(f"Bad split: {source.split}. Available splits: {list(splits)}")
+        return splits[source.split]
+    # Streaming reads the files themselves, where `datasets` may else answer from a copy made before they changed.
+    if path.is_dir():
+        return datasets.load_dataset(str(path), source.name, split=source.split, streaming=True)
+    if path.suffix not in (".parquet", ".arrow"):
+        do = "Use the source tsv or jsonl, or src and tgt, for a file of text."
+        raise UserError(ExitCode.DATA, f"{path} is neither .parquet nor .arrow", do=do)
+    return datasets.load_dataset(path.suffix[1:], data_files=str(path), split=source.split, streaming=True)
+
+
+@contextmanager
+def _errors_explained(source: HubDataset) -> Iterator[None]:
+    """Turn what `datasets` raises into one line for the user."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
     except ConnectionError as error:
         what = f"cannot reach the data set {source.dataset} on the hub"
         do = "Connect to the network and check the id, or give a local folder."
         raise UserError(ExitCode.DATA, what, do=do) from error
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
-        do = (
-            "Use a data set of Parquet, Arrow or JSON files."
-            if "scripts" in reason
-            else "Check its id, name and split."
-        )
+        is_script = "scripts are no longer supported" in reason
+        do = "Give a data set of Parquet files: scripts are not run." if is_script else "Check its id, name and split."
         raise UserError(ExitCode.DATA, f"cannot load the data set {source.dataset}: {reason}", do=do) from error
-
-
-def _split(splits: Any, source: HubDataset) -> Any:
-    if source.split not in splits:
-        raise ValueError(f'Unknown split "{source.split}". Should be one of {list(splits)}')
-    return splits[source.split]
-
-
-def _format(path: Path) -> str:
-    """The builder of `datasets` for a single file."""
-    if path.suffix not in (".parquet", ".arrow"):
-        raise UserError(
-            ExitCode.DATA,
-            f"{path} is neither Parquet nor Arrow",
-            do="Use the sources tsv, jsonl or src and tgt for text.",
-        )
-    return path.suffix[1:]
 
 
 @contextmanager
@@ -105,7 +108,7 @@ def _quiet() -> Iterator[None]:
     """Keep the progress bars and the retry notes of the libraries off stderr."""
     import datasets
 
-    shown = not datasets.are_progress_bars_disabled()
+    were_off = datasets.are_progress_bars_disabled()
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     datasets.disable_progress_bars()
@@ -114,5 +117,5 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         hub.setLevel(level)
-        if shown:
+        if not were_off:
             datasets.enable_progress_bars()
