@@ -151,7 +151,7 @@ def _load_pieces(model: bytes, name: str) -> Any:
     if model:
         try:
             return sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError:
+        except (RuntimeError, UnicodeDecodeError):  # the latter from its own message about a damaged piece
             pass
     raise UserError(
         ExitCode.MODEL, f"{name} is no SentencePiece model, or is damaged", do="Restore it or train a new one."

@@ -1,0 +1,182 @@
+"""Checkpoints of a training: saved whole, found newest first, pruned, averaged."""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtx.checkpoint.sealed import load_tensors, open_sealed, save_tensors, sealed_folder
+from mtx.errors import ExitCode, UserError
+from mtx.runtime import LOGGER, random_state, restore_random_state
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one validation found."""
+
+    step: int
+    loss: float
+    """Negative log-likelihood per target token, in nats, without label smoothing."""
+    bleu: float
+    chrf: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands, apart from its tensors."""
+
+    step: int = 0
+    """Updates done."""
+    epoch: int = 0
+    batch: int = 0
+    """The next batch of the epoch."""
+    num_tokens: int = 0
+    """Real target tokens seen."""
+    seconds: float = 0.0
+    """Time spent on updates, in all sessions."""
+    skipped_in_a_row: int = 0
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """All that an update changes: what a checkpoint must hold."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    progress: Progress
+
+
+def checkpoint_folder(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates lies."""
+    return checkpoints / f"step-{step:06d}"
+
+
+def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]) -> Path:
+    """Write the checkpoint of this step, in place of a damaged one that an earlier session may have left.
+
+    Raises:
+        UserError: it can't be written (MACHINE).
+    """
+    folder = checkpoint_folder(checkpoints, training.progress.step)
+    with sealed_folder(folder, {**about, "step": training.progress.step}, replace=True) as new:
+        save_tensors(new / "weights.safetensors", weights_of(training.model))
+        save_tensors(new / "optimizer.safetensors", _optimizer_tensors(training))
+        save_tensors(new / "random.safetensors", random_state())
+        state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
+        (new / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_checkpoint(folder: Path, training: Training) -> None:
+    """Put `training` and torch's random state back to where they were when `folder` was saved.
+
+    Raises:
+        UserError: the checkpoint does not fit this model (MODEL).
+    """
+    load_weights(training.model, load_tensors(folder / "weights.safetensors"), folder)
+    moments = load_tensors(folder / "optimizer.safetensors")
+    for name, parameter in training.model.named_parameters():
+        training.optimizer.state[parameter] = {
+            # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
+            key: moments[f"{name}.{key}"].to(parameter.device)
+            for key in ("step", "exp_avg", "exp_avg_sq")
+            if f"{name}.{key}" in moments
+        }
+    restore_random_state(load_tensors(folder / "random.safetensors"))
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["scaler"]:
+        training.scaler.load_state_dict(state["scaler"])
+    saved = state["progress"]
+    evaluations = [Evaluation(**evaluation) for evaluation in saved.pop("evaluations")]
+    for name, value in saved.items():
+        setattr(training.progress, name, value)
+    training.progress.evaluations = evaluations
+
+
+def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest undamaged checkpoint and what its manifest says of it; None if no training was ever saved here.
+
+    Raises:
+        UserError: there are checkpoints, but every one is damaged (MODEL).
+    """
+    steps = saved_steps(checkpoints)
+    for folder in (checkpoint_folder(checkpoints, step) for step in reversed(steps)):
+        try:
+            return folder, open_sealed(folder)
+        except UserError as error:
+            LOGGER.warning("%s", error)
+    if steps:
+        raise UserError(
+            ExitCode.MODEL,
+            "every checkpoint is damaged",
+            where=str(checkpoints),
+            do="Restore one from a backup, or start again in another --run-dir.",
+        )
+    return None
+
+
+def prune_checkpoints(checkpoints: Path, kept_steps: Iterable[int]) -> None:
+    """Delete all checkpoints but those of `kept_steps`."""
+    kept = {checkpoint_folder(checkpoints, step) for step in kept_steps}
+    for folder in {checkpoint_folder(checkpoints, step) for step in saved_steps(checkpoints)} - kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def saved_steps(checkpoints: Path) -> list[int]:
+    """The steps of all checkpoints, oldest first."""
+    numbers = (folder.name.removeprefix("step-") for folder in checkpoints.glob("step-*"))
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of each weight over checkpoints, formed in float64."""
+    mean: dict[str, Tensor] = {}
+    for folder in folders:
+        open_sealed(folder)
+        for name, weight in load_tensors(folder / "weights.safetensors").items():
+            share = weight.double() / len(folders)
+            mean[name] = mean[name] + share if name in mean else share
+    return {name: weight.float() for name, weight in mean.items()}
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every weight once, by name; a tied one under its first name."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+    """Copy `weights` into `model`.
+
+    Raises:
+        UserError: names or shapes differ, or a number is not finite (MODEL).
+    """
+    own = dict(model.named_parameters())
+    if own.keys() != weights.keys():
+        odd = min(own.keys() ^ weights.keys())
+        raise _does_not_fit(f"{odd} is only on one side", where)
+    for name, parameter in own.items():
+        if parameter.shape != weights[name].shape:
+            raise _does_not_fit(f"{name} is {tuple(weights[name].shape)}, not {tuple(parameter.shape)}", where)
+        if not bool(weights[name].isfinite().all()):
+            raise _does_not_fit(f"{name} holds numbers that are not finite", where)
+        with torch.no_grad():
+            parameter.copy_(weights[name])
+
+
+def _does_not_fit(why: str, where: Path) -> UserError:
+    return UserError(ExitCode.MODEL, f"weights do not fit: {why}", where=str(where), do="Use the files of one model.")
+
+
+def _optimizer_tensors(training: Training) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in training.model.named_parameters()
+        for key, value in training.optimizer.state.get(parameter, {}).items()
+    }

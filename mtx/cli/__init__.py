@@ -1,0 +1,51 @@
+"""The command line: commands parse, call one function and print. torch is imported inside commands only."""
+
+import sys
+
+import typer
+
+from mtx import __version__
+from mtx.cli.commands import evaluate, train, translate
+from mtx.cli.reporting import report_usage
+from mtx.cli.tools import config_app, tokenizer_app
+
+TEXT_MARK = "\0"
+"""Put before an argument that is text though it begins with a dash; no argument can hold it otherwise."""
+
+app = typer.Typer(
+    help="Train your own translator from parallel text, and use it.",
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage or config, 3 data, 4 model, 5 machine, 6 diverged, "
+    "7 run folder in use, 70 a bug, 130/143 stopped with the state saved, 141 reader gone.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(train)
+app.command()(translate)
+app.command()(evaluate)
+app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(config_app, name="config")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"mtx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["translate"]:
+        # A line of dialogue such as "- Hello." is text, not an option.
+        arguments = [TEXT_MARK + a if a.startswith("-") and " " in a else a for a in arguments]
+    with report_usage():
+        sys.exit(app(arguments, prog_name="mtx", standalone_mode=False))

@@ -1,0 +1,144 @@
+"""`mtx tokenizer` and `mtx config`: the parts of a run that are useful alone."""
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtx.cli.reporting import reported
+from mtx.errors import ExitCode, UserError
+
+tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
+config_app = typer.Typer(help="Explain and check settings.", no_args_is_help=True)
+
+
+class ModelType(StrEnum):
+    """SentencePiece's algorithms."""
+
+    unigram = "unigram"
+    bpe = "bpe"
+
+
+ModelArgument = Annotated[Path, typer.Option("--model", "-m", help="SentencePiece model, model folder or run folder.")]
+
+
+@tokenizer_app.command("train")
+@reported
+def train_tokenizer_command(
+    files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the model.")] = Path("spm.model"),
+    vocab_size: Annotated[int, typer.Option(help="Pieces, special symbols included.", min=8)] = 8000,
+    model_type: Annotated[ModelType, typer.Option(help="SentencePiece algorithm.")] = ModelType.unigram,
+    byte_fallback: Annotated[bool, typer.Option(help="Spell unknown characters as bytes.")] = True,
+) -> None:
+    """Train a SentencePiece model on text.
+
+    \b
+    cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
+    """
+    from mtx.checkpoint.sealed import write_file
+    from mtx.config.settings import TokenizerSettings
+    from mtx.data.lines import read_lines
+    from mtx.tokenizer import train_tokenizer
+
+    lines = (line for file in files for line in read_lines(file)) if files else _stdin_lines()
+    settings = TokenizerSettings(vocab_size=vocab_size, model_type=model_type.value, byte_fallback=byte_fallback)
+    tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
+    write_file(output, tokenizer.files()["spm.model"])
+    print(output)
+
+
+@tokenizer_app.command("encode")
+@reported
+def encode_command(
+    model: ModelArgument = Path("spm.model"),
+    as_ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of pieces.")] = False,
+) -> None:
+    """Cut lines of stdin into pieces, separated by spaces."""
+    from mtx.tokenizer import load_tokenizer, pieces_of
+
+    tokenizer = load_tokenizer(model)
+    for line in _stdin_lines():
+        ids = tokenizer.encode_src([line])[0]
+        _print(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
+
+
+@tokenizer_app.command("decode")
+@reported
+def decode_command(
+    model: ModelArgument = Path("spm.model"),
+    as_ids: Annotated[bool, typer.Option("--ids", help="Read ids instead of pieces.")] = False,
+) -> None:
+    """Put the pieces on each line of stdin together to text."""
+    from mtx.tokenizer import ids_of, load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    for number, line in enumerate(_stdin_lines(), start=1):
+        ids = _parse_ids(line, number, tokenizer.tgt_vocab_size) if as_ids else ids_of(tokenizer, line.split(" "))
+        _print(tokenizer.decode([ids])[0])
+
+
+@config_app.command("show")
+@reported
+def show_command(
+    doc: Annotated[str | None, typer.Option("--doc", help="One key or section, such as train.lr.")] = None,
+) -> None:
+    """Every setting with its meaning, type and default."""
+    from mtx.config.showing import describe
+
+    print(describe(doc))
+
+
+@config_app.command("validate")
+@reported
+def validate_command(
+    files: Annotated[list[Path], typer.Argument(help="Config files.")],
+) -> None:
+    """Check config files without running them."""
+    from mtx.config.reading import load_config
+
+    problems = []
+    for file in files:
+        try:
+            load_config(file, [])
+        except UserError as error:
+            problems.append(error)
+        else:
+            print(f"{file}: ok")
+    if problems:
+        raise UserError.several(problems)
+
+
+@config_app.command("schema")
+@reported
+def schema_command() -> None:
+    """The JSON Schema of config files, for editors."""
+    from mtx.config.showing import json_schema
+
+    print(json_schema())
+
+
+def _stdin_lines() -> Iterator[str]:
+    from mtx.data.lines import stream_lines
+
+    for group in stream_lines(sys.stdin.buffer, "stdin"):
+        yield from group
+
+
+def _parse_ids(line: str, number: int, vocab_size: int) -> list[int]:
+    try:
+        ids = [int(text) for text in line.split()]
+    except ValueError:
+        ids = [-1]
+    if any(not 0 <= id_ < vocab_size for id_ in ids):
+        what = f"not ids below {vocab_size}"
+        raise UserError(ExitCode.DATA, what, where=f"stdin line {number}", do="Give what encode --ids prints.")
+    return ids
+
+
+def _print(line: str) -> None:
+    sys.stdout.buffer.write(line.encode() + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,207 @@
+"""Greedy and beam search: ids in, ids out. Knows of the model only `start` and `step`.
+
+The letters of the shapes are explained in `mtx.model`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+
+class State(Protocol):
+    """What a model remembers between steps, for R rows: W hypotheses for each of B sentences, grouped by sentence."""
+
+    def reorder(self, rows_R: Tensor) -> Self:
+        """Row r becomes row `rows_R[r]`, which belongs to the same sentence."""
+
+    def keep(self, sentences: Tensor) -> Self:
+        """Only these sentences, with all their rows, in this order."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class StepModel(Protocol[S]):
+    """All that a search may know about a model."""
+
+    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> S:
+        """The state before the first target token, with `beam_size` rows a sentence."""
+
+    def step(self, prev_ids: Tensor, state: S) -> tuple[Tensor, S]:
+        """Logits (R, V) of the token after `prev_ids` (R,), and the state one token on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search, and the two symbols that frame a translation."""
+
+    beam_size: int
+    length_penalty: float
+    max_length_factor: float
+    max_length_extra: int
+    bos_id: int
+    eos_id: int
+    n_best: int = 1
+    """Hypotheses wanted for each sentence; at most `beam_size`."""
+
+    def longest(self, src_mask: Tensor) -> list[int]:
+        """The most target tokens, the end symbol included, that each sentence may get. Shapes: (B, S) -> B numbers."""
+        lengths = src_mask.sum(dim=1).tolist()
+        return [int(self.max_length_factor * length) + self.max_length_extra for length in lengths]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A finished translation."""
+
+    ids: list[int]
+    """Tokens without start and end symbol."""
+    logp: float
+    """Natural log-probability of the tokens and the end symbol."""
+    score: float
+    """logp / length ** length_penalty, the end symbol counted: what hypotheses are ranked by."""
+
+
+def greedy_search(
+    model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: SearchOptions
+) -> list[list[Hypothesis]]:
+    """The most probable next token at every step, until the end symbol.
+
+    Shapes:
+        src_ids, src_mask: (B, S)
+        return:            for each sentence a list of one hypothesis
+    """
+    device = src_ids.device
+    longest = torch.tensor(options.longest(src_mask), device=device)
+    sentences = torch.arange(src_ids.size(0), device=device)  # which sentences the rows still stand for
+    found: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
+    ids = torch.full((src_ids.size(0), 1), options.bos_id, device=device)
+    logp = torch.zeros(src_ids.size(0), device=device)
+    state = model.start(src_ids, src_mask, 1)
+
+    while sentences.numel():
+        logits, state = model.step(ids[:, -1], state)
+        next_logits, next_ids = logits.float().max(dim=-1)
+        is_last = longest == ids.size(1)
+        # At its longest a translation must end, at the price that the model asks for that.
+        chosen_logits = torch.where(is_last, logits[:, options.eos_id].float(), next_logits)
+        logp = logp + chosen_logits - logits.float().logsumexp(dim=-1)
+        ids = torch.cat([ids, next_ids[:, None]], dim=1)
+
+        is_done = is_last | (next_ids == options.eos_id)
+        if is_done.any():
+            for row in is_done.nonzero()[:, 0].tolist():
+                hypothesis = _finish(ids[row, 1:-1].tolist(), float(logp[row]), options)
+                found[int(sentences[row])].append(hypothesis)
+            kept = (~is_done).nonzero()[:, 0]
+            state = state.keep(kept)
+            sentences, longest, ids, logp = sentences[kept], longest[kept], ids[kept], logp[kept]
+    return found
+
+
+def beam_search(
+    model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: SearchOptions
+) -> list[list[Hypothesis]]:
+    """The best translations that a beam of `beam_size` hypotheses a sentence comes across, best first.
+
+    At every step the 2W best continuations of a sentence's W hypotheses are looked at: those among the first W that
+    end are finished, the first W that do not end live on. A sentence is done when W hypotheses are finished, or when
+    `n_best` are and no living one can come to a better score: log-probabilities only fall, so that a living
+    hypothesis is worth at most what it would be worth if it got all its remaining tokens for nothing.
+
+    Shapes:
+        src_ids, src_mask: (B, S)
+        return:            for each sentence `n_best` hypotheses (fewer, if the vocabulary gives no more)
+    """
+    width, device = options.beam_size, src_ids.device
+    longest = options.longest(src_mask)
+    sentences = list(range(src_ids.size(0)))  # which sentences the rows still stand for
+    found: list[list[Hypothesis]] = [[] for _ in sentences]
+    # Only the first hypothesis of a sentence lives at first: they are all alike.
+    logp_BW = torch.full((len(sentences), width), -torch.inf, device=device)
+    logp_BW[:, 0] = 0.0
+    ids_RT = torch.full((len(sentences) * width, 1), options.bos_id, device=device)
+    state = model.start(src_ids, src_mask, width)
+
+    while sentences:
+        logits_RV, state = model.step(ids_RT[:, -1], state)
+        length = ids_RT.size(1)  # tokens of a hypothesis that ends now, the end symbol included
+        logp_BWV = logits_RV.float().log_softmax(dim=-1).view(len(sentences), width, -1) + logp_BW[:, :, None]
+        must_end = [longest[sentence] == length for sentence in sentences]
+        if any(must_end):
+            _allow_only(logp_BWV, torch.tensor(must_end, device=device), options.eos_id)
+
+        vocab_size = logp_BWV.size(2)
+        best_logp, best = logp_BWV.flatten(1).topk(min(2 * width, width * vocab_size), dim=1)
+        parents, tokens = best // vocab_size, best % vocab_size
+        ends = tokens == options.eos_id
+        _collect_finished(found, sentences, ids_RT, best_logp, parents, ends, length, options)
+
+        # The first W candidates that go on: a stable sort puts them in front in their order.
+        order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, :width]
+        logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
+        offsets = torch.arange(len(sentences), device=device)[:, None] * width
+        rows = (parents.gather(1, order) + offsets).flatten()
+        ids_RT = torch.cat([ids_RT.index_select(0, rows), tokens.gather(1, order).view(-1, 1)], dim=1)
+        state = state.reorder(rows)
+
+        best_alive = logp_BW.max(dim=1).values.tolist()
+        kept = [
+            b
+            for b, sentence in enumerate(sentences)
+            if not _is_done(found[sentence], best_alive[b], longest[sentence], options)
+        ]
+        if len(kept) < len(sentences):
+            kept_B = torch.tensor(kept, dtype=torch.long, device=device)
+            state = state.keep(kept_B)
+            ids_RT = ids_RT.view(len(sentences), width, -1).index_select(0, kept_B).flatten(0, 1)
+            logp_BW = logp_BW.index_select(0, kept_B)
+            sentences = [sentences[b] for b in kept]
+    return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in found]
+
+
+def _finish(ids: list[int], logp: float, options: SearchOptions) -> Hypothesis:
+    return Hypothesis(ids, logp, score=logp / (len(ids) + 1) ** options.length_penalty)
+
+
+def _allow_only(logp_BWV: Tensor, must_end_B: Tensor, eos_id: int) -> None:
+    """In sentences that must end now, leave no token possible but the end symbol."""
+    end_logp = logp_BWV[must_end_B, :, eos_id]
+    logp_BWV[must_end_B] = -torch.inf
+    logp_BWV[must_end_B, :, eos_id] = end_logp
+
+
+def _collect_finished(
+    found: list[list[Hypothesis]],
+    sentences: list[int],
+    ids_RT: Tensor,
+    best_logp: Tensor,
+    parents: Tensor,
+    ends: Tensor,
+    length: int,
+    options: SearchOptions,
+) -> None:
+    """Add to `found` the candidates among each sentence's first W that end. Shapes: candidates (B, 2W)."""
+    width = options.beam_size
+    is_finished = ends[:, :width] & best_logp[:, :width].isfinite()
+    places = is_finished.nonzero()
+    if not places.numel():
+        return
+    logps = best_logp[:, :width][is_finished].tolist()
+    rows = parents[:, :width][is_finished] + places[:, 0] * width
+    finished_ids = ids_RT[rows, 1:length].tolist()
+    for b, logp, ids in zip(places[:, 0].tolist(), logps, finished_ids, strict=True):
+        if len(found[sentences[b]]) < width:
+            found[sentences[b]].append(_finish(ids, logp, options))
+
+
+def _is_done(finished: list[Hypothesis], best_alive: float, longest: int, options: SearchOptions) -> bool:
+    """Whether nothing that could still come would change the `n_best` of `finished`."""
+    if best_alive == -torch.inf or len(finished) >= options.beam_size:
+        return True
+    if len(finished) < options.n_best:
+        return False
+    bound = best_alive / longest**options.length_penalty
+    return sorted((h.score for h in finished), reverse=True)[options.n_best - 1] >= bound

@@ -1,0 +1,106 @@
+"""Strings against strings: BLEU and chrF by sacreBLEU, with signatures and confidence intervals."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mtx.decode.translator import Translation, Translator
+from mtx.errors import ExitCode, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A corpus score."""
+
+    score: float
+    """In percent, not rounded."""
+    ci: float
+    """Half-width of the 95 % interval by bootstrap over sentences; 0 where none was asked for."""
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that `mtx evaluate` says."""
+
+    model: str | None
+    num_sentences: int
+    bleu: Score
+    chrf: Score
+    length_ratio: float
+    """Words of the hypotheses to words of the references, as BLEU counts them."""
+    seconds: float
+    """Time of translating, without loading."""
+    tokens_per_second: float
+
+    def to_json(self) -> str:
+        """One JSON object on one line."""
+        return json.dumps(asdict(self))
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        lines = [
+            f"{name:<6} {score.score:6.2f} ± {score.ci:.2f}   {score.signature}"
+            for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf))
+        ]
+        speed = f", {self.seconds:.1f} s, {self.tokens_per_second:,.0f} tokens/s" if self.seconds else ""
+        lines.append(f"{self.num_sentences:,} sentences, length ratio {self.length_ratio:.3f}{speed}")
+        return "\n".join(lines)
+
+
+def bleu_metric(tgt_lang: str) -> Any:
+    """sacreBLEU's BLEU with the tokenizer of a language: its own for zh, ja and ko, else 13a.
+
+    Raises:
+        UserError: the tokenizer's package is not installed (USAGE).
+    """
+    from sacrebleu.metrics import BLEU
+
+    language = tgt_lang.replace("_", "-").split("-")[0].lower()
+    try:
+        return BLEU(trg_lang="zh" if language in ("lzh", "yue") else language)
+    except (ImportError, RuntimeError) as error:
+        what = f"BLEU for {tgt_lang} needs a tokenizer that is not installed"
+        raise UserError(ExitCode.USAGE, what, do="Install it with: pip install 'mtx[cjk]'.") from error
+
+
+def score(
+    hypotheses: Sequence[str], references: Sequence[str], tgt_lang: str, num_samples: int = 1000
+) -> tuple[Score, Score, float]:
+    """BLEU, chrF2 and the length ratio, equal to the `sacrebleu` command on the same lines.
+
+    `num_samples` bootstrap samples make the interval; 1 makes none.
+
+    Raises:
+        UserError: no lines, or unequal counts (DATA).
+    """
+    if len(hypotheses) != len(references):
+        what = f"{len(hypotheses):,} hypotheses, {len(references):,} references"
+        raise UserError(ExitCode.DATA, what, do="Give one reference a line for each hypothesis.")
+    if not references:
+        raise UserError(ExitCode.DATA, "nothing to score: no lines", do="Give files with at least one line.")
+    from sacrebleu.metrics import CHRF
+
+    found, scores = [], []
+    for metric in (bleu_metric(tgt_lang), CHRF()):
+        found.append(metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=num_samples))
+        interval = float(found[-1]._ci) if num_samples > 1 else 0.0
+        scores.append(Score(float(found[-1].score), interval, str(metric.get_signature())))
+    length_ratio = found[0].sys_len / max(found[0].ref_len, 1)
+    return scores[0], scores[1], length_ratio
+
+
+def evaluate(
+    translator: Translator, sources: Sequence[str], references: Sequence[str], model: str
+) -> tuple[Report, list[Translation]]:
+    """Translate `sources` and score the result against `references`."""
+    start = time.perf_counter()
+    translations = translator.translate(sources)
+    seconds = time.perf_counter() - start
+    hypotheses = [translation.tgt for translation in translations]
+    bleu, chrf, length_ratio = score(hypotheses, references, translator.trained.tgt_lang)
+    num_tokens = sum(translation.num_tokens for translation in translations)
+    report = Report(model, len(references), bleu, chrf, length_ratio, seconds, num_tokens / seconds if seconds else 0.0)
+    return report, translations

@@ -1,0 +1,101 @@
+"""Attention: section 3.2 of the paper. The letters of the shapes are explained in `mtx.model`."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def scaled_dot_product_attention(
+    q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Attention(Q, K, V) = softmax(Q Kᵀ / √P) V, equation 1 of the paper, and its weights.
+
+    The written-out form: it shows the formula, returns the weights that the fused kernel keeps to itself, and is
+    what the tests hold that kernel against. A position that may attend to nothing gets zeros.
+
+    Shapes:
+        mask:   broadcastable to (B, H, Q, K), bool, True = may attend; None = all may
+        return: mixed values (B, H, Q, P), weights (B, H, Q, K)
+    """
+    scores_BHQK = q_BHQP @ k_BHKP.mT / math.sqrt(q_BHQP.size(-1))
+    if mask is None:
+        weights_BHQK = scores_BHQK.softmax(dim=-1)
+    else:
+        # The smallest number and not -inf: a row without any True would become NaN, and so would its gradient.
+        smallest = torch.finfo(scores_BHQK.dtype).min
+        weights_BHQK = scores_BHQK.masked_fill(~mask, smallest).softmax(dim=-1) * mask
+    return weights_BHQK @ v_BHKP, weights_BHQK
+
+
+def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
+    """The mask of masked self-attention: position t may attend to positions 0..t.
+
+    Shapes:
+        return: (1, 1, T, T), bool, True = may attend
+    """
+    return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+
+
+class MultiHeadAttention(nn.Module):
+    """MultiHead(Q, K, V) of section 3.2.2: one class for self-, masked self- and cross-attention.
+
+    Shapes:
+        query:  (B, Q, D)  the positions that look
+        memory: (B, K, D)  the positions looked at (`query` itself for self-attention)
+        mask:   broadcastable to (B, H, Q, K), bool, True = may attend; None = all may
+        return: (B, Q, D)
+    """
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
+        """Attend from `query` to `memory`; `causal` is the mask of order, given by its name so that kernels know it."""
+        k_BHKP, v_BHKP = self.project_memory(memory)
+        return self.attend(query, k_BHKP, v_BHKP, mask, causal=causal)
+
+    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of `memory`: all that decoding step by step has to remember of it.
+
+        Shapes:
+            return: (B, H, K, P), (B, H, K, P)
+        """
+        return self._split_heads(self.k_proj(memory)), self._split_heads(self.v_proj(memory))
+
+    def attend(
+        self, query: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, *, causal: bool = False
+    ) -> Tensor:
+        """Attend from `query` to keys and values that are projected already."""
+        q_BHQP = self._split_heads(self.q_proj(query))
+        mixed_BHQP = F.scaled_dot_product_attention(
+            q_BHQP,
+            k_BHKP,
+            v_BHKP,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        mixed_BQD = mixed_BHQP.transpose(1, 2).flatten(2)
+        out: Tensor = self.out_proj(mixed_BQD)
+        return out
+
+    def weights(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """How much each position of `query` takes from each of `memory`, for pictures and tests.
+
+        Shapes:
+            return: (B, H, Q, K), each row sums to 1
+        """
+        k_BHKP, v_BHKP = self.project_memory(memory)
+        return scaled_dot_product_attention(self._split_heads(self.q_proj(query)), k_BHKP, v_BHKP, mask)[1]
+
+    def _split_heads(self, x_BXD: Tensor) -> Tensor:
+        x_BXHP = x_BXD.view(*x_BXD.shape[:-1], self.num_heads, -1)
+        return x_BXHP.transpose(1, 2)

@@ -1,0 +1,202 @@
+"""The layers around attention: input layer, feed-forward, residual connection, encoder and decoder layer.
+
+Sections 3.1, 3.3, 3.4 and 3.5 of the paper. The letters of the shapes are explained in `mtx.model`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from mtx.model.attention import MultiHeadAttention
+
+Norm = Literal["pre", "post"]
+
+
+def sinusoids(num_positions: int, d_model: int) -> Tensor:
+    """Position encodings, section 3.5, in the layout of the paper's own code (tensor2tensor): sines, then cosines.
+
+    Row p is sin(p · f_i) and cos(p · f_i) with frequencies f_i = 10000^(-i / (D/2 - 1)), i = 0 .. D/2 - 1.
+
+    Shapes:
+        return: (num_positions, D)
+    """
+    half = d_model // 2
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float64) * -(math.log(10000.0) / max(half - 1, 1)))
+    angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+class InputLayer(nn.Module):
+    """Dropout(√D · embedding + position encoding), sections 3.4 and 3.5.
+
+    Position 0 of a sentence is row `pad_id + 1` of the table, as in the paper's code and its descendants.
+    """
+
+    table: Tensor
+
+    def __init__(self, embedding: nn.Embedding, pad_id: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.first_row = pad_id + 1
+        self.scale = math.sqrt(embedding.embedding_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("table", sinusoids(512, embedding.embedding_dim), persistent=False)
+
+    def forward(self, ids: Tensor, first_position: int = 0) -> Tensor:
+        """Embed `ids`, the first of which stands at `first_position` of its sentence.
+
+        Shapes:
+            ids:    (B, X)
+            return: (B, X, D)
+        """
+        start = self.first_row + first_position
+        stop = start + ids.size(1)
+        if stop > self.table.size(0):
+            self.table = sinusoids(2 * stop, self.table.size(1)).to(self.table)
+        scaled: Tensor = self.embedding(ids) * self.scale
+        out: Tensor = self.dropout(scaled + self.table[start:stop])
+        return out
+
+
+class FeedForward(nn.Module):
+    """FFN(x) = max(0, x W₁ + b₁) W₂ + b₂, equation 2, at each position alike."""
+
+    def __init__(self, d_model: int, d_ff: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(d_model, d_ff)
+        self.outer = nn.Linear(d_ff, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each position by itself. Shapes: (…, D) in and out."""
+        out: Tensor = self.outer(self.dropout(self.inner(x).relu()))
+        return out
+
+
+class Residual(nn.Module):
+    """The connection around every sub-layer, section 3.1.
+
+    `post`, the paper's: LayerNorm(x + Dropout(Sublayer(x))).
+    `pre`, which trains without care at any depth: x + Dropout(Sublayer(LayerNorm(x))).
+    """
+
+    def __init__(self, d_model: int, dropout: float, norm: Norm) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.is_pre = norm == "pre"
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run `sublayer` inside the connection. Shapes: (B, X, D) in and out."""
+        out: Tensor
+        if self.is_pre:
+            out = x + self.dropout(sublayer(self.norm(x)))
+        else:
+            out = self.norm(x + self.dropout(sublayer(x)))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward; section 3.1, "Encoder"."""
+
+    def __init__(self, attention: MultiHeadAttention, feed_forward: FeedForward, residuals: list[Residual]) -> None:
+        super().__init__()
+        self.self_attention = attention
+        self.feed_forward = feed_forward
+        self.self_residual, self.ff_residual = residuals
+
+    def forward(self, x: Tensor, mask_B11S: Tensor) -> Tensor:
+        """One layer. Shapes: x (B, S, D) in and out."""
+        x = self.self_residual(x, lambda y: self.self_attention(y, y, mask_B11S))
+        return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerState:
+    """What one decoder layer remembers between steps."""
+
+    self_k_RHTP: Tensor
+    self_v_RHTP: Tensor
+    cross_k_BHSP: Tensor
+    """Projected once per sentence and shared by its W hypotheses."""
+    cross_v_BHSP: Tensor
+
+    def grown(self, k_RH1P: Tensor, v_RH1P: Tensor) -> Self:
+        """This state with one more position remembered."""
+        return type(self)(
+            torch.cat([self.self_k_RHTP, k_RH1P], dim=2),
+            torch.cat([self.self_v_RHTP, v_RH1P], dim=2),
+            self.cross_k_BHSP,
+            self.cross_v_BHSP,
+        )
+
+    def reorder(self, rows_R: Tensor) -> Self:
+        """Row r becomes row `rows_R[r]`; both belong to one sentence."""
+        return type(self)(
+            self.self_k_RHTP.index_select(0, rows_R),
+            self.self_v_RHTP.index_select(0, rows_R),
+            self.cross_k_BHSP,
+            self.cross_v_BHSP,
+        )
+
+    def keep(self, sentences: Tensor, rows: Tensor) -> Self:
+        """Only these sentences, and the rows that are theirs."""
+        return type(self)(
+            self.self_k_RHTP.index_select(0, rows),
+            self.self_v_RHTP.index_select(0, rows),
+            self.cross_k_BHSP.index_select(0, sentences),
+            self.cross_v_BHSP.index_select(0, sentences),
+        )
+
+
+class DecoderLayer(nn.Module):
+    """Masked self-attention, cross-attention, then feed-forward; section 3.1, "Decoder"."""
+
+    def __init__(
+        self,
+        self_attention: MultiHeadAttention,
+        cross_attention: MultiHeadAttention,
+        feed_forward: FeedForward,
+        residuals: list[Residual],
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.feed_forward = feed_forward
+        self.self_residual, self.cross_residual, self.ff_residual = residuals
+
+    def forward(self, x: Tensor, memory: Tensor, mask_B11S: Tensor) -> Tensor:
+        """One layer over all target positions at once. Shapes: x (B, T, D) in and out, memory (B, S, D)."""
+        # The causal mask alone is enough: padding stands at the end, where no real position looks.
+        x = self.self_residual(x, lambda y: self.self_attention(y, y, None, causal=True))
+        x = self.cross_residual(x, lambda y: self.cross_attention(y, memory, mask_B11S))
+        return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
+
+    def start(self, memory: Tensor, num_rows: int) -> LayerState:
+        """The state before the first position, for `num_rows` rows over the sentences of `memory` (B, S, D)."""
+        cross_k_BHSP, cross_v_BHSP = self.cross_attention.project_memory(memory)
+        empty_RH0P = cross_k_BHSP.new_empty(num_rows, cross_k_BHSP.size(1), 0, cross_k_BHSP.size(3))
+        return LayerState(empty_RH0P, empty_RH0P, cross_k_BHSP, cross_v_BHSP)
+
+    def step(self, x_R1D: Tensor, state: LayerState, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
+        """One layer at the newest position alone; equal to `forward` there."""
+        num_sentences = state.cross_k_BHSP.size(0)
+
+        def attend_to_past(y_R1D: Tensor) -> Tensor:
+            nonlocal state
+            state = state.grown(*self.self_attention.project_memory(y_R1D))
+            return self.self_attention.attend(y_R1D, state.self_k_RHTP, state.self_v_RHTP, None)
+
+        def attend_to_source(y_R1D: Tensor) -> Tensor:
+            # The W hypotheses of a sentence are W positions that look at the same memory.
+            y_BWD = y_R1D.reshape(num_sentences, -1, y_R1D.size(-1))
+            mixed_BWD = self.cross_attention.attend(y_BWD, state.cross_k_BHSP, state.cross_v_BHSP, mask_B11S)
+            return mixed_BWD.reshape_as(y_R1D)
+
+        x_R1D = self.self_residual(x_R1D, attend_to_past)
+        x_R1D = self.cross_residual(x_R1D, attend_to_source)
+        return self.ff_residual(x_R1D, self.feed_forward), state

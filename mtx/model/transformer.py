@@ -1,0 +1,172 @@
+"""The encoder-decoder Transformer: the whole of Figure 1, and decoding step by step.
+
+The letters of the shapes are explained in `mtx.model`.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtx.config.settings import ModelSettings
+from mtx.model.attention import MultiHeadAttention
+from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, LayerState, Residual
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderState:
+    """What the decoder remembers between steps: a value, held by the search and handed back to `step`.
+
+    Rows are grouped by sentence: rows b·W .. b·W + W - 1 are the hypotheses of sentence b.
+    """
+
+    layers: tuple[LayerState, ...]
+    mask_B11S: Tensor
+    length: int
+    """Target positions seen so far."""
+
+    def reorder(self, rows_R: Tensor) -> Self:
+        """Row r becomes row `rows_R[r]`, a hypothesis of the same sentence. Shapes: rows (R,)."""
+        return type(self)(tuple(layer.reorder(rows_R) for layer in self.layers), self.mask_B11S, self.length)
+
+    def keep(self, sentences: Tensor) -> Self:
+        """Only these sentences, with all their rows, in this order. Shapes: sentences (B',)."""
+        width = self.layers[0].self_k_RHTP.size(0) // self.mask_B11S.size(0)
+        rows = (sentences[:, None] * width + torch.arange(width, device=sentences.device)).flatten()
+        layers = tuple(layer.keep(sentences, rows) for layer in self.layers)
+        return type(self)(layers, self.mask_B11S.index_select(0, sentences), self.length)
+
+
+class Transformer(nn.Module):
+    """Encoder, decoder and output layer over two input layers.
+
+    `norm="pre"` adds the closing layer normalisation that this layout needs on both stacks. The output layer is the
+    target embedding, transposed (section 3.4); with one vocabulary for both sides the two embeddings are one too.
+    """
+
+    def __init__(
+        self,
+        src_input: InputLayer,
+        tgt_input: InputLayer,
+        encoder: list[EncoderLayer],
+        decoder: list[DecoderLayer],
+        closing_norms: tuple[nn.Module, nn.Module],
+    ) -> None:
+        super().__init__()
+        self.src_input = src_input
+        self.tgt_input = tgt_input
+        self.encoder = nn.ModuleList(encoder)
+        self.decoder = nn.ModuleList(decoder)
+        self.encoder_norm, self.decoder_norm = closing_norms
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The matrix of the output layer. Shapes: (V, D)."""
+        return self.tgt_input.embedding.weight
+
+    def forward(self, src_ids: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
+        """Logits of every next token, given all source tokens and the target tokens so far.
+
+        Shapes:
+            src_ids, src_mask: (B, S)
+            tgt_in:            (B, T), begins with the start symbol
+            return:            (B, T, V), unnormalised; position t answers after tgt_in[:, : t + 1]
+        """
+        return self.project(self.decode(tgt_in, self.encode(src_ids, src_mask), src_mask))
+
+    def encode(self, src_ids: Tensor, src_mask: Tensor) -> Tensor:
+        """The memory that the decoder attends to. Shapes: (B, S) -> (B, S, D)."""
+        x = self.src_input(src_ids)
+        mask_B11S = src_mask[:, None, None, :]
+        for layer in self.encoder:
+            x = layer(x, mask_B11S)
+        memory: Tensor = self.encoder_norm(x)
+        return memory
+
+    def decode(self, tgt_in: Tensor, memory: Tensor, src_mask: Tensor) -> Tensor:
+        """The decoder's last hidden states, all positions at once. Shapes: (B, T), (B, S, D) -> (B, T, D)."""
+        x = self.tgt_input(tgt_in)
+        mask_B11S = src_mask[:, None, None, :]
+        for layer in self.decoder:
+            x = layer(x, memory, mask_B11S)
+        hidden: Tensor = self.decoder_norm(x)
+        return hidden
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """The output layer before its softmax. Shapes: (…, D) -> (…, V)."""
+        return F.linear(hidden, self.output_weight)
+
+    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> DecoderState:
+        """Encode the source, and get ready for the first step of `beam_size` hypotheses a sentence.
+
+        Shapes:
+            src_ids, src_mask: (B, S)
+        """
+        memory = self.encode(src_ids, src_mask)
+        num_rows = memory.size(0) * beam_size
+        layers = tuple(layer.start(memory, num_rows) for layer in self._decoder_layers())
+        return DecoderState(layers, src_mask[:, None, None, :], length=0)
+
+    def step(self, prev_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Logits of the next token after `prev_ids`, which follow all that `state` remembers; equal to `forward` there.
+
+        Shapes:
+            prev_ids: (R,)
+            return:   (R, V), the state one position on
+        """
+        x_R1D = self.tgt_input(prev_ids[:, None], first_position=state.length)
+        layers = []
+        for layer, layer_state in zip(self._decoder_layers(), state.layers, strict=True):
+            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.mask_B11S)
+            layers.append(layer_state)
+        logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
+        return logits_RV, DecoderState(tuple(layers), state.mask_B11S, state.length + 1)
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return list(self.decoder)  # type: ignore[arg-type]
+
+
+def build_transformer(
+    settings: ModelSettings, *, src_vocab_size: int, tgt_vocab_size: int, pad_id: int, is_joint: bool
+) -> Transformer:
+    """A Transformer of the sizes in `settings`, freshly initialised from torch's random state."""
+
+    def attention() -> MultiHeadAttention:
+        return MultiHeadAttention(settings.d_model, settings.num_heads, settings.attention_dropout)
+
+    def feed_forward() -> FeedForward:
+        return FeedForward(settings.d_model, settings.d_ff, settings.activation_dropout)
+
+    def residuals(count: int) -> list[Residual]:
+        return [Residual(settings.d_model, settings.dropout, settings.norm) for _ in range(count)]
+
+    def closing_norm() -> nn.Module:
+        return nn.LayerNorm(settings.d_model) if settings.norm == "pre" else nn.Identity()
+
+    tgt_embedding = nn.Embedding(tgt_vocab_size, settings.d_model)
+    src_embedding = tgt_embedding if is_joint else nn.Embedding(src_vocab_size, settings.d_model)
+    model = Transformer(
+        InputLayer(src_embedding, pad_id, settings.dropout),
+        InputLayer(tgt_embedding, pad_id, settings.dropout),
+        [EncoderLayer(attention(), feed_forward(), residuals(2)) for _ in range(settings.encoder_layers)],
+        [DecoderLayer(attention(), attention(), feed_forward(), residuals(3)) for _ in range(settings.decoder_layers)],
+        (closing_norm(), closing_norm()),
+    )
+    initialise(model)
+    return model
+
+
+def initialise(model: Transformer) -> None:
+    """Fresh weights: matrices Glorot-uniform, biases 0, embeddings normal with deviation 1/√D.
+
+    The input layer multiplies by √D, so embeddings enter the residual stream with deviation 1, as positions do,
+    while logits start near deviation 1 at the output layer, which shares the matrix.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)

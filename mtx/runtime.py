@@ -1,0 +1,187 @@
+"""What the machine gives to a run: device, precision, threads, random state, signals, logging."""
+
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtx.errors import ExitCode, UserError
+
+LOGGER = logging.getLogger("mtx")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        UserError: there is no such device here (MACHINE), or no device is called so (USAGE).
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(ExitCode.USAGE, f"unknown device {name!r}", do="Give auto, cpu, cuda or cuda:N.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        why = "torch finds no GPU" if torch.backends.cuda.is_built() else "torch is a CPU build"
+        raise UserError(ExitCode.MACHINE, f"no CUDA device: {why}", do="Use --device cpu or auto.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UserError(ExitCode.MACHINE, f"no device {name}: this machine has {count}", do="Give a smaller number.")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(ExitCode.USAGE, f"unsupported device {name!r}", do="Give auto, cpu, cuda or cuda:N.")
+    return device
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The arithmetic of the forward pass; weights and optimizer are always float32."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Inside, matrix products run in `dtype`; does nothing for float32."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Keeps float16 gradients from vanishing; passes the others through untouched."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def __str__(self) -> str:
+        return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision called `name`; `auto` is the fastest that trains as float32 does on `device`.
+
+    Raises:
+        UserError: float16 on a CPU, which is slow at it (USAGE).
+    """
+    if name == "auto":
+        name = _fastest_precision(device)
+    if name == "fp16" and device.type == "cpu":
+        raise UserError(ExitCode.USAGE, "fp16 needs a GPU", where="precision", do="Use bf16, fp32 or auto.")
+    return Precision({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name], device)
+
+
+def _fastest_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    return "bf16" if _cpu_multiplies_bf16() else "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 products; without them bf16 is slower than fp32."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def use_threads() -> int:
+    """Let torch use OMP_NUM_THREADS threads, or else one for each processor this process may run on; says how many."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    torch.set_num_threads(int(given) if given.isdecimal() and int(given) > 0 else allowed)
+    return torch.get_num_threads()
+
+
+# --- random state ---
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that anything in the process may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Tensor]:
+    """The state of torch's generators, the only ones that training draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state |= {f"cuda:{index}": generator for index, generator in enumerate(torch.cuda.get_rng_state_all())}
+    return state
+
+
+def restore_random_state(state: dict[str, Tensor]) -> None:
+    """Put torch's generators back into `state`; those of devices that are not here are left out."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            if f"cuda:{index}" in state:
+                torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
+
+
+# --- signals ---
+
+EXIT_OF_SIGNAL = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.TERMINATED,
+}
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Whether somebody asked this process to stop, and how."""
+
+    code: ExitCode | None = None
+
+
+@contextmanager
+def deferred_stop() -> Iterator[StopRequest]:
+    """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place.
+
+    A second one leaves at once.
+    """
+    request = StopRequest()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        code = EXIT_OF_SIGNAL[signal.Signals(number)]
+        if request.code is not None:
+            os._exit(code)
+        request.code = code
+
+    before = {number: signal.signal(number, note) for number in EXIT_OF_SIGNAL}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- logging ---
+
+
+def log_to_stderr() -> None:
+    """Send what the program says of its work to stderr, one plain line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Inside, append what the program says to the file at `path` too, with the time of day."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        handler.close()

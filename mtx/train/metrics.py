@@ -1,0 +1,87 @@
+"""What a run says of its updates: sums between two log lines, one line for people, one record for programs."""
+
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from mtx.train.update import UpdateStats
+
+
+@dataclass(slots=True)
+class Window:
+    """Sums over the updates since the last log line; they stay on the device until the line is due."""
+
+    loss: Tensor
+    nll: Tensor
+    grad_norm: Tensor
+    num_updates: int = 0
+    num_tokens: int = 0
+    num_padded: int = 0
+    num_real: int = 0
+    num_skipped: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, device: torch.device) -> Self:
+        """Nothing summed yet."""
+        return cls(*torch.zeros(3, device=device).unbind())
+
+    def add(self, stats: UpdateStats, seconds: float) -> None:
+        """Count one update in, that took `seconds`."""
+        self.num_updates += 1
+        self.seconds += seconds
+        self.num_padded += stats.num_padded
+        self.num_real += stats.num_real
+        self.num_tokens += stats.num_tokens
+        self.num_skipped += stats.is_skipped
+        if not stats.is_skipped:
+            self.loss = self.loss + stats.loss
+            self.nll = self.nll + stats.nll
+            self.grad_norm = self.grad_norm + stats.grad_norm
+
+    def record(self, step: int, lr: float) -> dict[str, Any]:
+        """The means, as one record of `metrics.jsonl`."""
+        tokens = max(self.num_tokens, 1)
+        return {
+            "event": "update",
+            "step": step,
+            "loss": float(self.loss) / tokens,
+            "nll": float(self.nll) / tokens,
+            "grad_norm": float(self.grad_norm) / max(self.num_updates - self.num_skipped, 1),
+            "lr": lr,
+            "tokens": self.num_tokens,
+            "tokens_per_second": self.num_tokens / self.seconds if self.seconds else 0.0,
+            "padding": 1 - self.num_real / max(self.num_padded, 1),
+            "skipped": self.num_skipped,
+        }
+
+
+def describe_record(record: dict[str, Any], max_steps: int) -> str:
+    """One line for people."""
+    skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
+    return (
+        f"step {record['step']:,}/{max_steps:,}  loss {record['loss']:.3f}  "
+        f"perplexity {math.exp(min(record['nll'], 50)):.2f}  lr {record['lr']:.2e}  "
+        f"grad {record['grad_norm']:.2f}  {record['tokens_per_second']:,.0f} tokens/s{skipped}"
+    )
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Add one line to a metrics file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def progress_bar(done: int, total: int) -> Any:
+    """A bar with the time left on a terminal; nothing elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total, initial=done, unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False
+    )
