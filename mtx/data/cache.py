@@ -62,7 +62,8 @@ def load_arrays(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] 
             path = folder / f"{name}.npy"
             if _file_digest(path) != digest:
                 return None
-            arrays[name] = np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 20 else None, allow_pickle=False)
+            # As plain arrays: slicing is slow on np.memmap itself.
+            arrays[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return arrays, manifest["facts"]

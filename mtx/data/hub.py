@@ -105,17 +105,19 @@ def _errors_explained(source: HubDataset) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the progress bars and the retry notes of the libraries off stderr."""
+    """Keep the progress bars and the notes of the libraries off stderr: what matters of them is in our error."""
     import datasets
 
     were_off = datasets.are_progress_bars_disabled()
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
     datasets.disable_progress_bars()
-    hub.setLevel(logging.ERROR)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        hub.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if not were_off:
             datasets.enable_progress_bars()
