@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +26,10 @@ _BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 class Tokenizer:
     """SentencePiece models of the two sides, the same one twice where the vocabulary is joint."""
 
-    src_model: bytes
-    tgt_model: bytes
-    src_pieces: Any
-    tgt_pieces: Any
+    src_model: bytes = field(repr=False)
+    tgt_model: bytes = field(repr=False)
+    src_pieces: Any = field(repr=False)
+    tgt_pieces: Any = field(repr=False)
     pad_id: int
     unk_id: int
     bos_id: int
