@@ -1,0 +1,146 @@
+"""Batches: every pair once an epoch, within the budget, the same for the same (seed, epoch), resumable anywhere."""
+
+from itertools import islice, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtx.data import batching
+from mtx.data.batching import Batch, Position, batches_from, collate, epoch_batches, fixed_batches, padding_share
+from mtx.data.prepare import Corpus, Ids
+from mtx.errors import ExitCode, UserError
+
+SPECIALS = {"pad_id": 0, "bos_id": 2, "eos_id": 3}
+LENGTHS = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=80)
+
+
+def make_corpus(num_pairs: int, seed: int = 0) -> Corpus:
+    rng = np.random.default_rng(seed)
+    sides = [
+        Ids.from_lists([rng.integers(4, 99, rng.integers(1, 20)).tolist() for _ in range(num_pairs)]) for _ in "st"
+    ]
+    return Corpus(*sides, lines=np.arange(num_pairs) * 2, dropped={}, num_equal=0, key="")
+
+
+def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
+    return np.array([s for s, _ in pairs]), np.array([t for _, t in pairs])
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "tgt_mask")
+    return (
+        all(torch.equal(getattr(a, name), getattr(b, name)) for name in names) and a.lines.tolist() == b.lines.tolist()
+    )
+
+
+# --- plan ------------------------------------------------------------------------------------------------------------
+
+
+@given(LENGTHS, st.integers(21, 200), st.integers(0, 9), st.integers(0, 9), st.integers(1, 40))
+def test_every_pair_once_and_within_the_budget(
+    pairs: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, window: int
+) -> None:
+    src, tgt = sizes(pairs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batching, "WINDOW_PAIRS", window)
+        plan = epoch_batches(src, tgt, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
+    for batches in (plan, fixed_batches(src, tgt, batch_tokens=batch_tokens)):
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
+        for rows in batches:
+            assert len(rows) * (max(src[rows].max(), tgt[rows].max()) + 1) <= batch_tokens
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    corpus = make_corpus(500)
+    src, tgt = corpus.src.lengths, corpus.tgt.lengths
+
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        return [rows.tolist() for rows in epoch_batches(src, tgt, batch_tokens=200, seed=seed, epoch=epoch)]
+
+    assert order(1, 0) == order(1, 0)
+    assert len({str(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+    assert len({str(sorted(map(sorted, order(1, epoch)))) for epoch in range(3)}) == 3, "pairs always meet the same"
+    longest = [max(src[rows].max(), tgt[rows].max()) for rows in order(1, 0)]
+    assert longest != sorted(longest), "short batches come first"
+
+
+def test_no_batch_has_room_for_the_next_pair() -> None:
+    corpus = make_corpus(500)
+    longer = np.maximum(corpus.src.lengths, corpus.tgt.lengths) + 1
+    batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=100)
+    for rows, following in pairwise(batches):
+        assert (len(rows) + 1) * max(longer[rows].max(), longer[following[0]]) > 100
+
+
+def test_a_pair_that_fits_no_batch_is_refused() -> None:
+    src, tgt = sizes([(3, 3), (5, 11), (2, 2)])
+    assert len(fixed_batches(src, tgt, batch_tokens=12)) == 2
+    with pytest.raises(UserError, match=r"train.batch_tokens 11 is smaller than the longest pair, 12 tokens") as caught:
+        epoch_batches(src, tgt, batch_tokens=11, seed=1, epoch=0)
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_padding_share_is_what_collate_pads() -> None:
+    corpus = make_corpus(300)
+    batches = epoch_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=400, seed=1, epoch=0)
+    real = cells = 0
+    for rows in batches:
+        batch = collate(corpus, rows, **SPECIALS)
+        for mask in (batch.src_mask, batch.tgt_mask):
+            real += int(mask.sum())
+            cells += mask.numel()
+    assert padding_share(corpus.src.lengths, corpus.tgt.lengths, batches) == pytest.approx(1 - real / cells)
+
+
+def test_sorting_keeps_padding_small() -> None:
+    rng = np.random.default_rng(0)
+    src = 1 + rng.poisson(14, 30_000)
+    tgt = np.maximum(1, src + np.rint(rng.normal(0, 3, len(src))).astype(int))
+    sorted_batches = epoch_batches(src, tgt, batch_tokens=4096, seed=1, epoch=0)
+    assert padding_share(src, tgt, sorted_batches) < 0.05
+    num_unsorted = len(src) / (4096 / (np.maximum(src, tgt).max() + 1))
+    assert len(sorted_batches) < 0.6 * num_unsorted
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def test_collate_frames_and_pads_like_lists_do() -> None:
+    corpus = make_corpus(50)
+    rows = np.array([3, 11, 0, 42])
+    batch = collate(corpus, rows, **SPECIALS)
+
+    def padded(sentences: list[list[int]]) -> list[list[int]]:
+        longest = max(map(len, sentences))
+        return [sentence + [0] * (longest - len(sentence)) for sentence in sentences]
+
+    src, tgt = ([ids[row].tolist() for row in rows] for ids in (corpus.src, corpus.tgt))
+    assert batch.src_ids.tolist() == padded([[*ids, 3] for ids in src])
+    assert batch.tgt_in.tolist() == padded([[2, *ids] for ids in tgt])
+    assert batch.tgt_out.tolist() == padded([[*ids, 3] for ids in tgt])
+    assert batch.src_mask.tolist() == [[id_ != 0 for id_ in ids] for ids in batch.src_ids.tolist()]
+    assert batch.tgt_mask.tolist() == [[id_ != 0 for id_ in ids] for ids in batch.tgt_out.tolist()]
+    assert batch.num_src_tokens == sum(map(len, src)) + 4
+    assert batch.num_tokens == sum(map(len, tgt)) + 4
+    assert batch.lines.tolist() == [6, 22, 0, 84]
+    assert batch.src_ids.dtype == batch.tgt_in.dtype == torch.int64
+    assert equal(batch.to(torch.device("cpu")), batch)
+
+
+def test_the_stream_goes_through_the_epochs_and_resumes_anywhere() -> None:
+    corpus = make_corpus(60)
+    options = {"batch_tokens": 150, "seed": 5, **SPECIALS}
+    num_batches = len(epoch_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=150, seed=5, epoch=0))
+    whole = list(islice(batches_from(corpus, Position(), **options), 3 * num_batches))
+    first_epoch = [line for _, batch in whole[:num_batches] for line in batch.lines]
+    assert sorted(first_epoch) == corpus.lines.tolist()
+    assert whole[num_batches - 1][0] == Position(epoch=1, batch=0)
+    for done in range(1, 2 * num_batches):
+        position = whole[done - 1][0]
+        again = list(islice(batches_from(corpus, position, **options), 3))
+        assert [after for after, _ in again] == [after for after, _ in whole[done : done + 3]]
+        assert all(equal(a, b) for (_, a), (_, b) in zip(again, whole[done : done + 3], strict=True))

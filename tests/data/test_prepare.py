@@ -1,0 +1,199 @@
+"""Prepared ids: what is dropped and counted, and a cache that never answers with something stale or damaged."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+from mtx.config.settings import DataSettings, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
+from mtx.data import prepare as module
+from mtx.data.prepare import Corpus, prepare
+from mtx.errors import ExitCode, UserError
+from mtx.tokenizer import Tokenizer, train_tokenizer
+
+TEXT = [
+    f"the {colour} {animal} sleeps" for colour in ("red", "blue", "old") for animal in ("dog", "cat", "bird", "horse")
+]
+SETTINGS = TokenizerSettings(vocab_size=300)
+TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS, print)
+OTHER_TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS.model_copy(update={"model_type": "bpe"}), print)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MTX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def tsv(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> Tsv:
+    (folder / name).write_bytes("".join(f"{src}\t{tgt}\n" for src, tgt in pairs).encode())
+    return Tsv(tsv=folder / name)
+
+
+def prepared(*sources: Source, tokenizer: Tokenizer = TOKENIZER, max_tokens: int = 256) -> Corpus:
+    return prepare(sources, DataSettings(train=sources, max_tokens=max_tokens), tokenizer)
+
+
+def ids_of(corpus: Corpus) -> list[tuple[list[int], list[int]]]:
+    return [(corpus.src[row].tolist(), corpus.tgt[row].tolist()) for row in range(len(corpus))]
+
+
+def encoded(pairs: list[tuple[str, str]], tokenizer: Tokenizer = TOKENIZER) -> list[tuple[list[int], list[int]]]:
+    return [(tokenizer.encode_src([src])[0], tokenizer.encode_tgt([tgt])[0]) for src, tgt in pairs]
+
+
+def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_encode_corpus", lambda *_: pytest.fail("not taken from the cache"))
+
+
+# --- clean -----------------------------------------------------------------------------------------------------------
+
+
+def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 3)
+    longest = "cat " * 9 + "dog"
+    limit = len(TOKENIZER.encode_src([longest])[0]) + 1  # EOS
+    first = [
+        ("the dog", "cat"),
+        ("", "dog"),
+        ("dog", "   "),
+        ("cat", longest),
+        (f"{longest} dog", "dog"),
+        ("\u2028", "dog"),
+    ]
+    second = [("é" * 500_001, "dog"), ("dog", "dog" * 400_000), ("bird", "the bird"), ("dog", "\u3000"), ("old", "cat")]
+    corpus = prepared(tsv(tmp_path, first), tsv(tmp_path, second, "b.tsv"), max_tokens=limit)
+    assert ids_of(corpus) == encoded([first[0], first[3], second[2], second[4]])
+    assert corpus.lines.tolist() == [0, 3, 8, 10]
+    assert corpus.dropped == {"empty": 4, f"longer than {limit} tokens": 1, "over 1 MB": 2}
+    assert corpus.num_read == 11
+    assert corpus.summary() == f"kept 4 of 11 pairs: dropped 4 empty, 1 longer than {limit} tokens, 2 over 1 MB"
+    assert corpus.src.lengths.tolist() == [len(src) for src, _ in ids_of(corpus)]
+    assert corpus.tgt.lengths_of(np.array([3, 1])).tolist() == [len(ids_of(corpus)[row][1]) for row in (3, 1)]
+
+
+def test_a_clean_corpus_says_so(tmp_path: Path) -> None:
+    assert prepared(tsv(tmp_path, [("dog", "cat")] * 1200)).summary() == "kept 1,200 of 1,200 pairs"
+
+
+@pytest.mark.parametrize("pairs", [[], [("", "dog"), ("cat", "")]])
+def test_nothing_left_is_an_error(pairs: list[tuple[str, str]], tmp_path: Path) -> None:
+    source = tsv(tmp_path, pairs)
+    for _ in range(2):
+        with pytest.raises(UserError, match=rf"no pair of sentences to use among {len(pairs)}.* \(a.tsv\)") as caught:
+            prepared(source)
+        assert caught.value.code == ExitCode.DATA
+
+
+def test_equal_sides_are_warned_of_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copied = [("dog", "dog"), ("cat", "cat"), ("bird", "horse")]
+    for pairs, num_warnings in ((copied, 2), ([*copied, ("red", "blue")], 0)):
+        caplog.clear()
+        source = tsv(tmp_path, pairs)
+        prepared(source)
+        prepared(source)
+        assert caplog.messages == ["a.tsv: in 2 of 3 pairs source and target are the same text"] * num_warnings
+
+
+# --- cache -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_again_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [("dog", "cat"), ("", "x"), ("the bird", "old horse")]
+    fresh = prepared(tsv(tmp_path, pairs))
+    forbid_encoding(monkeypatch)
+    again = prepared(tsv(tmp_path, pairs, "another name.tsv"))
+    assert ids_of(again) == ids_of(fresh)
+    assert (again.lines.tolist(), again.dropped, again.key) == (fresh.lines.tolist(), fresh.dropped, fresh.key)
+
+
+def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tsv(tmp_path, [("dog", "cat"), ("red bird", "blue bird")])
+    files = TwoFiles(src=tmp_path / "src", tgt=tmp_path / "tgt")
+    files.src.write_text("dog\nred\n")
+    files.tgt.write_text("cat\nold\n")
+    swapped = TwoFiles(src=files.tgt, tgt=files.src)
+
+    def keys() -> Iterator[str]:
+        yield prepared(source).key
+        yield prepared(source, tokenizer=OTHER_TOKENIZER).key
+        yield prepared(source, max_tokens=255).key
+        yield prepared(source.model_copy(update={"src": 2, "tgt": 1})).key
+        yield prepared(source, source).key
+        yield prepared(files).key
+        yield prepared(swapped).key
+        monkeypatch.setattr(module, "CODE_VERSION", module.CODE_VERSION + 1)
+        yield prepared(source).key
+
+    assert len(set(keys())) == 8
+    assert ids_of(prepared(swapped)) == encoded([("cat", "dog"), ("old", "red")])
+    assert ids_of(prepared(source, tokenizer=OTHER_TOKENIZER)) == encoded(
+        [("dog", "cat"), ("red bird", "blue bird")], OTHER_TOKENIZER
+    )
+
+
+@pytest.mark.parametrize("kind", ["tsv", "parquet", "saved"])
+def test_changed_text_of_the_same_size_and_time_is_prepared_anew(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    rows = datasets.Dataset.from_dict({"en": ["the horse"], "de": ["a cat"]})
+    source: Source = HubDataset(dataset=str(folder))
+    if kind == "tsv":
+        source = tsv(folder, [("the horse", "a cat")])
+    elif kind == "parquet":
+        rows.to_parquet(folder / "train.parquet")
+    else:
+        rows.save_to_disk(folder)
+    assert ids_of(prepared(source)) == encoded([("the horse", "a cat")])
+    for path in folder.iterdir():
+        stat = path.stat()
+        path.write_bytes(path.read_bytes().replace(b"the horse", b"the mouse"))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ids_of(prepared(source)) == encoded([("the mouse", "a cat")])
+
+
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tsv(tmp_path, [("dog", "cat"), ("", "x"), ("the bird", "old horse")])
+    fresh = prepared(source)
+    names = sorted(path.name for path in (cache / fresh.key).iterdir())
+    assert len(names) == 6
+    for name in names:
+        path = cache / fresh.key / name
+        whole = path.read_bytes()
+        for damaged in (None, b"", whole[:-1], whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(damaged)
+            again = prepared(source)
+            assert ids_of(again) == ids_of(fresh)
+            assert again.dropped == fresh.dropped
+            assert path.read_bytes() == whole
+    assert os.listdir(cache) == [fresh.key]
+    forbid_encoding(monkeypatch)
+    prepared(source)
+
+
+def test_without_a_writable_cache_all_works_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tsv(tmp_path, [("dog", "cat")])
+    (tmp_path / "file").write_bytes(b"")
+    caplog.set_level(logging.INFO, "mtx")
+    monkeypatch.setenv("MTX_CACHE", str(tmp_path / "file" / "cache"))
+    assert len(prepared(source)) == 1
+    monkeypatch.setenv("MTX_CACHE", "/proc")
+    assert len(prepared(source)) == 1
+    assert ["prepared data is not cached" in message for message in caplog.messages] == [True, True]
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full_disk)
+    assert len(prepared(tsv(tmp_path, [("dog", "cat")]))) == 1
+    assert os.listdir(cache) == []
