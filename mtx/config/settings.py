@@ -47,9 +47,11 @@ class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
 
 
 class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
-    """A data set that Hugging Face `datasets` loads: a hub id or a local folder. The only source that may use a network."""
+    """What Hugging Face `datasets` loads: a hub id or a local folder. The only source that may use a network."""
 
-    dataset: str = Field(min_length=1, description="Hub id (owner/name), or a local folder or file of Arrow or Parquet.")
+    dataset: str = Field(
+        min_length=1, description="Hub id (owner/name), or a local folder or file of Arrow or Parquet."
+    )
     name: str | None = Field(default=None, description="Configuration of the data set, where it has several.")
     split: str = Field(default="train", description="Split of the data set.")
     src: str | None = Field(default=None, description="Column of the source; default: the language code.")
@@ -90,7 +92,9 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
     dev: Source | None = Field(default=None, description="Pairs that choose the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
-    max_tokens: int = Field(default=256, ge=2, description="Pairs with a side longer than this many tokens are dropped.")
+    max_tokens: int = Field(
+        default=256, ge=2, description="Pairs with a side longer than this many tokens are dropped."
+    )
 
 
 class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -99,7 +103,9 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     vocab_size: int = Field(default=8000, ge=8, le=1_000_000, description="Pieces, special symbols included.")
     model_type: Literal["unigram", "bpe"] = Field(default="unigram", description="SentencePiece algorithm.")
     joint: bool = Field(default=True, description="One vocabulary for both languages; false: one for each.")
-    byte_fallback: bool = Field(default=True, description="Spell characters without a piece as bytes: nothing is unknown.")
+    byte_fallback: bool = Field(
+        default=True, description="Spell characters without a piece as bytes: nothing is unknown."
+    )
     character_coverage: float = Field(default=1.0, gt=0.9, le=1.0, description="Share of characters that get a piece.")
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = Field(
         default="nmt_nfkc", description="Unicode normalisation before the text is cut."
@@ -109,7 +115,7 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     @model_validator(mode="after")
     def _file_is_joint(self) -> Self:
         if self.file is not None and not self.joint:
-            raise ValueError("tokenizer.file holds one vocabulary for both languages, so tokenizer.joint must be true")
+            raise ValueError("tokenizer.joint must be true beside tokenizer.file, one vocabulary for both languages")
         return self
 
 
@@ -141,25 +147,29 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
         if self.d_model % self.num_heads:
-            raise ValueError(f"d_model ({self.d_model}) must be a multiple of num_heads ({self.num_heads})")
+            raise ValueError(f"model.d_model ({self.d_model}) must be a multiple of model.num_heads ({self.num_heads})")
         if self.d_model % 2:
-            raise ValueError(f"d_model ({self.d_model}) must be even: half of each position is sines, half cosines")
+            raise ValueError(
+                f"model.d_model ({self.d_model}) must be even: half of each position is sines, half cosines"
+            )
         return self
 
 
-class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True):
+class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """How the model is trained, logged and saved."""
 
     max_steps: int = Field(default=5000, ge=1, description="Optimizer updates.")
     batch_tokens: int = Field(default=4096, ge=8, description="Padded tokens of either side in a batch, at most.")
     accumulate: int = Field(default=1, ge=1, description="Batches whose gradients make one update.")
-    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate.")
     warmup_steps: int = Field(default=1000, ge=0, description="Updates of linear warm-up to the peak.")
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = Field(
         default="inverse_sqrt", description="Learning rate after warm-up; the paper's is inverse_sqrt."
     )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Probability mass spread over the vocabulary.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled decay of weight matrices (not biases or norms).")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decoupled decay of weight matrices (not biases or norms)."
+    )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of Adam's first moment.")
     adam_beta2: float = Field(default=0.98, ge=0, lt=1, description="Decay of Adam's second moment.")
     adam_eps: float = Field(default=1e-9, gt=0, description="Term added to Adam's denominator.")
@@ -175,7 +185,9 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     save_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
     log_every: int = Field(default=50, ge=1, description="Updates between log lines.")
     keep: int = Field(default=2, ge=2, description="Newest checkpoints that are kept, beside the best.")
-    patience: int = Field(default=0, ge=0, description="Stop after this many validations without a better one; 0: never.")
+    patience: int = Field(
+        default=0, ge=0, description="Stop after this many validations without a better one; 0: never."
+    )
     average: int = Field(
         default=5, ge=1, description="Average the last N checkpoints at the end, if dev says that it is better; 1: no."
     )
@@ -188,8 +200,12 @@ class DecodeSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     length_penalty: float = Field(
         default=1.0, ge=0, le=10, description="A hypothesis is ranked by log-probability / length ** length_penalty."
     )
-    max_length_factor: float = Field(default=2.0, gt=0, le=20, description="Longest output: factor x source tokens + extra.")
-    max_length_extra: int = Field(default=16, ge=1, le=1000, description="Longest output: factor x source tokens + extra.")
+    max_length_factor: float = Field(
+        default=2.0, gt=0, le=20, description="Longest output: factor x source tokens + extra."
+    )
+    max_length_extra: int = Field(
+        default=16, ge=1, le=1000, description="Longest output: factor x source tokens + extra."
+    )
 
 
 class Config(BaseModel, extra="forbid", frozen=True, strict=True):

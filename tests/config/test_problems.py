@@ -1,0 +1,125 @@
+import pytest
+
+DATA = "data: {train: [{demo: train}]}\n"
+
+# What is written on line 2, below valid data; what the one error says.
+WRONG = [
+    ("train: {max_stpes: 3}", "unknown key train.max_stpes (my.yaml line 2). Did you mean max_steps? See mtx"),
+    ("trian: {}", "unknown key trian (my.yaml line 2). Did you mean train? See mtx config show."),
+    ("lr: 1", "unknown key lr (my.yaml line 2). Did you mean train.lr?"),
+    ("decode: {joint: true}", "unknown key decode.joint (my.yaml line 2). Did you mean tokenizer.joint?"),
+    ("decode: {zzz: 1}", "unknown key decode.zzz (my.yaml line 2). See mtx config show --doc decode."),
+    ("train:\n  lr: 1\n  lr: 2", "train.lr is given twice, first at my.yaml line 3 (my.yaml line 4)"),
+    ("model: {dropout: 1.5}", "model.dropout must be at least 0 and below 1, got 1.5 (my.yaml line 2)"),
+    ("model: {d_model: 1}", "model.d_model must be at least 2 and at most 16384, got 1"),
+    ("model: {d_model: 512, num_heads: 7}", "model.d_model (512) must be a multiple of model.num_heads (7)"),
+    ("model: {d_model: '512'}", "model.d_model must be a whole number, got '512' (my.yaml line 2). Remove the quotes."),
+    ("model: {norm: pst}", "model.norm must be pre or post, got 'pst' (my.yaml line 2). Did you mean post?"),
+    ("model: {preset: hugeous}", "model.preset must be tiny, small, base or big, got 'hugeous' (my.yaml line 2). See"),
+    ("model: 5", "model must be a mapping of keys, got 5"),
+    ("model:", "model must be a mapping of keys, got nothing (my.yaml line 2). Give it a value, or remove the key."),
+    ("train: {lr: fast}", "train.lr must be a number, got 'fast' (my.yaml line 2). See mtx config show --doc"),
+    ("train: {lr: nan}", "train.lr must be a number, got 'nan'"),
+    ("train: {lr: .nan}", "train.lr must be a finite number of at most 100 characters, got .nan"),
+    ("train: {clip_norm: 1e999}", "train.clip_norm must be a finite number of at most 100 characters, got 1e999"),
+    ("train: {seed: true}", "train.seed must be a whole number, got true"),
+    ("train: {max_steps: 1e4}", "train.max_steps must be a whole number, got 10000.0 (my.yaml line 2). Write 10000."),
+    ("train: {max_steps: 1_000}", "train.max_steps must be a whole number, got '1_000'"),
+    ("train: {max_steps: 0100}", "train.max_steps: 0100 begins with 0, octal to some readers"),
+    ("train: {device: 0}", "train.device must be text, got 0 (my.yaml line 2). Put it in quotes."),
+    ("train: {device: no}", "train.device: no without quotes is false to some readers of YAML and a word to others"),
+    ("train: {device: no}", '(my.yaml line 2). Write "no" in quotes, or false.'),
+    ("train: {device: Y}", 'Write "Y" in quotes, or true.'),
+    ("tokenizer: {file: yes}", "tokenizer.file: yes without quotes is true"),
+    ('train: {device: "a\\0b"}', r"train.device holds characters that no text has: a\x00b"),
+    ("train: {device: !!python/name:os.system x}", "train.device has a tag (!)"),
+    ("train: {<<: {lr: 1}}", "train.<<: merge keys are not supported"),
+    ("train: {? [lr] : 1}", "a key of train is not a word"),
+    ("train: {device: *cpu}", "train.device is an alias (*cpu), which is not supported"),
+    ("tokenizer: {file: a.model, joint: false}", "tokenizer.joint must be true beside tokenizer.file"),
+    ('"\\e[2J\\n": "\\e[2J"', r"unknown key \x1b[2J\n (my.yaml line 2)"),
+    ("train: {lr: [", "not a config in YAML: "),
+    ("train:\n\tlr: 1", "(my.yaml line 3 column 1). Indent with spaces."),
+    ("a: b: c", "mapping values are not allowed here (my.yaml line 2 column 5)"),
+    ("---\na: b", "found another document"),
+    ("a: " + "[" * 30 + "]" * 30, "nested more than 20 deep (my.yaml line 2"),
+    ("a: [" + "x, " * 9000 + "]", "more than 5000 keys and values"),
+    ("a: \x07", "the character U+0007 cannot stand in YAML (my.yaml line 2)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_says_what_is_wrong_and_where(errors_of, text, message):
+    (line,) = errors_of(DATA + text)
+    assert message in line
+
+
+WRONG_DATA = [
+    ("{}", ["data.train is missing (my.yaml line 1). Add data: {train: [{src: FILE, tgt: FILE}]}"]),
+    ("{train: []}", ["data.train is empty (my.yaml line 1). Add {src: FILE, tgt: FILE}, {tsv: FILE}"]),
+    ("{train: {demo: train}}", ["data.train must be a list of sources, got a mapping (my.yaml line 1). Put it into"]),
+    ("{train: [5]}", ["data.train[0] must be a source, got 5 (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
+    ("{train: [{}]}", ["data.train[0] is no source (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
+    ("{train: [{src: a}]}", ["data.train[0].tgt is missing (my.yaml line 1). Add it. See mtx config show --doc"]),
+    ("{train: [{jsnl: a}]}", ["data.train[0] is no source", "data.train[0].jsnl (my.yaml line 1). Did you mean json"]),
+    ("{train: [{tsv: a, tgt: 0}]}", ["at least 1, got 0 (my.yaml line 1). See mtx config show --doc data.train"]),
+    ("{train: [{src: 5, tgt: no}]}", ["data.train[0].tgt: no without", "data.train[0].src must be a path, got 5"]),
+    ("{train: [\n{demo: yes},\n{demo: tain}]}", ["(my.yaml line 2)", "(my.yaml line 3). Did you mean train?"]),
+    ("{train: [{demo: 5}]}", ["data.train[0].demo must be train, dev, test or pronouns, got 5"]),
+    ("{train: *a}", ["data.train is an alias"]),
+    ("{train: [{dataset: ''}], dev: 5}", ["data.train[0].dataset is empty", "data.dev must be a source, got 5"]),
+    ("{train: [{demo: train}], src_lang: e e}", ["data.src_lang must be a language code, got 'e e'"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "messages"), WRONG_DATA)
+def test_says_what_is_wrong_with_the_sources(errors_of, data, messages):
+    lines = errors_of(f"data: {data}")
+    assert len(lines) == len(messages)
+    assert all(message in line for message, line in zip(messages, lines, strict=True))
+
+
+def test_tells_all_problems_at_once_in_the_order_of_the_text(errors_of):
+    lines = errors_of("train:\n  max_stpes: 3\n  device: no\n  lr: 1\n  lr: x\n", "decode.beam_size=0", "nonsense")
+    places = [
+        "data is missing (my.yaml)",
+        "(my.yaml line 2)",
+        "(my.yaml line 3)",
+        "(my.yaml line 5)",
+        "(my.yaml line 5)",
+    ]
+    assert [place in line for place, line in zip(places, lines, strict=False)] == [True] * 5
+    assert all("(command line)" in line for line in lines[5:])
+    assert len(lines) == 7
+
+
+def test_counts_the_problems_that_it_does_not_print(errors_of):
+    lines = errors_of(DATA + "".join(f"x{number}: 1\n" for number in range(50)))
+    assert len(lines) == 21
+    assert lines[-1].startswith("30 more problems from here on (my.yaml line 22).")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nonsense", "nonsense is no override (command line). Write KEY=VALUE, such as train.lr=3e-4."),
+        ("=3", "=3 is no override"),
+        ("train..lr=3", "train..lr=3 is no override"),
+        ("train.max_stpes=3", "unknown key train.max_stpes (command line). Did you mean max_steps?"),
+        ("foo.bar=3", "unknown key foo (command line)"),
+        ("train.lr=fast", "train.lr must be a number, got 'fast' (command line)"),
+        ("train.lr.x=3", "train.lr must be a number, got a mapping (command line)"),
+        ("data.train.src=x", "data.train.src cannot be set, as data.train is a list (command line). Set data.train"),
+        ("train.lr=[", "(command line, train.lr, column 2 of the value)"),
+        ("train={lr: 1, lr: 2}", "train.lr is given twice, first at command line (command line)"),
+        ("data.tgt_lang=no", "Write 'data.tgt_lang=\"no\"' in quotes, or false."),
+    ],
+)
+def test_says_what_is_wrong_with_an_override(errors_of, override, message):
+    (line,) = errors_of(DATA, override)
+    assert message in line
+
+
+def test_an_override_leaves_nothing_of_the_value_in_the_file(errors_of):
+    (line,) = errors_of("data: {train: [{src: a, tgt: b}]}", "data.train=[{src: a}]")
+    assert "data.train[0].tgt is missing (command line)" in line

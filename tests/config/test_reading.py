@@ -1,0 +1,209 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mtx.config.reading import differences, dump_config, load_config
+from mtx.config.settings import (
+    Config,
+    DataSettings,
+    DecodeSettings,
+    Demo,
+    HubDataset,
+    Jsonl,
+    ModelSettings,
+    TokenizerSettings,
+    TrainSettings,
+    Tsv,
+    TwoFiles,
+)
+from mtx.errors import UserError
+
+DATA = "data: {train: [{demo: train}]}\n"
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def bomb() -> str:
+    return "a0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the config is empty (my.yaml)"),
+        (b"# nothing\n", "the config is empty"),
+        (b"- 1\n", "the config is a list, not a mapping"),
+        (b"!!python/object:os.x {}", "the config has a tag"),
+        (b"a: 1\n" + bytes(range(256)), "the config is not text in UTF-8 (my.yaml line 3)"),
+        (b"\x00" * 100, "the character U+0000 cannot stand in YAML"),
+        (b"#" * 2_000_000, "the config is larger than 1000000 bytes"),
+        (bomb().encode(), "data is missing"),
+    ],
+)
+def test_refuses_what_is_no_config(errors_of, content, message):
+    assert message in errors_of(content)[0]
+
+
+@pytest.mark.parametrize(("path", "reason"), [("nowhere.yaml", "no such file"), (".", "is a directory")])
+def test_refuses_what_is_no_file(tmp_path, path, reason):
+    with pytest.raises(UserError, match=f"the config cannot be read: {reason}.*Give the path of a YAML file"):
+        load_config(tmp_path / path, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3e-4", 3e-4), ("1e9", 1e9), (".5", 0.5), ("2.", 2.0), ("+1.5E+2", 150.0), ("7", 7), ("0x10", 16), ("0o17", 15)],
+)
+def test_reads_the_numbers_of_yaml_1_2(load, text, value):
+    assert load(DATA, f"train.lr={text}").train.lr == value
+
+
+@pytest.mark.parametrize("text", ["12:30", "2024-01-01", "nope", "'no'", '"010"', "~/model", "$HOME", "é"])
+def test_reads_all_else_as_text(load, text):
+    assert load(DATA + f"train: {{device: {text}}}").train.device == text.strip("'\"")
+
+
+def test_reads_a_file_that_begins_with_a_byte_order_mark(load):
+    assert load("\ufeff" + DATA) == load(DATA)
+
+
+def test_overrides_win_over_the_file_and_the_last_over_those_before(load):
+    config = load(DATA + "train: {lr: 1, seed: 5}", "train.lr=2", "train.lr=3e-4", "data.dev.demo=dev")
+    assert (config.train.lr, config.train.seed, config.data.dev) == (3e-4, 5, Demo(demo="dev"))
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "width_and_heads"),
+    [
+        ("{preset: tiny}", [], (128, 4)),
+        ("{preset: tiny, d_model: 64}", [], (64, 4)),
+        ("{preset: tiny}", ["model.d_model=512"], (512, 4)),
+        ("{d_model: 64, num_heads: 2}", ["model.preset=base"], (512, 8)),
+        ("{d_model: 64}", ["model.num_heads=16", "model.preset=base"], (512, 16)),
+        ("{d_model: 64, num_heads: 2}", ["model.preset=null"], (64, 2)),
+    ],
+)
+def test_a_size_beats_a_preset_unless_only_the_preset_was_asked_for_just_now(load, model, overrides, width_and_heads):
+    config = load(DATA + f"model: {model}", *overrides)
+    assert (config.model.d_model, config.model.num_heads) == width_and_heads
+
+
+def test_paths_count_from_the_folder_of_the_file_and_in_overrides_from_the_current_one(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "configs" / "corpus").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "configs" / "my.yaml").write_text(
+        "data:\n"
+        "  train: [{src: ../a.en, tgt: ~/a.de}, {tsv: /data/b.tsv}, {dataset: corpus}, {dataset: owner/name}]\n"
+        "  dev: {jsonl: $HOME/c}\n"
+        "  test: {src: old.en, tgt: old.de}\n"
+    )
+    overrides = ["tokenizer.file=spm.model", "data.test={src: d.en, tgt: ../d.de}"]
+    config = load_config(Path("../configs/my.yaml"), overrides)
+    configs, here = tmp_path / "configs", tmp_path / "here"
+    assert config.data.train == (
+        TwoFiles(src=tmp_path / "a.en", tgt=configs / "~" / "a.de"),
+        Tsv(tsv=Path("/data/b.tsv")),
+        HubDataset(dataset=str(configs / "corpus")),
+        HubDataset(dataset="owner/name"),
+    )
+    assert config.data.dev == Jsonl(jsonl=configs / "$HOME" / "c")
+    assert config.data.test == TwoFiles(src=here / "d.en", tgt=tmp_path / "d.de")
+    assert config.tokenizer.file == here / "spm.model"
+
+
+@pytest.mark.parametrize(
+    "path", [None, *sorted(CONFIGS.rglob("*.yaml"))], ids=lambda path: path.stem if path else "demo"
+)
+def test_every_config_that_is_shipped_loads(path):
+    assert isinstance(load_config(path, []), Config)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+names = texts.filter(lambda text: text not in ("", ".", "..") and "/" not in text)
+paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: Path("/", *parts))
+words = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]*", fullmatch=True) | st.sampled_from(["no", "y", "null", "true", "e5"])
+sources = st.one_of(
+    st.builds(TwoFiles, src=paths, tgt=paths),
+    st.builds(Tsv, tsv=paths, src=st.integers(1, 9), tgt=st.integers(1, 9)),
+    st.builds(Jsonl, jsonl=paths, src=st.none() | texts, tgt=st.none() | texts),
+    st.builds(HubDataset, dataset=st.tuples(words, words).map("/".join), name=st.none() | texts, split=texts),
+    st.builds(Demo, demo=st.sampled_from(["train", "dev", "test", "pronouns"])),
+)
+rates = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+configs = st.builds(
+    Config,
+    data=st.builds(
+        DataSettings,
+        src_lang=words,
+        tgt_lang=words,
+        train=st.lists(sources, min_size=1, max_size=3).map(tuple),
+        dev=st.none() | sources,
+    ),
+    tokenizer=st.builds(TokenizerSettings, vocab_size=st.integers(8, 10**6), file=st.none() | paths),
+    model=st.builds(
+        ModelSettings, preset=st.none() | st.sampled_from(["tiny", "big"]), encoder_layers=st.integers(1, 9)
+    ),
+    train=st.builds(TrainSettings, lr=rates, adam_eps=rates, device=texts, max_steps=st.integers(1, 10**18)),
+    decode=st.builds(DecodeSettings, length_penalty=st.floats(0, 10)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=configs)
+@example(config=Config(data=DataSettings(train=(Demo(demo="train"),)), train=TrainSettings(device="a\x85b")))
+def test_a_dumped_config_reads_back_to_itself(config, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "dumped.yaml"
+    path.write_bytes(dump_config(config).encode())
+    assert load_config(path, []) == config
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.binary(max_size=9) | st.dates() | words
+keys = (
+    texts | st.integers() | st.booleans() | st.sampled_from(["train", "dev", "src", "tgt", "tsv", "demo", "lr", "norm"])
+)
+trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+sections = st.sampled_from(["data", "tokenizer", "model", "train", "decode"])
+dumped_trees = st.dictionaries(sections | keys, trees, max_size=5).map(yaml.safe_dump)
+marked_text = st.text("{}[]:,-&*!|>?'\"%@#\n\t ab1.e<", max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=dumped_trees | marked_text | texts, override=marked_text | texts)
+def test_any_text_is_a_config_or_a_user_error(text, override, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(text.encode())
+    for overrides in ([], [override], [f"data={override}"]):
+        try:
+            load_config(path, overrides)
+            lines: tuple[str, ...] = ()
+        except UserError as error:
+            lines = error.lines
+        assert all(line.isprintable() for line in lines)
+
+
+def test_names_each_setting_that_differs(load):
+    old = load(DATA + "model: {d_model: 256}")
+    new = load("data: {train: [{demo: dev}], dev: {tsv: /a b}, src_lang: 'no'}", "model.d_model=512", "train.lr=3e-4")
+    assert differences(old, old) == []
+    assert differences(old, new) == [
+        "data.src_lang: en -> 'no'",
+        "data.train[0].demo: train -> dev",
+        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2}",
+        "model.d_model: 256 -> 512",
+        "train.lr: 0.001 -> 0.0003",
+    ]
+    assert differences(old, load("data: {train: [{demo: dev}, {demo: test}]}")) == [
+        "data.train: [{demo: train}] -> [{demo: dev}, {demo: test}]"
+    ]
+
+
+def test_reading_a_config_imports_no_heavy_library():
+    script = "import sys, mtx.config.reading, mtx.config.showing; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "pydantic" in modules
+    assert not {"torch", "datasets", "sentencepiece", "numpy"} & set(modules)
