@@ -90,8 +90,7 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Target sentences, one line each: special ids leave nothing, characters that would break the line a space."""
-        hidden = {self.pad_id, self.bos_id, self.eos_id}
-        texts = self.tgt_pieces.decode([[i for i in sentence if i not in hidden] for sentence in ids])
+        texts = self.tgt_pieces.decode([list(sentence) for sentence in ids])
         return [_BREAKS_LINE.sub(" ", text).strip() for text in texts]
 
 
@@ -159,10 +158,10 @@ def _load_pieces(model: bytes, name: str) -> Any:
 
 
 def _special_ids(pieces: Any) -> dict[str, int]:
-    """The ids of pad, unk, bos and eos; each must exist, and be one that no text can yield."""
+    """The ids of pad, unk, bos and eos; SentencePiece knows none that a text could yield."""
     ids = {name: int(getattr(pieces, f"{name}_id")()) for name in _SPECIALS}
     for name, id_ in ids.items():
-        if id_ < 0 or not (pieces.is_unknown(id_) if name == "unk" else pieces.is_control(id_)):
+        if id_ < 0:
             do = "Train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3."
             raise UserError(ExitCode.MODEL, f"the SentencePiece model has no {name} symbol", do=do)
     return {f"{name}_id": id_ for name, id_ in ids.items()}

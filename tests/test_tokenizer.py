@@ -203,6 +203,11 @@ def test_a_given_model_is_used_with_its_own_ids(tmp_path: Path) -> None:
         ("spm.model", b"", "no SentencePiece model, or is damaged"),
         ("spm.model", b"\xff" * 100, "no SentencePiece model, or is damaged"),
         ("spm.model", VARIANTS["bpe"].src_model[:-9], "no SentencePiece model, or is damaged"),
+        (
+            "spm.model",
+            VARIANTS["bpe"].src_model.replace(b"<0x41>", b"<0x4\xff>"),
+            "no SentencePiece model, or is damaged",
+        ),
         ("spm.model", bytes(2 << 20), "larger than 1 MiB"),
         ("source.spm", VARIANTS["bpe"].src_model, "target.spm is missing or no file"),
         ("spm.model", pieces_model(), "has no pad symbol"),

@@ -52,15 +52,17 @@ def stream_lines(stream: BinaryIO, name: str) -> Iterator[list[str]]:
     """
     num_lines = 0
     begun: list[bytes] = []
+    num_begun = 0
     for block in _plain_blocks(stream, name):
         head, newline, tail = block.rpartition(b"\n")
         if newline:
             lines = b"".join([*begun, head])
             yield from _decode(lines, name, num_lines)
             num_lines += lines.count(b"\n") + 1
-            begun = []
+            begun, num_begun = [], 0
         begun.append(tail)
-        if sum(map(len, begun)) > MAX_LINE_BYTES:
+        num_begun += len(tail)
+        if num_begun > MAX_LINE_BYTES:
             where = f"{name} line {num_lines + 1}"
             raise UserError(
                 ExitCode.DATA, f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", where=where, do=_GIVE_TEXT
@@ -120,6 +122,4 @@ def _unpack(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
             if member.eof:
                 packed, member = member.unused_data, None
     if member is not None:
-        yield member.flush()
-        if not member.eof:
-            raise UserError(ExitCode.DATA, "the gzip file is cut short", where=name, do="Get the file again.")
+        raise UserError(ExitCode.DATA, "the gzip file is cut short", where=name, do="Get the file again.")

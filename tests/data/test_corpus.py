@@ -116,7 +116,7 @@ def test_empty_rows_of_a_table_are_empty_pairs(tmp_path: Path) -> None:
 
 def test_unequal_files_are_told_with_the_first_suspicious_line(tmp_path: Path) -> None:
     srcs = ["A sentence of some length here." if number % 2 else "Short." for number in range(1000)]
-    tgts = [src.replace("e", "ee") for src in srcs]
+    tgts = [src * 5 for src in srcs]
     source = TwoFiles(src=write(tmp_path / "train.en", lines(srcs)), tgt=write(tmp_path / "train.de", lines(tgts)))
     for lost, place in ((411, "lengths first disagree at line 412"), (999, "lengths agree up to line 999")):
         write(source.tgt, lines(tgts[:lost] + tgts[lost + 1 :]))
@@ -173,7 +173,13 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
         ({"dataset": "{folder}/text.txt"}, "text.txt is neither .parquet nor .arrow"),
     ],
 )
-def test_bad_data_sets(given: dict[str, str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bad_data_sets(
+    given: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for name in ("good", "nested", "damaged", "script", "empty"):
         (tmp_path / name).mkdir()
     data_set(PAIRS).to_parquet(tmp_path / "good" / "train.parquet")
@@ -188,6 +194,18 @@ def test_bad_data_sets(given: dict[str, str], message: str, tmp_path: Path, capf
         list(read_pairs(source, "en", "fr" if "nested" in source.dataset else "de"))
     assert caught.value.code == ExitCode.DATA
     assert capfd.readouterr().err == ""
+    assert caplog.messages == []
+
+
+def test_a_hub_id_is_loaded_with_its_name_and_split_and_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*args: Any, **options: Any) -> datasets.Dataset:
+        assert (args, options) == (("owner/name", "de-en"), {"split": "dev"})
+        assert datasets.are_progress_bars_disabled()
+        return data_set(PAIRS, "translation")
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert list(read_pairs(HubDataset(dataset="owner/name", name="de-en", split="dev"), "en", "de")) == PAIRS
+    assert not datasets.are_progress_bars_disabled()
 
 
 @pytest.mark.parametrize(

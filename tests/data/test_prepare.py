@@ -57,13 +57,15 @@ def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkey
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", 3)
     longest = "cat " * 9 + "dog"
     limit = len(TOKENIZER.encode_src([longest])[0]) + 1  # EOS
+    assert len(TOKENIZER.encode_src([f"{longest}z"])[0]) == limit
+    assert TOKENIZER.encode_src(["\u200b"]) == [[]]
     first = [
         ("the dog", "cat"),
         ("", "dog"),
         ("dog", "   "),
         ("cat", longest),
-        (f"{longest} dog", "dog"),
-        ("\u2028", "dog"),
+        (f"{longest}z", "dog"),
+        ("\u200b", "dog"),
     ]
     second = [("é" * 500_001, "dog"), ("dog", "dog" * 400_000), ("bird", "the bird"), ("dog", "\u3000"), ("old", "cat")]
     corpus = prepared(tsv(tmp_path, first), tsv(tmp_path, second, "b.tsv"), max_tokens=limit)
@@ -164,7 +166,8 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: py
     for name in names:
         path = cache / fresh.key / name
         whole = path.read_bytes()
-        for damaged in (None, b"", whole[:-1], whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]):
+        flipped = whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]
+        for damaged in (None, b"", whole[:-1], flipped, whole.replace(b'"empty": 1', b'"empty": 7')):
             path.unlink()
             if damaged is not None:
                 path.write_bytes(damaged)
