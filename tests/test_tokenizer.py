@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mtx import tokenizer as module
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
-from mtx.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from mtx.tokenizer import Tokenizer, ids_of, load_tokenizer, pieces_of, train_tokenizer
 
 WORDS = ["the", "dog", "cat", "house", "sees", "big", "<s>", "</s>", "<pad>", "<unk>", "with", "red", "happily"]
 RNG = random.Random(0)
@@ -94,6 +94,13 @@ def test_decoding_undoes_encoding_and_ignores_specials(variant: str) -> None:
     assert tokenizer.decode(framed) == TGT
     assert tokenizer.decode([]) == []
     assert tokenizer.decode([[tokenizer.eos_id]]) == [""]
+
+
+def test_pieces_are_the_ids_in_writing() -> None:
+    ids = VARIANTS["unigram"].encode_tgt(["DOG é"])[0]
+    pieces = pieces_of(VARIANTS["unigram"], ids)
+    assert "".join(pieces) == "▁DOG▁<0xC3><0xA9>"
+    assert ids_of(VARIANTS["unigram"], pieces) == ids
 
 
 def test_bytes_spell_what_has_no_piece() -> None:

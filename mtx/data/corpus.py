@@ -52,7 +52,7 @@ def source_name(source: Source) -> str:
 
 
 def source_files(source: Source) -> list[Path]:
-    """The text files that `source` consists of; none for data sets."""
+    """The files that decide the content of `source`: of text, or of code for the demo; none for data sets."""
     match source:
         case TwoFiles():
             return [source.src, source.tgt]
@@ -60,8 +60,12 @@ def source_files(source: Source) -> list[Path]:
             return [source.tsv]
         case Jsonl():
             return [source.jsonl]
-        case _:
+        case HubDataset():
             return []
+        case Demo():
+            from mtx.data import demo
+
+            return sorted(Path(demo.__file__).parent.glob("*.py"))
 
 
 def _corpus_lines(path: Path) -> Iterator[str]:

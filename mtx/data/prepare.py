@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.config.settings import DataSettings, Source
+from mtx.config.settings import DataSettings, Source, TwoFiles
 from mtx.data.cache import cache_folder, load_arrays, save_arrays
 from mtx.data.corpus import Pair, read_pairs, source_files, source_name
 from mtx.errors import ExitCode, UserError
@@ -130,14 +130,14 @@ def _key(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer
 
 
 def _content_key(source: Source, settings: DataSettings) -> list[str]:
-    """The options of `source` and digests of its content: of the raw files, else of the pairs themselves.
+    """The options of `source` and digests of its content: of its files, else of the pairs themselves.
 
     Where a file lies and when it was written do not count: neither says what is in it.
     """
     paths = source_files(source)
     if not paths:
         return [source.model_dump_json(), _pairs_digest(read_pairs(source, settings.src_lang, settings.tgt_lang))]
-    options = source.model_dump_json(exclude={"tsv", "jsonl"} if len(paths) == 1 else {"src", "tgt"})
+    options = source.model_dump_json(exclude={"src", "tgt"} if isinstance(source, TwoFiles) else {"tsv", "jsonl"})
     return [type(source).__name__, options, *(_file_digest(path) for path in paths)]
 
 

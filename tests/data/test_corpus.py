@@ -9,8 +9,9 @@ from typing import Any
 import datasets
 import pytest
 
-from mtx.config.settings import HubDataset, Jsonl, Source, Tsv, TwoFiles
+from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.corpus import read_pairs, source_name
+from mtx.data.demo import read_demo
 from mtx.errors import ExitCode, UserError
 
 # What readers of tables like to change: quotes, words for missing values, numbers, line ends that are none.
@@ -104,6 +105,12 @@ def test_every_kind_of_source_yields_the_same_pairs(
     assert list(read_pairs(source, "en", "de")) == PAIRS
     assert capfd.readouterr() == ("", "")
     assert source_name(source)
+
+
+def test_the_demo_is_a_source_like_any_other() -> None:
+    source = Demo(demo="dev")
+    assert list(read_pairs(source, "en", "de")) == list(read_demo("dev"))
+    assert source_name(source) == "demo dev"
 
 
 def test_empty_rows_of_a_table_are_empty_pairs(tmp_path: Path) -> None:

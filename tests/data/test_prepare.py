@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
-from mtx.config.settings import DataSettings, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
+from mtx.config.settings import DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
 from mtx.data import prepare as module
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
@@ -120,6 +120,8 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
     files.tgt.write_text("cat\nold\n")
     swapped = TwoFiles(src=files.tgt, tgt=files.src)
 
+    demo = Demo(demo="pronouns")
+
     def keys() -> Iterator[str]:
         yield prepared(source).key
         yield prepared(source, tokenizer=OTHER_TOKENIZER).key
@@ -128,10 +130,14 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
         yield prepared(source, source).key
         yield prepared(files).key
         yield prepared(swapped).key
+        yield prepared(demo, max_tokens=2000).key
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "source_files", lambda _: [files.src])
+            yield prepared(demo, max_tokens=2000).key
         monkeypatch.setattr(module, "CODE_VERSION", module.CODE_VERSION + 1)
         yield prepared(source).key
 
-    assert len(set(keys())) == 8
+    assert len(set(keys())) == 10
     assert ids_of(prepared(swapped)) == encoded([("cat", "dog"), ("old", "red")])
     assert ids_of(prepared(source, tokenizer=OTHER_TOKENIZER)) == encoded(
         [("dog", "cat"), ("red bird", "blue bird")], OTHER_TOKENIZER
