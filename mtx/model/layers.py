@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mtx.model.attention import MultiHeadAttention
+from mtx.model.dropout import Dropout
 
 Norm = Literal["pre", "post"]
 
@@ -43,7 +44,7 @@ class InputLayer(nn.Module):
         self.embedding = embedding
         self.first_row = pad_id + 1
         self.scale = math.sqrt(embedding.embedding_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.register_buffer("table", sinusoids(512, embedding.embedding_dim), persistent=False)
 
     def forward(self, ids: Tensor, first_position: int = 0) -> Tensor:
@@ -69,7 +70,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(d_model, d_ff)
         self.outer = nn.Linear(d_ff, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position by itself. Shapes: (…, D) in and out."""
@@ -87,7 +88,7 @@ class Residual(nn.Module):
     def __init__(self, d_model: int, dropout: float, norm: Norm) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.is_pre = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
