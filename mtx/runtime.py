@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise UserError(ExitCode.USAGE, f"unknown device {name!r}", do="Give auto, cpu, cuda or cuda:N.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        why = "torch finds no GPU" if torch.backends.cuda.is_built() else "torch is a CPU build"
+        why = "torch finds no GPU" if torch.version.cuda else "torch is a CPU build"
         raise UserError(ExitCode.MACHINE, f"no CUDA device: {why}", do="Use --device cpu or auto.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()

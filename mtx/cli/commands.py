@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 
+TEXT_MARK = "\0"
+"""Stands before a sentence that begins with a dash; no argument of a process can hold it otherwise."""
+
 
 class Resume(StrEnum):
     """Whether a run that is there already is continued."""
@@ -250,7 +253,7 @@ def _groups_of_lines(sentences: list[str] | None, input_path: Path | None) -> It
     from mtx.data.lines import stream_lines
 
     if sentences:
-        texts = [sentence.removeprefix("\0") for sentence in sentences]
+        texts = [sentence.removeprefix(TEXT_MARK) for sentence in sentences]
         for number, text in enumerate(texts, start=1):
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise UserError(ExitCode.DATA, "not UTF-8", where=f"sentence {number}", do="Give text in UTF-8.")

@@ -203,5 +203,5 @@ def _is_done(finished: list[Hypothesis], best_alive: float, longest: int, option
         return True
     if len(finished) < options.n_best:
         return False
-    bound = best_alive / longest**options.length_penalty
+    bound: float = best_alive / longest**options.length_penalty
     return sorted((h.score for h in finished), reverse=True)[options.n_best - 1] >= bound

@@ -135,6 +135,7 @@ class Session:
                     record = window.record(progress.step, stats.lr)
                     window = Window.empty(self.precision.device)
                     append_record(self.run.metrics, record)
+                    bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
                     LOGGER.info("%s", describe_record(record, settings.max_steps) + self._time_left())
                 if self._is_due(progress.step):
                     self.save()

@@ -34,7 +34,7 @@ def projected_loss_sum(
     Shapes:
         return: label-smoothed loss (), and without gradient the negative log-likelihood (), both sums in nats
     """
-    loss, nll = _ProjectedLoss.apply(hidden_ND, weight_VD, tgt_N, label_smoothing)
+    loss, nll = _ProjectedLoss.apply(hidden_ND, weight_VD, tgt_N, label_smoothing)  # type: ignore[no-untyped-call]
     return loss, nll
 
 

@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from mtx.runtime import LOGGER
 from mtx.train.update import UpdateStats
 
 
@@ -30,7 +33,8 @@ class Window:
     @classmethod
     def empty(cls, device: torch.device) -> Self:
         """Nothing summed yet."""
-        return cls(*torch.zeros(3, device=device).unbind())
+        zero = torch.zeros((), device=device)
+        return cls(loss=zero, nll=zero, grad_norm=zero)
 
     def add(self, stats: UpdateStats, seconds: float) -> None:
         """Count one update in, that took `seconds`."""
@@ -78,10 +82,13 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def progress_bar(done: int, total: int) -> Any:
-    """A bar with the time left on a terminal; nothing elsewhere."""
+@contextmanager
+def progress_bar(done: int, total: int) -> Iterator[Any]:
+    """A bar with the time left on a terminal, with log lines passing above it; nothing elsewhere."""
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    return tqdm(
-        total=total, initial=done, unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True, leave=False
-    )
+    is_shown = sys.stderr.isatty()
+    bar = tqdm(total=total, initial=done, unit=" steps", disable=not is_shown, dynamic_ncols=True, leave=False)
+    with bar, logging_redirect_tqdm([LOGGER]) if is_shown else nullcontext():
+        yield bar
