@@ -36,15 +36,15 @@ class Tokenizer:
     eos_id: int
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        """The inverse of `files`.
+    def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:
+        """The inverse of `files`; `where` they lie is for messages.
 
         Raises:
             UserError: (MODEL) not a SentencePiece model, or one without a special symbol that translation needs.
         """
         if "spm.model" in files:
             src_model = tgt_model = files["spm.model"]
-            src_pieces = tgt_pieces = _load_pieces(src_model, "spm.model")
+            src_pieces = tgt_pieces = _load_pieces(src_model, where or "spm.model")
         else:
             src_model, tgt_model = files["source.spm"], files["target.spm"]
             src_pieces, tgt_pieces = _load_pieces(src_model, "source.spm"), _load_pieces(tgt_model, "target.spm")
@@ -119,10 +119,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
         UserError: (MODEL) none there, damaged, too large, without the special symbols that translation needs.
     """
     if path.is_file():
-        return Tokenizer.from_files({"spm.model": _read_model(path)})
+        return Tokenizer.from_files({"spm.model": _read_model(path)}, str(path))
     for name in ("spm.model", "tokenizer.model"):
         if (path / name).exists():
-            return Tokenizer.from_files({"spm.model": _read_model(path / name)})
+            return Tokenizer.from_files({"spm.model": _read_model(path / name)}, str(path / name))
     for src, tgt in (("source.spm", "target.spm"), ("tokenizer.src.model", "tokenizer.tgt.model")):
         if (path / src).exists():
             return Tokenizer.from_files({"source.spm": _read_model(path / src), "target.spm": _read_model(path / tgt)})

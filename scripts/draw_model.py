@@ -1,6 +1,6 @@
 """Draw the pictures of mtx/model/README.md from the real model: masks, positions, attention on the "it" sentences.
 
-    pip install 'mtx[plot]'; python scripts/draw_model.py runs/demo mtx/model/pictures
+pip install 'mtx[plot]'; python scripts/draw_model.py runs/demo mtx/model/pictures
 """
 
 import sys
@@ -48,7 +48,7 @@ def draw_positions(path: Path) -> None:
 
 
 def draw_attention(trained: TrainedModel, path: Path) -> None:
-    """From where the last encoder layers and the decoder take what "it" means, for two sentences that differ in a word."""
+    """Where encoder and decoder look for what "it" means, in two sentences that differ in their last word."""
     figure, grid = plt.subplots(2, 2, figsize=(11, 7.2))
     for row, sentence in zip(grid, SENTENCES, strict=True):
         ids, translation, encoder, cross = attention_of(trained, sentence)

@@ -1,14 +1,16 @@
 """The command line: commands parse, call one function and print. torch is imported inside commands only."""
 
 import sys
-from itertools import pairwise
 
 import typer
 
 from mtx import __version__
-from mtx.cli.commands import TEXT_MARK, evaluate, train, translate
+from mtx.cli.config import config_app
+from mtx.cli.evaluate import evaluate
 from mtx.cli.reporting import report_usage
-from mtx.cli.tools import config_app, tokenizer_app
+from mtx.cli.tokenizer import tokenizer_app
+from mtx.cli.train import train
+from mtx.cli.translate import mark_text, translate
 
 app = typer.Typer(
     help="Train your own translator from parallel text, and use it.",
@@ -43,15 +45,3 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     with report_usage():
         sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))
-
-
-def mark_text(arguments: list[str]) -> list[str]:
-    """Mark the sentences of `mtx translate` that begin with a dash: a line of dialogue is text, not an option."""
-    if arguments[:1] != ["translate"]:
-        return arguments
-    marked = []
-    for before, argument in pairwise(["", *arguments]):
-        is_value = before.startswith("-") and " " not in before and before != "--"  # every option there takes one
-        is_text = argument.startswith("-") and " " in argument and not is_value
-        marked.append(TEXT_MARK + argument if is_text else argument)
-    return marked

@@ -1,4 +1,4 @@
-"""`mtx tokenizer` and `mtx config`: the parts of a run that are useful alone."""
+"""`mtx tokenizer`: SentencePiece alone, as filters."""
 
 import sys
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from mtx.cli.options import print_line
 from mtx.cli.reporting import reported
 from mtx.errors import ExitCode, UserError
 
 tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
-config_app = typer.Typer(help="Explain and check settings.", no_args_is_help=True)
 
 
 class ModelType(StrEnum):
@@ -63,7 +63,7 @@ def encode_command(
     tokenizer = load_tokenizer(model)
     for line in _stdin_lines():
         ids = tokenizer.encode_src([line])[0]
-        _print(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
+        print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
 
 
 @tokenizer_app.command("decode")
@@ -78,47 +78,7 @@ def decode_command(
     tokenizer = load_tokenizer(model)
     for number, line in enumerate(_stdin_lines(), start=1):
         ids = _parse_ids(line, number, tokenizer.tgt_vocab_size) if as_ids else ids_of(tokenizer, line.split(" "))
-        _print(tokenizer.decode([ids])[0])
-
-
-@config_app.command("show")
-@reported
-def show_command(
-    doc: Annotated[str | None, typer.Option("--doc", help="One key or section, such as train.lr.")] = None,
-) -> None:
-    """Every setting with its meaning, type and default."""
-    from mtx.config.showing import describe
-
-    print(describe(doc))
-
-
-@config_app.command("validate")
-@reported
-def validate_command(
-    files: Annotated[list[Path], typer.Argument(help="Config files.")],
-) -> None:
-    """Check config files without running them."""
-    from mtx.config.reading import load_config
-
-    problems = []
-    for file in files:
-        try:
-            load_config(file, [])
-        except UserError as error:
-            problems.append(error)
-        else:
-            print(f"{file}: ok")
-    if problems:
-        raise UserError.several(problems)
-
-
-@config_app.command("schema")
-@reported
-def schema_command() -> None:
-    """The JSON Schema of config files, for editors."""
-    from mtx.config.showing import json_schema
-
-    print(json_schema())
+        print_line(tokenizer.decode([ids])[0])
 
 
 def _stdin_lines() -> Iterator[str]:
@@ -137,8 +97,3 @@ def _parse_ids(line: str, number: int, vocab_size: int) -> list[int]:
         what = f"not ids below {vocab_size}"
         raise UserError(ExitCode.DATA, what, where=f"stdin line {number}", do="Give what encode --ids prints.")
     return ids
-
-
-def _print(line: str) -> None:
-    sys.stdout.buffer.write(line.encode() + b"\n")
-    sys.stdout.buffer.flush()

@@ -1,0 +1,75 @@
+"""What the commands share: their common options, the translator that these ask for, printing."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mtx.decode.translator import Translator
+
+RUNS = Path("runs")
+"""Where runs lie that nobody gave another place."""
+
+
+class PrecisionName(StrEnum):
+    """Arithmetic of decoding."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", "-m", help="Model folder or run folder; default: the newest under ./runs.")
+]
+BeamOption = Annotated[
+    int | None, typer.Option("--beam", help="Hypotheses alive at each step; 1 is greedy.", min=1, max=1000)
+]
+PenaltyOption = Annotated[
+    float | None, typer.Option("--length-penalty", help="Rank by log-probability / length ** this.", min=0.0, max=10.0)
+]
+BatchOption = Annotated[int, typer.Option("--batch-tokens", help="Beams x padded source tokens in a batch.", min=1)]
+PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic; fp32 is exact.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+def load_translator(
+    model: Path | None,
+    beam: int | None,
+    length_penalty: float | None,
+    batch_tokens: int,
+    precision: PrecisionName,
+    device: str,
+    n_best: int = 1,
+) -> "Translator":
+    """The translator that the options ask for; what they leave open the model folder says."""
+    from mtx.checkpoint.model_folder import find_model, load_model
+    from mtx.decode.translator import Translator
+    from mtx.runtime import choose_device, choose_precision, use_threads
+
+    use_threads()
+    arithmetic = choose_precision(precision.value, choose_device(device))
+    trained = load_model(find_model(model, RUNS))
+    trained.model.to(arithmetic.device)
+    decode = trained.generation.decode
+    beam_size = max(beam or decode.beam_size, n_best)
+    if beam_size > trained.tokenizer.tgt_vocab_size:
+        print(f"mtx: beam lowered to the vocabulary, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
+    return Translator(
+        trained,
+        arithmetic,
+        beam_size=beam_size,
+        length_penalty=decode.length_penalty if length_penalty is None else length_penalty,
+        batch_tokens=batch_tokens,
+        n_best=n_best,
+    )
+
+
+def print_line(line: str) -> None:
+    """One line of results, in UTF-8 whatever the locale, at once."""
+    sys.stdout.buffer.write(line.encode() + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,54 @@
+"""`mtx train`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtx.cli.options import RUNS
+from mtx.cli.reporting import reported
+
+
+class Resume(StrEnum):
+    """Whether a run that is there already is continued."""
+
+    auto = "auto"
+    never = "never"
+
+
+@reported
+def train(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as train.lr=1e-3.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.")
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="Default: runs/ and the config's name.")] = None,
+    resume: Annotated[Resume, typer.Option(help="Continue a run that is there, or refuse to.")] = Resume.auto,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing.")
+    ] = False,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+) -> None:
+    """Train a tokenizer and a Transformer; prints the model folder.
+
+    \b
+    mtx train                                  the embedded demo, some minutes on a CPU
+    mtx train --config my.yaml                 your data; the same command continues a stopped run
+    mtx train --config my.yaml train.lr=5e-4   with another setting
+    """
+    from mtx.config.reading import load_config
+
+    overridden = [*(overrides or []), *([f"train.device={device}"] if device is not None else [])]
+    settings = load_config(config, overridden)
+    folder = run_dir or RUNS / (config.stem if config is not None else "demo")
+
+    from mtx.runtime import log_to_stderr
+    from mtx.train.loop import train as run_training
+
+    log_to_stderr()
+    model = run_training(settings, folder, resume=resume.value, dry_run=dry_run)
+    if not dry_run:
+        print(model)

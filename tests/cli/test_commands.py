@@ -1,0 +1,221 @@
+"""The contract of the commands: what goes where, and with which exit code."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mtx.cli.translate import TEXT_MARK, mark_text
+
+if TYPE_CHECKING:
+    from .conftest import Mtx
+
+
+# --- translate ---
+
+
+def test_translate_prints_only_translations_in_order(mtx: "Mtx", finished_run: Path) -> None:
+    texts = ["The dog sees a cat.", "The man knows a bird.", "The dog sees a cat."]
+    given = mtx("translate", "--model", finished_run, *texts)
+    piped = mtx("translate", "-m", finished_run / "model", stdin="\n".join(texts).encode())
+    assert (given.code, given.err) == (0, "")
+    assert given.out == piped.out
+    lines = given.out.splitlines()
+    assert len(lines) == 3
+    assert lines[0] == lines[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "  ", "a\u2028b", "x\x85y", "one\rtwo", "</s> <pad> <unk> <s>", "\u2581under", "\x00nul", "tab\there",
+        "😀 日本語", "a" * 300, "The dog sees a cat. " * 30, "- a dash",
+    ],
+)  # fmt: skip
+def test_translate_gives_one_line_for_any_line(mtx: "Mtx", finished_run: Path, text: str) -> None:
+    answer = mtx("translate", "--model", finished_run, "--beam", 2, stdin=f"The dog.\n{text}\nThe dog.\n".encode())
+    lines = answer.out.split("\n")
+    assert answer.code == 0
+    assert len(lines) == 4
+    assert lines[0] == lines[2]
+    assert bool(lines[1].strip()) <= bool(text.strip())
+
+
+def test_translate_reads_and_writes_files(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.gz").write_bytes(gzip.compress("\ufeffThe dog sees a cat.\r\nThe man hears a dog.".encode()))
+    answer = mtx("translate", "--model", finished_run, "--input", "in.gz", "--output", "out.txt")
+    assert (answer.code, answer.out) == (0, "")
+    plain = mtx("translate", "--model", finished_run, "The dog sees a cat.", "The man hears a dog.")
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == plain.out
+
+
+def test_translate_prints_json_with_n_best(mtx: "Mtx", finished_run: Path) -> None:
+    answer = mtx(
+        "translate", "-m", finished_run, "--format", "jsonl", "--n-best", 3, "--beam", 4, "The cook hears a guest.", ""
+    )
+    record, empty = map(json.loads, answer.out.splitlines())
+    scores = [candidate["score"] for candidate in record["nbest"]]
+    assert record["src"] == "The cook hears a guest."
+    assert (record["tgt"], record["score"]) == (record["nbest"][0]["tgt"], scores[0])
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] < 0
+    assert empty["tgt"] == ""
+
+
+def test_translate_answers_before_its_input_ends(finished_run: Path) -> None:
+    command = [sys.executable, "-m", "mtx", "translate", "--model", str(finished_run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"The dog sees a cat.\n")
+        process.stdin.flush()
+        assert process.stdout.readline().endswith(b"\n")  # would block for ever if input had to end first
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_translate_is_silent_when_its_reader_goes_away(finished_run: Path) -> None:
+    lines = "The dog sees a cat.\n" * 5000
+    command = f"{sys.executable} -m mtx translate --model {finished_run} --beam 1 --batch-tokens 100"
+    script = f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", script], input=lines, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "141"
+    assert run.stderr == ""
+
+
+def test_sentences_that_begin_with_a_dash_are_text() -> None:
+    marked = [TEXT_MARK + "- Hello.", TEXT_MARK + "- Who is it?"]
+    assert mark_text(["translate", "--beam", "2", "- Hello.", "- Who is it?"]) == ["translate", "--beam", "2", *marked]
+    assert mark_text(["translate", "--output", "- odd name", "-x"]) == ["translate", "--output", "- odd name", "-x"]
+    assert mark_text(["train", "- Hello."]) == ["train", "- Hello."]
+
+
+# --- evaluate ---
+
+
+def test_evaluate_takes_the_test_set_of_the_run(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
+    files = finished_run.parent.parent
+    recorded = mtx("evaluate", "--model", finished_run, "--json", "--save-hyp", "hyp.txt")
+    given = mtx("evaluate", "--model", finished_run, "--json", "--src", files / "test.en", "--ref", files / "test.de")
+    scored = mtx("evaluate", "--json", "--hyp", "hyp.txt", "--ref", files / "test.de")
+    assert (recorded.code, recorded.err) == (0, "")
+    first, second, third = (json.loads(answer.out) for answer in (recorded, given, scored))
+    assert set(first) == {"model", "num_sentences", "bleu", "chrf", "length_ratio", "seconds", "tokens_per_second"}
+    assert set(first["bleu"]) == {"score", "ci", "signature"}
+    for name in ("num_sentences", "bleu", "chrf", "length_ratio"):
+        assert first[name] == second[name] == third[name]
+    assert third["model"] is None
+
+
+def test_evaluate_answers_no_below_the_minimum(mtx: "Mtx", finished_run: Path) -> None:
+    assert mtx("evaluate", "--model", finished_run, "--min", "bleu=0").code == 0
+    answer = mtx("evaluate", "--model", finished_run, "--min", "bleu=0,chrf=101")
+    assert answer.code == 1
+    assert "below 101" in answer.errors[0]
+
+
+# --- train ---
+
+
+def test_train_again_prints_the_folder_and_changes_nothing(mtx: "Mtx", finished_run: Path) -> None:
+    content = {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()}
+    answer = mtx("train", "--config", finished_run.parent.parent / "my.yaml", "--run-dir", finished_run)
+    assert (answer.code, answer.out) == (0, f"{finished_run / 'model'}\n")
+    assert {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()} == content
+
+
+def test_dry_run_writes_nothing(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
+    answer = mtx("train", "--config", finished_run.parent.parent / "my.yaml", "--run-dir", "new", "--dry-run")
+    assert (answer.code, answer.out) == (0, "")
+    assert "parameters" in answer.err
+    assert not (tmp_path / "new").exists()
+
+
+# --- tokenizer and config ---
+
+
+def test_tokenizer_commands_are_filters(mtx: "Mtx", finished_run: Path) -> None:
+    text = (finished_run.parent.parent / "train.en").read_bytes()
+    assert mtx("tokenizer", "train", "--vocab-size", 300, "-o", "spm.model", stdin=text).out == "spm.model\n"
+    for flags in ([], ["--ids"]):
+        pieces = mtx("tokenizer", "encode", "-m", "spm.model", *flags, stdin=text)
+        assert pieces.out.count("\n") == text.count(b"\n")
+        assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
+
+
+def test_config_commands(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
+    assert "train.lr" in mtx("config", "show", "--doc", "train.lr").out
+    assert json.loads(mtx("config", "schema").out)["title"] == "Config"
+    good = finished_run.parent.parent / "my.yaml"
+    (tmp_path / "bad.yaml").write_text("train: {max_stpes: 3, lr: fast}")
+    answer = mtx("config", "validate", good, "bad.yaml")
+    assert (answer.code, answer.out) == (2, f"{good}: ok\n")
+    assert len(answer.errors) == 3
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["trian"], 2, "train"),
+        (["train", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["train", "--config", "my.yaml", "train.max_stpes=3"], 2, "max_steps"),
+        (["train", "--config", "my.yaml", "--device", "cuda:99"], 5, "device"),
+        (["train", "--config", "my.yaml", "--device", "gpu"], 2, "gpu"),
+        (["train", "--config", "my.yaml", "data.dev={src: no.en, tgt: no.de}"], 3, "no.en"),
+        (["train", "--config", "my.yaml", "data.train=[{src: test.en, tgt: train.de}]"], 3, "lines"),
+        (["translate", "--model", "nowhere", "hi"], 4, "nowhere"),
+        (["translate", "--model", ".", "hi"], 4, "manifest"),
+        (["translate", "hi"], 4, "mtx train"),
+        (["translate", "--model", "RUN", "--beam", "0", "hi"], 2, "--beam"),
+        (["translate", "--model", "RUN", "--n-best", "2", "hi"], 2, "jsonl"),
+        (["translate", "--model", "RUN", "--input", "bytes.txt"], 3, "bytes.txt line 2"),
+        (["translate", "--model", "RUN", "--input", "my.yaml", "hi"], 2, "--input"),
+        (["translate", "--model", "RUN", "--input", "my.yaml", "--output", "./my.yaml"], 2, "--output"),
+        (["translate", "--model", "RUN", "-x y"], 0, ""),
+        (["translate", "--model", "RUN", "-x"], 2, "-x"),
+        (["evaluate", "--model", "RUN", "--src", "test.en", "--ref", "train.de"], 3, "lines"),
+        (["evaluate", "--hyp", "test.de", "--ref", "train.de"], 3, "hypotheses"),
+        (["evaluate", "--hyp", "empty.txt", "--ref", "empty.txt"], 3, "no lines"),
+        (["evaluate", "--src", "test.en"], 2, "--ref"),
+        (["evaluate", "--model", "MODEL_ALONE"], 2, "--src"),
+        (["evaluate", "--hyp", "test.de", "--ref", "test.de", "--min", "blue=3"], 2, "blue"),
+        (["tokenizer", "encode", "-m", "my.yaml"], 4, "my.yaml"),
+        (["config", "show", "--doc", "train.rl"], 2, "train.lr"),
+    ],
+)
+def test_errors_are_one_line_with_a_code(
+    mtx: "Mtx", finished_run: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    for path in finished_run.parent.parent.glob("*.*"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "bytes.txt").write_bytes(b"ok\n\xff\n")
+    (tmp_path / "empty.txt").touch()
+    shutil.copytree(finished_run / "model", tmp_path / "alone")
+    content = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "cache"}
+    places = {"RUN": str(finished_run), "MODEL_ALONE": str(tmp_path / "alone")}
+    answer = mtx(*(places.get(argument, argument) for argument in arguments))
+    assert answer.code == code, answer.err
+    assert "Traceback" not in answer.err
+    assert bool(answer.errors) == (code != 0)
+    assert words in "".join(answer.errors)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "cache"} == content
+
+
+def test_a_bug_keeps_its_traceback(mtx: "Mtx", finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("mtx.decode.translator.Translator.translate", fail)
+    answer = mtx("translate", "--model", finished_run, "hi")
+    assert answer.code == 70
+    assert "Traceback" in answer.err
+    assert "a bug in mtx: KeyError" in answer.errors[0]

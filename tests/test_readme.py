@@ -1,0 +1,71 @@
+"""The README can be believed: its commands run, in its order, and the files that it names are there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TINY = (
+    "model.preset=null model.d_model=16 model.num_heads=2 model.d_ff=16 model.encoder_layers=1 model.decoder_layers=1 "
+    "tokenizer.vocab_size=300 train.max_steps=4 train.eval_every=4"
+)
+
+
+def blocks(language: str) -> list[str]:
+    """The contents of the README's code blocks in `language`."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+    [config] = blocks("yaml")
+    (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.en").write_text("A dog runs fast.\nThe cat sleeps well.\n" * 8)
+        (tmp_path / f"{name}.de").write_text("Ein Hund rennt schnell.\nDie Katze schläft gut.\n" * 8, encoding="utf-8")
+    commands = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if "mtx " in line]
+    assert len(commands) >= 10
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MTX_CACHE": str(tmp_path / "cache"),
+    }
+    for command in commands:
+        # The sizes of the README would take an hour; everything else is run as it stands there.
+        tiny = re.sub(r"^(mtx train .*)$", rf"\1 {TINY}", command)
+        run = subprocess.run(
+            ["bash", "-c", tiny], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, f"{tiny}\n{run.stderr}"
+    assert (tmp_path / "test.hyp").read_text().count("\n") == 16
+
+
+@pytest.mark.skipif(
+    Path(sys.prefix) != ROOT / ".venv", reason="scripts/demo makes .venv, and these tests run elsewhere"
+)
+def test_the_demo_runs(tmp_path: Path) -> None:
+    sizes = ["train.max_steps=3", "train.eval_every=3", "train.eval_sentences=4", "model.d_model=16", "model.d_ff=16"]
+    environment = os.environ | {"MTX_DEMO_RUN": str(tmp_path / "demo"), "MTX_CACHE": str(tmp_path / "cache")}
+    # Hypotheses of an untrained model run to their limit: a short one is enough here.
+    command = [
+        ROOT / "scripts" / "demo",
+        *sizes,
+        "decode.beam_size=1",
+        "decode.max_length_factor=0.5",
+        "decode.max_length_extra=1",
+    ]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "synthetic" in run.stdout
+
+
+def test_files_and_links_exist() -> None:
+    for page in (ROOT / "README.md", *ROOT.glob("*/README.md"), ROOT / "mtx" / "model" / "README.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+    [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
+    for name in re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE):
+        assert (ROOT / name).exists() or (ROOT / "mtx" / name).exists(), name
