@@ -13,7 +13,11 @@ from mtx.cli.train import train
 from mtx.cli.translate import mark_text, translate
 
 app = typer.Typer(
-    help="Train your own translator from parallel text, and use it.",
+    help="Train your own translator from parallel text, and use it.\n\n"
+    "\b\n"
+    "mtx train --config my.yaml                 two files of text in, a model folder out\n"
+    'mtx translate "Two dogs play."             with the newest model under ./runs\n'
+    "mtx evaluate                               that model on its test set: BLEU and chrF2\n",
     epilog="Exit codes: 0 done, 1 the answer is no, 2 usage or config, 3 data, 4 model, 5 machine, 6 diverged, "
     "7 run folder in use, 70 a bug, 130/143 stopped with the state saved, 141 reader gone.",
     no_args_is_help=True,

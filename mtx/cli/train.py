@@ -20,7 +20,7 @@ class Resume(StrEnum):
 @reported
 def train(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as train.lr=1e-3.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as train.lr=1e-3.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.")
