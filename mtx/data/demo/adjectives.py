@@ -102,7 +102,6 @@ shrill schrill
 near nah
 sudden plötzlich
 unusual ungewohnt
-monotonous eintönig
 """)
 
 # The adjectives that stand before a noun of a class.

@@ -46,7 +46,7 @@ _LIKE_EIN = {
     "their": "ihr",
 }
 _LIKE_THE = {"this": "dies", "these": "dies", "every": "jed", "which": "welch"}
-_UNINFLECTED = {"": "", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf", "many": "viele"}
+_UNINFLECTED = {"": "", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf"}
 _CONTRACTIONS = {
     "in dem": "im",
     "in das": "ins",
@@ -215,6 +215,8 @@ def _determiner(en: str, case: Case, column: int) -> tuple[str, Endings]:
         return _LIKE_EIN[en] + _EIN[case][column], _MIXED
     if en in _LIKE_THE:
         return _LIKE_THE[en] + _STRONG[case][column], _WEAK
+    if en == "many":
+        return "viel" + _STRONG[case][column], _STRONG
     return _UNINFLECTED[en], _STRONG
 
 

@@ -75,7 +75,7 @@ def phrase(rng: Random, *kinds: str) -> NounPhrase:
     adjective = rng.choice(ATTRIBUTES[bare.kind]) if rng.random() < 0.3 else None
     if not bare.counts:
         return NounPhrase(bare, rng.choice(_DEFINITE), adjective)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and bare.kind not in LANDSCAPE:
         return NounPhrase(bare, _determiner(rng, bare, _PLURAL_DETERMINERS), adjective, plural=True)
     return NounPhrase(bare, _determiner(rng, bare, _DETERMINERS), adjective)
 
@@ -110,7 +110,9 @@ def someone(rng: Random, tense: str = "present") -> Nominal:
     """A person, as noun or pronoun; du keeps out of the preterite, where it sounds like a book."""
     if rng.random() < 0.7:
         return phrase(rng, *PEOPLE)
-    return rng.choice((I, HE, SHE, WE, THEY) if tense in ("past", "pluperfect") else (I, YOU, HE, SHE, WE, THEY))
+    return rng.choice(
+        (I, HE, SHE, WE, THEY) if tense in ("past", "pluperfect") else (I, I, YOU, YOU, HE, SHE, WE, THEY)
+    )
 
 
 def tense_for(rng: Random, verb: Verb, *tenses: str) -> str:

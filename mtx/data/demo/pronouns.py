@@ -14,7 +14,7 @@ from mtx.data.demo.clauses import Clause, Part, english, german, german_inverted
 from mtx.data.demo.grammar import IT, Case, NounPhrase, prepositional, pronoun_of
 from mtx.data.demo.lexicon import Gender, Noun, Verb
 from mtx.data.demo.nouns import NOUNS
-from mtx.data.demo.phrases import Pair, noun, pair, place_of, thing
+from mtx.data.demo.phrases import LANDSCAPE, Pair, noun, pair, place_of, thing
 from mtx.data.demo.verbs import BE, SCENIC, SEPARABLE, TRANSITIVE
 
 _LIVING = (
@@ -91,7 +91,8 @@ _HANDLED = (
 )
 # With these, the reason is one for doing it: the main clause of `because` is affirmative.
 _AVERSE = ("leave", "avoid", "refuse", "frighten", "wake")
-_OWNERS = ("the",) * 12 + ("my", "your", "our", "their")
+_OWNERS = ("the",) * 8 + ("my", "your", "our", "their")
+_UNOWNED = (*LANDSCAPE, "sound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,13 @@ def set_stage(rng: Random, scenes: Sequence[Scene], role: int, gender: Gender) -
     meant = rng.choice([noun for noun in NOUNS[kinds[role]] if noun.gender == gender])
     other = rng.choice([noun for noun in NOUNS[kinds[1 - role]] if noun.gender != gender])
     nouns = (meant, other) if role == 0 else (other, meant)
-    determiners = (rng.choice(_OWNERS), rng.choice(_OWNERS))
+    determiners = (_owner(rng, nouns[0]), _owner(rng, nouns[1]))
     verb = SCENIC[rng.choice(scene.verbs.split())]
     return Stage(scene, nouns, determiners, verb, meant, rng.choice(scene.fits(role)))
+
+
+def _owner(rng: Random, noun: Noun) -> str:
+    return "the" if noun.kind in _UNOWNED else rng.choice(_OWNERS)
 
 
 def act(stage: Stage, tense: str, negation: str) -> Clause:
@@ -244,7 +249,7 @@ def handled(rng: Random, position: int, gender: Gender) -> Pair:
 _DOING = {
     "animal": ["feed", "stroke", "catch", "wake"],
     "thing": ["throw away", "give back"],
-    "room": ["paint", "tidy up", "lock"],
+    "room": ["leave", "tidy up", "lock"],
 }
 
 
@@ -258,7 +263,7 @@ def object_pronoun(rng: Random, position: int, gender: Gender) -> Pair:
     main = Clause(who, found, tense, (thing(stage.phrase(0)), place_of(stage.phrase(1), "dat")))
     doing = rng.choice(_DOING[stage.meant.kind])
     it = IT[stage.meant.gender]
-    verb = TRANSITIVE.get(doing) or SEPARABLE[doing]
+    verb = {**TRANSITIVE, **SEPARABLE, **SCENIC}[doing]
     sub = Clause(pronoun_of(who.noun), verb, tense, (Part("pronoun", it.en_object, it.acc),))
     result = pair(f"{english(main)} and then {english(sub)}", f"{german(main)} und {german_inverted(sub, 'dann')}")
     return _marked(result, replace(stage, adjective=doing), position)

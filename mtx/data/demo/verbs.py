@@ -16,6 +16,7 @@ sell sold sold selling | verkaufen | {GOODS} vehicle {EDIBLE}
 find found found finding | finden findet fand gefunden | animal thing container clothing
 look_for looked looked looking | suchen | {PEOPLE} animal thing container clothing
 see saw seen seeing | sehen sieht sah gesehen | {PEOPLE} animal way water land shelter vehicle
+hear heard heard hearing | hören | {PEOPLE} animal sound sound
 visit visited visited visiting | besuchen | {PEOPLE}
 love loved loved loving | lieben | {PEOPLE} animal
 hug hugged hugged hugging | umarmen umarmt umarmte umarmt | {PEOPLE}
@@ -187,5 +188,5 @@ BE = replace(
 )
 
 # No progressive: these are states.
-STATES = ("see", "love", "need", "trust", "belong to", "have", "be", "forgive")
+STATES = ("see", "hear", "love", "need", "trust", "belong to", "have", "be", "forgive")
 REFLEXIVE_IN_ENGLISH = ("wash",)
