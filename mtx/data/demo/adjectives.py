@@ -59,7 +59,7 @@ wide breit
 narrow schmal
 slippery glatt
 icy vereist
-busy belebt
+crowded überfüllt
 steep steil
 uneven uneben
 deep tief
@@ -77,7 +77,7 @@ dark dunkel
 cramped eng
 draughty zugig
 stuffy stickig
-bright hell
+smoky verraucht
 valuable wertvoll
 precious kostbar
 fragile zerbrechlich

@@ -8,10 +8,11 @@ gender are balanced by construction.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
 from mtx.data.demo.adjectives import ADJECTIVES
 from mtx.data.demo.clauses import Clause, Part, english, german, german_inverted, german_subordinate
-from mtx.data.demo.grammar import IT, Case, NounPhrase, prepositional, pronoun_of
+from mtx.data.demo.grammar import IT, NounPhrase, prepositional, pronoun_of
 from mtx.data.demo.lexicon import Gender, Noun, Verb
 from mtx.data.demo.nouns import NOUNS
 from mtx.data.demo.phrases import LANDSCAPE, Pair, noun, pair, place_of, thing
@@ -20,17 +21,17 @@ from mtx.data.demo.verbs import BE, SCENIC, SEPARABLE, TRANSITIVE
 _LIVING = (
     "tired hungry thirsty exhausted nervous shy lazy sleepy anxious cautious impatient lonely stubborn curious clever"
 )
-_INDOORS = "damp dark cramped draughty stuffy bright"
+_INDOORS = "damp dark cramped draughty stuffy smoky"
 _FITTING = {
     "animal": _LIVING,
-    "way": "wide narrow slippery icy busy steep uneven",
+    "way": "wide narrow slippery icy crowded steep uneven",
     "water": "wide deep murky shallow polluted",
     "land": "muddy foggy stony swampy windy shady",
     "shelter": _INDOORS,
     "room": _INDOORS,
     "dish": "salty spicy greasy bitter bland",
     "fruit": "sour unripe soft bitter hard",
-    "furniture": "heavy fragile precious valuable expensive elegant",
+    "furniture": "heavy fragile precious valuable expensive",
     "vehicle": "heavy slow fast loud",
 }
 _TIMID = "nervous shy anxious sensitive"
@@ -43,7 +44,7 @@ class Scene:
     first: str
     second: str
     verbs: str
-    relation: str = "object"
+    relation: Literal["object", "dat", "acc"] = "object"
     """The second noun is the verb's `object`, or the place where (`dat`) or into which (`acc`) it happens."""
     first_fits: str = ""
     second_fits: str = ""
@@ -67,17 +68,8 @@ _ANIMALS = (
     Scene("animal", "shelter", "sleep wait", "dat"),
     Scene("animal", "land", "sleep play", "dat"),
 )
-_WANTED = (
-    Scene("animal", "way", "cross use"),
-    Scene("animal", "water", "cross"),
-    Scene("animal", "land", "enter"),
-    Scene("animal", "shelter", "enter"),
-    Scene("animal", "dish", "eat touch"),
-    Scene("animal", "fruit", "eat touch"),
-    *_ANIMALS[6:],
-)
 _OTHERS = (
-    Scene("vehicle", "way", "cross use", "object", "heavy slow fast", "narrow slippery icy busy steep uneven"),
+    Scene("vehicle", "way", "cross use", "object", "heavy slow fast", "narrow slippery icy crowded steep uneven"),
     Scene("thing", "container", "fit", "acc", _BIG, _SMALL),
     Scene("furniture", "room", "stand", "dat"),
     Scene("sound", "animal", "frighten wake", "object", "loud shrill near sudden unusual", _TIMID),
@@ -118,27 +110,23 @@ def set_stage(rng: Random, scenes: Sequence[Scene], role: int, gender: Gender) -
     """A scene whose adjective means the first (0) or second noun (1), which has the gender; the other has not."""
     scene = rng.choice(scenes)
     kinds = (scene.first, scene.second)
-    meant = rng.choice([noun for noun in NOUNS[kinds[role]] if noun.gender == gender])
-    other = rng.choice([noun for noun in NOUNS[kinds[1 - role]] if noun.gender != gender])
+    meant = rng.choice([candidate for candidate in NOUNS[kinds[role]] if candidate.gender == gender])
+    other = rng.choice([candidate for candidate in NOUNS[kinds[1 - role]] if candidate.gender != gender])
     nouns = (meant, other) if role == 0 else (other, meant)
     determiners = (_owner(rng, nouns[0]), _owner(rng, nouns[1]))
     verb = SCENIC[rng.choice(scene.verbs.split())]
     return Stage(scene, nouns, determiners, verb, meant, rng.choice(scene.fits(role)))
 
 
-def _owner(rng: Random, noun: Noun) -> str:
-    return "the" if noun.kind in _UNOWNED else rng.choice(_OWNERS)
+def _owner(rng: Random, owned: Noun) -> str:
+    return "the" if owned.kind in _UNOWNED else rng.choice(_OWNERS)
 
 
 def act(stage: Stage, tense: str, negation: str) -> Clause:
     """`the animal didn't cross the street`."""
-    second = stage.phrase(1)
-    where = thing(second) if stage.scene.relation == "object" else place_of(second, _case(stage.scene))
-    return Clause(stage.phrase(0), stage.verb, tense, (where,), negation)
-
-
-def _case(scene: Scene) -> Case:
-    return "acc" if scene.relation == "acc" else "dat"
+    second, relation = stage.phrase(1), stage.scene.relation
+    part = thing(second) if relation == "object" else place_of(second, relation)
+    return Clause(stage.phrase(0), stage.verb, tense, (part,), negation)
 
 
 def judge(stage: Stage, tense: str, degree: tuple[str, str]) -> Clause:
@@ -216,7 +204,9 @@ def although(rng: Random, position: int, gender: Gender) -> Pair:
 
 
 def wanted_but(rng: Random, position: int, gender: Gender) -> Pair:
-    stage = set_stage(rng, _WANTED, position - 1, gender)
+    stage = set_stage(rng, _ANIMALS, position - 1, gender)
+    while stage.averse:
+        stage = set_stage(rng, _ANIMALS, position - 1, gender)
     main, sub = act(stage, "wanted", ""), judge(stage, "past", _TOO)
     return _marked(pair(f"{english(main)}, but {english(sub)}", f"{german(main)}, aber {german(sub)}"), stage, position)
 
