@@ -8,7 +8,6 @@ manifest.json            sizes and sha256 of all of these
 README.md                the model card, which its owner may edit
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +84,7 @@ def save_model(
         eos_id=tokenizer.eos_id,
         model=settings,
     )
-    with sealed_folder(folder, about, unsealed=[CARD], replace=True) as new:
+    with sealed_folder(folder, about, unsealed=[CARD]) as new:
         save_tensors(new / "model.safetensors", weights)
         (new / "config.json").write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (new / "generation_config.json").write_text(
@@ -133,7 +132,7 @@ def load_model(folder: Path) -> TrainedModel:
 
 
 def find_model(given: Path | None, runs: Path) -> Path:
-    """The model folder meant by `--model`: a model folder, a run folder, or, where nothing is given, the newest in `runs`.
+    """The model folder meant by `--model`: a model folder or a run folder; where none is given, the newest in `runs`.
 
     Raises:
         UserError: there is none (MODEL).

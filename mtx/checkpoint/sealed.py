@@ -28,16 +28,13 @@ MANIFEST = "manifest.json"
 
 
 @contextmanager
-def sealed_folder(
-    folder: Path, about: Mapping[str, Any], *, unsealed: Collection[str] = (), replace: bool = False
-) -> Iterator[Path]:
-    """A new folder to fill; it appears as `folder`, complete, when the block ends without an error.
+def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collection[str] = ()) -> Iterator[Path]:
+    """A new folder to fill; it takes the place of `folder`, complete, when the block ends without an error.
 
-    `about` goes into the manifest. Files named in `unsealed` may be edited later. With `replace`, an older folder of
-    that name makes room at the end.
+    `about` goes into the manifest. Files named in `unsealed` may be edited later.
 
     Raises:
-        UserError: the disk is full or the folder can't be written (MACHINE).
+        UserError: the disk is full or the folder can't be written (MACHINE); an older `folder` is still there.
     """
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
@@ -45,17 +42,10 @@ def sealed_folder(
         temporary.mkdir(parents=True)
         yield temporary
         _seal(temporary, about, unsealed)
-        if replace and folder.exists():
-            old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-        _sync(folder.parent)
+        _replace_folder(folder, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _disk_error(error, folder) from error
+        raise disk_error(error, folder) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -70,6 +60,7 @@ def open_sealed(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         made_by, layout, about = manifest["mtx"], manifest["format"], manifest["about"]
+        is_whole = layout != FORMAT or manifest["sha256"] == _manifest_digest(manifest)
         files = {str(name): (int(f["size"]), str(f["sha256"])) for name, f in manifest["files"].items()}
     except FileNotFoundError:
         raise _unusable(folder, f"no {MANIFEST}") from None
@@ -78,21 +69,28 @@ def open_sealed(folder: Path) -> dict[str, Any]:
     if layout != FORMAT:
         what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
         raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use a matching mtx.")
+    if not is_whole or not isinstance(about, dict):
+        raise _unusable(folder, f"{MANIFEST}: wrong checksum")
     for name, (size, digest) in files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
             raise _unusable(folder, f"{name}: missing")
-        if path.stat().st_size != size or _sha256(path) != digest:
+        try:
+            is_whole = path.stat().st_size == size and _sha256(path) == digest
+        except OSError as error:
+            raise _unusable(folder, f"{name}: {error.strerror}") from error
+        if not is_whole:
             raise _unusable(folder, f"{name}: wrong checksum")
-    if not isinstance(about, dict):
-        raise _unusable(folder, f"unreadable {MANIFEST}")
     return about
 
 
 def remove_leftovers(parent: Path) -> None:
     """Delete what a killed process left half-written in `parent`."""
     for path in [*parent.glob("*.tmp-*"), *parent.glob("*.old-*")]:
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -103,13 +101,16 @@ def write_file(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device, such as /dev/null, must not be replaced
+            path.write_bytes(data)
+            return
         temporary.write_bytes(data)
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _disk_error(error, path) from error
+        raise disk_error(error, path) from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -132,16 +133,46 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def disk_error(error: OSError, path: Path) -> UserError:
+    """What the user should read when the system could not write `path`."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "Free some space and run the same command again." if is_full else "Check the folder and its permissions."
+    return UserError(ExitCode.MACHINE, f"cannot write: {error.strerror}", where=str(path), do=remedy)
+
+
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:
     files = {}
     for path in sorted(folder.iterdir()):
         _sync(path)
         if path.name not in unsealed:
             files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
-    manifest = {"format": FORMAT, "mtx": __version__, "about": dict(about), "files": files}
+    manifest: dict[str, Any] = {"format": FORMAT, "mtx": __version__, "about": dict(about), "files": files}
+    manifest["sha256"] = _manifest_digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     _sync(folder / MANIFEST)
     _sync(folder)
+
+
+def _replace_folder(folder: Path, new: Path) -> None:
+    """Rename `new` to `folder`; should that fail, an older `folder` stays what it was."""
+    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+        _sync(folder.parent)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """sha256 of what the manifest says, apart from this digest itself."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -159,9 +190,3 @@ def _sha256(path: Path) -> str:
 
 def _unusable(folder: Path, why: str) -> UserError:
     return UserError(ExitCode.MODEL, f"unusable: {why}", where=str(folder), do="Copy or train it again.")
-
-
-def _disk_error(error: OSError, path: Path) -> UserError:
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "Free some space and run the same command again." if is_full else "Check the folder and its permissions."
-    return UserError(ExitCode.MACHINE, f"cannot write: {error.strerror}", where=str(path), do=remedy)

@@ -40,6 +40,8 @@ class Progress:
     seconds: float = 0.0
     """Time spent on updates, in all sessions."""
     skipped_in_a_row: int = 0
+    unlogged: dict[str, float] = field(default_factory=dict)
+    """Sums over the updates since the last log line."""
     evaluations: list[Evaluation] = field(default_factory=list)
 
 
@@ -65,7 +67,7 @@ def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]
         UserError: it can't be written (MACHINE).
     """
     folder = checkpoint_folder(checkpoints, training.progress.step)
-    with sealed_folder(folder, {**about, "step": training.progress.step}, replace=True) as new:
+    with sealed_folder(folder, {**about, "step": training.progress.step}) as new:
         save_tensors(new / "weights.safetensors", weights_of(training.model))
         save_tensors(new / "optimizer.safetensors", _optimizer_tensors(training))
         save_tensors(new / "random.safetensors", random_state())

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mtx import __version__
-from mtx.checkpoint.model_folder import TrainedModel, save_model
+from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.sealed import load_tensors, open_sealed
 from mtx.checkpoint.training import Evaluation, average_weights, checkpoint_folder, load_weights
-from mtx.config.settings import Config
 from mtx.data.corpus import source_name
-from mtx.data.prepare import Corpus
-from mtx.runtime import LOGGER, Precision, StopRequest
+from mtx.decode.translator import Translator
+from mtx.evaluate import Report, evaluate
+from mtx.runtime import LOGGER, Precision
 from mtx.train.run_folder import RunFolder
-from mtx.train.validation import DevSet, best_of, describe, validate
+from mtx.train.session import Session
+from mtx.train.validation import best_of, describe, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,50 +30,63 @@ class Choice:
     evaluation: Evaluation | None
 
 
-def choose_weights(
-    run: RunFolder,
-    trained: TrainedModel,
-    dev: DevSet | None,
-    config: Config,
-    precision: Precision,
-    evaluations: list[Evaluation],
-    steps_to_average: list[int],
-    stop: StopRequest,
-) -> Choice:
-    """The best checkpoint by dev BLEU, or the mean of the last ones if dev finds that better; the last without a dev set.
+def choose_weights(session: Session) -> Choice:
+    """The best checkpoint, or the mean of the last ones if that is better on dev; without a dev set the last one.
 
     Raises:
-        Stopped: `stop` asked for it.
+        Stopped: a signal asked for it.
     """
-    if dev is None or not evaluations:
-        last = steps_to_average[-1:]
-        return Choice(_weights_at(run, last), last, None)
+    run, evaluations, steps = session.run, session.progress.evaluations, session.steps_to_average()
+    if session.dev is None:
+        return Choice(_weights_at(run, steps[-1:]), steps[-1:], None)
     best = best_of(evaluations)
-    choice = Choice(_weights_at(run, [best.step]), [best.step], best)
     LOGGER.info("best single checkpoint: step %d, %s", best.step, describe(best))
-    if len(steps_to_average) > 1:
-        mean = _weights_at(run, steps_to_average)
-        load_weights(trained.model, mean, run.checkpoints)
-        found = validate(trained, dev, config, precision, steps_to_average[-1], stop)
+    if len(steps) > 1:
+        mean = _weights_at(run, steps)
+        load_weights(session.trained.model, mean, run.checkpoints)
+        found = validate(session, session.dev, steps[-1])
         is_better = best_of([best, found]) is found
         verdict = "better, kept" if is_better else "no better, left"
-        LOGGER.info("mean of the last %d: %s: %s", len(steps_to_average), describe(found), verdict)
+        LOGGER.info("mean of the last %d: %s: %s", len(steps), describe(found), verdict)
         if is_better:
-            choice = Choice(mean, steps_to_average, found)
-    return choice
+            return Choice(mean, steps, found)
+    return Choice(_weights_at(run, [best.step]), [best.step], best)
 
 
-def write_model(run: RunFolder, trained: TrainedModel, config: Config, corpus: Corpus, choice: Choice) -> Path:
-    """Write the run's model folder with the chosen weights."""
+def write_model(session: Session, choice: Choice) -> Path:
+    """Write the run's model folder with the chosen weights, scored by the search that `mtx translate` will use.
+
+    Raises:
+        Stopped: a signal asked for it.
+    """
+    config, run = session.config, session.run
+    load_weights(session.trained.model, choice.weights, run.checkpoints)
+    report = _final_scores(session)
     about = {
         "max_steps": config.train.max_steps,
         "steps": choice.steps,
-        "tokenizer": trained.tokenizer.digest,
-        "data": corpus.key,
+        "tokenizer": session.trained.tokenizer.digest,
+        "data": session.corpus.key,
     }
-    card = _card(trained, config, corpus, choice)
-    save_model(run.model, trained, config.model, choice.weights, about, card)
+    save_model(run.model, session.trained, config.model, choice.weights, about, _card(session, choice, report))
     return run.model
+
+
+def _final_scores(session: Session) -> Report | None:
+    dev, decode = session.dev, session.config.decode
+    if dev is None:
+        return None
+    session.trained.model.eval()
+    translator = Translator(
+        session.trained,
+        Precision(torch.float32, session.precision.device),
+        beam_size=decode.beam_size,
+        length_penalty=decode.length_penalty,
+        batch_tokens=session.config.train.batch_tokens,
+    )
+    report, _ = evaluate(translator, dev.sources, dev.references, str(session.run.model), session.stop_if_asked)
+    LOGGER.info("dev, beam %d:\n%s", decode.beam_size, report.to_text())
+    return report
 
 
 def _weights_at(run: RunFolder, steps: list[int]) -> dict[str, Tensor]:
@@ -82,13 +97,16 @@ def _weights_at(run: RunFolder, steps: list[int]) -> dict[str, Tensor]:
     return average_weights(folders)
 
 
-def _card(trained: TrainedModel, config: Config, corpus: Corpus, choice: Choice) -> str:
+def _card(session: Session, choice: Choice, report: Report | None) -> str:
     """The model card, in the form that model hubs read."""
+    config, trained = session.config, session.trained
     src, tgt = config.data.src_lang, config.data.tgt_lang
     sources = "\n".join(f"- {source_name(source)}" for source in config.data.train)
     num_parameters = sum(weight.numel() for weight in choice.weights.values())
-    sizes = config.model
-    scores = "no dev set" if choice.evaluation is None else describe(choice.evaluation)
+    sizes, tokenizer = config.model, trained.tokenizer
+    width = f"d_model {sizes.d_model}, {sizes.num_heads} heads, d_ff {sizes.d_ff}, {sizes.norm}-norm"
+    vocabulary = f"{tokenizer.src_vocab_size:,} source, {tokenizer.tgt_vocab_size:,} target pieces"
+    scores = "no dev set" if report is None else report.to_text()
     steps = ", ".join(f"{step:,}" for step in choice.steps)
     return f"""---
 language: [{src}, {tgt}]
@@ -104,14 +122,22 @@ Use it: `mtx translate --model THIS_FOLDER "a sentence"`
 | | |
 | --- | --- |
 | parameters | {num_parameters:,} |
-| layers | {sizes.encoder_layers} + {sizes.decoder_layers}, d_model {sizes.d_model}, {sizes.num_heads} heads, d_ff {sizes.d_ff}, {sizes.norm}-norm |
-| vocabulary | {trained.tokenizer.src_vocab_size:,} source, {trained.tokenizer.tgt_vocab_size:,} target pieces, {"joint" if trained.tokenizer.is_joint else "separate"} |
-| training pairs | {corpus.summary()} |
+| layers | {sizes.encoder_layers} + {sizes.decoder_layers}, {width} |
+| vocabulary | {vocabulary}, {"joint" if tokenizer.is_joint else "separate"} |
+| training pairs | {session.corpus.summary()} |
 | weights of step | {steps} |
-| dev, during training | {scores} (first {config.train.eval_sentences:,} pairs at most, beam {config.train.eval_beam}) |
+
+Scores on the dev set (its first {config.train.eval_sentences:,} pairs at most, beam {config.decode.beam_size}):
+
+```text
+{scores}
+```
+
+On the test set of its run, or another one: `mtx evaluate --model THIS_FOLDER`.
 
 Training data:
+
 {sources}
 
-For scores with signatures on the test set, and hypotheses: `mtx evaluate --model THIS_FOLDER`.
+Trained by `mtx train --config config.yaml`, with the `config.yaml` of its run folder.
 """

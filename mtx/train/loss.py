@@ -34,7 +34,9 @@ def projected_loss_sum(
     Shapes:
         return: label-smoothed loss (), and without gradient the negative log-likelihood (), both sums in nats
     """
-    loss, nll = _ProjectedLoss.apply(hidden_ND, weight_VD, tgt_N, label_smoothing)  # type: ignore[no-untyped-call]
+    # Inside the function gradients are off, and what the inputs need is said even where nobody will ask for it.
+    wants_gradient = torch.is_grad_enabled() and (hidden_ND.requires_grad or weight_VD.requires_grad)
+    loss, nll = _ProjectedLoss.apply(hidden_ND, weight_VD, tgt_N, label_smoothing, wants_gradient)  # type: ignore[no-untyped-call]
     return loss, nll
 
 
@@ -46,11 +48,12 @@ class _ProjectedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, tgt_N: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, tgt_N: Tensor, eps: float, wants_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
         device = hidden_ND.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
         low_hidden_ND, low_weight_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
-        wants_gradient = any(ctx.needs_input_grad[:2])
         grad_hidden_ND = torch.empty_like(low_hidden_ND)
         grad_weight_VD = torch.zeros_like(weight_VD)
         loss, nll = weight_VD.new_zeros(()), weight_VD.new_zeros(())
@@ -74,6 +77,6 @@ class _ProjectedLoss(torch.autograd.Function):
         return loss, nll
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden_ND, grad_weight_VD = ctx.saved_tensors
-        return grad_hidden_ND * grads[0], grad_weight_VD * grads[0], None, None
+        return grad_hidden_ND * grads[0], grad_weight_VD * grads[0], None, None, None

@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,10 @@ from mtx.train.update import UpdateStats
 
 @dataclass(slots=True)
 class Window:
-    """Sums over the updates since the last log line; they stay on the device until the line is due."""
+    """Sums over the updates since the last log line; tensors stay on the device until the line is due.
+
+    Updates that were skipped are counted, and leave no trace in the other sums.
+    """
 
     loss: Tensor
     nll: Tensor
@@ -31,46 +34,54 @@ class Window:
     seconds: float = 0.0
 
     @classmethod
-    def empty(cls, device: torch.device) -> Self:
-        """Nothing summed yet."""
-        zero = torch.zeros((), device=device)
-        return cls(loss=zero, nll=zero, grad_norm=zero)
+    def of(cls, numbers: dict[str, float], device: torch.device) -> Self:
+        """The window that `numbers` were taken from; none at all make an empty one."""
+        sums = {name: torch.tensor(numbers.get(name, 0.0), device=device) for name in ("loss", "nll", "grad_norm")}
+        return cls(**(numbers | sums))  # type: ignore[arg-type]
+
+    def numbers(self) -> dict[str, float]:
+        """What to save, so that a run that goes on from here logs what it would have logged."""
+        return {name: value.item() if isinstance(value, Tensor) else value for name, value in asdict(self).items()}
 
     def add(self, stats: UpdateStats, seconds: float) -> None:
         """Count one update in, that took `seconds`."""
-        self.num_updates += 1
         self.seconds += seconds
+        if stats.is_skipped:
+            self.num_skipped += 1
+            return
+        self.num_updates += 1
+        self.num_tokens += stats.num_tokens
         self.num_padded += stats.num_padded
         self.num_real += stats.num_real
-        self.num_tokens += stats.num_tokens
-        self.num_skipped += stats.is_skipped
-        if not stats.is_skipped:
-            self.loss = self.loss + stats.loss
-            self.nll = self.nll + stats.nll
-            self.grad_norm = self.grad_norm + stats.grad_norm
+        self.loss = self.loss + stats.loss
+        self.nll = self.nll + stats.nll
+        self.grad_norm = self.grad_norm + stats.grad_norm
 
     def record(self, step: int, lr: float) -> dict[str, Any]:
-        """The means, as one record of `metrics.jsonl`."""
-        tokens = max(self.num_tokens, 1)
+        """The means, as one record of `metrics.jsonl`; null where every update was skipped."""
+        has_updates = self.num_updates > 0
         return {
             "event": "update",
             "step": step,
-            "loss": float(self.loss) / tokens,
-            "nll": float(self.nll) / tokens,
-            "grad_norm": float(self.grad_norm) / max(self.num_updates - self.num_skipped, 1),
+            "loss": float(self.loss) / self.num_tokens if has_updates else None,
+            "nll": float(self.nll) / self.num_tokens if has_updates else None,
+            "grad_norm": float(self.grad_norm) / self.num_updates if has_updates else None,
             "lr": lr,
             "tokens": self.num_tokens,
             "tokens_per_second": self.num_tokens / self.seconds if self.seconds else 0.0,
-            "padding": 1 - self.num_real / max(self.num_padded, 1),
+            "padding": 1 - self.num_real / self.num_padded if has_updates else None,
             "skipped": self.num_skipped,
         }
 
 
 def describe_record(record: dict[str, Any], max_steps: int) -> str:
     """One line for people."""
+    step = f"step {record['step']:,}/{max_steps:,}"
+    if record["loss"] is None:
+        return f"{step}  no finite gradient, {record['skipped']} updates skipped"
     skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
     return (
-        f"step {record['step']:,}/{max_steps:,}  loss {record['loss']:.3f}  "
+        f"{step}  loss {record['loss']:.3f}  "
         f"perplexity {math.exp(min(record['nll'], 50)):.2f}  lr {record['lr']:.2e}  "
         f"grad {record['grad_norm']:.2f}  {record['tokens_per_second']:,.0f} tokens/s{skipped}"
     )

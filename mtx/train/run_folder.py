@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from mtx.checkpoint.sealed import open_sealed, remove_leftovers, write_file
+from mtx.checkpoint.sealed import disk_error, open_sealed, remove_leftovers, write_file
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
@@ -100,26 +100,27 @@ class RunFolder:
         """Inside, no other process trains here; the lock dies with the process.
 
         Raises:
-            UserError: another process does (RUN_FOLDER), or the folder can't be made (MACHINE).
+            UserError: another process does (RUN_FOLDER); the folder can't be made, or be written inside (MACHINE).
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a+")
+            with (self.path / ".lock").open("a+") as lock:
+                self._take(lock)
+                yield
         except OSError as error:
-            what = f"cannot write: {error.strerror}"
-            raise UserError(ExitCode.MACHINE, what, where=str(self.path), do="Check the folder.") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                what = f"in use by process {lock.read().strip() or 'unknown'}"
-                do = "Wait for it, or give another --run-dir."
-                raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
-            lock.truncate(0)
-            lock.write(f"{os.getpid()}\n")
-            lock.flush()
-            yield
+            raise disk_error(error, self.path) from error
+
+    def _take(self, lock: TextIO) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            what = f"in use by process {lock.read().strip() or 'unknown'}"
+            do = "Wait for it, or give another --run-dir."
+            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
 
     def prepare(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write what a run begins with, and clear away what a killed one left half-written."""
@@ -146,7 +147,7 @@ class RunFolder:
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a metrics file; a last line that a kill cut short is left out."""
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except ValueError:

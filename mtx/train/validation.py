@@ -1,85 +1,44 @@
 """Validation: dev loss, and BLEU and chrF by real decoding through the one Translator."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
 
 import torch
 
-from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Evaluation
-from mtx.config.settings import Config
-from mtx.data.batching import Rows, collate, fixed_batches
-from mtx.data.corpus import read_pairs
-from mtx.data.prepare import Corpus, prepare
+from mtx.data.batching import collate
 from mtx.decode.translator import Translator
 from mtx.evaluate import score
-from mtx.runtime import LOGGER, Precision, StopRequest
+from mtx.runtime import LOGGER
+from mtx.train.dev_set import DevSet
+from mtx.train.session import Session
 from mtx.train.update import loss_sums
 
 NUM_SAMPLES = 5
 """Dev sentences whose translations are shown at every validation."""
 
 
-class Stopped(Exception):
-    """A validation was given up because the process was asked to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class DevSet:
-    """The pairs that choose the best checkpoint."""
-
-    corpus: Corpus
-    batches: list[Rows]
-    sources: list[str]
-    """The first pairs as text, for decoding."""
-    references: list[str]
-
-
-def load_dev_set(config: Config, trained: TrainedModel) -> DevSet | None:
-    """The config's dev set, if it has one.
+def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
+    """Loss, BLEU and chrF of the model as it stands, which is that of `step`; shows a few translations.
 
     Raises:
-        UserError: it is empty or wrong (DATA).
+        Stopped: a signal asked for it.
     """
-    if config.data.dev is None:
-        return None
-    corpus = prepare([config.data.dev], config.data, trained.tokenizer)
-    pairs = list(
-        islice(read_pairs(config.data.dev, config.data.src_lang, config.data.tgt_lang), config.train.eval_sentences)
-    )
-    batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=config.train.batch_tokens)
-    return DevSet(corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])
-
-
-def validate(
-    trained: TrainedModel, dev: DevSet, config: Config, precision: Precision, step: int, stop: StopRequest
-) -> Evaluation:
-    """Loss, BLEU and chrF of the model as it stands; shows a few translations.
-
-    Raises:
-        Stopped: `stop` asked for it.
-    """
-
-    def give_up_if_asked(_done: int = 0) -> None:
-        if stop.code is not None:
-            raise Stopped
-
-    was_training = trained.model.training
-    trained.model.eval()
+    config, model = session.config, session.trained.model
+    was_training = model.training
+    model.eval()
     try:
-        loss = _dev_loss(trained, dev, precision, give_up_if_asked)
+        loss = _dev_loss(session, dev)
         translator = Translator(
-            trained,
-            precision,
+            session.trained,
+            session.precision,
             beam_size=config.train.eval_beam,
             length_penalty=config.decode.length_penalty,
             batch_tokens=config.train.batch_tokens,
         )
-        hypotheses = [translation.tgt for translation in translator.translate(dev.sources, give_up_if_asked)]
+        hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]
     finally:
-        trained.model.train(was_training)
+        model.train(was_training)
     bleu, chrf, _ = score(hypotheses, dev.references, config.data.tgt_lang, num_samples=1)
     _show_samples(dev, hypotheses)
     return Evaluation(step, loss, bleu.score, chrf.score)
@@ -99,16 +58,16 @@ def describe(evaluation: Evaluation) -> str:
 
 
 @torch.inference_mode()
-def _dev_loss(trained: TrainedModel, dev: DevSet, precision: Precision, after_batch: Callable[[], None]) -> float:
+def _dev_loss(session: Session, dev: DevSet) -> float:
     """Negative log-likelihood per target token."""
-    nll_sum = torch.zeros((), device=precision.device)
+    device, special = session.precision.device, session.trained.tokenizer
+    nll_sum = torch.zeros((), device=device)
     num_tokens = 0
-    special = trained.tokenizer
     for rows in dev.batches:
         batch = collate(dev.corpus, rows, pad_id=special.pad_id, bos_id=special.bos_id, eos_id=special.eos_id)
-        nll_sum += loss_sums(trained.model, batch.to(precision.device), precision, label_smoothing=0.0)[1]
+        nll_sum += loss_sums(session.trained.model, batch.to(device), session.precision, label_smoothing=0.0)[1]
         num_tokens += batch.num_tokens
-        after_batch()
+        session.stop_if_asked()
     return float(nll_sum) / num_tokens
 
 

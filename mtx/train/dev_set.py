@@ -1,0 +1,38 @@
+"""The pairs that choose the best checkpoint."""
+
+from dataclasses import dataclass
+from itertools import islice
+
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.config.settings import Config
+from mtx.data.batching import Rows, fixed_batches
+from mtx.data.corpus import read_pairs
+from mtx.data.prepare import Corpus, prepare
+from mtx.evaluate import bleu_metric
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """A dev set as ids, for its loss, and the first of its pairs as text, for decoding."""
+
+    corpus: Corpus
+    batches: list[Rows]
+    sources: list[str]
+    references: list[str]
+
+
+def load_dev_set(config: Config, trained: TrainedModel) -> DevSet | None:
+    """The config's dev set, if it has one.
+
+    Raises:
+        UserError: it is empty or wrong (DATA), or BLEU can't be counted in its language (USAGE).
+    """
+    if config.data.dev is None:
+        return None
+    bleu_metric(config.data.tgt_lang)  # what it lacks is better said now than at the first validation
+    corpus = prepare([config.data.dev], config.data, trained.tokenizer)
+    pairs = list(
+        islice(read_pairs(config.data.dev, config.data.src_lang, config.data.tgt_lang), config.train.eval_sentences)
+    )
+    batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=config.train.batch_tokens)
+    return DevSet(corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])

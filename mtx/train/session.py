@@ -1,0 +1,55 @@
+"""What a run works with, and what is due when."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.checkpoint.training import Progress, Training, saved_steps
+from mtx.config.settings import Config
+from mtx.data.prepare import Corpus
+from mtx.runtime import Precision, StopRequest
+from mtx.train.dev_set import DevSet
+from mtx.train.run_folder import RunFolder
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop, and its state is saved: no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run as one process works on it, from the start or from where the last one stopped."""
+
+    config: Config
+    run: RunFolder
+    trained: TrainedModel
+    corpus: Corpus
+    dev: DevSet | None
+    precision: Precision
+    training: Training
+    stop: StopRequest
+    about: dict[str, Any]
+    """What the manifest of a checkpoint says of its making."""
+
+    @property
+    def progress(self) -> Progress:
+        """Where the training stands."""
+        return self.training.progress
+
+    def stop_if_asked(self, *_: Any) -> None:
+        """Raises: Stopped."""
+        if self.stop.code is not None:
+            raise Stopped
+
+    def is_save_due(self, step: int) -> bool:
+        """Whether a checkpoint belongs to `step`: each validation needs one, too."""
+        return step % self.config.train.save_every == 0 or self.is_validation_due(step)
+
+    def is_validation_due(self, step: int) -> bool:
+        """Whether a validation belongs to `step`."""
+        return step % self.config.train.eval_every == 0 or step >= self.config.train.max_steps
+
+    def steps_to_average(self) -> list[int]:
+        """The newest checkpoints at regular steps: one that a signal left must not change the result."""
+        regular = [step for step in saved_steps(self.run.checkpoints) if self.is_save_due(step)]
+        return regular[-self.config.train.average :]

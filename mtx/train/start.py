@@ -1,0 +1,105 @@
+"""The beginning of a run: tokenizer and model, what there is to say of them, and where the last process stopped."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
+from mtx.checkpoint.training import (
+    Progress,
+    Training,
+    load_checkpoint,
+    newest_checkpoint,
+    prune_checkpoints,
+    saved_steps,
+)
+from mtx.config.settings import Config
+from mtx.data.batching import epoch_batches, padding_share
+from mtx.data.corpus import read_pairs
+from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode, UserError
+from mtx.model import build_transformer
+from mtx.runtime import LOGGER, Precision
+from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.train.optim import build_optimizer
+from mtx.train.run_folder import RunFolder
+
+
+def make_tokenizer(config: Config) -> Tokenizer:
+    """The tokenizer that the config names, or one trained on its training data."""
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for source in config.data.train:
+            yield from read_pairs(source, config.data.src_lang, config.data.tgt_lang)
+
+    return train_tokenizer((src for src, _ in pairs()), (tgt for _, tgt in pairs()), config.tokenizer, LOGGER.info)
+
+
+def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
+    """A model with fresh weights."""
+    model = build_transformer(
+        config.model,
+        src_vocab_size=tokenizer.src_vocab_size,
+        tgt_vocab_size=tokenizer.tgt_vocab_size,
+        pad_id=tokenizer.pad_id,
+        is_joint=tokenizer.is_joint,
+    ).to(precision.device)
+    generation = GenerationDefaults(decode=config.decode, max_source_tokens=int(corpus.src.lengths.max()) + 1)
+    return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
+
+
+def announce(config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int) -> None:
+    """Say what is about to be trained, on what, with what.
+
+    Raises:
+        UserError: a batch can't hold the longest pair (USAGE).
+    """
+    settings, model = config.train, trained.model
+    lengths = corpus.src.lengths, corpus.tgt.lengths
+    plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
+    embeddings = {model.src_input.embedding.weight, model.tgt_input.embedding.weight}  # one, where they are tied
+    num_parts = {
+        "embeddings": sum(p.numel() for p in embeddings),
+        "encoder": sum(p.numel() for p in model.encoder.parameters()),
+        "decoder": sum(p.numel() for p in model.decoder.parameters()),
+    }
+    total = sum(p.numel() for p in model.parameters())
+    parts = ", ".join(f"{name} {count:,}" for name, count in num_parts.items())
+    vocabulary = f"{trained.tokenizer.src_vocab_size:,} source and {trained.tokenizer.tgt_vocab_size:,} target pieces"
+    tokens = int(lengths[1].sum()) + len(corpus)
+    updates = max(len(plan) / settings.accumulate, 1)
+    LOGGER.info("data        %s", corpus.summary())
+    LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if trained.tokenizer.is_joint else "")
+    LOGGER.info("model       %s parameters: %s", f"{total:,}", parts)
+    LOGGER.info(
+        "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s updates",
+        f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
+        settings.max_steps / updates, f"{settings.max_steps:,}",
+    )  # fmt: skip
+    LOGGER.info("machine     %s, %s, %d threads", precision.device, precision, threads)
+
+
+def begin_or_resume(
+    run: RunFolder, config: Config, trained: TrainedModel, precision: Precision, about: dict[str, Any]
+) -> Training:
+    """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
+
+    Raises:
+        UserError: the training data is no longer the same (DATA); every checkpoint is damaged (MODEL).
+    """
+    optimizer = build_optimizer(trained.model, config.train)
+    training = Training(trained.model, optimizer, precision.scaler(), Progress())
+    newest = newest_checkpoint(run.checkpoints)
+    if newest is not None:
+        folder, saved = newest
+        if saved.get("data") != about["data"] or saved.get("tokenizer") != about["tokenizer"]:
+            what, do = "the training data is not what this run began with", "Restore it, or give another --run-dir."
+            raise UserError(ExitCode.DATA, what, where=str(run.path), do=do)
+        load_checkpoint(folder, training)
+        LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
+        if saved.get("threads") != about["threads"]:
+            then, now = saved.get("threads"), about["threads"]
+            LOGGER.info("not bit-equal to an uninterrupted run: %s threads then, %s now", then, now)
+    # What is newer is damaged, and will be made again.
+    prune_checkpoints(run.checkpoints, [s for s in saved_steps(run.checkpoints) if s <= training.progress.step])
+    run.rewind_metrics(training.progress.step)
+    return training

@@ -1,0 +1,160 @@
+"""A model folder gives back the very model; what does not belong together is refused; `--model` finds it."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, find_model, load_model, save_model
+from mtx.checkpoint.sealed import open_sealed, sealed_folder
+from mtx.checkpoint.training import weights_of
+from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
+from mtx.errors import ExitCode, UserError
+from mtx.model import build_transformer
+from mtx.tokenizer import Tokenizer, train_tokenizer
+
+SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=2)
+
+
+def build(tokenizer: Tokenizer, sizes: ModelSettings = SIZES) -> TrainedModel:
+    torch.manual_seed(5)
+    model = build_transformer(
+        sizes,
+        src_vocab_size=tokenizer.src_vocab_size,
+        tgt_vocab_size=tokenizer.tgt_vocab_size,
+        pad_id=tokenizer.pad_id,
+        is_joint=tokenizer.is_joint,
+    )
+    generation = GenerationDefaults(decode=DecodeSettings(beam_size=3), max_source_tokens=17)
+    return TrainedModel(model.eval(), tokenizer, "en", "de", generation)
+
+
+def save(folder: Path, trained: TrainedModel, sizes: ModelSettings = SIZES, **weights: Tensor) -> Path:
+    save_model(folder, trained, sizes, weights_of(trained.model) | weights, {"steps": [4]}, "A card.")
+    return folder
+
+
+@pytest.fixture
+def ours(tokenizer: Tokenizer) -> TrainedModel:
+    return build(tokenizer)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_model_is_the_same_after_loading(
+    joint: bool, norm: str, tmp_path: Path, sentences: list[str], make_batch: Callable[..., Any]
+) -> None:
+    settings = TokenizerSettings(vocab_size=40, byte_fallback=False, joint=joint)
+    sizes = SIZES.model_copy(update={"norm": norm})
+    trained = build(train_tokenizer(sentences, sentences[::2], settings, log=print), sizes)
+    save(tmp_path / "model", trained, sizes)
+    loaded = load_model(tmp_path / "model")
+    assert (loaded.src_lang, loaded.tgt_lang, loaded.generation) == ("en", "de", trained.generation)
+    assert loaded.tokenizer.files() == trained.tokenizer.files()
+    assert not loaded.model.training
+    with torch.inference_mode():
+        assert loaded.model(*make_batch()).equal(trained.model(*make_batch()))
+    names = set(os.listdir(tmp_path / "model"))
+    own = {"spm.model"} if joint else {"source.spm", "target.spm"}
+    assert names == own | {"model.safetensors", "config.json", "generation_config.json", "manifest.json", "README.md"}
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert set(manifest["files"]) == names - {"README.md", "manifest.json"}
+    assert open_sealed(tmp_path / "model") == {"steps": [4]}
+
+
+def test_weights_hold_no_time_and_no_path(tmp_path: Path, ours: TrainedModel) -> None:
+    first = save(tmp_path / "first", ours)
+    (tmp_path / "second").mkdir()
+    second = save(tmp_path / "second" / "model", ours)
+    for name in os.listdir(first):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    data = (first / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert header.pop("__metadata__") == {"format": "pt"}
+    assert set(header) == {name for name, _ in ours.model.named_parameters()}
+
+
+def test_an_older_model_makes_room(tmp_path: Path, ours: TrainedModel) -> None:
+    save(tmp_path / "model", ours)
+    (tmp_path / "model" / "old.txt").touch()
+    bias = torch.full((8,), 3.0)
+    save(tmp_path / "model", ours, **{"encoder_norm.bias": bias})
+    assert load_model(tmp_path / "model").model.encoder_norm.bias.equal(bias)
+    assert os.listdir(tmp_path) == ["model"]
+    assert not (tmp_path / "model" / "old.txt").exists()
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path: Path, ours: TrainedModel, sentences: list[str]) -> None:
+    other_settings = TokenizerSettings(vocab_size=50, byte_fallback=False)
+    other_tokenizer = train_tokenizer(sentences, [], other_settings, log=print)
+    name = next(name for name, parameter in ours.model.named_parameters() if parameter.shape == (12, 8))
+    nan = dict(ours.model.named_parameters())[name].detach().clone()
+    nan[2, 3] = float("nan")
+    folders = {
+        "weights do not fit": save(tmp_path / "tokenizer", replace(ours, tokenizer=other_tokenizer)),
+        r"is \(12, 8\), not \(13, 8\)": save(tmp_path / "width", ours, SIZES.model_copy(update={"d_ff": 13})),
+        "is only on one side": save(tmp_path / "layers", ours, SIZES.model_copy(update={"encoder_layers": 2})),
+        "numbers that are not finite": save(tmp_path / "nan", ours, **{name: nan}),
+        "extra is only on one side": save(tmp_path / "extra", ours, extra=torch.zeros(1)),
+    }
+    for message, folder in folders.items():
+        with pytest.raises(UserError, match=message) as caught:
+            load_model(folder)
+        assert caught.value.code == ExitCode.MODEL
+        assert str(folder) in str(caught.value)
+
+
+def test_a_folder_that_was_sealed_around_something_else(
+    tmp_path: Path, ours: TrainedModel, sentences: list[str]
+) -> None:
+    """Each file in turn is missing, or another's, in a folder whose manifest agrees."""
+    other = train_tokenizer(sentences, [], TokenizerSettings(vocab_size=50, byte_fallback=False), log=print)
+    whole = save(tmp_path / "whole", ours)
+    changes: dict[str, list[bytes | None]] = {
+        "model.safetensors": [None, b"junk"],
+        "config.json": [None, b"{}", b"junk", b"[]"],
+        "generation_config.json": [None, b"{}", b"junk"],
+        "spm.model": [None, b"junk", other.files()["spm.model"]],
+    }
+    for name, contents in changes.items():
+        for content in contents:
+            with sealed_folder(tmp_path / "changed", {}) as new:
+                for path in whole.iterdir():
+                    if path.name != "manifest.json":
+                        (new / path.name).write_bytes(path.read_bytes())
+                (new / name).unlink() if content is None else (new / name).write_bytes(content)
+            with pytest.raises(UserError) as caught:
+                load_model(tmp_path / "changed")
+            assert caught.value.code == ExitCode.MODEL, (name, content)
+
+
+# --- find ---
+
+
+def test_find_model(tmp_path: Path, ours: TrainedModel) -> None:
+    runs = tmp_path / "runs"
+    old, new = save(runs / "b" / "model", ours), save(runs / "a" / "model", ours)
+    (runs / "c" / "checkpoints").mkdir(parents=True)
+    for when, model in ((1_000, old), (2_000, new)):
+        os.utime(model / "manifest.json", (when, when))
+    assert find_model(None, runs) == new
+    assert find_model(runs / "b", runs) == find_model(old, runs) == old
+    (tmp_path / "file").touch()
+    for given, message in (
+        (runs / "c", "this run has no model yet"),
+        (tmp_path / "missing", "no such folder"),
+        (tmp_path / "file", "not a folder"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            find_model(given, runs)
+        assert caught.value.code == ExitCode.MODEL
+    for nothing in (tmp_path / "missing", runs / "c"):
+        with pytest.raises(UserError, match="no finished model") as caught:
+            find_model(None, nothing)
+        assert caught.value.code == ExitCode.MODEL

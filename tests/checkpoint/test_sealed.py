@@ -1,0 +1,269 @@
+"""A sealed folder is there whole, or the old one is; damage anywhere is noticed."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtx.checkpoint.sealed import (
+    FORMAT,
+    load_tensors,
+    open_sealed,
+    remove_leftovers,
+    save_tensors,
+    sealed_folder,
+    write_file,
+)
+from mtx.errors import ExitCode, UserError
+
+ABOUT = {"step": 7, "data": "ab12"}
+
+
+def seal(folder: Path, value: float = 1.0) -> None:
+    with sealed_folder(folder, ABOUT, unsealed=["README.md"]) as new:
+        save_tensors(new / "weights.safetensors", {"w": torch.full((2, 3), value), "b": torch.zeros(1)})
+        (new / "state.json").write_text(json.dumps({"step": 7}))
+        (new / "README.md").write_text("A card.")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "parent" / "step-000007"
+    seal(folder)
+    return folder
+
+
+# --- whole ---
+
+
+def test_what_was_sealed_is_read_back(sealed: Path) -> None:
+    assert open_sealed(sealed) == ABOUT
+    assert load_tensors(sealed / "weights.safetensors")["w"].equal(torch.ones(2, 3))
+    (sealed / "README.md").write_text("The card may be edited.")
+    (sealed / "notes.txt").touch()
+    assert open_sealed(sealed) == ABOUT
+
+
+def test_the_same_tensors_make_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+    tensors = {"b": torch.ones(2), "a": torch.arange(6.0).reshape(2, 3).T}
+    save_tensors(tmp_path / "one", tensors)
+    save_tensors(tmp_path / "two", dict(reversed(tensors.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert load_tensors(tmp_path / "one")["a"].equal(tensors["a"])
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_modes_follow_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        seal(tmp_path / "folder")
+        write_file(tmp_path / "file", b"text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
+    for path in [*(tmp_path / "folder").iterdir(), tmp_path / "file"]:
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
+
+
+# --- damaged ---
+
+
+def assert_unusable(folder: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_sealed(folder)
+    assert caught.value.code == ExitCode.MODEL
+    assert str(folder) in str(caught.value)
+
+
+def test_every_flipped_bit_is_noticed(sealed: Path) -> None:
+    for name in ("weights.safetensors", "state.json", "manifest.json"):
+        whole = (sealed / name).read_bytes()
+        for position in range(len(whole)):
+            flipped = bytearray(whole)
+            flipped[position] ^= 1 << position % 8
+            (sealed / name).write_bytes(flipped)
+            assert_unusable(sealed)
+        (sealed / name).write_bytes(whole)
+    assert open_sealed(sealed) == ABOUT
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-2]),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        lambda path: path.write_bytes(bytes(path.stat().st_size)),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: (path.rename(path.with_name("moved")), path.symlink_to("missing")),
+    ],
+)
+def test_other_damage_is_noticed(sealed: Path, name: str, damage: Callable[[Path], Any]) -> None:
+    damage(sealed / name)
+    assert_unusable(sealed)
+
+
+def test_a_file_that_cannot_be_read_is_unusable(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_open = Path.open
+
+    def bad_sector(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == "state.json":
+            raise OSError(5, "Input/output error")
+        return real_open(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", bad_sector)
+    with pytest.raises(UserError, match=r"state\.json: Input/output error") as caught:
+        open_sealed(sealed)
+    assert caught.value.code == ExitCode.MODEL
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "{}", '{"mtx": 1, "format": 1, "about": {}, "files": 3}', "[" * 100_000, "\ud800", "x"]
+)
+def test_a_manifest_that_is_none(sealed: Path, text: str) -> None:
+    (sealed / "manifest.json").write_bytes(text.encode(errors="surrogatepass"))
+    assert_unusable(sealed)
+
+
+def test_no_file_outside_the_folder_is_read(sealed: Path) -> None:
+    from mtx.checkpoint.sealed import _manifest_digest
+
+    for name in ("../secret", "/etc/hostname", "..", "sub/file"):
+        manifest = json.loads((sealed / "manifest.json").read_text())
+        manifest["files"] = {name: {"size": 0, "sha256": ""}}
+        manifest["sha256"] = _manifest_digest(manifest)
+        (sealed / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(UserError, match="missing"):
+            open_sealed(sealed)
+
+
+def test_a_newer_format_is_named(sealed: Path) -> None:
+    manifest = json.loads((sealed / "manifest.json").read_text()) | {
+        "format": FORMAT + 1,
+        "mtx": "9.9",
+        "sha512": "new",
+    }
+    (sealed / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        UserError, match=rf"mtx 9\.9 in format {FORMAT + 1}; this mtx .* reads format {FORMAT}"
+    ) as caught:
+        open_sealed(sealed)
+    assert caught.value.code == ExitCode.MODEL
+
+
+def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
+    for data in (b"", b"\x08\0\0\0\0\0\0\0notjson!", b"\xff" * 100):
+        (tmp_path / "weights").write_bytes(data)
+        with pytest.raises(UserError, match="weights") as caught:
+            load_tensors(tmp_path / "weights")
+        assert caught.value.code == ExitCode.MODEL
+
+
+# --- interrupted ---
+
+
+@contextmanager
+def failing_at(number: int, error: int) -> Iterator[list[str]]:
+    """Inside, the `number`-th call that writes, flushes or renames fails; yields what was called."""
+    calls: list[str] = []
+
+    def guard(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            if len(calls) == number:
+                raise OSError(error, os.strerror(error))
+            return real(*args, **kwargs)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", guard("fsync", os.fsync))
+        for name in ("write_bytes", "write_text", "rename", "replace", "mkdir"):
+            patch.setattr(Path, name, guard(name, getattr(Path, name)))
+        yield calls
+
+
+@pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the folder")])
+def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
+    old = contents(sealed.parent)
+    with failing_at(0, error) as calls:
+        seal(sealed)
+    assert set(calls) == {"fsync", "write_bytes", "write_text", "rename", "mkdir"}
+    for number, name in enumerate(calls, start=1):
+        message = re.escape(f"cannot write: {os.strerror(error)} ({sealed}). {remedy}")
+        with failing_at(number, error), pytest.raises(UserError, match=message) as caught:
+            seal(sealed, value=2.0)
+        assert caught.value.code == ExitCode.MACHINE
+        assert contents(sealed.parent) == old, (number, name)
+        assert os.listdir(sealed.parent) == [sealed.name], (number, name)
+    seal(sealed, value=2.0)
+    assert load_tensors(sealed / "weights.safetensors")["w"].equal(torch.full((2, 3), 2.0))
+
+
+def test_everything_is_flushed_before_it_is_renamed_into_place(sealed: Path) -> None:
+    with failing_at(0, 0) as calls:
+        seal(sealed)
+    files = ["mkdir", "write_bytes", "write_text", "write_text", "fsync", "fsync", "fsync"]
+    manifest = ["write_text", "fsync", "fsync"]  # itself, and the names in the folder
+    assert calls == [*files, *manifest, "rename", "rename", "fsync"]
+
+
+def test_a_disk_that_fails_at_any_call_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    write_file(path, b"old")
+    for number, name in enumerate(["write_bytes", "fsync", "replace"], start=1):
+        with failing_at(number, 28) as calls, pytest.raises(UserError, match="No space left") as caught:
+            write_file(path, b"new")
+        assert caught.value.code == ExitCode.MACHINE
+        assert calls[-1] == name
+        assert contents(tmp_path) == {"config.yaml": b"old"}
+    with failing_at(0, 0) as calls:
+        write_file(path, b"new")
+    assert calls == ["write_bytes", "fsync", "replace", "fsync"]
+    assert contents(tmp_path) == {"config.yaml": b"new"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_inside_leaves_nothing(sealed: Path, error: type[BaseException]) -> None:
+    old = contents(sealed.parent)
+
+    def fail() -> None:
+        with sealed_folder(sealed, {}) as new:
+            (new / "half").touch()
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert contents(sealed.parent) == old
+    assert os.listdir(sealed.parent) == [sealed.name]
+
+
+def test_leftovers_of_a_killed_process_are_removed(sealed: Path) -> None:
+    shutil.copytree(sealed, sealed.with_name("step-000009.tmp-12"))
+    shutil.copytree(sealed, sealed.with_name("step-000009.old-12"))
+    sealed.with_name("config.yaml.tmp-12").touch()
+    remove_leftovers(sealed.parent)
+    assert os.listdir(sealed.parent) == [sealed.name]
+
+
+def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(tmp_path / "pipe", b"text")
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    with pytest.raises(UserError, match="Is a directory"):
+        write_file(tmp_path, b"text")

@@ -1,0 +1,158 @@
+"""Checkpoints: a training is put back exactly where it was; which of several is used, kept, averaged."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mtx.checkpoint.training import (
+    Evaluation,
+    Progress,
+    Training,
+    average_weights,
+    checkpoint_folder,
+    load_checkpoint,
+    load_weights,
+    newest_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+    saved_steps,
+    weights_of,
+)
+from mtx.errors import ExitCode, UserError
+
+
+def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Training:
+    """Two layers that share their matrix."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, width), nn.Linear(3, width))
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=2)
+    return Training(model, optimizer, scaler, progress or Progress())
+
+
+def learn(training: Training, num_updates: int) -> None:
+    """Updates that depend on everything: weights, moments, scale and the random state."""
+    for _ in range(num_updates):
+        training.scaler.scale(training.model(torch.randn(4, 3)).square().mean()).backward()
+        training.scaler.step(training.optimizer)
+        training.scaler.update()
+        training.optimizer.zero_grad()
+        training.progress.step += 1
+
+
+def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
+    progress = Progress(0, 3, 14, 1592, 65.5, 2, {"loss": 0.1, "num_tokens": 7}, [Evaluation(5, 0.1, 1 / 3, 20.0)])
+    training = fresh(1, progress=progress)
+    learn(training, 3)
+    folder = save_checkpoint(tmp_path, training, {"data": "ab"})
+    assert newest_checkpoint(tmp_path) == (folder, {"data": "ab", "step": 3})
+    learn(training, 4)
+
+    other = fresh(2)
+    learn(other, 5)
+    load_checkpoint(folder, other)
+    assert (other.progress.step, other.scaler.get_scale()) == (3, 128.0)
+    learn(other, 4)
+    assert other.progress == training.progress
+    assert other.scaler.state_dict() == training.scaler.state_dict()
+    for name, weight in weights_of(training.model).items():
+        assert weights_of(other.model)[name].equal(weight)
+    assert other.model[1].weight is other.model[0].weight
+    kinds = {path.suffix for path in folder.iterdir()}
+    assert kinds == {".safetensors", ".json"}
+
+
+def test_it_can_be_saved_before_its_first_update(tmp_path: Path) -> None:
+    training = fresh(1)
+    load_checkpoint(save_checkpoint(tmp_path, training, {}), other := fresh(2))
+    learn(training, 2)
+    torch.set_rng_state(_state_after_building(1))
+    learn(other, 2)
+    assert all(weights_of(other.model)[name].equal(weight) for name, weight in weights_of(training.model).items())
+
+
+def _state_after_building(seed: int) -> Tensor:
+    fresh(seed)
+    return torch.get_rng_state()
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path, fresh(1), {})
+    with pytest.raises(UserError, match=r"0\.weight is \(3, 3\), not \(2, 3\)") as caught:
+        load_checkpoint(folder, fresh(1, width=2))
+    assert caught.value.code == ExitCode.MODEL
+    weights = {name: weight.clone() for name, weight in weights_of(fresh(1).model).items()}
+    for bad in (float("nan"), float("inf")):
+        weights["1.bias"][2] = bad
+        with pytest.raises(UserError, match=r"1\.bias holds numbers that are not finite"):
+            load_weights(fresh(1).model, weights, tmp_path)
+
+
+def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert newest_checkpoint(tmp_path / "missing") is None
+    training = fresh(1)
+    for training.progress.step in (90, 100, 1_000_000):
+        save_checkpoint(tmp_path, training, {})
+    (tmp_path / "step-latest").mkdir()
+    (tmp_path / "step-000200.tmp-1").mkdir()
+    found = []
+    for name in ("random.safetensors", "weights.safetensors"):
+        newest = newest_checkpoint(tmp_path)
+        assert newest is not None
+        found.append(newest[1]["step"])
+        (newest[0] / name).unlink()
+    assert found == [1_000_000, 100]
+    assert saved_steps(tmp_path) == [90, 100, 1_000_000]
+    newest = newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert newest[0] == checkpoint_folder(tmp_path, 90)
+    assert any("step-1000000" in message and "random.safetensors: missing" in message for message in caplog.messages)
+    shutil.rmtree(newest[0])
+    with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
+        newest_checkpoint(tmp_path)
+    assert caught.value.code == ExitCode.MODEL
+
+
+def test_pruning_keeps_what_it_is_told_to(tmp_path: Path) -> None:
+    for step in (1, 2, 30, 1_000_000):
+        checkpoint_folder(tmp_path, step).mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    prune_checkpoints(tmp_path, [2, 2, 1_000_000, 77])
+    assert saved_steps(tmp_path) == [2, 1_000_000]
+    assert (tmp_path / "notes").exists()
+
+
+def test_the_average_is_the_exact_mean(tmp_path: Path) -> None:
+    training, draw = fresh(1), random.Random(1)
+    folders, values = [], []
+    for step in range(1, 4):
+        training.progress.step = step
+        # In float32 sums, the small ones would be lost beside the large ones.
+        values.append([draw.choice([1e8, -1e8, 1.0]) * draw.random() for _ in range(3)])
+        with torch.no_grad():
+            training.model[1].bias.copy_(torch.tensor(values[-1]))
+        folders.append(save_checkpoint(tmp_path, training, {}))
+    mean = average_weights(folders)
+    assert mean.keys() == weights_of(training.model).keys()
+    rounded = [torch.tensor(row).double().tolist() for row in values]
+    expected = torch.tensor([sum(column) / 3 for column in zip(*rounded, strict=True)], dtype=torch.float64).float()
+    torch.testing.assert_close(mean["1.bias"], expected, rtol=1e-7, atol=0)
+    torch.testing.assert_close(mean["0.weight"], training.model[0].weight.detach(), rtol=1e-7, atol=0)
+    assert all(weight.equal(average_weights(folders[::-1])[name]) for name, weight in mean.items())
+    one = average_weights(folders[2:])
+    assert all(weight.equal(weights_of(training.model)[name]) for name, weight in one.items())
+    (folders[0] / "weights.safetensors").unlink()
+    with pytest.raises(UserError, match="missing"):
+        average_weights(folders)
+
+
+def test_a_checkpoint_says_what_it_is_of(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path, fresh(1, progress=Progress(step=400)), {"threads": 2})
+    assert folder.name == "step-000400"
+    assert json.loads((folder / "manifest.json").read_text())["about"] == {"threads": 2, "step": 400}

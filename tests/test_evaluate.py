@@ -1,0 +1,137 @@
+"""Scores are sacreBLEU's own, to the last digit and with its signature."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.decode.translator import Translator
+from mtx.errors import ExitCode, UserError
+from mtx.evaluate import Report, Score, bleu_metric, evaluate, score
+from mtx.runtime import Precision
+
+WORDS = ["a", "The", "dog,", "Cat;", "isn't", "3.5", "“quoted”", "naïve", "—", "犬", "&", "more.", "Größe", "--"]
+CHINESE = "今天天气很好，我们去公园吧。ABC 12"
+
+
+def corpus(seed: int, alphabet: Sequence[str], joint: str) -> tuple[list[str], list[str]]:
+    """References, and hypotheses that share much with them."""
+    draw = random.Random(seed)
+    references = [[draw.choice(alphabet) for _ in range(draw.randint(3, 15))] for _ in range(30)]
+    hypotheses = [[draw.choice(alphabet) if draw.random() < 0.3 else word for word in line] for line in references]
+    hypotheses[3], references[5] = [], ["a"]
+    return [joint.join(line) for line in hypotheses], [joint.join(line) for line in references]
+
+
+def sacrebleu_says(folder: Path, hypotheses: list[str], references: list[str], *options: str) -> list[dict[str, Any]]:
+    """What the command `sacrebleu` prints for files with these lines."""
+    (folder / "hyp").write_text("".join(line + "\n" for line in hypotheses), encoding="utf-8")
+    (folder / "ref").write_text("".join(line + "\n" for line in references), encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "hyp", "-m", "bleu", "chrf", "-w", "12", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(("lang", "options"), [("de", []), ("zh_Hans", ["-tok", "zh"])])
+def test_scores_are_those_of_the_sacrebleu_command(lang: str, options: list[str], tmp_path: Path) -> None:
+    hypotheses, references = corpus(1, WORDS, " ") if lang == "de" else corpus(2, CHINESE, "")
+    expected = sacrebleu_says(tmp_path, hypotheses, references, "--confidence", *options)
+    *scores, length_ratio = score(hypotheses, references, lang)
+    for found, theirs in zip(scores, expected, strict=True):
+        assert found.score == pytest.approx(theirs["score"], abs=1e-11)
+        assert found.ci == pytest.approx(float(theirs["confidence_var"]), abs=1e-11)
+        assert found.signature == theirs["signature"]
+        assert 0 < found.ci < found.score < 100
+    assert f"ratio = {length_ratio:.3f}" in expected[0]["verbose_score"]
+    bleu, chrf, _ = score(hypotheses, references, lang, num_samples=1)
+    assert (bleu.score, chrf.score, bleu.ci) == (scores[0].score, scores[1].score, 0.0)
+    assert "bs:" not in bleu.signature
+
+
+@pytest.mark.parametrize(
+    ("lang", "tokenizer"), [("de", "13a"), ("pt-BR", "13a"), ("zh", "zh"), ("yue_Hant", "zh"), ("ZH-cn", "zh")]
+)
+def test_each_language_has_its_tokenizer(lang: str, tokenizer: str) -> None:
+    metric = bleu_metric(lang)
+    metric.corpus_score(["a"], [["a"]])
+    assert f"tok:{tokenizer}|" in str(metric.get_signature())
+
+
+@pytest.mark.parametrize("lang", ["ja", "ko_KR"])
+def test_a_tokenizer_that_is_not_installed_is_named(lang: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
+
+    for module in (tokenizer_ja_mecab, tokenizer_ko_mecab):
+        monkeypatch.setattr(module, "MeCab", None)
+    with pytest.raises(UserError, match=rf"BLEU for {lang} needs .* pip install 'mtx\[cjk\]'") as caught:
+        score(["x"], ["x"], lang)
+    assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "message"),
+    [
+        (["a"] * 1200, ["a"], "1,200 hypotheses, 1 references"),
+        ([], ["a"], "0 hypotheses, 1 references"),
+        ([], [], "nothing to score"),
+    ],
+)
+def test_what_cannot_be_scored(hypotheses: list[str], references: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        score(hypotheses, references, "de")
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_extremes() -> None:
+    same = ["the same four words", "and again the same words"]
+    bleu, chrf, ratio = score(same, same, "de")
+    assert (round(bleu.score, 9), chrf.score, ratio) == (100.0, 100.0, 1.0)
+    nothing, _, ratio = score(["", ""], same, "de")
+    assert (nothing.score, ratio) == (0.0, 0.0)
+    assert score([""], [""], "de")[0].score == 0.0
+    # Of so little, some bootstrap samples score nothing at all.
+    poor = score(["x", "a", "y", "z"], ["b c d e", "a b c d", "f", "g"], "de")
+    assert all(0 <= found.ci < 50 for found in poor[:2])
+    folded, _, _ = score([line.upper() for line in same], same, "de")
+    assert folded.score < 100
+
+
+def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sentences: list[str]) -> None:
+    translator = Translator(
+        trained, Precision(torch.float32, torch.device("cpu")), beam_size=1, length_penalty=1.0, batch_tokens=200
+    )
+    sources = [*sentences[:6], ""]
+    report, translations = evaluate(translator, sources, sentences[:7], "runs/my/model")
+    assert [translation.src for translation in translations] == sources
+    bleu, chrf, ratio = score([translation.tgt for translation in translations], sentences[:7], "de")
+    assert (report.bleu, report.chrf, report.length_ratio) == (bleu, chrf, ratio)
+    assert (report.model, report.num_sentences) == ("runs/my/model", 7)
+    num_tokens = sum(translation.num_tokens for translation in translations)
+    assert report.tokens_per_second * report.seconds == pytest.approx(num_tokens)
+
+
+def test_a_report_in_json_and_in_words() -> None:
+    report = Report(None, 1000, Score(41.23456, 0.789, "sig:b"), Score(62.5, 0.4, "sig:c"), 0.98765, 0.0, 0.0)
+    assert json.loads(report.to_json()) == {
+        "model": None,
+        "num_sentences": 1000,
+        "bleu": {"score": 41.23456, "ci": 0.789, "signature": "sig:b"},
+        "chrf": {"score": 62.5, "ci": 0.4, "signature": "sig:c"},
+        "length_ratio": 0.98765,
+        "seconds": 0.0,
+        "tokens_per_second": 0.0,
+    }
+    assert "\n" not in report.to_json()
+    assert report.to_text().splitlines() == [
+        "BLEU    41.23 ± 0.79   sig:b",
+        "chrF2   62.50 ± 0.40   sig:c",
+        "1,000 sentences, length ratio 0.988",
+    ]

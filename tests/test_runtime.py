@@ -1,0 +1,173 @@
+"""Device, precision, threads, random state and signals."""
+
+import logging
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mtx.errors import ExitCode, UserError
+from mtx.runtime import (
+    LOGGER,
+    Precision,
+    choose_device,
+    choose_precision,
+    deferred_stop,
+    log_to_file,
+    random_state,
+    restore_random_state,
+    seed_everything,
+    use_threads,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two GPUs, as far as choosing goes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("gpus")
+def test_devices_where_there_are_gpus() -> None:
+    assert choose_device("auto") == torch.device("cuda")
+    for name in ("cpu", "cuda", "cuda:1"):
+        assert choose_device(name) == torch.device(name)
+    with pytest.raises(UserError, match="no device cuda:2: this machine has 2") as caught:
+        choose_device("cuda:2")
+    assert caught.value.code == ExitCode.MACHINE
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("cuda", ExitCode.MACHINE, "no CUDA device: torch "),
+        ("cuda:1", ExitCode.MACHINE, "no CUDA device: torch "),
+        ("gpu", ExitCode.USAGE, "unknown device 'gpu'"),
+        ("", ExitCode.USAGE, "unknown device ''"),
+        ("meta", ExitCode.USAGE, "unsupported device 'meta'"),
+    ],
+)
+def test_devices_that_are_not_there(name: str, code: ExitCode, message: str) -> None:
+    assert choose_device("auto") == CPU
+    with pytest.raises(UserError, match=message) as caught:
+        choose_device(name)
+    assert caught.value.code == code
+
+
+def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    assert [str(choose_precision(name, cuda)) for name in ("auto", "fp32", "bf16", "fp16")] == [
+        "bf16", "fp32", "bf16", "fp16",
+    ]  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert str(choose_precision("auto", cuda)) == "fp16"
+    for capabilities, name in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": False, "avx2": True}, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
+        assert str(choose_precision("auto", CPU)) == name
+    with pytest.raises(UserError, match="fp16 needs a GPU") as caught:
+        choose_precision("fp16", CPU)
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_products_are_in_the_precision_and_only_float16_is_scaled() -> None:
+    matrix = torch.ones(2, 2)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        precision = Precision(dtype, CPU)
+        with precision.autocast():
+            assert (matrix @ matrix).dtype == dtype
+        assert precision.scaler().is_enabled() == (dtype == torch.float16)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    for given, expected in (("1", 1), ("2", 2), ("", 3), ("0", 3), ("many", 3), ("-1", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert use_threads() == torch.get_num_threads() == expected
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert use_threads() == 3
+
+
+# --- random state ---
+
+
+def draw() -> list[float]:
+    return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+
+def test_the_seed_decides_every_generator() -> None:
+    seed_everything(7)
+    first = draw()
+    seed_everything(7)
+    assert draw() == first
+    seed_everything(8)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+def test_random_state_is_put_back() -> None:
+    state = random_state()
+    first = torch.rand(3)
+    restore_random_state({name: tensor.clone() for name, tensor in state.items()} | {"cuda:99": state["cpu"]})
+    assert torch.rand(3).equal(first)
+
+
+# --- signals ---
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_the_first_signal_is_noted_the_second_leaves(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    before = signal.getsignal(number)
+    with deferred_stop() as stop:
+        assert stop.code is None
+        signal.raise_signal(number)
+        assert (stop.code, left) == (code, [])
+        signal.raise_signal(signal.SIGTERM)
+        assert left == [143]
+    assert signal.getsignal(number) is before
+
+
+def test_handlers_are_put_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match="inside"), deferred_stop():
+        raise ValueError("inside")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- logging ---
+
+
+def test_the_log_file_takes_what_is_said_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER.name)
+    for text in ("one – 1", "two"):
+        with log_to_file(tmp_path / "log"):
+            LOGGER.info("%s", text)
+        LOGGER.info("outside")
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["one – 1", "two"]
+    assert not LOGGER.handlers

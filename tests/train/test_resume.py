@@ -1,0 +1,228 @@
+"""A run that was stopped, killed or damaged anywhere ends as if nothing had happened, bit for bit."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from mtx.checkpoint.training import saved_steps
+from mtx.config.settings import Config
+from mtx.errors import ExitCode, UserError
+from mtx.train import finish, loop
+from mtx.train.loop import train
+from mtx.train.run_folder import read_metrics
+
+Configure = Callable[..., Config]
+
+TIMES = {"seconds", "tokens_per_second"}
+LAST = 12
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours catches it."""
+
+
+def result(run: Path) -> dict[str, Any]:
+    """All that a finished run leaves, but for times."""
+    last = run / "checkpoints" / f"step-{LAST:06d}"
+    state = json.loads((last / "state.json").read_text())
+    for times in (state["progress"], state["progress"]["unlogged"]):
+        times.pop("seconds")
+    files = {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in [*last.glob("*.safetensors"), *run.glob("model/*.*"), run / "tokenizer.model", run / "config.yaml"]
+        if path.name != "README.md"
+    }
+    metrics = [
+        {key: value for key, value in r.items() if key not in TIMES} for r in read_metrics(run / "metrics.jsonl")
+    ]
+    return {"files": files, "state": state, "metrics": metrics}
+
+
+@pytest.fixture(scope="module")
+def expected(configure: Configure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The result of a run that nothing happened to."""
+    run = tmp_path_factory.mktemp("expected") / "run"
+    train(configure(), run)
+    found = result(run)
+    steps = [(record["event"][:5], record["step"]) for record in found["metrics"]]
+    assert steps == [("valid", 4), ("updat", 5), ("valid", 8), ("updat", 10), ("updat", 12), ("valid", 12)]
+    assert found["state"]["progress"]["epoch"] >= 3
+    return found
+
+
+def call_then(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, number: int, then: Callable[[], None], *, before: bool
+) -> None:
+    """Do `then` just before or after the `number`-th call of the function `name` of the module `where`."""
+    real, calls = getattr(where, name), iter(range(1, 10_000))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        is_it = next(calls) == number
+        if is_it and before:
+            then()
+        answer = real(*args, **kwargs)
+        if is_it and not before:
+            then()
+        return answer
+
+    monkeypatch.setattr(where, name, call)
+
+
+def kill() -> None:
+    raise Killed
+
+
+def train_until_killed(config: Config, run: Path, where: Any, name: str, number: int, *, before: bool = False) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        call_then(patch, where, name, number, kill, before=before)
+        with pytest.raises(Killed):
+            train(config, run)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    train(configure(), tmp_path / "again")
+    assert result(tmp_path / "again") == expected
+    train(configure("train.seed=2"), tmp_path / "other")
+    assert (
+        result(tmp_path / "other")["files"]["model/model.safetensors"] != expected["files"]["model/model.safetensors"]
+    )
+
+
+def test_stopped_after_every_update(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure(), tmp_path / "run"
+    for step in range(1, LAST + 1):
+        number, code = (signal.SIGINT, 130) if step == 2 else (signal.SIGTERM, 143)
+        with monkeypatch.context() as patch:
+            call_then(patch, loop, "update", 1, lambda number=number: os.kill(os.getpid(), number), before=False)
+            with pytest.raises(UserError, match=f"stopped by a signal at step {step}, state saved") as caught:
+                train(config, run)
+        assert caught.value.code == code
+        assert saved_steps(run / "checkpoints")[-1] == step
+        assert not (run / "model").exists()
+    train(config, run)
+    assert result(run) == expected
+
+
+def test_stopped_inside_validations(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure(), tmp_path / "run"
+    places: list[tuple[Any, str, int, int]] = [
+        (loop, "validate", 1, 4), (loop, "validate", 1, 4), (loop, "validate", 2, 8), (finish, "validate", 1, 12),
+        (finish, "evaluate", 1, 12),
+    ]  # fmt: skip
+    for where, name, number, step in places:
+        with monkeypatch.context() as patch:
+            call_then(patch, where, name, number, lambda: os.kill(os.getpid(), signal.SIGTERM), before=True)
+            with pytest.raises(UserError, match=f"at step {step}, state saved") as caught:
+                train(config, run)
+        assert caught.value.code == ExitCode.TERMINATED
+    train(config, run)
+    assert result(run) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "number", "before"),
+    [
+        (loop, "update", 2, False),  # before anything was saved
+        (loop, "update", 11, False),
+        (loop, "save_checkpoint", 2, True),
+        (loop, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
+        (loop, "validate", 2, False),  # validated, and not written down
+        (loop, "append_record", 3, False),  # written down, and not saved
+        (finish, "validate", 1, True),
+        (finish, "save_model", 1, True),
+    ],
+)
+def test_killed(
+    where: Any, name: str, number: int, before: bool, configure: Configure, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    config, run = configure(), tmp_path / "run"
+    train_until_killed(config, run, where, name, number, before=before)
+    # What a kill inside a write leaves.
+    (run / "checkpoints" / "step-000099.tmp-1").mkdir()
+    (run / "model.old-1").mkdir()
+    (run / "config.yaml.tmp-1").write_text("half")
+    if (run / "metrics.jsonl").exists():
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write('{"event": "upd')
+    train(config, run)
+    assert result(run) == expected
+    assert not [path for path in run.rglob("*") if ".tmp-" in path.name or ".old-" in path.name]
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, killed = configure(), tmp_path / "killed"
+    train_until_killed(config, killed, loop, "update", 9)
+    assert saved_steps(killed / "checkpoints")[-2:] == [6, 8]
+    names = sorted(path.name for path in (killed / "checkpoints" / "step-000008").iterdir())
+    assert names == [
+        "manifest.json",
+        "optimizer.safetensors",
+        "random.safetensors",
+        "state.json",
+        "weights.safetensors",
+    ]
+    for name in names:
+        run = tmp_path / name
+        shutil.copytree(killed, run)
+        path = run / "checkpoints" / "step-000008" / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        caplog.clear()
+        train(config, run)
+        assert any("step-000008" in message and name in message for message in caplog.messages)
+        assert result(run) == expected, name
+
+
+def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Configure, tmp_path: Path) -> None:
+    config, run = configure(), tmp_path / "run"
+    train_until_killed(config, run, loop, "update", 5)
+    for manifest in run.glob("checkpoints/*/manifest.json"):
+        manifest.unlink()
+    before = sorted(run.rglob("*"))
+    with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
+        train(config, run)
+    assert caught.value.code == ExitCode.MODEL
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(configure("train.max_steps=3"), run)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
+    for max_steps in (3, 2):
+        assert train(configure(f"train.max_steps={max_steps}"), run) == run / "model"
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
+    train(configure("train.max_steps=5"), run)
+    about = json.loads((run / "model" / "manifest.json").read_text())["about"]
+    assert about["max_steps"] == 5
+    assert saved_steps(run / "checkpoints")[-1] == 5
+
+
+def test_a_run_that_is_shortened_below_where_it_stands_ends_there(configure: Configure, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        call_then(patch, loop, "update", 2, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+        with pytest.raises(UserError, match="at step 2"):
+            train(configure(), run)
+    train(configure("train.max_steps=1"), run)
+    weights = load_file(run / "checkpoints" / "step-000002" / "weights.safetensors")
+    model = load_file(run / "model" / "model.safetensors")
+    assert weights.keys() == model.keys()
+    assert all(model[name].equal(weight) for name, weight in weights.items())
