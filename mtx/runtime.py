@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -176,12 +177,18 @@ def log_to_stderr() -> None:
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
-    """Inside, append what the program says to the file at `path` too, with the time of day."""
+    """Inside, append what the program says to the file at `path` too, with the time of day, and any bug's traceback."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     LOGGER.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        if not isinstance(error, UserError):
+            with path.open("a", encoding="utf-8") as file:
+                traceback.print_exception(error, file=file)
+            error.add_note(f"traceback in {path}")
+        raise
     finally:
         LOGGER.removeHandler(handler)
         handler.close()

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 
 # A sentence ends at . ! ? … and their kin, with closing quotes or brackets, before white space; the full-width
-# signs of Chinese and Japanese need none.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])")
+# signs of Chinese and Japanese, of which several may follow each other, need none.
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])(?![。！？])[」』”’）]*")
 
 NO_SPACES = ("zh", "ja", "th", "lo", "my", "km", "lzh", "yue")
 """Languages whose sentences follow each other without a space."""
@@ -29,7 +29,7 @@ def join_parts(parts: list[str], language: str) -> str:
 
 
 def _split_at_spaces(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
-    """Halve `text` at the space nearest to its middle, or in its middle, until every part has at most `limit` tokens."""
+    """Halve `text` at the space nearest to its middle, else in its middle, until no part has over `limit` tokens."""
     if count_tokens(text) <= limit or len(text) < 2:
         return [text]
     middle = len(text) // 2

@@ -21,7 +21,7 @@ class Candidate:
 
     tgt: str
     score: float
-    """The search's own: log-probability / length ** length_penalty."""
+    """The search's own: log-probability / length ** length_penalty; the mean of it where a line has several parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ class Translator:
         for rank in range(max(map(len, parts))):
             chosen = [part[min(rank, len(part) - 1)] for part in parts]
             texts = self.trained.tokenizer.decode([hypothesis.ids for hypothesis in chosen])
-            length = sum(len(hypothesis.ids) + 1 for hypothesis in chosen)
-            score = sum(hypothesis.logp for hypothesis in chosen) / length**self.options.length_penalty
+            # The mean falls from rank to rank as the scores of the parts do.
+            score = sum(hypothesis.score for hypothesis in chosen) / len(chosen)
             candidates.append(Candidate(join_parts(texts, self.trained.tgt_lang), score))
         num_tokens = sum(len(part[0].ids) + 1 for part in parts)
         return Translation(line, tuple(candidates), num_tokens)

@@ -9,14 +9,14 @@ class Dropout(nn.Module):
     """Zeroes each number with probability `p` while training and scales the others by 1 / (1 - p).
 
     torch draws a CPU mask number by number from one serial generator, a fifth of an update of a small model. Here one
-    draw of 64 bits makes eight decisions. On a CPU `p` is therefore rounded to a multiple of 1/256, and the scale is
-    that of the rounded `p`, so that expectations stay exact.
+    draw of 64 bits makes eight decisions. On a CPU `p` is therefore rounded to one of 1/256, 2/256 .. 255/256, and the
+    scale is that of the rounded `p`, so that expectations stay exact.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.threshold = max(1, round(256 * p)) if p else 0
+        self.threshold = min(max(1, round(256 * p)), 255) if p else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: any, in and out."""

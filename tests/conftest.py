@@ -1,0 +1,110 @@
+"""What tests of several parts share: tiny models with random weights, batches for them, a tokenizer, a trained model.
+
+Also keeps every test away from the prepared data of whoever runs it.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
+from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
+from mtx.model import Transformer, build_transformer
+from mtx.tokenizer import Tokenizer, train_tokenizer
+
+VOCAB_SIZE = 23
+WORDS = [
+    "the",
+    "a",
+    "dog",
+    "cat",
+    "house",
+    "child",
+    "man",
+    "big",
+    "red",
+    "sees",
+    "hears",
+    "finds",
+    "near",
+    "and",
+    "never",
+]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MTX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Transformer]:
+    """Builds a tiny Transformer of `dtype`, every weight of it random, biases and norms too; in training mode."""
+
+    def make_model(
+        seed: int = 0,
+        *,
+        dtype: torch.dtype = torch.float64,
+        is_joint: bool = True,
+        vocab_sizes: tuple[int, int] = (VOCAB_SIZE, VOCAB_SIZE),
+        **settings: Any,
+    ) -> Transformer:
+        torch.manual_seed(seed)
+        sizes = {"d_model": 16, "num_heads": 4, "d_ff": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+        model = build_transformer(
+            ModelSettings(**{**sizes, **settings}),
+            src_vocab_size=vocab_sizes[0],
+            tgt_vocab_size=vocab_sizes[1],
+            pad_id=0,
+            is_joint=is_joint,
+        ).to(dtype)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight), alpha=0.3)
+        return model
+
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def make_batch() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Draws random `src_ids`, `src_mask` and `tgt_in`; sources have 1 to S tokens, the first of them S."""
+
+    def make_batch(seed: int = 0, sizes: tuple[int, int, int] = (4, 7, 6)) -> tuple[Tensor, Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        num_sentences, src_length, tgt_length = sizes
+        lengths = torch.randint(1, src_length + 1, (num_sentences, 1), generator=generator)
+        lengths[0] = src_length
+        src_mask = torch.arange(src_length) < lengths
+        src_ids = torch.randint(4, VOCAB_SIZE, (num_sentences, src_length), generator=generator) * src_mask
+        return src_ids, src_mask, torch.randint(4, VOCAB_SIZE, (num_sentences, tgt_length), generator=generator)
+
+    return make_batch
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    """Fifty short sentences."""
+    draw = random.Random(0)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 8))).capitalize() + "." for _ in range(50)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(sentences: list[str]) -> Tokenizer:
+    """A joint vocabulary of 60 pieces."""
+    settings = TokenizerSettings(vocab_size=60, byte_fallback=False)
+    return train_tokenizer(sentences, sentences, settings, log=lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def trained(make_model: Callable[..., Transformer], tokenizer: Tokenizer) -> TrainedModel:
+    """A model that has learned nothing, its translations as random as its weights; float64, so that no tie flips."""
+    model = make_model(3, vocab_sizes=(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)).eval()
+    decode = DecodeSettings(max_length_factor=1.0, max_length_extra=5)
+    return TrainedModel(model, tokenizer, "en", "de", GenerationDefaults(decode=decode, max_source_tokens=12))

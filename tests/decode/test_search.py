@@ -1,0 +1,303 @@
+"""Searches hold to their definitions: on tables that stand for a model, against enumeration and a plain slow beam."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import pytest
+import torch
+from torch import Tensor
+
+from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
+from mtx.model import Transformer
+
+BOS, EOS = 0, 3
+NUM_NODES = 997
+OPTIONS = SearchOptions(
+    beam_size=1, length_penalty=1.0, max_length_factor=1.0, max_length_extra=1, bos_id=BOS, eos_id=EOS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a table remembers: which sentence a row belongs to, and the node that its tokens led to."""
+
+    sentence_R: Tensor
+    node_R: Tensor
+    width: int
+
+    def reorder(self, rows_R: Tensor) -> Self:
+        assert torch.equal(self.sentence_R[rows_R], self.sentence_R), "a row went to another sentence"
+        return replace(self, node_R=self.node_R[rows_R])
+
+    def keep(self, sentences: Tensor) -> Self:
+        rows = (sentences[:, None] * self.width + torch.arange(self.width)).flatten()
+        return replace(self, sentence_R=self.sentence_R[rows], node_R=self.node_R[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A 'model' that looks its logits up, for each sentence and each sequence of tokens. `src_ids` name the sentence.
+
+    Shapes:
+        logits: (sentences, NUM_NODES, V)
+    """
+
+    logits: Tensor
+
+    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> Rows:
+        sentence_R = src_ids[:, 0].repeat_interleave(beam_size)
+        return Rows(sentence_R, torch.zeros_like(sentence_R), beam_size)
+
+    def step(self, prev_ids: Tensor, state: Rows) -> tuple[Tensor, Rows]:
+        node_R = next_node(state.node_R, prev_ids)
+        return self.logits[state.sentence_R, node_R], replace(state, node_R=node_R)
+
+    def logp_after(self, sentence: int) -> Callable[[Sequence[int]], list[float]]:
+        """The log-probabilities of the next token after some tokens."""
+        logp: list[list[float]] = self.logits[sentence].log_softmax(dim=-1).tolist()
+
+        def logp_after(ids: Sequence[int]) -> list[float]:
+            node = 0
+            for token in (BOS, *ids):
+                node = next_node(node, token)
+            return logp[node]
+
+        return logp_after
+
+
+def next_node(node: Any, token: Any) -> Any:
+    return (node * 7 + token + 1) % NUM_NODES
+
+
+def random_tables(seed: int, num_sentences: int, vocab_size: int, eos_bonus: float = 0.5) -> Tables:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(num_sentences, NUM_NODES, vocab_size, generator=generator) * 1.5
+    logits[:, :, EOS] += eos_bonus
+    return Tables(logits)
+
+
+def sources(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """`src_ids` and `src_mask` of sentences 0, 1, …, with so many tokens."""
+    src_mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return torch.arange(len(lengths))[:, None].expand(-1, max(lengths)), src_mask
+
+
+def enumerate_all(
+    logp_after: Callable[[Sequence[int]], list[float]], vocab_size: int, longest: int, options: SearchOptions
+) -> list[Hypothesis]:
+    """Every translation there is, best first."""
+    everything = []
+    words = [token for token in range(vocab_size) if token != EOS]
+    for length in range(longest):
+        for ids in itertools.product(words, repeat=length):
+            logp = sum(logp_after(ids[:t])[token] for t, token in enumerate((*ids, EOS)))
+            everything.append(Hypothesis(list(ids), logp, logp / (length + 1) ** options.length_penalty))
+    return sorted(everything, key=lambda hypothesis: -hypothesis.score)
+
+
+def plain_beam(
+    logp_after: Callable[[Sequence[int]], list[float]], longest: int, options: SearchOptions
+) -> list[Hypothesis]:
+    """Beam search of one sentence as its documentation puts it, without a bound: it goes on until no one lives."""
+    width = options.beam_size
+    alive: list[tuple[float, list[int]]] = [(0.0, [])]
+    finished: list[Hypothesis] = []
+    for length in range(1, longest + 1):
+        continuations = [
+            (logp + next_logp, [*ids, token])
+            for logp, ids in alive
+            for token, next_logp in enumerate(logp_after(ids))
+            if token == EOS or length < longest
+        ]
+        continuations.sort(key=lambda continuation: -continuation[0])
+        for logp, ids in continuations[:width]:
+            if ids[-1] == EOS and len(finished) < width:
+                finished.append(Hypothesis(ids[:-1], logp, logp / length**options.length_penalty))
+        alive = [continuation for continuation in continuations[: 2 * width] if continuation[1][-1] != EOS][:width]
+        if len(finished) == width or not alive:
+            break
+    return sorted(finished, key=lambda hypothesis: -hypothesis.score)[: options.n_best]
+
+
+def assert_same(found: list[Hypothesis], expected: list[Hypothesis], what: object = "") -> None:
+    assert [hypothesis.ids for hypothesis in found] == [hypothesis.ids for hypothesis in expected], what
+    for name in ("logp", "score"):
+        values = [[getattr(hypothesis, name) for hypothesis in hypotheses] for hypotheses in (found, expected)]
+        assert values[0] == pytest.approx(values[1], rel=2e-6, abs=2e-6), what
+
+
+# --- against other searches ------------------------------------------------------------------------------------------
+
+
+def test_beam_of_one_is_greedy_on_tables() -> None:
+    tables = random_tables(1, num_sentences=200, vocab_size=9)
+    src = sources([sentence % 7 for sentence in range(200)])
+    greedy = greedy_search(tables, *src, OPTIONS)
+    assert {len(found[0].ids) for found in greedy} == set(range(7)), "some end early and some at their longest"
+    for found, expected in zip(beam_search(tables, *src, OPTIONS), greedy, strict=True):
+        assert_same(found, expected)
+
+
+def test_beam_of_one_is_greedy_on_transformers(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]
+) -> None:
+    for seed in range(40):
+        model = make_model(seed, norm=("pre", "post")[seed % 2]).eval()
+        src_ids, src_mask, _ = make_batch(seed, sizes=(6, 9, 1))
+        with torch.inference_mode():
+            greedy = greedy_search(model, src_ids, src_mask, OPTIONS)
+            beam = beam_search(model, src_ids, src_mask, OPTIONS)
+        for found, expected in zip(beam, greedy, strict=True):
+            assert_same(found, expected)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
+def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
+    """Of all 1 + 4 + 16 + … translations: the exact list of the best, and as many as there are if all are wanted."""
+    lengths = [0, 1, 2, 3, 4, 5]
+    tables = random_tables(2, len(lengths), vocab_size=5)
+    options = replace(OPTIONS, beam_size=1400, length_penalty=length_penalty)
+    best = beam_search(tables, *sources(lengths), replace(options, n_best=20))
+    everything = beam_search(tables, *sources(lengths), replace(options, n_best=1400))
+    for sentence, length in enumerate(lengths):
+        expected = enumerate_all(tables.logp_after(sentence), 5, length + 1, options)
+        assert_same(best[sentence], expected[:20])
+        assert len(everything[sentence]) == len(expected) == sum(4**n for n in range(length + 1))
+        assert {tuple(h.ids) for h in everything[sentence]} == {tuple(h.ids) for h in expected}
+
+
+@pytest.mark.parametrize("eos_bonus", [-2.0, 0.5, 2.0])
+@pytest.mark.parametrize(
+    ("width", "n_best", "length_penalty", "vocab_size"),
+    [
+        (1, 1, 0.0, 6),
+        (2, 1, 1.0, 4),
+        (2, 2, 0.6, 5),
+        (3, 1, 0.0, 9),
+        (3, 2, 1.0, 7),
+        (4, 1, 2.0, 5),
+        (4, 4, 1.0, 6),
+        (5, 1, 1.0, 8),
+        (5, 3, 0.3, 6),
+        (8, 2, 4.0, 5),
+    ],
+)
+def test_narrow_beam_equals_a_plain_one(
+    width: int, n_best: int, length_penalty: float, vocab_size: int, eos_bonus: float
+) -> None:
+    """On 40 tables of different lengths at once, each as the plain beam finds it alone."""
+    lengths = [sentence * 5 % 9 for sentence in range(40)]
+    tables = random_tables(width * 10 + n_best, len(lengths), vocab_size, eos_bonus)
+    options = replace(OPTIONS, beam_size=width, n_best=n_best, length_penalty=length_penalty)
+    found = beam_search(tables, *sources(lengths), options)
+    for sentence, length in enumerate(lengths):
+        expected = plain_beam(tables.logp_after(sentence), length + 1, options)
+        assert_same(found[sentence], expected, sentence)
+
+
+# --- known cases -----------------------------------------------------------------------------------------------------
+
+
+def known_table(probabilities: dict[tuple[int, ...], dict[int, float]], vocab_size: int = 6) -> Tables:
+    """After these tokens, these probabilities; elsewhere the end is all but sure."""
+    logits = torch.full((1, NUM_NODES, vocab_size), -30.0)
+    logits[:, :, EOS] = 0.0
+    for ids, row in probabilities.items():
+        node = 0
+        for token in (BOS, *ids):
+            node = next_node(node, token)
+        logits[0, node] = -30.0
+        for token, probability in row.items():
+            logits[0, node, token] = torch.tensor(probability).log()
+    return Tables(logits)
+
+
+def test_a_case_that_greedy_gets_wrong() -> None:
+    table = known_table({(): {4: 0.6, 5: 0.4}, (4,): {1: 0.4, 2: 0.3, EOS: 0.3}, (5,): {EOS: 1.0}})
+    src = sources([4])
+    assert greedy_search(table, *src, OPTIONS)[0][0].ids == [4, 1]
+    assert beam_search(table, *src, replace(OPTIONS, beam_size=2, length_penalty=0.0))[0][0].ids == [5]
+
+
+@pytest.mark.parametrize(("length_penalty", "ids"), [(0.0, []), (0.1, []), (0.2, [4, 5]), (1.0, [4, 5])])
+def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list[int]) -> None:
+    """0.4 for the empty translation against 0.35 for one of three tokens: -0.92 and -1.05 before the penalty."""
+    table = known_table({(): {EOS: 0.4, 4: 0.35, 5: 0.25}, (4,): {5: 1.0}, (5,): {1: 0.5, 2: 0.5}})
+    options = replace(OPTIONS, beam_size=2, length_penalty=length_penalty)
+    assert beam_search(table, *sources([5]), options)[0][0].ids == ids
+
+
+@pytest.mark.parametrize("search", [greedy_search, beam_search])
+def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[..., list[list[Hypothesis]]]) -> None:
+    tables = Tables(torch.zeros(3, NUM_NODES, 6))
+    tables.logits[:, :, EOS] = -8.0
+    tables.logits[:, :, 4] = 2.0
+    options = replace(OPTIONS, beam_size=2, max_length_factor=1.5, max_length_extra=2)
+    lengths = [0, 3, 6]
+    assert options.longest(sources(lengths)[1]) == [2, 6, 11]
+    logp = tables.logits[0, 0].log_softmax(dim=-1)
+    for found, longest in zip(search(tables, *sources(lengths), options), [2, 6, 11], strict=True):
+        assert found[0].ids == [4] * (longest - 1)
+        assert found[0].logp == pytest.approx(float((longest - 1) * logp[4] + logp[EOS]), rel=1e-5)
+        assert found[0].score == pytest.approx(found[0].logp / longest, rel=1e-6)
+
+
+def test_as_many_as_there_are() -> None:
+    found = beam_search(random_tables(3, 2, 6), *sources([0, 1]), replace(OPTIONS, beam_size=4, n_best=4))
+    assert [len(hypotheses) for hypotheses in found] == [1, 4]
+
+
+# --- on a Transformer ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def transformer(make_model: Callable[..., Transformer]) -> Transformer:
+    return make_model(4).eval()
+
+
+@pytest.fixture
+def batch(make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return make_batch(4, sizes=(12, 9, 1))[:2]
+
+
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_the_score_is_that_of_forced_decoding(
+    width: int, length_penalty: float, transformer: Transformer, batch: tuple[Tensor, Tensor]
+) -> None:
+    options = replace(OPTIONS, beam_size=width, n_best=width, length_penalty=length_penalty)
+    search = greedy_search if width == 1 else beam_search
+    with torch.inference_mode():
+        found = search(transformer, *batch, options)
+        for sentence, hypotheses in enumerate(found):
+            assert len(hypotheses) == width
+            scores = [hypothesis.score for hypothesis in hypotheses]
+            assert scores == sorted(scores, reverse=True)
+            for hypothesis in hypotheses:
+                src_ids, src_mask = (tensor[sentence : sentence + 1] for tensor in batch)
+                tgt_in = torch.tensor([[BOS, *hypothesis.ids]])
+                logp = transformer(src_ids, src_mask, tgt_in)[0].log_softmax(dim=-1)
+                forced = sum(float(logp[t, token]) for t, token in enumerate([*hypothesis.ids, EOS]))
+                assert hypothesis.logp == pytest.approx(forced, abs=1e-5)
+                length = len(hypothesis.ids) + 1
+                assert hypothesis.score == pytest.approx(forced / length**length_penalty, abs=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_batch_does_not_matter(width: int, transformer: Transformer, batch: tuple[Tensor, Tensor]) -> None:
+    options = replace(OPTIONS, beam_size=width, n_best=width)
+    search = greedy_search if width == 1 else beam_search
+    src_ids, src_mask = batch
+    order = torch.tensor([7, 3, 11, 0, 5, 9, 1, 2, 10, 4, 8, 6])
+    with torch.inference_mode():
+        together = search(transformer, src_ids, src_mask, options)
+        permuted = search(transformer, src_ids[order], src_mask[order], options)
+        lengths = {len(found[0].ids) for found in together}
+        assert len(lengths) > 3, "sentences that leave the batch at different steps"
+        for place, sentence in enumerate(order.tolist()):
+            real = slice(sentence, sentence + 1), slice(int(src_mask[sentence].sum()))
+            alone = search(transformer, src_ids[real], src_mask[real], options)
+            assert_same(alone[0], together[sentence])
+            assert_same(permuted[place], together[sentence])

@@ -1,0 +1,169 @@
+"""Strings in, strings out: a line for a line, whatever is in it and whatever stands beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.decode.search import SearchOptions, beam_search
+from mtx.decode.segments import split_long
+from mtx.decode.translator import Translator
+from mtx.runtime import choose_precision
+
+LONG = "The dog never sees the cat. A child finds the big red house near the man and the red dog never hears"
+
+
+@pytest.fixture
+def make_translator(trained: TrainedModel) -> Callable[..., Translator]:
+    """A translator of the tiny float64 model; a beam of 2 unless told."""
+
+    def make_translator(*, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1) -> Translator:
+        precision = choose_precision("fp32", torch.device("cpu"))
+        return Translator(
+            trained, precision, beam_size=beam_size, length_penalty=1.0, batch_tokens=batch_tokens, n_best=n_best
+        )
+
+    return make_translator
+
+
+def texts(translator: Translator, lines: Sequence[str]) -> list[str]:
+    return [translation.tgt for translation in translator.translate(lines)]
+
+
+def test_a_line_for_a_line_in_order(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+    lines = [sentences[0], "", sentences[1], " \t ", LONG, "\u3000", sentences[2], "日本語 🙂", sentences[0]]
+    translations = make_translator().translate(lines)
+    assert [translation.src for translation in translations] == lines
+    for translation in translations:
+        candidate = translation.nbest[0]
+        assert "\n" not in translation.tgt
+        if not translation.src.strip():
+            assert (candidate.tgt, candidate.score, translation.num_tokens) == ("", 0.0, 0)
+        else:
+            assert candidate.score < 0 < translation.num_tokens
+    assert translations[0] == translations[-1]
+    assert make_translator().translate([]) == []
+    assert len({translation.tgt for translation in translations}) > 4, "the model answers to what it is given"
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_the_lines_beside_it_do_not_matter(
+    beam_size: int, make_translator: Callable[..., Translator], sentences: list[str]
+) -> None:
+    alone = [make_translator(beam_size=beam_size).translate([line])[0].tgt for line in sentences]
+    assert len(set(alone)) > 30
+    for batch_tokens in (1, 30, 200, 100_000):
+        assert texts(make_translator(beam_size=beam_size, batch_tokens=batch_tokens), sentences) == alone, batch_tokens
+    order = [index * 7 % len(sentences) for index in range(len(sentences))]
+    shuffled = texts(make_translator(beam_size=beam_size), [sentences[index] for index in order])
+    assert shuffled == [alone[index] for index in order]
+    beside_long = texts(make_translator(beam_size=beam_size, batch_tokens=100_000), [LONG * 3, *sentences])
+    assert beside_long[1:] == alone
+
+
+def test_batches_stay_within_their_tokens(
+    make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = make_translator(beam_size=3, batch_tokens=120)
+    shapes: list[tuple[int, int]] = []
+    start = type(translator.trained.model).start
+
+    def noting_start(model, src_ids, src_mask, beam_size):  # type: ignore[no-untyped-def]
+        shapes.append(tuple(src_ids.shape))
+        assert src_mask.any(dim=0).all(), "a column of nothing but padding"
+        return start(model, src_ids, src_mask, beam_size)
+
+    monkeypatch.setattr(type(translator.trained.model), "start", noting_start)
+    translator.translate(sentences)
+    assert all(count * length * 3 <= 120 or count == 1 for count, length in shapes)
+    assert max(count for count, _ in shapes) > 3
+
+
+def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Translator], trained: TrainedModel) -> None:
+    translator, tokenizer = make_translator(), trained.tokenizer
+    limit = trained.generation.max_source_tokens - 1
+    parts = split_long(LONG, lambda text: len(tokenizer.encode_src([text])[0]), limit)
+    assert len(parts) > 3
+    assert all(len(ids) <= limit for ids in tokenizer.encode_src(parts))
+    whole, *of_parts = translator.translate([LONG, *parts])
+    assert whole.tgt == " ".join(part.tgt for part in of_parts if part.tgt)
+    assert whole.num_tokens == sum(part.num_tokens for part in of_parts)
+    for part in parts:
+        without = translator.translate([LONG.replace(part, "").strip()])[0]
+        assert without.tgt != whole.tgt, part
+
+
+def test_nbest(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+    translator = make_translator(beam_size=4, n_best=3)
+    long_lines = [" ".join(sentences[index : index + 4]) for index in range(0, 40, 2)]
+    translations = translator.translate([*sentences, *long_lines])
+    for translation in translations:
+        scores = [candidate.score for candidate in translation.nbest]
+        assert len(scores) == 3
+        assert scores == sorted(scores, reverse=True)
+    only_best = texts(make_translator(beam_size=4), [*sentences, *long_lines])
+    assert [translation.tgt for translation in translations] == only_best
+    assert len(make_translator(beam_size=4).translate([""])[0].nbest) == 1
+
+
+def test_texts_and_scores_are_the_searchs(
+    make_translator: Callable[..., Translator], trained: TrainedModel, sentences: list[str]
+) -> None:
+    options = SearchOptions(
+        beam_size=4,
+        length_penalty=1.0,
+        max_length_factor=1.0,
+        max_length_extra=5,
+        bos_id=trained.tokenizer.bos_id,
+        eos_id=trained.tokenizer.eos_id,
+        n_best=2,
+    )
+    line = next(line for line in sentences if 5 < len(trained.tokenizer.encode_src([line])[0]) < 12)
+    ids = [*trained.tokenizer.encode_src([line])[0], trained.tokenizer.eos_id]
+    with torch.inference_mode():
+        found = beam_search(trained.model, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), options)[0]
+    translation = make_translator(beam_size=4, n_best=2).translate([line])[0]
+    assert [candidate.tgt for candidate in translation.nbest] == trained.tokenizer.decode([h.ids for h in found])
+    assert [candidate.score for candidate in translation.nbest] == pytest.approx([h.score for h in found], abs=1e-6)
+    assert translation.num_tokens == len(found[0].ids) + 1
+
+
+def test_after_every_batch(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+    counts: list[int] = []
+    lines = ["", *sentences[:20]]
+    translator = make_translator(batch_tokens=60)
+    translator.translate(lines, counts.append)
+    num_segments = len(translator._segments(lines))
+    assert sum(counts) == num_segments >= 20
+    assert len(counts) > 3
+
+    seen: list[int] = []
+
+    def stop(count: int) -> None:
+        seen.append(count)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        translator.translate(lines, stop)
+    assert seen == counts[:1]
+
+
+def test_no_beam_is_wider_than_the_vocabulary(
+    make_translator: Callable[..., Translator], trained: TrainedModel
+) -> None:
+    translator = make_translator(beam_size=1000, n_best=1000)
+    size = trained.tokenizer.tgt_vocab_size
+    assert (translator.options.beam_size, translator.options.n_best) == (size, size)
+    assert len(translator.translate(["a cat"])[0].nbest) == size
+
+
+def test_a_target_without_spaces_is_joined_without(
+    make_translator: Callable[..., Translator], trained: TrainedModel
+) -> None:
+    translator = make_translator()
+    spaced = translator.translate([LONG])[0].tgt
+    translator.trained = replace(trained, tgt_lang="zh")
+    assert translator.translate([LONG])[0].tgt.replace(" ", "") == spaced.replace(" ", "")
+    assert translator.translate([LONG])[0].tgt.count(" ") < spaced.count(" ")
