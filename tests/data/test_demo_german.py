@@ -17,7 +17,7 @@ from mtx.data.demo.clauses import (
 from mtx.data.demo.grammar import HE, IT, THEY, WE, YOU, Case, I, Nominal, NounPhrase, Owned, prepositional
 from mtx.data.demo.nouns import NOUNS
 from mtx.data.demo.phrases import no_thing, place_of, thing
-from mtx.data.demo.verbs import ARRIVING, BE, DATIVE, GIVING, MOVING, REFLEXIVE, RESTING, SCENIC, SEPARABLE, TRANSITIVE
+from mtx.data.demo.verbs import VERBS
 
 NOUN = {noun.en: noun for nouns in NOUNS.values() for noun in nouns}
 
@@ -71,8 +71,7 @@ def test_noun_phrases_agree(words: str, plural: bool, case: Case, expected: str)
 
 
 def clause(who: Nominal, verb: str, tense: str = "present", *parts: Part, negation: str = "") -> Clause:
-    verbs = {**SCENIC, **MOVING, **ARRIVING, **REFLEXIVE, **RESTING, **GIVING, **DATIVE, **SEPARABLE, **TRANSITIVE}
-    return Clause(who, {**verbs, "be": BE}[verb], tense, parts, negation)
+    return Clause(who, VERBS[verb], tense, parts, negation)
 
 
 def being(adjective: str) -> Part:

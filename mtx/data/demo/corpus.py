@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice, product
 from typing import Literal
 
-from mtx.data.demo.lexicon import ARTICLE_GENDER
 from mtx.data.demo.phrases import Pair
-from mtx.data.demo.pronouns import PRONOUNS
+from mtx.data.demo.pronouns import PRONOUNS, Genders
 from mtx.data.demo.questions import QUESTIONS
 from mtx.data.demo.statements import STATEMENTS
 from mtx.data.demo.states import STATES_AND_WISHES
@@ -34,8 +33,9 @@ HELD_OUT = (
 )
 """The two sentences of "Attention Is All You Need" that only attention can tell apart."""
 
-_PRONOUN_SHARE = 0.35
+_PRONOUN_SHARE = 0.65
 _HELD_OUT_TRIPLES = frozenset(pair.triple for pair in HELD_OUT)
+_GENDERS: tuple[Genders, ...] = (("m", "f"), ("f", "n"), ("n", "m"), ("f", "m"), ("n", "f"), ("m", "n"))
 _MOST_ATTEMPTS = 10_000
 
 
@@ -60,10 +60,11 @@ def draw_split(split: Split) -> list[Pair]:
 
 
 def _draw_pronouns(rng: random.Random, split: Split, count: int, seen: set[str]) -> list[Pair]:
-    """As many of either position, of each gender and of each pattern."""
-    positions_and_genders = product((1, 2), ARTICLE_GENDER.values())
-    turns = cycle(product(PRONOUNS, positions_and_genders))
-    return [_draw(pattern, (rng, *wanted), split, seen) for pattern, wanted in islice(turns, count)]
+    """As many of either position, of each pair of genders and of each pattern."""
+    turns = cycle(product(_GENDERS, (1, 2), PRONOUNS))
+    return [
+        _draw(pattern, (rng, position, genders), split, seen) for genders, position, pattern in islice(turns, count)
+    ]
 
 
 def _draw(pattern: Callable[..., Pair], arguments: tuple[object, ...], split: Split, seen: set[str]) -> Pair:

@@ -1,8 +1,8 @@
 """Patterns whose pronoun only context resolves.
 
 "The animal didn't cross the street because it was too tired": two antecedents of different gender, and one word
-that fits one of them alone. Every draw is told which antecedent to mean and of which gender, so that position and
-gender are balanced by construction.
+that fits one of them alone. Every draw is told which antecedent to mean, and the genders of the one meant and of the
+other, so that position and genders are balanced by construction.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ from mtx.data.demo.grammar import IT, NounPhrase, prepositional, pronoun_of
 from mtx.data.demo.lexicon import Gender, Noun, Verb
 from mtx.data.demo.nouns import NOUNS
 from mtx.data.demo.phrases import LANDSCAPE, Pair, noun, pair, place_of, thing
-from mtx.data.demo.verbs import BE, SCENIC, SEPARABLE, TRANSITIVE
+from mtx.data.demo.verbs import BE, SCENIC, TRANSITIVE, VERBS
+
+Genders = tuple[Gender, Gender]
+"""Of the antecedent that is meant, and of the other."""
 
 _LIVING = (
     "tired hungry thirsty exhausted nervous shy lazy sleepy anxious cautious impatient lonely stubborn curious clever"
@@ -106,12 +109,12 @@ class Stage:
         return NounPhrase(self.nouns[role], self.determiners[role])
 
 
-def set_stage(rng: Random, scenes: Sequence[Scene], role: int, gender: Gender) -> Stage:
-    """A scene whose adjective means the first (0) or second noun (1), which has the gender; the other has not."""
+def set_stage(rng: Random, scenes: Sequence[Scene], role: int, genders: Genders) -> Stage:
+    """A scene whose adjective means the first (0) or the second noun (1)."""
     scene = rng.choice(scenes)
     kinds = (scene.first, scene.second)
-    meant = rng.choice([candidate for candidate in NOUNS[kinds[role]] if candidate.gender == gender])
-    other = rng.choice([candidate for candidate in NOUNS[kinds[1 - role]] if candidate.gender != gender])
+    meant = rng.choice([candidate for candidate in NOUNS[kinds[role]] if candidate.gender == genders[0]])
+    other = rng.choice([candidate for candidate in NOUNS[kinds[1 - role]] if candidate.gender == genders[1]])
     nouns = (meant, other) if role == 0 else (other, meant)
     determiners = (_owner(rng, nouns[0]), _owner(rng, nouns[1]))
     verb = SCENIC[rng.choice(scene.verbs.split())]
@@ -170,29 +173,29 @@ def _reason(rng: Random, stage: Stage, plain: bool = False) -> tuple[Clause, Cla
     return act(stage, main, _no(rng)), judge(stage, sub, rng.choice((_TOO, _TOO, _SO)))
 
 
-def because(rng: Random, position: int, gender: Gender) -> Pair:
-    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, gender)
+def because(rng: Random, position: int, genders: Genders) -> Pair:
+    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, genders)
     main, sub = _reason(rng, stage)
     src, tgt = f"{english(main)} because {english(sub)}", f"{german(main)}, {german_subordinate(sub, 'weil')}"
     return _marked(pair(src, tgt), stage, position)
 
 
-def because_first(rng: Random, position: int, gender: Gender) -> Pair:
-    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, gender)
+def because_first(rng: Random, position: int, genders: Genders) -> Pair:
+    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, genders)
     main, sub = _reason(rng, stage)
     src, tgt = f"because {english(sub)}, {english(main)}", f"{german_subordinate(sub, 'weil')}, {german_inverted(main)}"
     return _marked(pair(src, tgt), stage, position)
 
 
-def two_sentences(rng: Random, position: int, gender: Gender) -> Pair:
-    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, gender)
+def two_sentences(rng: Random, position: int, genders: Genders) -> Pair:
+    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, genders)
     first, second = (pair(english(clause), german(clause)) for clause in _reason(rng, stage))
     return _marked(Pair(f"{first.src} {second.src}", f"{first.tgt} {second.tgt}"), stage, position)
 
 
-def although(rng: Random, position: int, gender: Gender) -> Pair:
+def although(rng: Random, position: int, genders: Genders) -> Pair:
     """The state of one of the two was a reason against what happened."""
-    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, gender)
+    stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, genders)
     tense = rng.choice(("past", "past", "present"))
     main = act(stage, tense, _no(rng) if stage.averse else "")
     sub = judge(stage, tense, rng.choice((_VERY, _SO)))
@@ -203,18 +206,18 @@ def although(rng: Random, position: int, gender: Gender) -> Pair:
     return _marked(pair(src, tgt), stage, position)
 
 
-def wanted_but(rng: Random, position: int, gender: Gender) -> Pair:
-    stage = set_stage(rng, _ANIMALS, position - 1, gender)
+def wanted_but(rng: Random, position: int, genders: Genders) -> Pair:
+    stage = set_stage(rng, _ANIMALS, position - 1, genders)
     while stage.averse:
-        stage = set_stage(rng, _ANIMALS, position - 1, gender)
+        stage = set_stage(rng, _ANIMALS, position - 1, genders)
     main, sub = act(stage, "wanted", ""), judge(stage, "past", _TOO)
     return _marked(pair(f"{english(main)}, but {english(sub)}", f"{german(main)}, aber {german(sub)}"), stage, position)
 
 
-def passive(rng: Random, position: int, gender: Gender) -> Pair:
+def passive(rng: Random, position: int, genders: Genders) -> Pair:
     """The order turned round: `The street was not crossed by the animal`."""
     scenes = [scene for scene in _ANIMALS if scene.relation == "object"]
-    stage = set_stage(rng, scenes, 2 - position, gender)
+    stage = set_stage(rng, scenes, 2 - position, genders)
     actor = stage.phrase(0)
     agent = Part("agent", f"by {actor.en}", prepositional("von", actor, "dat"))
     no = "" if stage.averse else _no(rng)
@@ -224,9 +227,9 @@ def passive(rng: Random, position: int, gender: Gender) -> Pair:
     return _marked(pair(src, tgt), stage, position)
 
 
-def handled(rng: Random, position: int, gender: Gender) -> Pair:
+def handled(rng: Random, position: int, genders: Genders) -> Pair:
     """A person does something with both: `The farmer didn't lead the horse into the barn because …`."""
-    stage = set_stage(rng, _HANDLED, position - 1, gender)
+    stage = set_stage(rng, _HANDLED, position - 1, genders)
     who = NounPhrase(noun(rng, "man", "woman"))
     parts = (thing(stage.phrase(0)), place_of(stage.phrase(1), "acc"))
     main_tense, tense = rng.choice(_TENSES)
@@ -243,17 +246,17 @@ _DOING = {
 }
 
 
-def object_pronoun(rng: Random, position: int, gender: Gender) -> Pair:
+def object_pronoun(rng: Random, position: int, genders: Genders) -> Pair:
     """The verb selects: `The boy saw the dog in the kitchen, and then he fed it`."""
     first = rng.choice(("animal", "thing"))
-    stage = set_stage(rng, (Scene(first, "room", "wake", "dat", "-", "-"),), position - 1, gender)
+    stage = set_stage(rng, (Scene(first, "room", "wake", "dat", "-", "-"),), position - 1, genders)
     who = NounPhrase(noun(rng, "man", "woman"))
     tense = rng.choice(("past", "past", "present"))
     found = TRANSITIVE[rng.choice(("find", "look for"))]
     main = Clause(who, found, tense, (thing(stage.phrase(0)), place_of(stage.phrase(1), "dat")))
     doing = rng.choice(_DOING[stage.meant.kind])
     it = IT[stage.meant.gender]
-    verb = {**TRANSITIVE, **SEPARABLE, **SCENIC}[doing]
+    verb = VERBS[doing]
     sub = Clause(pronoun_of(who.noun), verb, tense, (Part("pronoun", it.en_object, it.acc),))
     result = pair(f"{english(main)} and then {english(sub)}", f"{german(main)} und {german_inverted(sub, 'dann')}")
     return _marked(result, replace(stage, adjective=doing), position)

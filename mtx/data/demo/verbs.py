@@ -144,7 +144,6 @@ enter entered entered entering | betreten betritt betrat betreten
 use used used using | benutzen
 eat ate eaten eating | fressen frisst fraß gefressen
 touch touched touched touching | an|rühren
-spit_out spat spat spitting | aus|spucken
 refuse refused refused refusing | verschmähen
 sleep slept slept sleeping | schlafen schläft schlief geschlafen
 wait waited waited waiting | warten
@@ -186,6 +185,25 @@ BE = replace(
     en_past=("was", "were", "was", "were"),
     de_present=("bin", "bist", "ist", "sind"),
 )
+
+VERBS = {
+    **SCENIC,
+    **RESTING,
+    **ACTING,
+    **MOVING,
+    **ARRIVING,
+    **REFLEXIVE,
+    **PREPOSITIONAL,
+    **GIVING,
+    **DATIVE,
+    **MIND,
+    **WONDER,
+    **TRYING,
+    **SEPARABLE,
+    **TRANSITIVE,
+    **{verb.en: verb for verb in (LIKE, BELONG, LIE, HAVE, BE)},
+}
+"""All of them by their English name; `eat` is what people do."""
 
 # No progressive: these are states.
 STATES = ("see", "hear", "love", "need", "trust", "belong to", "have", "be", "forgive")
