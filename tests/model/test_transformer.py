@@ -17,15 +17,15 @@ Norm = Literal["pre", "post"]
 both_norms = pytest.mark.parametrize("norm", ["pre", "post"])
 
 
-def torch_transformer(ours: Transformer, norm: Norm, dtype: torch.dtype) -> nn.Transformer:
-    """nn.Transformer of the sizes of `make_model`; post-norm without closing norms, which the paper does not have."""
+def torch_transformer(norm: Norm, dtype: torch.dtype) -> nn.Transformer:
+    """nn.Transformer of three layers and two; post-norm without closing norms, which the paper does not have."""
     options: dict[str, Any] = {"dropout": 0.0, "batch_first": True, "norm_first": norm == "pre", "dtype": dtype}
     sizes = (16, 4, 24)
     closing = [nn.LayerNorm(16, dtype=dtype) if norm == "pre" else None for _ in range(2)]
     encoder = nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(*sizes, **options), len(ours.encoder), closing[0], enable_nested_tensor=False
+        nn.TransformerEncoderLayer(*sizes, **options), 3, closing[0], enable_nested_tensor=False
     )
-    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(*sizes, **options), len(ours.decoder), closing[1])
+    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(*sizes, **options), 2, closing[1])
     return nn.Transformer(16, 4, custom_encoder=encoder, custom_decoder=decoder, batch_first=True)
 
 
@@ -41,7 +41,7 @@ def test_equals_torch(
 ) -> None:
     dtype, tolerance = precision
     ours = make_model(1, dtype=dtype, norm=norm, is_joint=is_joint, encoder_layers=3, decoder_layers=2)
-    pair = twins(ours, torch_transformer(ours, norm, dtype))
+    pair = twins(ours, torch_transformer(norm, dtype))
     src_ids, src_mask, tgt_in = make_batch(1)
     src, tgt = ours.src_input(src_ids), ours.tgt_input(tgt_in)
     hidden = torch.ones(6, 6, dtype=torch.bool).triu(1)
