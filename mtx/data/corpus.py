@@ -68,6 +68,16 @@ def source_files(source: Source) -> list[Path]:
             return sorted(Path(demo.__file__).parent.glob("*.py"))
 
 
+def check_files(source: Source) -> None:
+    """Read the beginning of each file of `source`, so that a missing one is noticed before long work begins.
+
+    Raises:
+        UserError: (DATA) a file cannot be read.
+    """
+    for path in source_files(source):
+        next(_corpus_lines(path), None)
+
+
 def _corpus_lines(path: Path) -> Iterator[str]:
     """Lines of a file that can be read twice: once for the vocabulary, once for the ids."""
     if path.exists() and not path.is_file() and not path.is_dir():

@@ -26,9 +26,12 @@ from mtx.train.finish import choose_weights, write_model
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
-from mtx.train.start import announce, begin_or_resume, make_tokenizer, new_model
+from mtx.train.start import announce, begin_or_resume, check_sources, make_tokenizer, new_model
 from mtx.train.update import update
 from mtx.train.validation import best_of, describe, validate
+
+UPDATES_TO_ESTIMATE = 20
+"""After so many the time that is left is told for the first time."""
 
 SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
@@ -49,6 +52,7 @@ def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool 
 
     precision = choose_precision(config.train.precision, choose_device(config.train.device))
     threads = use_threads()
+    check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
     corpus = prepare(config.data.train, config.data, tokenizer)
     seed_everything(config.train.seed)
@@ -81,7 +85,7 @@ def run_updates(session: Session) -> None:
     """
     settings, progress, device = session.config.train, session.progress, session.precision.device
     window = Window.of(progress.unlogged, device)
-    batches = _batches(session)
+    batches, begun = _batches(session), progress.step
     session.trained.model.train()
     if progress.step:
         _validate_if_due(session)  # a kill between a save and its validation left that undone
@@ -94,6 +98,8 @@ def run_updates(session: Session) -> None:
             _advance(session, taken[-1][0], stats.num_tokens, seconds, is_skipped=stats.is_skipped)
             window.add(stats, seconds)
             bar.update()
+            if progress.step == begun + UPDATES_TO_ESTIMATE:
+                LOGGER.info("estimate  %s", _time_left(session))
             if progress.step % settings.log_every == 0 or progress.step == settings.max_steps:
                 record = window.record(progress.step, stats.lr)
                 window = Window.of({}, device)

@@ -14,7 +14,7 @@ from mtx.checkpoint.training import (
 )
 from mtx.config.settings import Config
 from mtx.data.batching import epoch_batches, padding_share
-from mtx.data.corpus import read_pairs
+from mtx.data.corpus import check_files, read_pairs
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
@@ -22,6 +22,17 @@ from mtx.runtime import LOGGER, Precision
 from mtx.tokenizer import Tokenizer, train_tokenizer
 from mtx.train.optim import build_optimizer
 from mtx.train.run_folder import RunFolder
+
+
+def check_sources(config: Config) -> None:
+    """Make sure that the files of all sources are there, those that are needed last too.
+
+    Raises:
+        UserError: a file cannot be read (DATA).
+    """
+    for source in (*config.data.train, config.data.dev, config.data.test):
+        if source is not None:
+            check_files(source)
 
 
 def make_tokenizer(config: Config) -> Tokenizer:

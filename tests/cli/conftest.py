@@ -1,6 +1,7 @@
 """A finished tiny run, and the command line called in this process."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pytest
 
 from mtx.cli import main
 from mtx.config.reading import load_config
-from mtx.runtime import use_threads
+from mtx.runtime import LOGGER, use_threads
 from mtx.train.loop import train
 
 NOUNS = {"dog": "Hund", "cat": "Kater", "man": "Mann", "cook": "Koch", "guest": "Gast", "bird": "Vogel"}
@@ -98,13 +99,14 @@ def mtx(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 
 def mtx_main() -> None:
-    """`main`, with the signal handlers of this process put back."""
-    import signal
-
+    """`main`, with this process's signal handlers and log put back."""
     numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
+    log_handlers, level, propagates = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
     try:
         main()
     finally:
+        LOGGER.handlers[:], LOGGER.propagate = log_handlers, propagates
+        LOGGER.setLevel(level)
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

@@ -103,3 +103,12 @@ def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure
     saved = [load_file(path) for path in tmp_path.glob("run/checkpoints/*/[wo]*.safetensors")]
     assert saved
     assert all(tensor.isfinite().all() for tensors in saved for tensor in tensors.values())
+
+
+def test_a_missing_test_set_is_noticed_before_anything_is_trained(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
+    with pytest.raises(UserError, match=r"nowhere\.en"):
+        train(configure("data.test={src: nowhere.en, tgt: nowhere.de}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
