@@ -38,7 +38,7 @@ def splits() -> dict[Split, list[Pair]]:
 
 @pytest.fixture(scope="module")
 def dictionary(splits: dict[Split, list[Pair]]) -> dict[str, str]:
-    return learn_dictionary((pair.src, pair.tgt) for pair in splits["train"][:3000])
+    return learn_dictionary((pair.src, pair.tgt) for pair in splits["train"][:2000])
 
 
 # -------------------------------------------------------------------------------------------------------- the corpus
@@ -105,7 +105,7 @@ def test_the_corpus_is_the_same_everywhere(splits: dict[Split, list[Pair]]) -> N
 
 
 def test_baselines_stay_low(dictionary: dict[str, str]) -> None:
-    assert dictionary["street"] == "Straße"
+    assert (dictionary["street"], dictionary["it"]) == ("Straße", "es")
     for split in ("test", "pronouns"):
         src, tgt = zip(*read_demo(split), strict=True)
         assert bleu([word_for_word(sentence, dictionary) for sentence in src], tgt) < 40

@@ -10,7 +10,7 @@ from mtx.data.demo.corpus import SIZES, read_demo
 from mtx.data.lines import read_lines
 from mtx.errors import ExitCode, UserError
 
-_DICTIONARY_PAIRS = 3_000
+_DICTIONARY_PAIRS = 2_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

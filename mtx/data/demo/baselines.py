@@ -19,7 +19,7 @@ _GENDER: dict[str, Gender] = {
 }
 
 
-def learn_dictionary(pairs: Iterable[tuple[str, str]], rounds: int = 4) -> dict[str, str]:
+def learn_dictionary(pairs: Iterable[tuple[str, str]], rounds: int = 10) -> dict[str, str]:
     """For each English word its likeliest German one, by expectation maximisation (IBM model 1)."""
     sentences = [(_letters(src), _letters(tgt)) for src, tgt in pairs]
     likely: dict[str, dict[str, float]] = {}
