@@ -37,7 +37,11 @@ class Session:
         return self.training.progress
 
     def stop_if_asked(self, *_: Any) -> None:
-        """Raises: Stopped."""
+        """Raise `Stopped` if a signal came; takes what a callback is given.
+
+        Raises:
+            Stopped: as said.
+        """
         if self.stop.code is not None:
             raise Stopped
 

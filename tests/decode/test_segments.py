@@ -29,10 +29,10 @@ def test_short_text_stays_as_it_is(text: str) -> None:
     ("text", "limit", "parts"),
     [
         ("One two. Three four! Five?", 3, ["One two.", "Three four!", "Five?"]),
-        ('He said "no." She left.', 3, ['He said "no."', "She left."]),
+        ('And then he said "no." Why?', 5, ['And then he said "no."', "Why?"]),
         ("Version 2.5 is out. Get it.", 4, ["Version 2.5 is out.", "Get it."]),
         ("Short. one two three four five six", 4, ["Short.", "one two three", "four five six"]),
-        ("a b c d e f g h", 2, ["a b", "c d", "e f", "g h"]),
+        ("tiny incomprehensibilities of it", 2, ["tiny incomprehensibilities", "of it"]),
     ],
 )
 def test_cut_at_sentence_ends_else_at_spaces(text: str, limit: int, parts: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -90,6 +91,7 @@ def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Trans
     whole, *of_parts = translator.translate([LONG, *parts])
     assert whole.tgt == " ".join(part.tgt for part in of_parts if part.tgt)
     assert whole.num_tokens == sum(part.num_tokens for part in of_parts)
+    assert whole.nbest[0].score == pytest.approx(fmean(part.nbest[0].score for part in of_parts))
     for part in parts:
         without = translator.translate([LONG.replace(part, "").strip()])[0]
         assert without.tgt != whole.tgt, part

@@ -185,6 +185,8 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
         caplog.clear()
+        train_until_killed(config, run, loop, "update", 1)
+        assert saved_steps(run / "checkpoints")[-1] == 6
         train(config, run)
         assert any("step-000008" in message and name in message for message in caplog.messages)
         assert result(run) == expected, name
