@@ -37,11 +37,7 @@ class Session:
         return self.training.progress
 
     def stop_if_asked(self, *_: Any) -> None:
-        """Raise `Stopped` if a signal came; takes what a callback is given.
-
-        Raises:
-            Stopped: as said.
-        """
+        """Raise Stopped if a signal came; arguments of a callback are ignored."""
         if self.stop.code is not None:
             raise Stopped
 
