@@ -73,7 +73,7 @@ def open_sealed(folder: Path) -> dict[str, Any]:
         raise _unusable(folder, f"{MANIFEST}: wrong checksum")
     for name, (size, digest) in files.items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if Path(name).name != name or path.is_symlink() or not path.is_file():
             raise _unusable(folder, f"{name}: missing")
         try:
             is_whole = path.stat().st_size == size and _sha256(path) == digest
@@ -115,7 +115,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as safetensors; the same tensors make the same bytes."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     # Not save_file, which makes a file that only its owner may read and hides the system's error number.
     path.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
 

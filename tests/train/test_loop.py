@@ -1,7 +1,6 @@
 """What a run keeps, when it ends, and with which weights."""
 
 import json
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,21 +54,6 @@ def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure:
             torch.testing.assert_close(model[weight_name], weight, rtol=1e-7, atol=0)
         card = (run / "model" / "README.md").read_text()
         assert f"| weights of step | {', '.join(map(str, chosen))} |" in card
-
-
-def test_a_checkpoint_that_a_signal_left_is_not_averaged(configure: Configure, tmp_path: Path) -> None:
-    config = configure("train.eval_every=2", "train.save_every=100", "train.max_steps=8")
-    with pytest.MonkeyPatch.context() as patch:
-        # Comes with the first log line: after update 5.
-        patch.setattr(loop, "append_record", lambda _path, record: record["event"] == "update" and interrupt())
-        with pytest.raises(UserError, match="at step 5"):
-            train(config, tmp_path / "run")
-    assert saved_steps(tmp_path / "run" / "checkpoints") == [2, 4, 5]
-    assert train_with_scores(config, tmp_path / "run", [20.0, 10.0], score_of_mean=31.0) == [4, 6, 8]
-
-
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
 
 
 def test_best_newest_and_previous_checkpoints_are_kept(configure: Configure, tmp_path: Path) -> None:
