@@ -1,0 +1,88 @@
+"""Turns alternate, ratios are taken round by round, and whoever cannot take part is named."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from bench.contest import Contestant, alternate, markdown_table, rates, ratios, spread, started
+
+# Two trainers that own their loops: one of 3 tokens an update, one of 5; each prints where answers go.
+TRAINER = """
+import sys
+from bench.worker import Turnstile
+turnstile = Turnstile({"threads": 1})
+while True:
+    print("an update")
+    turnstile.count(int(sys.argv[1]) - 1)
+    turnstile.count(1)
+    turnstile.close_update()
+"""
+
+SERVER = """
+import sys
+from bench.worker import claim_stdout, serve
+claim_stdout()
+print("loading")
+done = []
+def turn(request):
+    done.append(request["n"])
+    return {"sentences": sum(done), "seconds": float(sys.argv[1]), "order": len(done)}
+serve(turn, {})
+"""
+
+
+def contestant(folder: Path, name: str, script: str, *arguments: str) -> Contestant:
+    path = folder / f"{name}.py"
+    path.write_text(script)
+    return Contestant(name, (sys.executable, str(path), *arguments))
+
+
+def test_trainers_work_in_turns_and_only_counted_updates_count(tmp_path: Path) -> None:
+    contestants = [contestant(tmp_path, "three", TRAINER, "3"), contestant(tmp_path, "five", TRAINER, "5")]
+    with started(contestants, tmp_path) as field:
+        assert [worker.about for worker in field.workers] == [{"threads": 1}, {"threads": 1}]
+        alternate(field.workers, {"updates": 1}, rounds=1)
+        turns = alternate(field.workers, {"updates": 4}, rounds=2)
+    assert [[turn["tokens"] for turn in turns[name]] for name in ("three", "five")] == [[12, 12], [20, 20]]
+    assert all(turn["updates"] == 4 and turn["seconds"] > 0 and turn["peak_rss_mib"] > 1 for turn in turns["five"])
+    assert (tmp_path / "three.log").read_text().count("an update") == 1 + 1 + 2 * 4
+    assert all(worker.process.returncode == 0 for worker in field.workers)
+
+
+def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
+    contestants = [contestant(tmp_path, name, SERVER, seconds) for name, seconds in (("slow", "4"), ("fast", "2"))]
+    with started(contestants, tmp_path) as field:
+        turns = alternate(field.workers, {"n": 4}, rounds=3)
+    slow, fast = rates(turns["slow"], "sentences"), rates(turns["fast"], "sentences")
+    assert (slow, fast) == ([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    assert ratios(fast, slow) == [2.0, 2.0, 2.0]
+    assert spread([3.0, 1.0, 2.5], ".1f") == "2.5 (1.0..3.0)"
+    assert markdown_table([{"a": "1", "b": "2"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_who_lacks_a_python_or_a_library_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contestants = [
+        Contestant("nowhere", (str(tmp_path / "python"), "x.py")),
+        contestant(tmp_path, "unequipped", "import no_such_library"),
+        contestant(tmp_path, "here", SERVER, "1"),
+    ]
+    with started(contestants, tmp_path) as field:
+        assert [worker.name for worker in field.workers] == ["here"]
+    assert field.left_out_lines() == [
+        f"left out: nowhere: there is no Python at {tmp_path / 'python'}",
+        "left out: unequipped: ModuleNotFoundError: No module named 'no_such_library'",
+    ]
+    assert set(field.left_out_lines()) <= set(capsys.readouterr().err.splitlines())
+
+
+def test_a_failure_is_none_to_be_left_out(tmp_path: Path) -> None:
+    broken = contestant(tmp_path, "broken", "raise ValueError('no')")
+    with pytest.raises(RuntimeError, match=r"broken did not get ready: ValueError: no .*broken\.log"):
+        started([broken], tmp_path).__enter__()
+    dying = SERVER.replace("done.append", "raise ValueError('later')\n    done.append")
+    match = "dying ended in the middle of the contest: ValueError: later"
+    with (
+        started([contestant(tmp_path, "dying", dying, "1")], tmp_path) as field,
+        pytest.raises(RuntimeError, match=match),
+    ):
+        alternate(field.workers, {"n": 1}, rounds=1)
