@@ -23,6 +23,7 @@ from mtx.runtime import (
 )
 from mtx.train.dev_set import load_dev_set
 from mtx.train.finish import choose_weights, write_model
+from mtx.train.flops import matrix_rate, update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
@@ -58,7 +59,8 @@ def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool 
     seed_everything(config.train.seed)
     trained = new_model(config, tokenizer, corpus, precision)
     dev = load_dev_set(config, trained)
-    announce(config, trained, corpus, precision, threads)
+    rate = matrix_rate(precision)
+    announce(config, trained, corpus, precision, threads, rate)
     if dry_run:
         return run.model
 
@@ -66,7 +68,7 @@ def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool 
     with run.locked(), log_to_file(run.log), deferred_stop() as stop:
         run.prepare(config, tokenizer)
         training = begin_or_resume(run, config, trained, precision, about)
-        session = Session(config, run, trained, corpus, dev, precision, training, stop, about)
+        session = Session(config, run, trained, corpus, dev, precision, rate, training, stop, about)
         try:
             run_updates(session)
             folder = write_model(session, choose_weights(session))
@@ -96,12 +98,12 @@ def run_updates(session: Session) -> None:
             stats = update(session.training, session.trained.model, [b for _, b in taken], session.precision, settings)
             seconds = time.perf_counter() - start
             _advance(session, taken[-1][0], stats.num_tokens, seconds, is_skipped=stats.is_skipped)
-            window.add(stats, seconds)
+            window.add(stats, seconds, sum(_flops(session, batch) for _, batch in taken))
             bar.update()
             if progress.step == begun + UPDATES_TO_ESTIMATE:
                 LOGGER.info("estimate  %s", _time_left(session))
             if progress.step % settings.log_every == 0 or progress.step == settings.max_steps:
-                record = window.record(progress.step, stats.lr)
+                record = window.record(progress.step, stats.lr, session.matrix_rate)
                 window = Window.of({}, device)
                 append_record(session.run.metrics, record)
                 bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
@@ -145,6 +147,12 @@ def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:
         bos_id=special.bos_id,
         eos_id=special.eos_id,
     )
+
+
+def _flops(session: Session, batch: Batch) -> int:
+    vocab_size = session.trained.tokenizer.tgt_vocab_size
+    sizes = batch.num_src_tokens, batch.num_tokens, len(batch.lines)
+    return update_flops(session.config.model, vocab_size, *sizes)
 
 
 def _advance(session: Session, position: Position, num_tokens: int, seconds: float, *, is_skipped: bool) -> None:

@@ -32,6 +32,7 @@ class Window:
     num_real: int = 0
     num_skipped: int = 0
     seconds: float = 0.0
+    num_flops: int = 0
 
     @classmethod
     def of(cls, numbers: dict[str, float], device: torch.device) -> Self:
@@ -43,9 +44,10 @@ class Window:
         """What to save, so that a run that goes on from here logs what it would have logged."""
         return {name: value.item() if isinstance(value, Tensor) else value for name, value in asdict(self).items()}
 
-    def add(self, stats: UpdateStats, seconds: float) -> None:
-        """Count one update in, that took `seconds`."""
+    def add(self, stats: UpdateStats, seconds: float, num_flops: int) -> None:
+        """Count one update in, that took `seconds` and, by `mtx.train.flops`, so much arithmetic."""
         self.seconds += seconds
+        self.num_flops += num_flops
         if stats.is_skipped:
             self.num_skipped += 1
             return
@@ -57,8 +59,11 @@ class Window:
         self.nll = self.nll + stats.nll
         self.grad_norm = self.grad_norm + stats.grad_norm
 
-    def record(self, step: int, lr: float) -> dict[str, Any]:
-        """The means, as one record of `metrics.jsonl`; null where every update was skipped."""
+    def record(self, step: int, lr: float, matrix_rate: float) -> dict[str, Any]:
+        """The means, as one record of `metrics.jsonl`; null where every update was skipped.
+
+        `mfu` is model FLOPs utilisation: the share of the machine's `matrix_rate`, in FLOP/s, that the updates reach.
+        """
         has_updates = self.num_updates > 0
         return {
             "event": "update",
@@ -69,6 +74,8 @@ class Window:
             "lr": lr,
             "tokens": self.num_tokens,
             "tokens_per_second": self.num_tokens / self.seconds if self.seconds else 0.0,
+            "mfu": self.num_flops / self.seconds / matrix_rate if self.seconds else 0.0,
+            "matrix_rate": matrix_rate,
             "padding": 1 - self.num_real / self.num_padded if has_updates else None,
             "skipped": self.num_skipped,
         }
@@ -83,8 +90,16 @@ def describe_record(record: dict[str, Any], max_steps: int) -> str:
     return (
         f"{step}  loss {record['loss']:.3f}  "
         f"perplexity {math.exp(min(record['nll'], 50)):.2f}  lr {record['lr']:.2e}  "
-        f"grad {record['grad_norm']:.2f}  {record['tokens_per_second']:,.0f} tokens/s{skipped}"
+        f"grad {record['grad_norm']:.2f}  {record['tokens_per_second']:,.0f} tokens/s, "
+        f"{100 * record['mfu']:.0f} % of {describe_rate(record['matrix_rate'])}{skipped}"
     )
+
+
+def describe_rate(flops_per_second: float) -> str:
+    """A rate of arithmetic for people: `380 GFLOP/s`."""
+    if flops_per_second >= 1e13:
+        return f"{flops_per_second / 1e12:,.0f} TFLOP/s"
+    return f"{flops_per_second / 1e9:,.0f} GFLOP/s"
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ class Session:
     corpus: Corpus
     dev: DevSet | None
     precision: Precision
+    matrix_rate: float
+    """FLOP/s that the machine was measured to reach in this precision."""
     training: Training
     stop: StopRequest
     about: dict[str, Any]

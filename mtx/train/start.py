@@ -20,6 +20,7 @@ from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.runtime import LOGGER, Precision
 from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
 from mtx.train.run_folder import RunFolder
 
@@ -58,8 +59,10 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 
 
-def announce(config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int) -> None:
-    """Say what is about to be trained, on what, with what.
+def announce(
+    config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int, matrix_rate: float
+) -> None:
+    """Say what is about to be trained, on what, with what; `matrix_rate` in FLOP/s.
 
     Raises:
         UserError: a batch can't hold the longest pair (USAGE).
@@ -86,7 +89,8 @@ def announce(config: Config, trained: TrainedModel, corpus: Corpus, precision: P
         f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    LOGGER.info("machine     %s, %s, %d threads", precision.device, precision, threads)
+    rate = describe_rate(matrix_rate)
+    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
 
 
 def begin_or_resume(

@@ -25,8 +25,8 @@ UPDATES = [stats(0.1, 3), stats(float("nan"), 5, is_skipped=True), stats(7.7, 10
 def record_of(updates: list[UpdateStats], window: Window | None = None) -> dict[str, Any]:
     window = window or Window.of({}, CPU)
     for update in updates:
-        window.add(update, seconds=2.0)
-    return window.record(30, 0.1)
+        window.add(update, seconds=2.0, num_flops=30)
+    return window.record(30, 0.1, matrix_rate=3e10)
 
 
 def test_means_are_over_the_updates_that_were_made() -> None:
@@ -35,12 +35,13 @@ def test_means_are_over_the_updates_that_were_made() -> None:
     assert record["nll"] == pytest.approx(8.5 / 28)
     assert record["grad_norm"] == pytest.approx(0.85 / 3)
     assert record["tokens_per_second"] == pytest.approx(14 / 8)
+    assert record["mfu"] == pytest.approx(4 * 30 / 8 / 3e10)
     assert record["padding"] == pytest.approx(1 / 4)
     assert {key: record[key] for key in ("event", "step", "lr", "tokens", "skipped")} == {
         "event": "update", "step": 30, "lr": 0.1, "tokens": 14, "skipped": 1,
     }  # fmt: skip
     assert describe_record(record, 1000).startswith("step 30/1,000  loss 0.607  perplexity 1.35 ")
-    assert describe_record(record, 1000).endswith(" 2 tokens/s, 1 skipped")
+    assert describe_record(record, 1000).endswith(" 2 tokens/s, 0 % of 30 GFLOP/s, 1 skipped")
 
 
 @pytest.mark.parametrize("cut", range(len(UPDATES) + 1))

@@ -21,7 +21,7 @@ from mtx.train.run_folder import read_metrics
 
 Configure = Callable[..., Config]
 
-TIMES = {"seconds", "tokens_per_second"}
+TIMES = {"seconds", "tokens_per_second", "mfu", "matrix_rate"}
 LAST = 12
 
 
