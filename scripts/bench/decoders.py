@@ -1,0 +1,95 @@
+"""Who decodes: mtx in its precisions, CTranslate2, transformers' `generate`, and what is tried with each."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.contest import Contestant
+from bench.weights import fits_m2m100
+
+from mtx.cli.options import PrecisionName, load_translator
+from mtx.errors import UserError
+
+PEERS = Path(__file__).resolve().parent / "peers"
+BATCH_TOKENS = (4096, 8192, 16384)
+"""`--batch-tokens`, as tried with mtx."""
+BATCHES = (32, 64, 128)
+"""Sentences in a batch, as tried with the peers."""
+
+Setting = dict[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be translated, by which model, where."""
+
+    model: Path
+    source: Path
+    folder: Path
+    """For what the contestants make of the model."""
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """A contestant, what can be tried with it for speed, and how it takes sentences one at a time."""
+
+    contestant: Contestant
+    settings: list[Setting]
+    single: Setting
+
+
+def mtx_decoders(work: Work, precisions: Sequence[str], batch_tokens: Sequence[int], threads: int) -> list[Decoder]:
+    """mtx in each of the precisions."""
+    settings: list[Setting] = [{"batch_tokens": number} for number in batch_tokens]
+    return [
+        Decoder(
+            _contestant(work, f"mtx {precision}", Path(sys.executable), threads, "mtx", "--precision", precision),
+            settings,
+            {"batch_tokens": 8192},
+        )
+        for precision in precisions
+    ]
+
+
+def ctranslate2_decoders(work: Work, python: Path, batches: Sequence[int], threads: int) -> list[Decoder]:
+    """CTranslate2 in float32 and int8: a worker for each thread, or one with all; batches of sentences or tokens."""
+    fillings: list[Setting] = [{"batch": batch, "unit": "examples"} for batch in batches]
+    fillings.append({"batch": 16 * max(batches), "unit": "tokens"})
+    layouts = [{"workers": w, "threads": t} for w, t in sorted({(threads, 1), (1, threads)}, reverse=True)]
+    settings = [{**layout, **filling} for layout in layouts for filling in fillings]
+    single: Setting = {"workers": 1, "threads": threads, "batch": 1, "unit": "examples"}
+    converted = "--converted", str(work.folder / "ctranslate2")
+    return [
+        Decoder(
+            _contestant(
+                work, f"CTranslate2 {kind}", python, threads, "ctranslate2", *converted, "--compute-type", kind
+            ),
+            settings,
+            single,
+        )
+        for kind in ("float32", "int8")
+    ]
+
+
+def generate_decoder(work: Work, python: Path, batches: Sequence[int], threads: int) -> Decoder:
+    """transformers' `generate` in float32."""
+    contestant = _contestant(work, "generate", python, threads, "generate")
+    return Decoder(contestant, [{"batch": batch} for batch in batches], {"batch": 1})
+
+
+def _contestant(work: Work, name: str, python: Path, threads: int, peer: str, *arguments: str) -> Contestant:
+    command = str(python), str(PEERS / f"{peer}_decode.py"), str(work.model), str(work.source), *arguments
+    return Contestant(name, (*command, "--device", work.device), {"OMP_NUM_THREADS": str(threads)})
+
+
+def refusals(work: Work, libraries: Sequence[str], precisions: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Who can't take part, and why: precisions that mtx refuses, a model that M2M100 has no layout for."""
+    for precision in precisions if "mtx" in libraries else ():
+        try:
+            load_translator(work.model, 1, None, 64, PrecisionName(precision), work.device)
+        except (UserError, ValueError) as error:
+            yield f"mtx {precision}", str(error)
+    if "generate" in libraries and not fits_m2m100(work.model):
+        yield "generate", "M2M100 knows pre-norm layers and a joint vocabulary alone"
