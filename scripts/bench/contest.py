@@ -52,7 +52,7 @@ class Worker:
         self.process.stdin.flush()
         answer = _read(self.process)
         if answer is None:
-            raise RuntimeError(f"{self.name} ended in the middle of the contest: {_last_line(self.log)} ({self.log})")
+            raise RuntimeError(f"{self.name} ended in the middle of the contest:\n{_tail(self.log)}")
         return answer
 
 
@@ -148,10 +148,11 @@ def _start(contestant: Contestant, log: Path, stack: ExitStack) -> Worker | str:
     if first is not None:
         return Worker(contestant.name, process, log, first["ready"])
     process.wait()
-    reason = _last_line(log)
+    printed_last = _tail(log)
+    reason = printed_last.splitlines()[-1]
     if reason.startswith(("ModuleNotFoundError", "ImportError")):
         return reason
-    raise RuntimeError(f"{contestant.name} did not get ready: {reason} ({log})")
+    raise RuntimeError(f"{contestant.name} did not get ready:\n{printed_last}")
 
 
 def _read(process: subprocess.Popen[str]) -> Turn | None:
@@ -175,6 +176,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def _last_line(log: Path) -> str:
+def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
+    return "\n".join(lines[-30:]) or "it printed nothing"

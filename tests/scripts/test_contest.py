@@ -77,10 +77,10 @@ def test_who_lacks_a_python_or_a_library_is_left_out(tmp_path: Path, capsys: pyt
 
 def test_a_failure_is_none_to_be_left_out(tmp_path: Path) -> None:
     broken = contestant(tmp_path, "broken", "raise ValueError('no')")
-    with pytest.raises(RuntimeError, match=r"broken did not get ready: ValueError: no .*broken\.log"):
+    with pytest.raises(RuntimeError, match=r"(?s)broken did not get ready:.*ValueError: no"):
         started([broken], tmp_path).__enter__()
     dying = SERVER.replace("done.append", "raise ValueError('later')\n    done.append")
-    match = "dying ended in the middle of the contest: ValueError: later"
+    match = "(?s)dying ended in the middle of the contest:.*ValueError: later"
     with (
         started([contestant(tmp_path, "dying", dying, "1")], tmp_path) as field,
         pytest.raises(RuntimeError, match=match),

@@ -1,0 +1,44 @@
+"""mtx through its real path: `train`, its loop, log lines and all; only told apart into turns.
+
+usage: mtx_train.py WORK_FOLDER --precision bf16
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.worker import Turnstile, claim_stdout
+
+
+def main() -> None:
+    """Train at the contest's turns."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    options = parser.parse_args()
+    claim_stdout()
+
+    from mtx.config.reading import load_config
+    from mtx.runtime import log_to_stderr, use_threads
+    from mtx.train import loop
+
+    loop_names: Any = loop
+    update = loop_names.update
+    turnstile = Turnstile({"threads": use_threads()})
+
+    def counted_update(training: Any, model: Any, batches: Any, *others: Any) -> Any:
+        turnstile.count(sum(batch.num_tokens for batch in batches))
+        stats = update(training, model, batches, *others)
+        turnstile.close_update()
+        return stats
+
+    loop_names.update = counted_update
+    log_to_stderr()
+    config = load_config(options.folder / "config.yaml", [f"train.precision={options.precision}"])
+    run_dir = Path(tempfile.mkdtemp(dir=options.folder, prefix=f"run-{options.precision}-"))
+    loop.train(config, run_dir)
+
+
+if __name__ == "__main__":
+    main()

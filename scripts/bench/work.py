@@ -1,0 +1,83 @@
+"""The work of the training benchmark, in the forms that the contestants read: one folder with everything."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mtx.config.reading import dump_config
+from mtx.config.settings import Config
+from mtx.data.batching import epoch_batches
+from mtx.data.prepare import Corpus, Ids, prepare
+from mtx.runtime import choose_device
+from mtx.tokenizer import Tokenizer
+from mtx.train.flops import update_flops
+from mtx.train.start import make_tokenizer
+
+NEVER = 1_000_000
+
+
+def write_work(config: Config, folder: Path) -> float:
+    """Write the work that `config` asks for; returns FLOPs per real target token.
+
+    - `config.yaml` and `spm.model`, for mtx
+    - `work.json` and `pairs.npz`, for hand-written loops: settings, ids, and the very batches that mtx plans
+    - `train.src`, `train.tgt` and `dict.txt`, for fairseq: ids written as words, since pieces may hold anything
+    """
+    tokenizer = make_tokenizer(config)
+    if not tokenizer.is_joint:
+        raise SystemExit("The peers tie all embeddings: give a config with tokenizer.joint true.")
+    corpus = prepare(config.data.train, config.data, tokenizer)
+    lengths = corpus.src.lengths, corpus.tgt.lengths
+    settings = config.train
+    plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
+
+    (folder / "spm.model").write_bytes(tokenizer.files()["spm.model"])
+    (folder / "config.yaml").write_text(dump_config(_endless(config, folder / "spm.model")), encoding="utf-8")
+    _write_plain(folder, config, tokenizer, corpus, Ids.from_lists([rows.tolist() for rows in plan]))
+    _write_words(folder, tokenizer, corpus)
+
+    num_flops = num_tokens = 0
+    for rows in plan:
+        num_src, num_tgt = (int((side[rows] + 1).sum()) for side in lengths)
+        num_flops += update_flops(config.model, tokenizer.tgt_vocab_size, num_src, num_tgt, len(rows))
+        num_tokens += num_tgt
+    return num_flops / num_tokens
+
+
+def _endless(config: Config, tokenizer_file: Path) -> Config:
+    """The same work without an end, and without what only mtx does beside its updates."""
+    never = {"max_steps": NEVER, "eval_every": NEVER, "save_every": NEVER, "accumulate": 1}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"dev": None}),
+            "tokenizer": config.tokenizer.model_copy(update={"file": tokenizer_file}),
+            "train": config.train.model_copy(update=never),
+        }
+    )
+
+
+def _write_plain(folder: Path, config: Config, tokenizer: Tokenizer, corpus: Corpus, batches: Ids) -> None:
+    facts = {
+        "model": config.model.model_dump(),
+        "train": config.train.model_dump(),
+        "device": choose_device(config.train.device).type,
+        "vocab_size": tokenizer.tgt_vocab_size,
+        "max_length": int(max(corpus.src.lengths.max(), corpus.tgt.lengths.max())) + 1,
+        "pad_id": tokenizer.pad_id,
+        "bos_id": tokenizer.bos_id,
+        "eos_id": tokenizer.eos_id,
+    }
+    (folder / "work.json").write_text(json.dumps(facts), encoding="utf-8")
+    arrays = {"src": corpus.src, "tgt": corpus.tgt, "batches": batches}
+    named = {f"{name}_{part}": getattr(ids, part) for name, ids in arrays.items() for part in ("flat", "offsets")}
+    np.savez(folder / "pairs.npz", **named)
+
+
+def _write_words(folder: Path, tokenizer: Tokenizer, corpus: Corpus) -> None:
+    for name, ids in (("src", corpus.src), ("tgt", corpus.tgt)):
+        lines = (" ".join(map(str, ids[row])) + "\n" for row in range(len(ids)))
+        (folder / f"train.{name}").write_text("".join(lines), encoding="utf-8")
+    special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}  # fairseq adds its own four
+    words = [str(number) for number in range(tokenizer.tgt_vocab_size) if number not in special]
+    (folder / "dict.txt").write_text("".join(f"{word} 1\n" for word in words), encoding="utf-8")

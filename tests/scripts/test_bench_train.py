@@ -1,0 +1,99 @@
+"""The benchmark of training, with mtx alone, on a corpus of a few words."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import bench_train
+import pytest
+import torch
+from bench.peers import plain_loop, torch_train
+from bench.work import write_work
+
+from mtx.config.reading import load_config
+from mtx.data.batching import Position, batches_from
+from mtx.data.prepare import prepare
+from mtx.tokenizer import Tokenizer
+
+SCRIPT = Path(bench_train.__file__)
+CONFIG = """
+data: {train: [{tsv: train.tsv}]}
+tokenizer: {vocab_size: 40, byte_fallback: false}
+model: {d_model: 16, num_heads: 2, d_ff: 32, encoder_layers: 1, decoder_layers: 1}
+train: {batch_tokens: 100, device: cpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config in a file, beside its data."""
+    folder = tmp_path_factory.mktemp("config")
+    draw = random.Random(1)
+    sentences = [" ".join(draw.choices("abcdefgh", k=draw.randint(1, 8))) for _ in range(60)]
+    (folder / "train.tsv").write_text("".join(f"{sentence}\t{sentence[::-1]}\n" for sentence in sentences))
+    (folder / "tiny.yaml").write_text(CONFIG)
+    return folder / "tiny.yaml"
+
+
+def test_mtx_alone_makes_a_table(config_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, SCRIPT, "--config", config_path, "--only", "mtx", "fairseq", "--precision", "fp32"]
+    options = ["--rounds", "2", "--updates", "2", "--threads", "1", "--json", tmp_path / "turns.json"]
+    options += ["--python", "fairseq=nowhere/python"]
+    ran = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    row = next(line for line in ran.stdout.splitlines() if line.startswith("| mtx fp32 | "))
+    assert row.count("|") == 7
+    assert "left out: fairseq fp32: there is no Python at nowhere/python" in ran.stdout.splitlines()
+    turns = json.loads((tmp_path / "turns.json").read_text())["turns"]
+    assert [turn["updates"] for turn in turns["mtx fp32"]] == [2, 2]
+    assert all(
+        50 < turn["tokens"] <= 200 for turn in turns["mtx fp32"]
+    )  # full batches of at most 100, padding left out
+
+
+def test_speeds_become_ratios_and_shares() -> None:
+    def turns(*tokens: int) -> list[dict[str, float]]:
+        return [{"tokens": count, "seconds": 2, "updates": 10, "peak_rss_mib": count} for count in tokens]
+
+    rows = bench_train.table_rows(
+        {
+            "mtx fp32": turns(400, 300),
+            "slow fp32": turns(100, 80),
+            "peer bf16": turns(900, 900),
+            "peer fp32": turns(200, 300),
+            "matrix products": [{"fp32": 4000, "bf16": 9000}, {"fp32": 2000, "bf16": 9000}],
+        },
+        flops_per_token=10,
+    )
+    assert [list(row.values()) for row in rows] == [
+        ["peer bf16", "450 (450..450)", "90", "3.75 (3.00..4.50)", "50 %", "900"],
+        ["mtx fp32", "175 (150..200)", "35", "1.50 (1.00..2.00)", "62 %", "400"],
+        ["peer fp32", "125 (100..150)", "25", "1.00 (1.00..1.00)", "50 %", "300"],
+        ["slow fp32", "45 (40..50)", "9", "0.38 (0.27..0.50)", "16 %", "100"],
+    ]
+    assert "times peer fp32" in rows[0]
+
+
+def test_hand_written_loops_get_the_batches_of_mtx(config_path: Path, tmp_path: Path) -> None:
+    config = load_config(config_path, [])
+    write_work(config, tmp_path)
+    work = plain_loop.Work(**json.loads((tmp_path / "work.json").read_text()))
+    tokenizer = Tokenizer.from_files({"spm.model": (tmp_path / "spm.model").read_bytes()})
+    special = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    corpus = prepare(config.data.train, config.data, tokenizer)
+    expected = batches_from(corpus, Position(), batch_tokens=100, seed=config.train.seed, **special)
+    words = [(tmp_path / f"train.{side}").read_text().splitlines() for side in ("src", "tgt")]
+    for (after, batch), (src, tgt, num_tokens) in zip(expected, plain_loop.batches(work, tmp_path), strict=False):
+        if after.epoch:
+            break
+        assert batch.src_ids.equal(src)
+        assert batch.tgt_out.equal(tgt)
+        assert batch.num_tokens == num_tokens
+        assert words[0][batch.lines[0]].split() == [str(i) for i in src[0].tolist() if i not in special.values()]
+
+    model, forward = torch_train.build(work)  # and what they train sees no target token in advance
+    changed = tgt[:, :4].clone()
+    changed[:, -1] = 5
+    model.eval()
+    torch.testing.assert_close(forward(src, tgt[:, :3]), forward(src, changed)[:, :3])
