@@ -13,14 +13,14 @@ from torch import Tensor
 class State(Protocol):
     """What a model remembers between steps, for R rows: W hypotheses for each of B sentences, grouped by sentence."""
 
-    def reorder(self, rows_R: Tensor) -> Self:
-        """Row r becomes row `rows_R[r]`, which belongs to the same sentence."""
-
-    def keep(self, sentences: Tensor) -> Self:
-        """Only these sentences, with all their rows, in this order."""
+    def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
+        """Only these sentences, in this order; row r becomes row `rows_R[r]`, which belongs to the same sentence."""
 
 
 S = TypeVar("S", bound=State)
+
+BLOCK = 128
+"""Tokens of the vocabulary that are compared by their best one, in the search for the best of all."""
 
 
 class StepModel(Protocol[S]):
@@ -82,12 +82,14 @@ def greedy_search(
     state = model.start(src_ids, src_mask, 1)
 
     while sentences.numel():
-        logits, state = model.step(ids[:, -1], state)
-        next_logits, next_ids = logits.float().max(dim=-1)
+        logits_RV, state = model.step(ids[:, -1], state)
+        logp_RV = logits_RV.float().log_softmax(dim=-1)
+        next_logp, _, next_ids = (
+            best[:, 0] for best in best_continuations(logp_RV, torch.zeros_like(logp[:, None]), 1)
+        )
         is_last = longest == ids.size(1)
         # At its longest a translation must end, at the price that the model asks for that.
-        chosen_logits = torch.where(is_last, logits[:, options.eos_id].float(), next_logits)
-        logp = logp + chosen_logits - logits.float().logsumexp(dim=-1)
+        logp = logp + torch.where(is_last, logp_RV[:, options.eos_id], next_logp)
         ids = torch.cat([ids, next_ids[:, None]], dim=1)
 
         is_done = is_last | (next_ids == options.eos_id)
@@ -96,7 +98,7 @@ def greedy_search(
                 hypothesis = _finish(ids[row, 1:-1].tolist(), float(logp[row]), options)
                 found[int(sentences[row])].append(hypothesis)
             kept = (~is_done).nonzero()[:, 0]
-            state = state.keep(kept)
+            state = state.select(kept, kept)
             sentences, longest, ids, logp = sentences[kept], longest[kept], ids[kept], logp[kept]
     return found
 
@@ -127,39 +129,64 @@ def beam_search(
 
     while sentences:
         logits_RV, state = model.step(ids_RT[:, -1], state)
+        logp_RV = logits_RV.float().log_softmax(dim=-1)
         length = ids_RT.size(1)  # tokens of a hypothesis that ends now, the end symbol included
-        logp_BWV = logits_RV.float().log_softmax(dim=-1).view(len(sentences), width, -1) + logp_BW[:, :, None]
         must_end = [longest[sentence] == length for sentence in sentences]
         if any(must_end):
-            _allow_only(logp_BWV, torch.tensor(must_end, device=device), options.eos_id)
+            _allow_only(logp_RV.view(len(sentences), width, -1), torch.tensor(must_end, device=device), options.eos_id)
 
-        vocab_size = logp_BWV.size(2)
-        best_logp, best = logp_BWV.flatten(1).topk(min(2 * width, width * vocab_size), dim=1)
-        parents, tokens = best // vocab_size, best % vocab_size
+        best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * width)
         ends = tokens == options.eos_id
         _collect_finished(found, sentences, ids_RT, best_logp, parents, ends, length, options)
 
         # The first W candidates that go on: a stable sort puts them in front in their order.
         order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, :width]
         logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
-        offsets = torch.arange(len(sentences), device=device)[:, None] * width
-        rows = (parents.gather(1, order) + offsets).flatten()
-        ids_RT = torch.cat([ids_RT.index_select(0, rows), tokens.gather(1, order).view(-1, 1)], dim=1)
-        state = state.reorder(rows)
-
         best_alive = logp_BW.max(dim=1).values.tolist()
         kept = [
             b
             for b, sentence in enumerate(sentences)
             if not _is_done(found[sentence], best_alive[b], longest[sentence], options)
         ]
-        if len(kept) < len(sentences):
-            kept_B = torch.tensor(kept, dtype=torch.long, device=device)
-            state = state.keep(kept_B)
-            ids_RT = ids_RT.view(len(sentences), width, -1).index_select(0, kept_B).flatten(0, 1)
-            logp_BW = logp_BW.index_select(0, kept_B)
-            sentences = [sentences[b] for b in kept]
+        kept_B = torch.tensor(kept, dtype=torch.long, device=device)
+        sentences = [sentences[b] for b in kept]
+        logp_BW = logp_BW.index_select(0, kept_B)
+        rows_R = (parents.gather(1, order).index_select(0, kept_B) + kept_B[:, None] * width).flatten()
+        newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
+        ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
+        state = state.select(rows_R, kept_B)
     return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in found]
+
+
+def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of each sentence's W hypotheses: their log-probabilities, hypotheses and tokens.
+
+    The best of each block of the vocabulary is found first: the `count` best continuations are all in the `count`
+    blocks whose best ones are best. Only these blocks are looked into, a fraction of all W · V numbers.
+
+    Shapes:
+        logp_RV: log-probabilities of the next token
+        logp_BW: of the hypotheses so far
+        return:  three times (B, count), best first; fewer, if W · V is less
+    """
+    (num_sentences, width), vocab_size = logp_BW.shape, logp_RV.size(1)
+    count = min(count, width * vocab_size)
+    whole = vocab_size // BLOCK * BLOCK
+    best_RN = logp_RV[:, :whole].unflatten(1, (-1, BLOCK)).amax(dim=2)
+    if whole < vocab_size:
+        best_RN = torch.cat([best_RN, logp_RV[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+    num_blocks = best_RN.size(1)
+    best_BN = (best_RN.view(num_sentences, width, num_blocks) + logp_BW[:, :, None]).flatten(1)
+    blocks_BC = best_BN.topk(min(count, width * num_blocks), dim=1).indices
+
+    parents_BC = blocks_BC // num_blocks
+    tokens_BCK = (blocks_BC % num_blocks)[:, :, None] * BLOCK + torch.arange(BLOCK, device=logp_RV.device)
+    rows_BC = parents_BC + torch.arange(num_sentences, device=logp_RV.device)[:, None] * width
+    places_BCK = rows_BC[:, :, None] * vocab_size + tokens_BCK.clamp(max=vocab_size - 1)
+    candidates_BCK = logp_RV.flatten()[places_BCK] + logp_BW.gather(1, parents_BC)[:, :, None]
+    candidates_BCK = candidates_BCK.masked_fill(tokens_BCK >= vocab_size, -torch.inf)  # the last block may be shorter
+    best_logp, best = candidates_BCK.flatten(1).topk(count, dim=1)
+    return best_logp, parents_BC.gather(1, best // BLOCK), tokens_BCK.flatten(1).gather(1, best)
 
 
 def _finish(ids: list[int], logp: float, options: SearchOptions) -> Hypothesis:

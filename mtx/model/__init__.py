@@ -14,6 +14,7 @@ as suffixes of names (`q_BHQP`):
 Layout is batch first, heads before positions. Masks are boolean, True = real token = may be attended to.
 """
 
-from mtx.model.transformer import DecoderState, Transformer, build_transformer
+from mtx.model.state import DecoderState
+from mtx.model.transformer import Transformer, build_transformer
 
 __all__ = ["DecoderState", "Transformer", "build_transformer"]

@@ -1,25 +1,27 @@
 """Attention: section 3.2 of the paper. The letters of the shapes are explained in `mtx.model`."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mtx.model.dropout import Dropout
+
+MANY_KEYS = 128
+"""From so many keys on, torch's fused kernel beats the written-out form in float32 on a CPU (measured)."""
 
 
 def scaled_dot_product_attention(
-    q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None
+    q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, dropout: Dropout | None = None
 ) -> tuple[Tensor, Tensor]:
     """Attention(Q, K, V) = softmax(Q Kᵀ / √P) V, equation 1 of the paper, and its weights.
 
-    The written-out form: it shows the formula, returns the weights that the fused kernel keeps to itself, and is
-    what the tests hold that kernel against. A position that may attend to nothing gets zeros.
+    A position that may attend to nothing gets zeros.
 
     Shapes:
         mask:   broadcastable to (B, H, Q, K), bool, True = may attend; None = all may
-        return: mixed values (B, H, Q, P), weights (B, H, Q, K)
+        return: mixed values (B, H, Q, P), weights (B, H, Q, K) before `dropout`
     """
     scores_BHQK = q_BHQP @ k_BHKP.mT / math.sqrt(q_BHQP.size(-1))
     if mask is None:
@@ -28,7 +30,8 @@ def scaled_dot_product_attention(
         # The smallest number and not -inf: a row without any True would become NaN, and so would its gradient.
         smallest = torch.finfo(scores_BHQK.dtype).min
         weights_BHQK = scores_BHQK.masked_fill(~mask, smallest).softmax(dim=-1) * mask
-    return weights_BHQK @ v_BHKP, weights_BHQK
+    dropped_BHQK = weights_BHQK if dropout is None else dropout(weights_BHQK)
+    return dropped_BHQK @ v_BHKP, weights_BHQK
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
@@ -38,13 +41,6 @@ def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
         return: (1, 1, T, T), bool, True = may attend
     """
     return torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
-
-
-def _fastest_kernel(q_BHQP: Tensor) -> AbstractContextManager[None]:
-    """torch's own choice of kernel, save where that is slow: its fused bf16 kernel for CPUs, by 3 to 8 times."""
-    if q_BHQP.device.type == "cpu" and q_BHQP.dtype == torch.bfloat16:
-        return sdpa_kernel(SDPBackend.MATH)
-    return nullcontext()
 
 
 class MultiHeadAttention(nn.Module):
@@ -60,7 +56,7 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, d_model: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
@@ -84,17 +80,14 @@ class MultiHeadAttention(nn.Module):
     ) -> Tensor:
         """Attend from `query` to keys and values that are projected already."""
         q_BHQP = self._split_heads(self.q_proj(query))
-        with _fastest_kernel(q_BHQP):
-            mixed_BHQP = F.scaled_dot_product_attention(
-                q_BHQP,
-                k_BHKP,
-                v_BHKP,
-                attn_mask=mask,
-                dropout_p=self.dropout if self.training else 0.0,
-                is_causal=causal,
-            )
-        mixed_BQD = mixed_BHQP.transpose(1, 2).flatten(2)
-        out: Tensor = self.out_proj(mixed_BQD)
+        if _is_faster_written_out(k_BHKP):
+            if causal:
+                mask = causal_mask(query.size(1), query.device)
+            mixed_BHQP, _ = scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, self.dropout)
+        else:
+            dropout = self.dropout.p if self.training else 0.0
+            mixed_BHQP = F.scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, dropout, is_causal=causal)
+        out: Tensor = self.out_proj(mixed_BHQP.transpose(1, 2).flatten(2))
         return out
 
     def weights(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
@@ -109,3 +102,8 @@ class MultiHeadAttention(nn.Module):
     def _split_heads(self, x_BXD: Tensor) -> Tensor:
         x_BXHP = x_BXD.view(*x_BXD.shape[:-1], self.num_heads, -1)
         return x_BXHP.transpose(1, 2)
+
+
+def _is_faster_written_out(k_BHKP: Tensor) -> bool:
+    """Whether equation 1 as it stands beats torch's fused kernels: on a CPU, but for long input in float32."""
+    return k_BHKP.device.type == "cpu" and (k_BHKP.dtype == torch.bfloat16 or k_BHKP.size(2) < MANY_KEYS)

@@ -5,14 +5,14 @@ Sections 3.1, 3.3, 3.4 and 3.5 of the paper. The letters of the shapes are expla
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mtx.model.attention import MultiHeadAttention
 from mtx.model.dropout import Dropout
+from mtx.model.state import LayerState
 
 Norm = Literal["pre", "post"]
 
@@ -116,44 +116,6 @@ class EncoderLayer(nn.Module):
         return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerState:
-    """What one decoder layer remembers between steps."""
-
-    self_k_RHTP: Tensor
-    self_v_RHTP: Tensor
-    cross_k_BHSP: Tensor
-    """Projected once per sentence and shared by its W hypotheses."""
-    cross_v_BHSP: Tensor
-
-    def grown(self, k_RH1P: Tensor, v_RH1P: Tensor) -> Self:
-        """This state with one more position remembered."""
-        return type(self)(
-            torch.cat([self.self_k_RHTP, k_RH1P], dim=2),
-            torch.cat([self.self_v_RHTP, v_RH1P], dim=2),
-            self.cross_k_BHSP,
-            self.cross_v_BHSP,
-        )
-
-    def reorder(self, rows_R: Tensor) -> Self:
-        """Row r becomes row `rows_R[r]`; both belong to one sentence."""
-        return type(self)(
-            self.self_k_RHTP.index_select(0, rows_R),
-            self.self_v_RHTP.index_select(0, rows_R),
-            self.cross_k_BHSP,
-            self.cross_v_BHSP,
-        )
-
-    def keep(self, sentences: Tensor, rows: Tensor) -> Self:
-        """Only these sentences, and the rows that are theirs."""
-        return type(self)(
-            self.self_k_RHTP.index_select(0, rows),
-            self.self_v_RHTP.index_select(0, rows),
-            self.cross_k_BHSP.index_select(0, sentences),
-            self.cross_v_BHSP.index_select(0, sentences),
-        )
-
-
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, then feed-forward; section 3.1, "Decoder"."""
 
@@ -179,18 +141,17 @@ class DecoderLayer(nn.Module):
 
     def start(self, memory: Tensor, num_rows: int) -> LayerState:
         """The state before the first position, for `num_rows` rows over the sentences of `memory` (B, S, D)."""
-        cross_k_BHSP, cross_v_BHSP = self.cross_attention.project_memory(memory)
-        empty_RH0P = cross_k_BHSP.new_empty(num_rows, cross_k_BHSP.size(1), 0, cross_k_BHSP.size(3))
-        return LayerState(empty_RH0P, empty_RH0P, cross_k_BHSP, cross_v_BHSP)
+        return LayerState.empty(*self.cross_attention.project_memory(memory), num_rows)
 
-    def step(self, x_R1D: Tensor, state: LayerState, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
-        """One layer at the newest position alone; equal to `forward` there."""
+    def step(self, x_R1D: Tensor, state: LayerState, length: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
+        """One layer at position `length` alone, the newest; equal to `forward` there."""
         num_sentences = state.cross_k_BHSP.size(0)
 
         def attend_to_past(y_R1D: Tensor) -> Tensor:
             nonlocal state
-            state = state.grown(*self.self_attention.project_memory(y_R1D))
-            return self.self_attention.attend(y_R1D, state.self_k_RHTP, state.self_v_RHTP, None)
+            state = state.grown(length, *self.self_attention.project_memory(y_R1D))
+            past = slice(length + 1)
+            return self.self_attention.attend(y_R1D, state.past_k_RHCP[:, :, past], state.past_v_RHCP[:, :, past], None)
 
         def attend_to_source(y_R1D: Tensor) -> Tensor:
             # The W hypotheses of a sentence are W positions that look at the same memory.

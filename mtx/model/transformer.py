@@ -3,40 +3,13 @@
 The letters of the shapes are explained in `mtx.model`.
 """
 
-from dataclasses import dataclass
-from typing import Self
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.config.settings import ModelSettings
 from mtx.model.attention import MultiHeadAttention
-from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, LayerState, Residual
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderState:
-    """What the decoder remembers between steps: a value, held by the search and handed back to `step`.
-
-    Rows are grouped by sentence: rows b·W .. b·W + W - 1 are the hypotheses of sentence b.
-    """
-
-    layers: tuple[LayerState, ...]
-    mask_B11S: Tensor
-    length: int
-    """Target positions seen so far."""
-
-    def reorder(self, rows_R: Tensor) -> Self:
-        """Row r becomes row `rows_R[r]`, a hypothesis of the same sentence. Shapes: rows (R,)."""
-        return type(self)(tuple(layer.reorder(rows_R) for layer in self.layers), self.mask_B11S, self.length)
-
-    def keep(self, sentences: Tensor) -> Self:
-        """Only these sentences, with all their rows, in this order. Shapes: sentences (B',)."""
-        width = self.layers[0].self_k_RHTP.size(0) // self.mask_B11S.size(0)
-        rows = (sentences[:, None] * width + torch.arange(width, device=sentences.device)).flatten()
-        layers = tuple(layer.keep(sentences, rows) for layer in self.layers)
-        return type(self)(layers, self.mask_B11S.index_select(0, sentences), self.length)
+from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, Residual
+from mtx.model.state import DecoderState
 
 
 class Transformer(nn.Module):
@@ -119,7 +92,7 @@ class Transformer(nn.Module):
         x_R1D = self.tgt_input(prev_ids[:, None], first_position=state.length)
         layers = []
         for layer, layer_state in zip(self._decoder_layers(), state.layers, strict=True):
-            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.mask_B11S)
+            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.length, state.mask_B11S)
             layers.append(layer_state)
         logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
         return logits_RV, DecoderState(tuple(layers), state.mask_B11S, state.length + 1)

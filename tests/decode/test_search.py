@@ -27,13 +27,10 @@ class Rows:
     node_R: Tensor
     width: int
 
-    def reorder(self, rows_R: Tensor) -> Self:
-        assert torch.equal(self.sentence_R[rows_R], self.sentence_R), "a row went to another sentence"
-        return replace(self, node_R=self.node_R[rows_R])
-
-    def keep(self, sentences: Tensor) -> Self:
-        rows = (sentences[:, None] * self.width + torch.arange(self.width)).flatten()
-        return replace(self, sentence_R=self.sentence_R[rows], node_R=self.node_R[rows])
+    def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
+        own = (sentences_B[:, None] * self.width + torch.arange(self.width)).flatten()
+        assert torch.equal(self.sentence_R[rows_R], self.sentence_R[own]), "a row went to another sentence"
+        return replace(self, sentence_R=self.sentence_R[own], node_R=self.node_R[rows_R])
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,8 +113,8 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
     src_ids, src_mask, _ = make_batch(5, sizes=(5, 6, 1))
     state = model.start(src_ids, src_mask, width)
     prefixes = torch.zeros(5 * width, 0, dtype=torch.long)
-    keep_at = {3: [4, 0, 2, 3], 6: [1, 3], 8: [0]}
-    for t in range(10):
+    keep_at = {3: [0, 2, 3, 4], 6: [1, 3], 19: [0]}
+    for t in range(36):  # buffers grow
         prev_ids = torch.randint(4, 23, (len(prefixes),))
         prefixes = torch.cat([prefixes, prev_ids[:, None]], dim=1)
         logits, state = model.step(prev_ids, state)
@@ -122,13 +122,10 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
         torch.testing.assert_close(logits, model(*every_row, prefixes)[:, -1], atol=1e-10, rtol=0, msg=f"step {t}")
         assert state.length == t + 1
 
-        num_sentences = len(src_ids)
-        rows = (torch.randint(width, (num_sentences, width)) + torch.arange(num_sentences)[:, None] * width).flatten()
-        state, prefixes = state.reorder(rows), prefixes[rows]
-        if kept := keep_at.get(t):
-            state = state.keep(torch.tensor(kept))
-            prefixes = prefixes.view(num_sentences, width, -1)[kept].flatten(0, 1)
-            src_ids, src_mask = src_ids[kept], src_mask[kept]
+        kept = keep_at.get(t, list(range(len(src_ids))))
+        rows = (torch.randint(width, (len(kept), width)) + torch.tensor(kept)[:, None] * width).flatten()
+        state, prefixes = state.select(rows, torch.tensor(kept)), prefixes[rows]
+        src_ids, src_mask = src_ids[kept], src_mask[kept]
 
 
 def test_a_state_is_a_value(make_model: MakeModel, make_batch: MakeBatch) -> None:
