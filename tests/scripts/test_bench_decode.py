@@ -36,7 +36,7 @@ def test_mtx_alone(
     for name, lines in (("src", src), ("ref", ref)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
     command = f"bench_decode --model {model_folder} --src {tmp_path}/src --ref {tmp_path}/ref --only mtx --threads 1"
-    options = f"--precision fp32 fp7 --batch-tokens 100 64 --beams 2 --rounds 2 --latency 3 --cold 0"
+    options = "--precision fp32 fp7 --batch-tokens 100 64 --beams 2 --rounds 2 --latency 3 --cold 0"
     monkeypatch.setattr(sys, "argv", [*command.split(), *options.split(), "--json", f"{tmp_path}/json"])
     bench_decode.main()
 
