@@ -44,15 +44,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
+
+
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The arithmetic of the forward pass; weights and optimizer are always float32."""
+    """The arithmetic of the forward pass; in training weights and optimizer are always float32."""
 
     dtype: torch.dtype
     device: torch.device
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Inside, matrix products run in `dtype`; does nothing for float32."""
+        """Inside, matrix products run in `dtype`; does nothing for float32. For training: int8 is for decoding only."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self) -> torch.amp.GradScaler:
@@ -60,20 +63,24 @@ class Precision:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def __str__(self) -> str:
-        return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        return next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision called `name`; `auto` is the fastest that trains as float32 does on `device`.
 
     Raises:
-        UserError: float16 on a CPU, which is slow at it (USAGE).
+        UserError: float16 on a CPU, which is slow at it, or int8 elsewhere (USAGE).
     """
     if name == "auto":
         name = _fastest_precision(device)
     if name == "fp16" and device.type == "cpu":
         raise UserError(ExitCode.USAGE, "fp16 needs a GPU", where="precision", do="Use bf16, fp32 or auto.")
-    return Precision({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name], device)
+    if name == "int8" and device.type != "cpu":
+        raise UserError(
+            ExitCode.USAGE, "int8 needs a CPU", where="precision", do="Use bf16, fp16, auto or --device cpu."
+        )
+    return Precision(DTYPES[name], device)
 
 
 def _fastest_precision(device: torch.device) -> str:
@@ -96,6 +103,17 @@ def use_threads() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(int(given) if given.isdecimal() and int(given) > 0 else allowed)
     return torch.get_num_threads()
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Inside, torch uses one thread for each operation, also in threads that begin there."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- random state ---

@@ -4,6 +4,7 @@ Validation, `mtx evaluate` and `mtx translate` all come through here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
 from mtx.decode.segments import join_parts, split_long
-from mtx.runtime import Precision
+from mtx.model.inference import for_inference
+from mtx.runtime import Precision, single_threaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,10 @@ class Translator:
         n_best: int = 1,
     ) -> None:
         self.trained = trained
-        self.precision = precision
+        self.model = for_inference(trained.model, precision.dtype)
+        self.device = precision.device
         self.batch_tokens = batch_tokens
+        self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" else 1
         decode = trained.generation.decode
         # No beam is wider than what it can choose from.
         width = min(beam_size, trained.tokenizer.tgt_vocab_size)
@@ -88,8 +92,7 @@ class Translator:
         """
         segments = self._segments(lines)
         hypotheses: dict[int, list[Hypothesis]] = {}
-        for batch in self._batches(segments):
-            found = self._search([segments[index].ids for index in batch])
+        for batch, found in self._search_all(segments):
             hypotheses |= dict(zip(batch, found, strict=True))
             after_batch(len(batch))
         by_line: list[list[list[Hypothesis]]] = [[] for _ in lines]
@@ -109,29 +112,50 @@ class Translator:
                 segments.append(_Segment(line, ids))
         return segments
 
-    def _batches(self, segments: Sequence[_Segment]) -> Iterator[list[int]]:
+    def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
+        """Batches of segments, by their indices, and what the search found for them, in any order.
+
+        Several batches at once, each on one thread: the matrices of a step are too small to be worth sharing out.
+        """
+        batches = self._batches(segments)
+        if len(batches) < 2 or self.num_workers == 1:
+            for batch in batches:
+                yield batch, self._search([segments[index].ids for index in batch])
+            return
+        with single_threaded(), ThreadPoolExecutor(self.num_workers) as pool:
+            searches = {pool.submit(self._search, [segments[index].ids for index in batch]): batch for batch in batches}
+            try:
+                for search in as_completed(searches):
+                    yield searches[search], search.result()
+            finally:
+                for search in searches:
+                    search.cancel()
+
+    def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
-        batch: list[int] = []
+        width = self.options.beam_size
+        # No larger than gives each worker one.
+        share = sum(len(segment.ids) + 1 for segment in segments) * width // self.num_workers
+        bound = min(self.batch_tokens, share)
+        batches: list[list[int]] = []
+        longest = 0
         for index in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):
-            longest = len(segments[batch[0] if batch else index].ids) + 1
-            if batch and (len(batch) + 1) * longest * self.options.beam_size > self.batch_tokens:
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
+            if not batches or (len(batches[-1]) + 1) * longest * width > bound:
+                batches.append([])
+                longest = len(segments[index].ids) + 1
+            batches[-1].append(index)
+        return batches
 
     @torch.inference_mode()
     def _search(self, sentences: list[list[int]]) -> list[list[Hypothesis]]:
         """Search the translations of sentences of about the same length."""
-        tokenizer, device = self.trained.tokenizer, self.precision.device
+        tokenizer = self.trained.tokenizer
         src = np.full((len(sentences), max(map(len, sentences)) + 1), tokenizer.pad_id)
         for row, ids in enumerate(sentences):
             src[row, : len(ids) + 1] = [*ids, tokenizer.eos_id]
-        src_ids = torch.from_numpy(src).to(device)
+        src_ids = torch.from_numpy(src).to(self.device)
         search = greedy_search if self.options.beam_size == 1 else beam_search
-        with self.precision.autocast():
-            return search(self.trained.model, src_ids, src_ids != tokenizer.pad_id, self.options)
+        return search(self.model, src_ids, src_ids != tokenizer.pad_id, self.options)
 
     def _translation(self, line: str, parts: list[list[Hypothesis]]) -> Translation:
         """Put the parts of a line together: the n-th best of the whole is made of the n-th best of each part."""

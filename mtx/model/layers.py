@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mtx.model.attention import MultiHeadAttention
 from mtx.model.dropout import Dropout
+from mtx.model.linear import Linear
 from mtx.model.state import LayerState
 
 Norm = Literal["pre", "post"]
@@ -68,8 +69,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, dropout: float) -> None:
         super().__init__()
-        self.inner = nn.Linear(d_model, d_ff)
-        self.outer = nn.Linear(d_ff, d_model)
+        self.inner = Linear(d_model, d_ff)
+        self.outer = Linear(d_ff, d_model)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

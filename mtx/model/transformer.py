@@ -3,12 +3,12 @@
 The letters of the shapes are explained in `mtx.model`.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.config.settings import ModelSettings
 from mtx.model.attention import MultiHeadAttention
 from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, Residual
+from mtx.model.linear import Linear
 from mtx.model.state import DecoderState
 
 
@@ -33,11 +33,9 @@ class Transformer(nn.Module):
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
         self.encoder_norm, self.decoder_norm = closing_norms
-
-    @property
-    def output_weight(self) -> Tensor:
-        """The matrix of the output layer. Shapes: (V, D)."""
-        return self.tgt_input.embedding.weight
+        embedding = tgt_input.embedding
+        self.output = Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
+        self.output.weight = embedding.weight
 
     def forward(self, src_ids: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
         """Logits of every next token, given all source tokens and the target tokens so far.
@@ -69,7 +67,8 @@ class Transformer(nn.Module):
 
     def project(self, hidden: Tensor) -> Tensor:
         """The output layer before its softmax. Shapes: (…, D) -> (…, V)."""
-        return F.linear(hidden, self.output_weight)
+        logits: Tensor = self.output(hidden)
+        return logits
 
     def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> DecoderState:
         """Encode the source, and get ready for the first step of `beam_size` hypotheses a sentence.
@@ -138,7 +137,7 @@ def initialise(model: Transformer) -> None:
     while logits start near deviation 1 at the output layer, which shares the matrix.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, Linear) and module is not model.output:
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):

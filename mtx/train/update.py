@@ -43,7 +43,7 @@ def loss_sums(model: Transformer, batch: Batch, precision: Precision, label_smoo
         memory = model.encode(batch.src_ids, batch.src_mask)
         hidden_BTD = model.decode(batch.tgt_in, memory, batch.src_mask)
         is_real = batch.tgt_mask
-        return projected_loss_sum(hidden_BTD[is_real], model.output_weight, batch.tgt_out[is_real], label_smoothing)
+        return projected_loss_sum(hidden_BTD[is_real], model.output.weight, batch.tgt_out[is_real], label_smoothing)
 
 
 def update(

@@ -1,0 +1,68 @@
+"""Models that only translate: a copy with its matrices in the form that decoding multiplies fastest with."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mtx.model.linear import Linear, has_onednn
+from mtx.model.transformer import Transformer
+
+
+class Int8Linear(nn.Module):
+    """y = x Wᵀ + b in whole numbers: each row of W and each row of x is scaled so that its largest number is ±127.
+
+    With w = s_w · ŵ and x = s_x · x̂ the product is s_x s_w · x̂ ŵᵀ, exact but for the rounding to x̂ and ŵ: at most
+    half a step, 1/254 of the largest number of the row. Scales of W are found once, those of x for each x.
+
+    Shapes:
+        x:      (…, I)
+        return: (…, O)
+    """
+
+    weight_IO: Tensor
+    scale_O: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: Linear) -> None:
+        super().__init__()
+        rounded_OI, scale_O1 = round_rows(linear.weight.detach())
+        # Its transpose, row by row, is what the product reads fastest when x has few rows.
+        self.register_buffer("weight_IO", rounded_OI.T.contiguous())
+        self.register_buffer("scale_O", scale_O1[:, 0])
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (…, I) -> (…, O)."""
+        rounded_RI, scale_R1 = round_rows(x.flatten(0, -2))
+        y_RO = torch._int_mm(rounded_RI, self.weight_IO).to(x.dtype).mul_(self.scale_O).mul_(scale_R1)
+        if self.bias is not None:
+            y_RO += self.bias
+        return y_RO.unflatten(0, x.shape[:-1])
+
+
+def round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row as whole numbers from -127 to 127, and its scale; a row of zeros stays one. Shapes: (R, I), (R, 1)."""
+    scale_R1 = x_RI.abs().amax(dim=1, keepdim=True).div_(127).clamp_min_(torch.finfo(x_RI.dtype).tiny)
+    return (x_RI / scale_R1).round_().to(torch.int8), scale_R1
+
+
+def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
+    """A copy of `model` that multiplies in `dtype`: bfloat16 and float16 through and through, int8 in linear maps only.
+
+    float32 leaves all numbers as they are.
+    """
+    copy = deepcopy(model).eval().requires_grad_(False)
+    if dtype in (torch.bfloat16, torch.float16):
+        return copy.to(dtype)
+    for parent in list(copy.modules()):
+        for name, module in list(parent.named_children()):
+            if not isinstance(module, Linear):
+                continue
+            if dtype == torch.int8:
+                setattr(parent, name, Int8Linear(module))
+            elif has_onednn(module.weight):
+                # The same matrix, column by column in memory: faster to multiply with when x has few rows. What is
+                # tied to the embedding comes apart from it, which is looked up row by row.
+                module.weight = nn.Parameter(module.weight.T.contiguous().T, requires_grad=False)
+    return copy
