@@ -87,7 +87,7 @@ def parse() -> argparse.Namespace:
     add("--only", nargs="+", default=["mtx", "ctranslate2", "generate"], choices=["mtx", "ctranslate2", "generate"])
     add("--threads", type=int, default=2)
     add("--device", default="cpu", help="cpu or cuda")
-    add("--python", type=Path, default=SCRIPTS.parent / ".peers/base/bin/python", help="the peers' Python")
+    add("--python", nargs="+", default=[], metavar="NAME=PATH", help="base=…, the peers' Python")
     add("--json", type=Path, metavar="FILE", help="write all that was measured")
     return parser.parse_args()
 
@@ -102,10 +102,12 @@ def read_texts(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 def lineup(options: argparse.Namespace, work: Work, threads: int, refused: Mapping[str, str]) -> list[Decoder]:
     """All that were asked for and can take part, on so many threads."""
+    pythons = dict(given.split("=", 1) for given in options.python)
+    base = Path(pythons.get("base", SCRIPTS.parent / ".peers/base/bin/python"))
     everybody = {
         "mtx": mtx_decoders(work, options.precision, options.batch_tokens, threads),
-        "ctranslate2": ctranslate2_decoders(work, options.python, options.batches, threads),
-        "generate": [generate_decoder(work, options.python, options.batches, threads)],
+        "ctranslate2": ctranslate2_decoders(work, base, options.batches, threads),
+        "generate": [generate_decoder(work, base, options.batches, threads)],
     }
     asked = [decoder for library in options.only for decoder in everybody[library]]
     return [decoder for decoder in asked if decoder.contestant.name not in refused]
