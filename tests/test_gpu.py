@@ -36,7 +36,7 @@ def test_logits_and_loss_equal_the_cpu(
     with choose_precision(precision, torch.device("cuda")).autocast():
         logits = there(*moved)
         hidden = there.decode(moved[2], there.encode(*moved[:2]), moved[1]).flatten(0, 1)
-        loss, _ = projected_loss_sum(hidden, there.output_weight, moved[2].flatten(), 0.1)
+        loss, _ = projected_loss_sum(hidden, there.output.weight, moved[2].flatten(), 0.1)
     torch.testing.assert_close(logits.float().cpu(), model(*batch), rtol=tolerance, atol=tolerance)
     expected = torch.nn.functional.cross_entropy(
         model(*batch).flatten(0, 1), batch[2].flatten(), reduction="sum", label_smoothing=0.1
@@ -68,7 +68,7 @@ def test_every_precision_learns_a_batch_by_heart(
     for _ in range(60):
         with precision.autocast():
             hidden = model.decode(tgt_in, model.encode(src_ids, src_mask), src_mask)[:, :-1].flatten(0, 1)
-            loss, nll = projected_loss_sum(hidden, model.output_weight, tgt_in[:, 1:].flatten(), 0.0)
+            loss, nll = projected_loss_sum(hidden, model.output.weight, tgt_in[:, 1:].flatten(), 0.0)
         scaler.scale(loss / len(hidden)).backward()
         scaler.step(optimizer)
         scaler.update()

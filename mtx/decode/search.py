@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class State(Protocol):
-    """What a model remembers between steps, for R rows: W hypotheses for each of B sentences, grouped by sentence."""
+    """What a model remembers between steps, for R rows: as many hypotheses for each of B sentences, side by side."""
 
     def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
         """Only these sentences, in this order; row r becomes row `rows_R[r]`, which belongs to the same sentence."""
@@ -26,8 +26,8 @@ BLOCK = 128
 class StepModel(Protocol[S]):
     """All that a search may know about a model."""
 
-    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> S:
-        """The state before the first target token, with `beam_size` rows a sentence."""
+    def start(self, src_ids: Tensor, src_mask: Tensor) -> S:
+        """The state before the first target token, with one row a sentence."""
 
     def step(self, prev_ids: Tensor, state: S) -> tuple[Tensor, S]:
         """Logits (R, V) of the token after `prev_ids` (R,), and the state one token on."""
@@ -45,6 +45,8 @@ class SearchOptions:
     eos_id: int
     n_best: int = 1
     """Hypotheses wanted for each sentence; at most `beam_size`."""
+    foresight: int = 3
+    """Tokens that a living hypothesis is given for nothing when it is asked whether it could be one of these yet."""
 
     def longest(self, src_mask: Tensor) -> list[int]:
         """The most target tokens, the end symbol included, that each sentence may get. Shapes: (B, S) -> B numbers."""
@@ -79,7 +81,7 @@ def greedy_search(
     found: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
     ids = torch.full((src_ids.size(0), 1), options.bos_id, device=device)
     logp = torch.zeros(src_ids.size(0), device=device)
-    state = model.start(src_ids, src_mask, 1)
+    state = model.start(src_ids, src_mask)
 
     while sentences.numel():
         logits_RV, state = model.step(ids[:, -1], state)
@@ -110,22 +112,21 @@ def beam_search(
 
     At every step the 2W best continuations of a sentence's W hypotheses are looked at: those among the first W that
     end are finished, the first W that do not end live on. A sentence is done when W hypotheses are finished, or when
-    `n_best` are and no living one can come to a better score: log-probabilities only fall, so that a living
-    hypothesis is worth at most what it would be worth if it got all its remaining tokens for nothing.
+    `n_best` are and no living one comes to a better score within the next `foresight` tokens, even if these cost
+    nothing. (Without that limit nothing could ever be missed, and 4 % more would be computed, on Multi30k in vain.)
 
     Shapes:
         src_ids, src_mask: (B, S)
         return:            for each sentence `n_best` hypotheses (fewer, if the vocabulary gives no more)
     """
-    width, device = options.beam_size, src_ids.device
+    device = src_ids.device
     longest = options.longest(src_mask)
     sentences = list(range(src_ids.size(0)))  # which sentences the rows still stand for
     found: list[list[Hypothesis]] = [[] for _ in sentences]
-    # Only the first hypothesis of a sentence lives at first: they are all alike.
-    logp_BW = torch.full((len(sentences), width), -torch.inf, device=device)
-    logp_BW[:, 0] = 0.0
-    ids_RT = torch.full((len(sentences) * width, 1), options.bos_id, device=device)
-    state = model.start(src_ids, src_mask, width)
+    # One hypothesis a sentence at first, and never more than there are continuations of those before.
+    logp_BW = torch.zeros(len(sentences), 1, device=device)
+    ids_RT = torch.full((len(sentences), 1), options.bos_id, device=device)
+    state = model.start(src_ids, src_mask)
 
     while sentences:
         logits_RV, state = model.step(ids_RT[:, -1], state)
@@ -133,25 +134,26 @@ def beam_search(
         length = ids_RT.size(1)  # tokens of a hypothesis that ends now, the end symbol included
         must_end = [longest[sentence] == length for sentence in sentences]
         if any(must_end):
-            _allow_only(logp_RV.view(len(sentences), width, -1), torch.tensor(must_end, device=device), options.eos_id)
+            _allow_only(logp_RV.unflatten(0, logp_BW.shape), torch.tensor(must_end, device=device), options.eos_id)
 
-        best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * width)
+        best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * options.beam_size)
         ends = tokens == options.eos_id
-        _collect_finished(found, sentences, ids_RT, best_logp, parents, ends, length, options)
+        _collect_finished(found, sentences, ids_RT, best_logp, parents, ends, options)
 
         # The first W candidates that go on: a stable sort puts them in front in their order.
-        order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, :width]
+        order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, : options.beam_size]
+        rows_BW = parents.gather(1, order) + torch.arange(len(sentences), device=device)[:, None] * logp_BW.size(1)
         logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
         best_alive = logp_BW.max(dim=1).values.tolist()
         kept = [
             b
             for b, sentence in enumerate(sentences)
-            if not _is_done(found[sentence], best_alive[b], longest[sentence], options)
+            if not _is_done(found[sentence], best_alive[b], min(length + options.foresight, longest[sentence]), options)
         ]
         kept_B = torch.tensor(kept, dtype=torch.long, device=device)
         sentences = [sentences[b] for b in kept]
         logp_BW = logp_BW.index_select(0, kept_B)
-        rows_R = (parents.gather(1, order).index_select(0, kept_B) + kept_B[:, None] * width).flatten()
+        rows_R = rows_BW.index_select(0, kept_B).flatten()
         newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
         ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
         state = state.select(rows_R, kept_B)
@@ -207,28 +209,28 @@ def _collect_finished(
     best_logp: Tensor,
     parents: Tensor,
     ends: Tensor,
-    length: int,
     options: SearchOptions,
 ) -> None:
     """Add to `found` the candidates among each sentence's first W that end. Shapes: candidates (B, 2W)."""
-    width = options.beam_size
-    is_finished = ends[:, :width] & best_logp[:, :width].isfinite()
+    most = options.beam_size
+    is_finished = ends[:, :most] & best_logp[:, :most].isfinite()
     places = is_finished.nonzero()
     if not places.numel():
         return
-    logps = best_logp[:, :width][is_finished].tolist()
-    rows = parents[:, :width][is_finished] + places[:, 0] * width
-    finished_ids = ids_RT[rows, 1:length].tolist()
+    logps = best_logp[:, :most][is_finished].tolist()
+    rows = parents[:, :most][is_finished] + places[:, 0] * (len(ids_RT) // len(sentences))
+    finished_ids = ids_RT[rows, 1:].tolist()
     for b, logp, ids in zip(places[:, 0].tolist(), logps, finished_ids, strict=True):
-        if len(found[sentences[b]]) < width:
+        if len(found[sentences[b]]) < most:
             found[sentences[b]].append(_finish(ids, logp, options))
 
 
-def _is_done(finished: list[Hypothesis], best_alive: float, longest: int, options: SearchOptions) -> bool:
-    """Whether nothing that could still come would change the `n_best` of `finished`."""
+def _is_done(finished: list[Hypothesis], best_alive: float, horizon: int, options: SearchOptions) -> bool:
+    """Whether nothing that could come within `horizon` tokens would change the `n_best` of `finished`."""
     if best_alive == -torch.inf or len(finished) >= options.beam_size:
         return True
     if len(finished) < options.n_best:
         return False
-    bound: float = best_alive / longest**options.length_penalty
+    # Log-probabilities only fall.
+    bound: float = best_alive / horizon**options.length_penalty
     return sorted((h.score for h in finished), reverse=True)[options.n_best - 1] >= bound

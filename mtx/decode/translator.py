@@ -4,7 +4,7 @@ Validation, `mtx evaluate` and `mtx translate` all come through here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,12 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
 from mtx.decode.segments import join_parts, split_long
+from mtx.decode.workers import can_have_workers, search_in_workers, start_workers
 from mtx.model.inference import for_inference
-from mtx.runtime import Precision, single_threaded
+from mtx.runtime import Precision
+
+TOKENS_FOR_A_WORKER = 512
+"""Beams times source tokens for which it is worth starting another process, some 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ class Translator:
         self.model = for_inference(trained.model, precision.dtype)
         self.device = precision.device
         self.batch_tokens = batch_tokens
-        self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" else 1
+        is_shared_out = precision.device.type == "cpu" and can_have_workers()
+        self.num_workers = torch.get_num_threads() if is_shared_out else 1
+        self._workers: ProcessPoolExecutor | None = None
         decode = trained.generation.decode
         # No beam is wider than what it can choose from.
         width = min(beam_size, trained.tokenizer.tgt_vocab_size)
@@ -100,6 +106,12 @@ class Translator:
             by_line[segment.line].append(hypotheses[index])
         return [self._translation(line, parts) for line, parts in zip(lines, by_line, strict=True)]
 
+    def close(self) -> None:
+        """End the processes that were started for this translator, if any."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
+            self._workers = None
+
     def _segments(self, lines: Sequence[str]) -> list[_Segment]:
         """What has to be translated; nothing for lines without text."""
         tokenizer, limit = self.trained.tokenizer, self.trained.generation.max_source_tokens - 1
@@ -113,30 +125,24 @@ class Translator:
         return segments
 
     def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-        """Batches of segments, by their indices, and what the search found for them, in any order.
-
-        Several batches at once, each on one thread: the matrices of a step are too small to be worth sharing out.
-        """
+        """Batches of segments, by their indices, and what the search found for them, in any order."""
         batches = self._batches(segments)
+        sentences = [[segments[index].ids for index in batch] for batch in batches]
         if len(batches) < 2 or self.num_workers == 1:
-            for batch in batches:
-                yield batch, self._search([segments[index].ids for index in batch])
+            for batch, ids in zip(batches, sentences, strict=True):
+                yield batch, self._search(ids)
             return
-        with single_threaded(), ThreadPoolExecutor(self.num_workers) as pool:
-            searches = {pool.submit(self._search, [segments[index].ids for index in batch]): batch for batch in batches}
-            try:
-                for search in as_completed(searches):
-                    yield searches[search], search.result()
-            finally:
-                for search in searches:
-                    search.cancel()
+        if self._workers is None:
+            self._workers = start_workers(self.num_workers, self._search)
+        for number, found in search_in_workers(self._workers, sentences):
+            yield batches[number], found
 
     def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
         width = self.options.beam_size
-        # No larger than gives each worker one.
+        # No larger than gives each worker one, if that is worth a worker.
         share = sum(len(segment.ids) + 1 for segment in segments) * width // self.num_workers
-        bound = min(self.batch_tokens, share)
+        bound = min(self.batch_tokens, max(share, TOKENS_FOR_A_WORKER))
         batches: list[list[int]] = []
         longest = 0
         for index in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):

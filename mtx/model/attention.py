@@ -62,11 +62,16 @@ class MultiHeadAttention(nn.Module):
         self.k_proj = Linear(d_model, d_model)
         self.v_proj = Linear(d_model, d_model)
         self.out_proj = Linear(d_model, d_model)
+        self.qkv_proj: nn.Module | None = None
+        """The first three in one, where a model only translates."""
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
         """Attend from `query` to `memory`; `causal` is the mask of order, given by its name so that kernels know it."""
-        k_BHKP, v_BHKP = self.project_memory(memory)
-        return self.attend(query, k_BHKP, v_BHKP, mask, causal=causal)
+        return self.attend(self.project_query(query), *self.project_memory(memory), mask, causal=causal)
+
+    def project_query(self, query: Tensor) -> Tensor:
+        """Shapes: (B, Q, D) -> (B, H, Q, P)."""
+        return self._split_heads(self.q_proj(query))
 
     def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of `memory`: all that decoding step by step has to remember of it.
@@ -76,14 +81,20 @@ class MultiHeadAttention(nn.Module):
         """
         return self._split_heads(self.k_proj(memory)), self._split_heads(self.v_proj(memory))
 
+    def project_self(self, x_BXD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the same positions. Shapes: (B, H, X, P), three times."""
+        if self.qkv_proj is None:
+            return self.project_query(x_BXD), *self.project_memory(x_BXD)
+        q_BHXP, k_BHXP, v_BHXP = (self._split_heads(y) for y in self.qkv_proj(x_BXD).chunk(3, dim=-1))
+        return q_BHXP, k_BHXP, v_BHXP
+
     def attend(
-        self, query: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, *, causal: bool = False
+        self, q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, *, causal: bool = False
     ) -> Tensor:
-        """Attend from `query` to keys and values that are projected already."""
-        q_BHQP = self._split_heads(self.q_proj(query))
+        """Attend with queries, keys and values that are projected already. Shapes: return (B, Q, D)."""
         if _is_faster_written_out(k_BHKP):
             if causal:
-                mask = causal_mask(query.size(1), query.device)
+                mask = causal_mask(q_BHQP.size(2), q_BHQP.device)
             mixed_BHQP, _ = scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, self.dropout)
         else:
             dropout = self.dropout.p if self.training else 0.0
@@ -97,11 +108,10 @@ class MultiHeadAttention(nn.Module):
         Shapes:
             return: (B, H, Q, K), each row sums to 1
         """
-        k_BHKP, v_BHKP = self.project_memory(memory)
-        return scaled_dot_product_attention(self._split_heads(self.q_proj(query)), k_BHKP, v_BHKP, mask)[1]
+        return scaled_dot_product_attention(self.project_query(query), *self.project_memory(memory), mask)[1]
 
     def _split_heads(self, x_BXD: Tensor) -> Tensor:
-        x_BXHP = x_BXD.view(*x_BXD.shape[:-1], self.num_heads, -1)
+        x_BXHP = x_BXD.unflatten(-1, (self.num_heads, -1))
         return x_BXHP.transpose(1, 2)
 
 

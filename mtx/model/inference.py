@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from mtx.model.attention import MultiHeadAttention
 from mtx.model.linear import Linear, has_onednn
 from mtx.model.transformer import Transformer
 
@@ -53,6 +54,8 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
     float32 leaves all numbers as they are.
     """
     copy = deepcopy(model).eval().requires_grad_(False)
+    for layer in copy.decoder:
+        _join_projections(layer.self_attention)
     if dtype in (torch.bfloat16, torch.float16):
         return copy.to(dtype)
     for parent in list(copy.modules()):
@@ -66,3 +69,12 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
                 # tied to the embedding comes apart from it, which is looked up row by row.
                 module.weight = nn.Parameter(module.weight.T.contiguous().T, requires_grad=False)
     return copy
+
+
+def _join_projections(attention: MultiHeadAttention) -> None:
+    """Give `attention` its three projections in one as well: one larger product, and x is rounded once."""
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    joined = Linear(attention.q_proj.weight.size(1), sum(part.weight.size(0) for part in parts))
+    joined.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    joined.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+    attention.qkv_proj = joined

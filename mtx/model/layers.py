@@ -140,25 +140,25 @@ class DecoderLayer(nn.Module):
         x = self.cross_residual(x, lambda y: self.cross_attention(y, memory, mask_B11S))
         return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
-    def start(self, memory: Tensor, num_rows: int) -> LayerState:
-        """The state before the first position, for `num_rows` rows over the sentences of `memory` (B, S, D)."""
-        return LayerState.empty(*self.cross_attention.project_memory(memory), num_rows)
+    def start(self, memory: Tensor) -> LayerState:
+        """The state before the first position, with one row for each sentence of `memory` (B, S, D)."""
+        return LayerState.start(*self.cross_attention.project_memory(memory))
 
     def step(self, x_R1D: Tensor, state: LayerState, length: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
         """One layer at position `length` alone, the newest; equal to `forward` there."""
-        num_sentences = state.cross_k_BHSP.size(0)
+        num_sentences = mask_B11S.size(0)
 
         def attend_to_past(y_R1D: Tensor) -> Tensor:
             nonlocal state
-            state = state.grown(length, *self.self_attention.project_memory(y_R1D))
-            past = slice(length + 1)
-            return self.self_attention.attend(y_R1D, state.past_k_RHCP[:, :, past], state.past_v_RHCP[:, :, past], None)
+            q_RH1P, k_RH1P, v_RH1P = self.self_attention.project_self(y_R1D)
+            state = state.grown(length, k_RH1P, v_RH1P)
+            return self.self_attention.attend(q_RH1P, *state.past(length + 1), None)
 
         def attend_to_source(y_R1D: Tensor) -> Tensor:
             # The W hypotheses of a sentence are W positions that look at the same memory.
             y_BWD = y_R1D.reshape(num_sentences, -1, y_R1D.size(-1))
-            mixed_BWD = self.cross_attention.attend(y_BWD, state.cross_k_BHSP, state.cross_v_BHSP, mask_B11S)
-            return mixed_BWD.reshape_as(y_R1D)
+            q_BHWP = self.cross_attention.project_query(y_BWD)
+            return self.cross_attention.attend(q_BHWP, *state.source(), mask_B11S).reshape_as(y_R1D)
 
         x_R1D = self.self_residual(x_R1D, attend_to_past)
         x_R1D = self.cross_residual(x_R1D, attend_to_source)

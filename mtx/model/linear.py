@@ -1,4 +1,4 @@
-"""Linear maps, the place where nearly all of a model's time goes. The letters of the shapes are explained in `mtx.model`."""
+"""Linear maps, where nearly all of a model's time goes. The letters of the shapes are explained in `mtx.model`."""
 
 from typing import Any
 

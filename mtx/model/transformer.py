@@ -3,6 +3,7 @@
 The letters of the shapes are explained in `mtx.model`.
 """
 
+import torch
 from torch import Tensor, nn
 
 from mtx.config.settings import ModelSettings
@@ -10,6 +11,9 @@ from mtx.model.attention import MultiHeadAttention
 from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, Residual
 from mtx.model.linear import Linear
 from mtx.model.state import DecoderState
+
+TOKENS_TO_ENCODE = 1024
+"""Source tokens that are encoded at once for decoding on a CPU."""
 
 
 class Transformer(nn.Module):
@@ -70,15 +74,14 @@ class Transformer(nn.Module):
         logits: Tensor = self.output(hidden)
         return logits
 
-    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> DecoderState:
-        """Encode the source, and get ready for the first step of `beam_size` hypotheses a sentence.
+    def start(self, src_ids: Tensor, src_mask: Tensor) -> DecoderState:
+        """Encode the source, and get ready for the first step of one row a sentence.
 
         Shapes:
             src_ids, src_mask: (B, S)
         """
-        memory = self.encode(src_ids, src_mask)
-        num_rows = memory.size(0) * beam_size
-        layers = tuple(layer.start(memory, num_rows) for layer in self._decoder_layers())
+        memory = self._encode_in_parts(src_ids, src_mask)
+        layers = tuple(layer.start(memory) for layer in self._decoder_layers())
         return DecoderState(layers, src_mask[:, None, None, :], length=0)
 
     def step(self, prev_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -95,6 +98,14 @@ class Transformer(nn.Module):
             layers.append(layer_state)
         logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
         return logits_RV, DecoderState(tuple(layers), state.mask_B11S, state.length + 1)
+
+    def _encode_in_parts(self, src_ids: Tensor, src_mask: Tensor) -> Tensor:
+        """`encode`, but on a CPU a few sentences at a time, whose activations stay in its cache: twice as fast."""
+        if src_ids.device.type != "cpu":
+            return self.encode(src_ids, src_mask)
+        count = max(1, TOKENS_TO_ENCODE // src_ids.size(1))
+        parts = zip(src_ids.split(count), src_mask.split(count), strict=True)
+        return torch.cat([self.encode(ids, mask) for ids, mask in parts])
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return list(self.decoder)  # type: ignore[arg-type]

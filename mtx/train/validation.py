@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 
 import torch
 
@@ -36,7 +37,8 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
             length_penalty=config.decode.length_penalty,
             batch_tokens=config.train.batch_tokens,
         )
-        hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]
+        with closing(translator):
+            hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]
     finally:
         model.train(was_training)
     bleu, chrf, _ = score(hypotheses, dev.references, config.data.tgt_lang, num_samples=1)

@@ -161,8 +161,8 @@ def test_every_dropout_is_off_outside_training(make_model: MakeModel, make_batch
 def test_tied_weights_are_one_parameter(make_model: MakeModel) -> None:
     joint, separate = make_model(vocab_sizes=(23, 23)), make_model(is_joint=False, vocab_sizes=(31, 23))
     for model in (joint, separate):
-        assert model.output_weight is model.tgt_input.embedding.weight
-        assert model.output_weight.shape == (23, 16)
+        assert model.output.weight is model.tgt_input.embedding.weight
+        assert model.output.weight.shape == (23, 16)
     assert joint.src_input.embedding.weight is joint.tgt_input.embedding.weight
     assert separate.src_input.embedding.weight.shape == (31, 16)
     counts = [sum(weight.numel() for weight in model.parameters()) for model in (separate, joint)]
@@ -187,7 +187,7 @@ def test_presets_have_the_sizes_of_the_literature(preset: Literal["tiny", "small
     assert sum(weight.numel() for weight in model.parameters()) == expected_size(settings, 37000)
     if preset == "base":
         layer = model.encoder[0]
-        assert (len(model.encoder), len(model.decoder), model.output_weight.size(1)) == (6, 6, 512)
+        assert (len(model.encoder), len(model.decoder), model.output.weight.size(1)) == (6, 6, 512)
         assert (layer.self_attention.num_heads, layer.feed_forward.inner.out_features) == (8, 2048)
     if preset == "base" and norm == "post":
         # Table 3 says 65 · 10⁶, of 37,000 pieces or so.

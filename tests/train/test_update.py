@@ -108,7 +108,7 @@ def test_an_update_without_a_finite_gradient_is_skipped(value: float, is_scaled:
 
     assert not update(training, model, [batch_of(PAIRS)], FP32, settings).is_skipped
     before, scale_before = state(), scaler.get_scale()
-    hook = model.output_weight.register_hook(lambda grad: grad.index_fill(1, torch.tensor([3]), value))
+    hook = model.output.weight.register_hook(lambda grad: grad.index_fill(1, torch.tensor([3]), value))
     stats = update(training, model, [batch_of(PAIRS)], FP32, settings)
     assert stats.is_skipped
     assert not stats.grad_norm.isfinite()
