@@ -134,7 +134,7 @@ def beam_search(
         length = ids_RT.size(1)  # tokens of a hypothesis that ends now, the end symbol included
         must_end = [longest[sentence] == length for sentence in sentences]
         if any(must_end):
-            _allow_only(logp_RV.unflatten(0, logp_BW.shape), torch.tensor(must_end, device=device), options.eos_id)
+            _allow_only(logp_RV.view(*logp_BW.shape, -1), torch.tensor(must_end, device=device), options.eos_id)
 
         best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * options.beam_size)
         ends = tokens == options.eos_id
@@ -174,7 +174,7 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
     (num_sentences, width), vocab_size = logp_BW.shape, logp_RV.size(1)
     count = min(count, width * vocab_size)
     whole = vocab_size // BLOCK * BLOCK
-    best_RN = logp_RV[:, :whole].unflatten(1, (-1, BLOCK)).amax(dim=2)
+    best_RN = logp_RV[:, :whole].view(len(logp_RV), whole // BLOCK, BLOCK).amax(dim=2)
     if whole < vocab_size:
         best_RN = torch.cat([best_RN, logp_RV[:, whole:].amax(dim=1, keepdim=True)], dim=1)
     num_blocks = best_RN.size(1)

@@ -111,7 +111,7 @@ class MultiHeadAttention(nn.Module):
         return scaled_dot_product_attention(self.project_query(query), *self.project_memory(memory), mask)[1]
 
     def _split_heads(self, x_BXD: Tensor) -> Tensor:
-        x_BXHP = x_BXD.unflatten(-1, (self.num_heads, -1))
+        x_BXHP = x_BXD.reshape(*x_BXD.shape[:-1], self.num_heads, -1)
         return x_BXHP.transpose(1, 2)
 
 

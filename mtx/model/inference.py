@@ -39,7 +39,7 @@ class Int8Linear(nn.Module):
         y_RO = torch._int_mm(rounded_RI, self.weight_IO).to(x.dtype).mul_(self.scale_O).mul_(scale_R1)
         if self.bias is not None:
             y_RO += self.bias
-        return y_RO.unflatten(0, x.shape[:-1])
+        return y_RO.view(*x.shape[:-1], -1)
 
 
 def round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,7 +54,7 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
     float32 leaves all numbers as they are.
     """
     copy = deepcopy(model).eval().requires_grad_(False)
-    for layer in copy.decoder:
+    for layer in copy.decoder_layers():
         _join_projections(layer.self_attention)
     if dtype in (torch.bfloat16, torch.float16):
         return copy.to(dtype)
@@ -74,7 +74,8 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
 def _join_projections(attention: MultiHeadAttention) -> None:
     """Give `attention` its three projections in one as well: one larger product, and x is rounded once."""
     parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-    joined = Linear(attention.q_proj.weight.size(1), sum(part.weight.size(0) for part in parts))
-    joined.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
-    joined.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
+    weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+    joined = Linear(weight.size(1), weight.size(0), weight=weight)
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
     attention.qkv_proj = joined

@@ -37,9 +37,7 @@ class Transformer(nn.Module):
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
         self.encoder_norm, self.decoder_norm = closing_norms
-        embedding = tgt_input.embedding
-        self.output = Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
-        self.output.weight = embedding.weight
+        self.output = tied_output(tgt_input.embedding)
 
     def forward(self, src_ids: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
         """Logits of every next token, given all source tokens and the target tokens so far.
@@ -81,7 +79,7 @@ class Transformer(nn.Module):
             src_ids, src_mask: (B, S)
         """
         memory = self._encode_in_parts(src_ids, src_mask)
-        layers = tuple(layer.start(memory) for layer in self._decoder_layers())
+        layers = tuple(layer.start(memory) for layer in self.decoder_layers())
         return DecoderState(layers, src_mask[:, None, None, :], length=0)
 
     def step(self, prev_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -93,7 +91,7 @@ class Transformer(nn.Module):
         """
         x_R1D = self.tgt_input(prev_ids[:, None], first_position=state.length)
         layers = []
-        for layer, layer_state in zip(self._decoder_layers(), state.layers, strict=True):
+        for layer, layer_state in zip(self.decoder_layers(), state.layers, strict=True):
             x_R1D, layer_state = layer.step(x_R1D, layer_state, state.length, state.mask_B11S)
             layers.append(layer_state)
         logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
@@ -104,11 +102,18 @@ class Transformer(nn.Module):
         if src_ids.device.type != "cpu":
             return self.encode(src_ids, src_mask)
         count = max(1, TOKENS_TO_ENCODE // src_ids.size(1))
-        parts = zip(src_ids.split(count), src_mask.split(count), strict=True)
-        return torch.cat([self.encode(ids, mask) for ids, mask in parts])
+        starts = range(0, len(src_ids), count)
+        return torch.cat([self.encode(src_ids[i : i + count], src_mask[i : i + count]) for i in starts])
 
-    def _decoder_layers(self) -> list[DecoderLayer]:
+    def decoder_layers(self) -> list[DecoderLayer]:
+        """Both stacks are lists of modules to torch; this one with its type."""
         return list(self.decoder)  # type: ignore[arg-type]
+
+
+def tied_output(embedding: nn.Embedding) -> Linear:
+    """The output layer that shares the matrix of `embedding`, section 3.4."""
+    weight: nn.Parameter = embedding.weight  # type: ignore[assignment]
+    return Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False, weight=weight)
 
 
 def build_transformer(
@@ -142,14 +147,11 @@ def build_transformer(
 
 
 def initialise(model: Transformer) -> None:
-    """Fresh weights: matrices Glorot-uniform, biases 0, embeddings normal with deviation 1/√D.
+    """Fresh embeddings: normal with deviation 1/√D; all other weights are made fresh by their own modules.
 
     The input layer multiplies by √D, so embeddings enter the residual stream with deviation 1, as positions do,
     while logits start near deviation 1 at the output layer, which shares the matrix.
     """
     for module in model.modules():
-        if isinstance(module, Linear) and module is not model.output:
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
+        if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)

@@ -25,12 +25,14 @@ class Rows:
 
     sentence_R: Tensor
     node_R: Tensor
-    width: int
+    num_sentences: int
 
     def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
-        own = (sentences_B[:, None] * self.width + torch.arange(self.width)).flatten()
-        assert torch.equal(self.sentence_R[rows_R], self.sentence_R[own]), "a row went to another sentence"
-        return replace(self, sentence_R=self.sentence_R[own], node_R=self.node_R[rows_R])
+        every = len(rows_R) // max(len(sentences_B), 1)
+        wanted = self.sentence_R.unflatten(0, (self.num_sentences, -1))[sentences_B, 0].repeat_interleave(every)
+        after = self.sentence_R[rows_R]
+        assert torch.equal(after, wanted), "a row went to another sentence"
+        return replace(self, sentence_R=after, node_R=self.node_R[rows_R], num_sentences=len(sentences_B))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,8 @@ class Tables:
 
     logits: Tensor
 
-    def start(self, src_ids: Tensor, src_mask: Tensor, beam_size: int) -> Rows:
-        sentence_R = src_ids[:, 0].repeat_interleave(beam_size)
-        return Rows(sentence_R, torch.zeros_like(sentence_R), beam_size)
+    def start(self, src_ids: Tensor, src_mask: Tensor) -> Rows:
+        return Rows(src_ids[:, 0], torch.zeros_like(src_ids[:, 0]), num_sentences=len(src_ids))
 
     def step(self, prev_ids: Tensor, state: Rows) -> tuple[Tensor, Rows]:
         node_R = next_node(state.node_R, prev_ids)
@@ -97,7 +98,7 @@ def enumerate_all(
 def plain_beam(
     logp_after: Callable[[Sequence[int]], list[float]], longest: int, options: SearchOptions
 ) -> list[Hypothesis]:
-    """Beam search of one sentence as its documentation puts it, without a bound: it goes on until no one lives."""
+    """Beam search of one sentence as its documentation puts it."""
     width = options.beam_size
     alive: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[Hypothesis] = []
@@ -114,6 +115,10 @@ def plain_beam(
                 finished.append(Hypothesis(ids[:-1], logp, logp / length**options.length_penalty))
         alive = [continuation for continuation in continuations[: 2 * width] if continuation[1][-1] != EOS][:width]
         if len(finished) == width or not alive:
+            break
+        best = sorted((hypothesis.score for hypothesis in finished), reverse=True)[options.n_best - 1 : options.n_best]
+        horizon = min(length + options.foresight, longest)
+        if best and alive[0][0] / horizon**options.length_penalty <= best[0]:
             break
     return sorted(finished, key=lambda hypothesis: -hypothesis.score)[: options.n_best]
 
@@ -155,7 +160,7 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
     """Of all 1 + 4 + 16 + … translations: the exact list of the best, and as many as there are if all are wanted."""
     lengths = [0, 1, 2, 3, 4, 5]
     tables = random_tables(2, len(lengths), vocab_size=5)
-    options = replace(OPTIONS, beam_size=1400, length_penalty=length_penalty)
+    options = replace(OPTIONS, beam_size=1400, length_penalty=length_penalty, foresight=6)
     best = beam_search(tables, *sources(lengths), replace(options, n_best=20))
     everything = beam_search(tables, *sources(lengths), replace(options, n_best=1400))
     for sentence, length in enumerate(lengths):

@@ -54,7 +54,7 @@ def test_the_lines_beside_it_do_not_matter(
     beam_size: int, make_translator: Callable[..., Translator], sentences: list[str]
 ) -> None:
     alone = [make_translator(beam_size=beam_size).translate([line])[0].tgt for line in sentences]
-    assert len(set(alone)) > 30
+    assert len(set(alone)) > 15
     for batch_tokens in (1, 30, 200, 100_000):
         assert texts(make_translator(beam_size=beam_size, batch_tokens=batch_tokens), sentences) == alone, batch_tokens
     order = [index * 7 % len(sentences) for index in range(len(sentences))]
@@ -71,10 +71,10 @@ def test_batches_stay_within_their_tokens(
     shapes: list[tuple[int, int]] = []
     start = type(translator.trained.model).start
 
-    def noting_start(model, src_ids, src_mask, beam_size):  # type: ignore[no-untyped-def]
+    def noting_start(model, src_ids, src_mask):  # type: ignore[no-untyped-def]
         shapes.append(tuple(src_ids.shape))
         assert src_mask.any(dim=0).all(), "a column of nothing but padding"
-        return start(model, src_ids, src_mask, beam_size)
+        return start(model, src_ids, src_mask)
 
     monkeypatch.setattr(type(translator.trained.model), "start", noting_start)
     translator.translate(sentences)

@@ -107,23 +107,26 @@ def test_permuting_the_batch_permutes_the_logits(norm: Norm, make_model: MakeMod
 
 @both_norms
 @pytest.mark.parametrize("width", [1, 3])
+@torch.no_grad()
 def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: MakeModel, make_batch: MakeBatch) -> None:
     """Through reordered hypotheses and dropped sentences, as in a search, the state remembers what it should."""
     model = make_model(5, norm=norm)
     src_ids, src_mask, _ = make_batch(5, sizes=(5, 6, 1))
-    state = model.start(src_ids, src_mask, width)
-    prefixes = torch.zeros(5 * width, 0, dtype=torch.long)
+    state = model.start(src_ids, src_mask)
+    prefixes = torch.zeros(5, 0, dtype=torch.long)
     keep_at = {3: [0, 2, 3, 4], 6: [1, 3], 19: [0]}
     for t in range(36):  # buffers grow
         prev_ids = torch.randint(4, 23, (len(prefixes),))
         prefixes = torch.cat([prefixes, prev_ids[:, None]], dim=1)
         logits, state = model.step(prev_ids, state)
-        every_row = (tensor.repeat_interleave(width, dim=0) for tensor in (src_ids, src_mask))
+        rows_a_sentence = len(prefixes) // len(src_ids)  # one at first
+        every_row = (tensor.repeat_interleave(rows_a_sentence, dim=0) for tensor in (src_ids, src_mask))
         torch.testing.assert_close(logits, model(*every_row, prefixes)[:, -1], atol=1e-10, rtol=0, msg=f"step {t}")
         assert state.length == t + 1
 
         kept = keep_at.get(t, list(range(len(src_ids))))
-        rows = (torch.randint(width, (len(kept), width)) + torch.tensor(kept)[:, None] * width).flatten()
+        parents = torch.randint(rows_a_sentence, (len(kept), width))
+        rows = (parents + torch.tensor(kept)[:, None] * rows_a_sentence).flatten()
         state, prefixes = state.select(rows, torch.tensor(kept)), prefixes[rows]
         src_ids, src_mask = src_ids[kept], src_mask[kept]
 
@@ -131,7 +134,7 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
 def test_a_state_is_a_value(make_model: MakeModel, make_batch: MakeBatch) -> None:
     """Two steps from one state are two futures of the same past."""
     model, (src_ids, src_mask, tgt_in) = make_model(6), make_batch(6)
-    _, state = model.step(tgt_in[:, 0], model.start(src_ids, src_mask, 1))
+    _, state = model.step(tgt_in[:, 0], model.start(src_ids, src_mask))
     first = model.step(tgt_in[:, 1], state)[0]
     model.step(tgt_in[:, 2], state)
     assert torch.equal(model.step(tgt_in[:, 1], state)[0], first)
@@ -188,7 +191,7 @@ def test_presets_have_the_sizes_of_the_literature(preset: Literal["tiny", "small
     if preset == "base":
         layer = model.encoder[0]
         assert (len(model.encoder), len(model.decoder), model.output.weight.size(1)) == (6, 6, 512)
-        assert (layer.self_attention.num_heads, layer.feed_forward.inner.out_features) == (8, 2048)
+        assert (layer.self_attention.num_heads, layer.feed_forward.inner.weight.size(0)) == (8, 2048)
     if preset == "base" and norm == "post":
         # Table 3 says 65 · 10⁶, of 37,000 pieces or so.
         assert expected_size(settings, 37000) == pytest.approx(65e6, rel=0.05)

@@ -1,0 +1,79 @@
+"""Several batches searched at once, each in a process of its own and on one thread.
+
+The matrices of a decoding step are too small to be worth sharing out among threads, and Python runs one thread at a
+time: two processes are twice as fast as one, two threads 1.5 times.
+"""
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+import torch
+
+from mtx.decode.search import Hypothesis
+from mtx.errors import ExitCode, UserError
+from mtx.runtime import keep_freed_memory
+
+Sentences = list[list[int]]
+Search = Callable[[Sentences], list[list[Hypothesis]]]
+
+_search: Search | None = None
+"""What this process searches with, where it is a worker."""
+
+
+def can_have_workers() -> bool:
+    """Whether processes can be forked that share the model's memory: on Linux."""
+    return sys.platform == "linux"
+
+
+def start_workers(count: int, search: Search) -> ProcessPoolExecutor:
+    """Processes that search with `search`, as copies of this one: what it refers to is theirs without being sent."""
+    context = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(search,))
+
+
+def search_in_workers(
+    workers: ProcessPoolExecutor, batches: Sequence[Sentences]
+) -> Iterator[tuple[int, list[list[Hypothesis]]]]:
+    """The number of each batch and what is found for it, in the order in which they are done.
+
+    Raises:
+        UserError: a worker was killed (MACHINE).
+    """
+    searches: dict[Future[list[list[Hypothesis]]], int] = {}
+    try:
+        with warnings.catch_warnings():
+            # Python from 3.12 on warns of forking beside torch's threads; workers never use these.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for number, batch in enumerate(batches):
+                searches[workers.submit(_search_here, batch)] = number
+        for done in as_completed(searches):
+            yield searches[done], done.result()
+    except BrokenProcessPool as error:
+        what = "a process that searched translations was killed"
+        raise UserError(ExitCode.MACHINE, what, do="Free memory, or lower --batch-tokens.") from error
+    finally:
+        for search in searches:
+            search.cancel()
+
+
+def _become_worker(search: Search) -> None:
+    global _search
+    _search = search
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    set_parent_death_signal = 1  # linux/prctl.h: a worker does not outlive its parent, however that ends
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
+def _search_here(sentences: Sentences) -> list[list[Hypothesis]]:
+    assert _search is not None, "not a worker"
+    return _search(sentences)
