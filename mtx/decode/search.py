@@ -183,10 +183,12 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
 
     parents_BC = blocks_BC // num_blocks
     tokens_BCK = (blocks_BC % num_blocks)[:, :, None] * BLOCK + torch.arange(BLOCK, device=logp_RV.device)
+    is_beyond_BCK = tokens_BCK >= vocab_size  # the last block may be shorter
+    tokens_BCK = tokens_BCK.clamp(max=vocab_size - 1)
     rows_BC = parents_BC + torch.arange(num_sentences, device=logp_RV.device)[:, None] * width
-    places_BCK = rows_BC[:, :, None] * vocab_size + tokens_BCK.clamp(max=vocab_size - 1)
-    candidates_BCK = logp_RV.flatten()[places_BCK] + logp_BW.gather(1, parents_BC)[:, :, None]
-    candidates_BCK = candidates_BCK.masked_fill(tokens_BCK >= vocab_size, -torch.inf)  # the last block may be shorter
+    candidates_BCK = logp_RV.flatten()[rows_BC[:, :, None] * vocab_size + tokens_BCK]
+    candidates_BCK = candidates_BCK + logp_BW.gather(1, parents_BC)[:, :, None]
+    candidates_BCK = candidates_BCK.masked_fill(is_beyond_BCK, -torch.inf)
     best_logp, best = candidates_BCK.flatten(1).topk(count, dim=1)
     return best_logp, parents_BC.gather(1, best // BLOCK), tokens_BCK.flatten(1).gather(1, best)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
+from mtx.decode.search import Hypothesis, SearchOptions, beam_search, best_continuations, greedy_search
 from mtx.model import Transformer
 
 BOS, EOS = 0, 3
@@ -197,6 +197,27 @@ def test_narrow_beam_equals_a_plain_one(
     for sentence, length in enumerate(lengths):
         expected = plain_beam(tables.logp_after(sentence), length + 1, options)
         assert_same(found[sentence], expected, sentence)
+
+
+@pytest.mark.parametrize("vocab_size", [5, 127, 128, 129, 500, 1024])
+@pytest.mark.parametrize(("num_sentences", "width"), [(1, 1), (4, 3), (2, 7)])
+def test_the_best_continuations_are_the_best_of_all(num_sentences: int, width: int, vocab_size: int) -> None:
+    """Block by block as among all at once; with hypotheses that are dead, and with more wanted than there are."""
+    torch.manual_seed(vocab_size)
+    logp_RV = torch.randn(num_sentences * width, vocab_size)
+    logp_BW = torch.randn(num_sentences, width) * 3
+    logp_BW[-1, 1:] = -torch.inf
+    for count in (1, 2 * width, 40, 5000):
+        all_logp = (logp_RV.view(num_sentences, width, vocab_size) + logp_BW[:, :, None]).flatten(1)
+        expected = all_logp.topk(min(count, width * vocab_size), dim=1).values
+        logp, parents, tokens = best_continuations(logp_RV, logp_BW, count)
+        torch.testing.assert_close(logp, expected, atol=0, rtol=0)
+        assert ((0 <= tokens) & (tokens < vocab_size)).all()
+        for b in range(num_sentences):
+            is_alive = logp[b].isfinite()
+            places = (parents[b] * vocab_size + tokens[b])[is_alive]
+            assert len(places.unique()) == len(places)
+            assert torch.equal(all_logp[b, places], logp[b, is_alive])
 
 
 # --- known cases -----------------------------------------------------------------------------------------------------

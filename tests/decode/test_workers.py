@@ -1,0 +1,74 @@
+"""Workers find what one process finds, and their end is noticed."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.decode.search import Hypothesis
+from mtx.decode.translator import Translator
+from mtx.decode.workers import can_have_workers, search_in_workers, start_workers
+from mtx.errors import ExitCode, UserError
+from mtx.runtime import choose_precision
+
+pytestmark = pytest.mark.skipif(not can_have_workers(), reason="no processes can be forked here")
+
+
+@pytest.fixture
+def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Translator]:
+    """A translator with so many workers."""
+
+    def translator(num_workers: int) -> Translator:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: num_workers)
+        precision = choose_precision("fp32", torch.device("cpu"))
+        return Translator(trained, precision, beam_size=3, length_penalty=1.0, batch_tokens=120, n_best=2)
+
+    return translator
+
+
+def test_workers_find_what_one_process_finds(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+    alone, shared = translator(1), translator(2)
+    done: list[int] = []
+    assert shared.translate(sentences, done.append) == alone.translate(sentences)
+    assert sum(done) >= len(sentences), "some are translated in parts"
+    assert len(done) > 5
+    assert shared.translate(sentences[:1]) == alone.translate(sentences[:1])
+    shared.close()
+    assert shared.translate(sentences) == alone.translate(sentences), "it starts them again"
+    shared.close()
+
+
+def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+    def stop(count: int) -> None:
+        raise KeyboardInterrupt
+
+    shared = translator(2)
+    with pytest.raises(KeyboardInterrupt):
+        shared.translate(sentences, stop)
+    assert len(shared.translate(sentences)) == len(sentences)
+    shared.close()
+
+
+def test_a_killed_worker_is_an_error_of_the_machine() -> None:
+    def die(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+    workers = start_workers(2, die)
+    with pytest.raises(UserError, match="was killed") as caught:
+        list(search_in_workers(workers, [[[1]], [[2]]]))
+    assert caught.value.code == ExitCode.MACHINE
+    workers.shutdown()
+
+
+def test_an_error_in_a_worker_is_an_error_here() -> None:
+    def fail(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        raise ValueError("a bug")
+
+    workers = start_workers(1, fail)
+    with pytest.raises(ValueError, match="a bug"):
+        list(search_in_workers(workers, [[[1]]]))
+    workers.shutdown()

@@ -1,0 +1,56 @@
+"""Linear maps equal torch's, in values and gradients, by whichever library they are computed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtx.model.linear import Linear, has_onednn
+
+SHAPES = [(1,), (7,), (3, 5), (2, 1, 9)]
+
+
+def values_and_gradients(product: object, *inputs: Tensor | None) -> list[Tensor]:
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs if tensor is not None]
+    out = product(*leaves)  # type: ignore[operator]
+    gradient = torch.linspace(-1, 1, out.numel()).view_as(out)
+    return [out, *torch.autograd.grad(out, leaves, gradient)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", SHAPES)
+def test_it_equals_torch(rows: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(len(rows))
+    linear = Linear(6, 4, bias=bias)
+    x = torch.randn(*rows, 6)
+    assert has_onednn(x), "the tests of this machine see the product of oneDNN"
+    for dtype in (torch.float32, torch.float64):
+        linear, x = linear.to(dtype), x.to(dtype)
+        parameters = [parameter.detach() for parameter in linear.parameters()]
+
+        def ours(x: Tensor, *parameters: Tensor, layer: Linear = linear) -> Tensor:
+            names = ("weight", "bias")[: len(parameters)]
+            return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), x)  # type: ignore[no-any-return]
+
+        close = {"atol": 1e-5, "rtol": 1e-5}
+        for our, their in zip(
+            values_and_gradients(ours, x, *parameters), values_and_gradients(F.linear, x, *parameters), strict=True
+        ):
+            torch.testing.assert_close(our, their, **close)
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x), F.linear(x, *parameters), **close)
+
+
+def test_only_what_needs_a_gradient_gets_one() -> None:
+    linear, x = Linear(3, 2), torch.randn(4, 3)
+    linear.weight.requires_grad_(False)
+    linear(x).sum().backward()
+    assert x.grad is None
+    assert linear.weight.grad is None
+    assert linear.bias is not None
+    torch.testing.assert_close(linear.bias.grad, torch.full((2,), 4.0))
+
+
+def test_autocast_multiplies_in_bfloat16() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert Linear(3, 2)(torch.randn(4, 3)).dtype == torch.bfloat16
