@@ -3,14 +3,20 @@
 The letters of the shapes are explained in `mtx.model`; N is the number of real target tokens.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ROWS_AT_A_TIME = 256
-"""Rows of the logits that are in memory at once: enough for the matrix product, few enough for the cache."""
+from mtx.model.linear import has_onednn, onednn_product
+
+ROWS_IN_CACHE = 256
+"""Rows of logits that are worked on at once: enough for the matrix product, few enough for the cache."""
+
+ROWS_IN_MEMORY = 4 * ROWS_IN_CACHE
+"""Rows whose gradients are kept, so that the gradient of the matrix is summed up in few, large products."""
 
 
 def token_loss_sum(logits_NV: Tensor, tgt_N: Tensor, label_smoothing: float) -> Tensor:
@@ -57,21 +63,21 @@ class _ProjectedLoss(torch.autograd.Function):
         grad_hidden_ND = torch.empty_like(low_hidden_ND)
         grad_weight_VD = torch.zeros_like(weight_VD)
         loss, nll = weight_VD.new_zeros(()), weight_VD.new_zeros(())
+        kept = low_hidden_ND.new_empty(min(ROWS_IN_MEMORY, len(tgt_N)), len(weight_VD))
         with torch.autocast(device, enabled=False):
-            for start in range(0, len(tgt_N), ROWS_AT_A_TIME):
-                rows = slice(start, start + ROWS_AT_A_TIME)
-                hidden, tgt = low_hidden_ND[rows], tgt_N[rows, None]
-                logits = (hidden @ low_weight_VD.T).to(weight_VD.dtype)
-                lse = logits.logsumexp(dim=1, keepdim=True)
-                block_nll = (lse - logits.gather(1, tgt)).sum()
-                nll += block_nll
-                loss += (1 - eps) * block_nll + eps * (lse - logits.mean(dim=1, keepdim=True)).sum()
+            project = _projection(low_weight_VD)
+            for first in range(0, len(tgt_N), ROWS_IN_MEMORY):
+                many = slice(first, min(first + ROWS_IN_MEMORY, len(tgt_N)))
+                for start in range(first, many.stop, ROWS_IN_CACHE):
+                    rows = slice(start, min(start + ROWS_IN_CACHE, many.stop))
+                    logits, grad = project(low_hidden_ND[rows]), kept[start - first : rows.stop - first]
+                    block_nll, block_loss = _loss_and_gradient(logits, tgt_N[rows, None], eps, out=grad)
+                    nll += block_nll
+                    loss += block_loss
+                    if wants_gradient:
+                        torch.mm(grad, low_weight_VD, out=grad_hidden_ND[rows])
                 if wants_gradient:
-                    grad = logits.sub_(lse).exp_().sub_(eps / logits.size(1))
-                    grad.scatter_add_(1, tgt, grad.new_full(tgt.shape, eps - 1))
-                    grad = grad.to(dtype)
-                    torch.mm(grad, low_weight_VD, out=grad_hidden_ND[rows])
-                    grad_weight_VD += grad.T @ hidden
+                    grad_weight_VD += kept[: many.stop - first].T @ low_hidden_ND[many]
         ctx.save_for_backward(grad_hidden_ND.to(hidden_ND.dtype), grad_weight_VD)
         ctx.mark_non_differentiable(nll)
         return loss, nll
@@ -80,3 +86,32 @@ class _ProjectedLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden_ND, grad_weight_VD = ctx.saved_tensors
         return grad_hidden_ND * grads[0], grad_weight_VD * grads[0], None, None, None
+
+
+def _projection(weight_VD: Tensor) -> Callable[[Tensor], Tensor]:
+    """The output layer, by the faster product where there are two."""
+    if not has_onednn(weight_VD):
+        return lambda hidden_RD: hidden_RD @ weight_VD.T
+    columns_VD = weight_VD.T.contiguous().T  # column by column in memory: what it multiplies fastest with
+    return lambda hidden_RD: onednn_product(hidden_RD, columns_VD)
+
+
+def _loss_and_gradient(logits_RV: Tensor, tgt_R1: Tensor, eps: float, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood and label-smoothed loss, sums; the gradient of the latter is written to `out`.
+
+    One exponential for all three: with m the largest logit, softmax there is exp(m - lse), so that
+    lse = m - log max softmax. What is subtracted is computed in float32 even where `logits_RV` are less.
+
+    Shapes:
+        out:    (R, V)
+        return: (), ()
+    """
+    dtype = torch.promote_types(logits_RV.dtype, torch.float32)
+    largest_R1, mean_R1 = logits_RV.amax(1, keepdim=True).to(dtype), logits_RV.mean(1, keepdim=True, dtype=dtype)
+    right_R1 = logits_RV.gather(1, tgt_R1).to(dtype)
+    torch.softmax(logits_RV, 1, out=out)
+    lse_R1 = largest_R1 - out.amax(1, keepdim=True).to(dtype).log()
+    out.sub_(eps / out.size(1))
+    out.scatter_(1, tgt_R1, ((right_R1 - lse_R1).exp() - (1 - eps) - eps / out.size(1)).to(out.dtype))
+    nll = (lse_R1 - right_R1).sum()
+    return nll, (1 - eps) * nll + eps * (lse_R1 - mean_R1).sum()

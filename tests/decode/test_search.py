@@ -212,7 +212,7 @@ def test_the_best_continuations_are_the_best_of_all(num_sentences: int, width: i
         expected = all_logp.topk(min(count, width * vocab_size), dim=1).values
         logp, parents, tokens = best_continuations(logp_RV, logp_BW, count)
         torch.testing.assert_close(logp, expected, atol=0, rtol=0)
-        assert ((0 <= tokens) & (tokens < vocab_size)).all()
+        assert ((tokens >= 0) & (tokens < vocab_size)).all()
         for b in range(num_sentences):
             is_alive = logp[b].isfinite()
             places = (parents[b] * vocab_size + tokens[b])[is_alive]

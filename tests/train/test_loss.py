@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtx.train.loss import ROWS_AT_A_TIME, projected_loss_sum, token_loss_sum
+from mtx.train.loss import ROWS_IN_CACHE, ROWS_IN_MEMORY, projected_loss_sum, token_loss_sum
 
 WIDTH = 6
 
@@ -20,7 +20,8 @@ def draw(num_rows: int, vocab_size: int, dtype: torch.dtype = torch.float64) -> 
 
 @pytest.mark.parametrize("eps", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize(
-    ("num_rows", "vocab_size"), [(1, 5), (7, 50), (ROWS_AT_A_TIME, 11), (2 * ROWS_AT_A_TIME + 3, 23)]
+    ("num_rows", "vocab_size"),
+    [(1, 5), (7, 50), (ROWS_IN_CACHE, 11), (2 * ROWS_IN_CACHE + 3, 23), (2 * ROWS_IN_MEMORY + 300, 7)],
 )
 def test_value_and_gradients_are_those_of_cross_entropy_over_real_tokens(
     num_rows: int, vocab_size: int, eps: float
@@ -49,7 +50,7 @@ def test_gradcheck() -> None:
 
 
 def test_in_bf16_it_stays_close_and_sums_in_float32() -> None:
-    hidden, weight, tgt = draw(2 * ROWS_AT_A_TIME, 50, torch.float32)
+    hidden, weight, tgt = draw(2 * ROWS_IN_CACHE, 50, torch.float32)
     exact, exact_nll = projected_loss_sum(hidden, weight, tgt, 0.1)
     exact_grads = torch.autograd.grad(exact, (hidden, weight))
     with torch.autocast("cpu", dtype=torch.bfloat16):
