@@ -110,7 +110,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next tensors, where it is glibc.
 
     Left alone it gives large blocks back to the system, which then maps and clears them anew, page by page, at every
-    step of a search and in one thread at a time: a sixth of the time of int8 decoding in two threads.
+    step of a search: a sixth of the time of int8 decoding, measured with two threads.
     """
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # malloc.h
     try:

@@ -98,7 +98,10 @@ class Transformer(nn.Module):
         return logits_RV, DecoderState(tuple(layers), state.mask_B11S, state.length + 1)
 
     def _encode_in_parts(self, src_ids: Tensor, src_mask: Tensor) -> Tensor:
-        """`encode`, but on a CPU a few sentences at a time, whose activations stay in its cache: twice as fast."""
+        """`encode`, but on a CPU a few sentences at a time, whose activations stay in its cache.
+
+        In int8 a sixth faster for 540 sentences of 15 tokens; in float32 no difference was seen.
+        """
         if src_ids.device.type != "cpu":
             return self.encode(src_ids, src_mask)
         count = max(1, TOKENS_TO_ENCODE // src_ids.size(1))
