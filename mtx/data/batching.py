@@ -1,5 +1,6 @@
 """Which pairs make a batch, in which order, and their padding. The order is a pure function of (seed, epoch)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -14,6 +15,9 @@ from mtx.errors import ExitCode, UserError
 
 WINDOW_PAIRS = 50_000
 """Pairs that are sorted by length together: more pad less, fewer mix lengths better."""
+
+FULLNESS = 0.9
+"""How much of what would fit a batch takes at least: the less, the less padding, and the more batches."""
 
 Rows = NDArray[np.int64]
 """Which pairs of a corpus, by their index in it."""
@@ -92,19 +96,28 @@ def _sort(rows: Rows, src_lengths: Rows, tgt_lengths: Rows) -> Rows:
 
 
 def _cut(rows: Rows, src_lengths: Rows, tgt_lengths: Rows, batch_tokens: int) -> list[Rows]:
-    """Cut `rows` where one more would make either side of a batch exceed `batch_tokens` padded tokens."""
-    longer_side = np.maximum(src_lengths[rows], tgt_lengths[rows]) + 1  # EOS
-    cuts = []
-    start = longest = 0
-    for end, length in enumerate(longer_side.tolist()):
-        longest = max(longest, length)
-        if longest * (end - start + 1) > batch_tokens:
-            cuts.append(end)
-            start, longest = end, length
-    if len(rows) and longer_side.max() > batch_tokens:
-        what = f"train.batch_tokens {batch_tokens} is smaller than the longest pair, {longer_side.max()} tokens"
+    """Cut sorted `rows` into batches with at most `batch_tokens` padded tokens on either side.
+
+    A batch takes all that fit, or up to a tenth fewer where it then pads less: it may end where a length does.
+    """
+    src, tgt = src_lengths[rows] + 1, tgt_lengths[rows] + 1  # EOS
+    longest = int(np.maximum(src, tgt).max(initial=0))
+    if longest > batch_tokens:
+        what = f"train.batch_tokens {batch_tokens} is smaller than the longest pair, {longest} tokens"
         raise UserError(ExitCode.USAGE, what, do="Raise train.batch_tokens, or lower data.max_tokens.")
-    return np.split(rows, cuts) if len(rows) else []
+    cuts = [0]
+    while cuts[-1] < len(rows):
+        start = cuts[-1]
+        some = slice(start, start + batch_tokens // int(max(src[start], tgt[start])))
+        widths = np.maximum.accumulate(src[some]), np.maximum.accumulate(tgt[some])
+        counts = np.arange(1, len(widths[0]) + 1)
+        fitting = int(np.count_nonzero(np.maximum(*widths) * counts <= batch_tokens))
+        if start + fitting < len(rows):
+            real_share = np.cumsum(src[some] + tgt[some]) / (sum(widths) * counts)
+            fewest = math.ceil(FULLNESS * fitting)
+            fitting -= int(np.argmax(real_share[fewest - 1 : fitting][::-1]))
+        cuts.append(start + fitting)
+    return np.split(rows, cuts[1:-1]) if len(rows) else []
 
 
 def padding_share(src_lengths: Rows, tgt_lengths: Rows, batches: Sequence[Rows]) -> float:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.model.dropout import Dropout
-from mtx.model.linear import Linear
+from mtx.model.linear import Linear, side_by_side
 
 MANY_KEYS = 128
 """From so many keys on, torch's fused kernel beats the written-out form in float32 on a CPU (measured)."""
@@ -62,11 +62,13 @@ class MultiHeadAttention(nn.Module):
         self.k_proj = Linear(d_model, d_model)
         self.v_proj = Linear(d_model, d_model)
         self.out_proj = Linear(d_model, d_model)
-        self.qkv_proj: nn.Module | None = None
-        """The first three in one, where a model only translates."""
+        self.joined_proj: nn.Module | None = None
+        """Where a model only translates: what reads `memory`, and in self-attention the queries too, in one map."""
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
         """Attend from `query` to `memory`; `causal` is the mask of order, given by its name so that kernels know it."""
+        if query is memory:
+            return self.attend(*self.project_self(query), mask, causal=causal)
         return self.attend(self.project_query(query), *self.project_memory(memory), mask, causal=causal)
 
     def project_query(self, query: Tensor) -> Tensor:
@@ -79,13 +81,12 @@ class MultiHeadAttention(nn.Module):
         Shapes:
             return: (B, H, K, P), (B, H, K, P)
         """
-        return self._split_heads(self.k_proj(memory)), self._split_heads(self.v_proj(memory))
+        k_BHKP, v_BHKP = self._project(memory, self.k_proj, self.v_proj)
+        return k_BHKP, v_BHKP
 
     def project_self(self, x_BXD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of the same positions. Shapes: (B, H, X, P), three times."""
-        if self.qkv_proj is None:
-            return self.project_query(x_BXD), *self.project_memory(x_BXD)
-        q_BHXP, k_BHXP, v_BHXP = (self._split_heads(y) for y in self.qkv_proj(x_BXD).chunk(3, dim=-1))
+        q_BHXP, k_BHXP, v_BHXP = self._project(x_BXD, self.q_proj, self.k_proj, self.v_proj)
         return q_BHXP, k_BHXP, v_BHXP
 
     def attend(
@@ -108,7 +109,12 @@ class MultiHeadAttention(nn.Module):
         Shapes:
             return: (B, H, Q, K), each row sums to 1
         """
-        return scaled_dot_product_attention(self.project_query(query), *self.project_memory(memory), mask)[1]
+        k_BHKP, v_BHKP = (self._split_heads(linear(memory)) for linear in (self.k_proj, self.v_proj))
+        return scaled_dot_product_attention(self.project_query(query), k_BHKP, v_BHKP, mask)[1]
+
+    def _project(self, x_BXD: Tensor, *maps: Linear) -> list[Tensor]:
+        joined = side_by_side(x_BXD, *maps) if self.joined_proj is None else self.joined_proj(x_BXD)
+        return [self._split_heads(y) for y in joined.chunk(len(maps), dim=-1)]
 
     def _split_heads(self, x_BXD: Tensor) -> Tensor:
         x_BXHP = x_BXD.reshape(*x_BXD.shape[:-1], self.num_heads, -1)

@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from mtx.model.attention import MultiHeadAttention
+from mtx.model.layers import DecoderLayer, EncoderLayer
 from mtx.model.linear import Linear, has_onednn
 from mtx.model.transformer import Transformer
 
@@ -54,8 +54,13 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
     float32 leaves all numbers as they are.
     """
     copy = deepcopy(model).eval().requires_grad_(False)
-    for layer in copy.decoder_layers():
-        _join_projections(layer.self_attention)
+    for layer in list(copy.modules()):
+        if isinstance(layer, EncoderLayer | DecoderLayer):
+            own = layer.self_attention
+            own.joined_proj = _join(own.q_proj, own.k_proj, own.v_proj)
+        if isinstance(layer, DecoderLayer):
+            cross = layer.cross_attention
+            cross.joined_proj = _join(cross.k_proj, cross.v_proj)
     if dtype in (torch.bfloat16, torch.float16):
         return copy.to(dtype)
     for parent in list(copy.modules()):
@@ -71,11 +76,10 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
     return copy
 
 
-def _join_projections(attention: MultiHeadAttention) -> None:
-    """Give `attention` its three projections in one as well: one larger product, and x is rounded once."""
-    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-    weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
+def _join(*maps: Linear) -> Linear:
+    """Maps of the same x as one, their outputs one after another: one larger product, and x is rounded once."""
+    weight = nn.Parameter(torch.cat([linear.weight for linear in maps]), requires_grad=False)
     joined = Linear(weight.size(1), weight.size(0), weight=weight)
-    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    biases: list[Tensor] = [linear.bias for linear in maps if linear.bias is not None]
     joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
-    attention.qkv_proj = joined
+    return joined

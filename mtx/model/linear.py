@@ -30,12 +30,26 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (…, I) -> (…, O)."""
-        if not has_onednn(x):
-            return F.linear(x, self.weight, self.bias)
-        if not torch.is_grad_enabled():
-            return onednn_product(x, self.weight, self.bias)
-        out: Tensor = _OneDnnLinear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return out
+        return _linear(x, self.weight, self.bias)
+
+
+def side_by_side(x: Tensor, *maps: Linear) -> Tensor:
+    """Several maps of the same `x` in one product, their outputs one after another: wider, it is faster than several.
+
+    Shapes:
+        return: (…, sum of the maps' O)
+    """
+    biases: list[Tensor] = [linear.bias for linear in maps if linear.bias is not None]
+    return _linear(x, torch.cat([linear.weight for linear in maps]), torch.cat(biases) if biases else None)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if not has_onednn(x):
+        return F.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return onednn_product(x, weight, bias)
+    out: Tensor = _OneDnnLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return out
 
 
 def has_onednn(x: Tensor) -> bool:

@@ -51,6 +51,9 @@ class _ProjectedLoss(torch.autograd.Function):
 
     With p = softmax(logits): loss = lse - (1 - ε) · logit[tgt] - ε / V · Σ logits, so that
     ∂loss/∂logits = p - (1 - ε) · one-hot - ε / V.
+
+    What smoothing adds is never formed for each logit: Σ logits over all tokens is (Σ hidden) · (Σ weight), and the
+    constant -ε / V, multiplied by the matrix or by the hidden states, is a multiple of one of these two sums.
     """
 
     @staticmethod
@@ -60,25 +63,30 @@ class _ProjectedLoss(torch.autograd.Function):
         device = hidden_ND.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_VD.dtype
         low_hidden_ND, low_weight_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
-        grad_hidden_ND = torch.empty_like(low_hidden_ND)
+        grad_hidden_ND = torch.empty_like(hidden_ND)
         grad_weight_VD = torch.zeros_like(weight_VD)
-        loss, nll = weight_VD.new_zeros(()), weight_VD.new_zeros(())
+        nll, lse = weight_VD.new_zeros(()), weight_VD.new_zeros(())
         kept = low_hidden_ND.new_empty(min(ROWS_IN_MEMORY, len(tgt_N)), len(weight_VD))
         with torch.autocast(device, enabled=False):
-            project = _projection(low_weight_VD)
+            project = _product(low_weight_VD)
+            project_back = _product(low_weight_VD.T)
             for first in range(0, len(tgt_N), ROWS_IN_MEMORY):
                 many = slice(first, min(first + ROWS_IN_MEMORY, len(tgt_N)))
                 for start in range(first, many.stop, ROWS_IN_CACHE):
                     rows = slice(start, min(start + ROWS_IN_CACHE, many.stop))
-                    logits, grad = project(low_hidden_ND[rows]), kept[start - first : rows.stop - first]
-                    block_nll, block_loss = _loss_and_gradient(logits, tgt_N[rows, None], eps, out=grad)
+                    grad = kept[start - first : rows.stop - first]
+                    block_nll, block_lse = _loss_and_gradient(project(low_hidden_ND[rows]), tgt_N[rows], eps, out=grad)
                     nll += block_nll
-                    loss += block_loss
+                    lse += block_lse
                     if wants_gradient:
-                        torch.mm(grad, low_weight_VD, out=grad_hidden_ND[rows])
+                        grad_hidden_ND[rows] = project_back(grad)
                 if wants_gradient:
                     grad_weight_VD += kept[: many.stop - first].T @ low_hidden_ND[many]
-        ctx.save_for_backward(grad_hidden_ND.to(hidden_ND.dtype), grad_weight_VD)
+            sum_hidden_D, sum_weight_D = hidden_ND.sum(0).to(weight_VD), weight_VD.sum(0)
+            loss = (1 - eps) * nll + eps * (lse - sum_hidden_D @ sum_weight_D / len(weight_VD))
+            grad_hidden_ND -= eps / len(weight_VD) * sum_weight_D
+            grad_weight_VD -= eps / len(weight_VD) * sum_hidden_D
+        ctx.save_for_backward(grad_hidden_ND, grad_weight_VD)
         ctx.mark_non_differentiable(nll)
         return loss, nll
 
@@ -88,16 +96,16 @@ class _ProjectedLoss(torch.autograd.Function):
         return grad_hidden_ND * grads[0], grad_weight_VD * grads[0], None, None, None
 
 
-def _projection(weight_VD: Tensor) -> Callable[[Tensor], Tensor]:
-    """The output layer, by the faster product where there are two."""
-    if not has_onednn(weight_VD):
-        return lambda hidden_RD: hidden_RD @ weight_VD.T
-    columns_VD = weight_VD.T.contiguous().T  # column by column in memory: what it multiplies fastest with
-    return lambda hidden_RD: onednn_product(hidden_RD, columns_VD)
+def _product(weight_OI: Tensor) -> Callable[[Tensor], Tensor]:
+    """x -> x Wᵀ, by the faster library where there are two."""
+    if not has_onednn(weight_OI):
+        return lambda x_RI: x_RI @ weight_OI.T
+    columns_OI = weight_OI.T.contiguous().T  # column by column in memory: what it multiplies fastest with
+    return lambda x_RI: onednn_product(x_RI, columns_OI)
 
 
-def _loss_and_gradient(logits_RV: Tensor, tgt_R1: Tensor, eps: float, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood and label-smoothed loss, sums; the gradient of the latter is written to `out`.
+def _loss_and_gradient(logits_RV: Tensor, tgt_R: Tensor, eps: float, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of the negative log-likelihood and of lse; p - (1 - ε) · one-hot is written to `out`.
 
     One exponential for all three: with m the largest logit, softmax there is exp(m - lse), so that
     lse = m - log max softmax. What is subtracted is computed in float32 even where `logits_RV` are less.
@@ -107,11 +115,10 @@ def _loss_and_gradient(logits_RV: Tensor, tgt_R1: Tensor, eps: float, out: Tenso
         return: (), ()
     """
     dtype = torch.promote_types(logits_RV.dtype, torch.float32)
-    largest_R1, mean_R1 = logits_RV.amax(1, keepdim=True).to(dtype), logits_RV.mean(1, keepdim=True, dtype=dtype)
-    right_R1 = logits_RV.gather(1, tgt_R1).to(dtype)
+    right = torch.arange(len(tgt_R), device=tgt_R.device), tgt_R
+    right_R = logits_RV[right].to(dtype)
+    largest_R = logits_RV.amax(1).to(dtype)
     torch.softmax(logits_RV, 1, out=out)
-    lse_R1 = largest_R1 - out.amax(1, keepdim=True).to(dtype).log()
-    out.sub_(eps / out.size(1))
-    out.scatter_(1, tgt_R1, ((right_R1 - lse_R1).exp() - (1 - eps) - eps / out.size(1)).to(out.dtype))
-    nll = (lse_R1 - right_R1).sum()
-    return nll, (1 - eps) * nll + eps * (lse_R1 - mean_R1).sum()
+    lse_R = largest_R - out.amax(1).to(dtype).log()
+    out[right] = ((right_R - lse_R).exp() - (1 - eps)).to(out.dtype)
+    return (lse_R - right_R).sum(), lse_R.sum()

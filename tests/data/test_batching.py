@@ -1,6 +1,6 @@
 """Batches: every pair once an epoch, within the budget, the same for the same (seed, epoch), resumable anywhere."""
 
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.data import batching
-from mtx.data.batching import Batch, Position, batches_from, collate, epoch_batches, fixed_batches, padding_share
+from mtx.data.batching import (
+    FULLNESS,
+    Batch,
+    Position,
+    batches_from,
+    collate,
+    epoch_batches,
+    fixed_batches,
+    padding_share,
+)
 from mtx.data.prepare import Corpus, Ids
 from mtx.errors import ExitCode, UserError
 
@@ -68,12 +77,24 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
     assert longest != sorted(longest), "short batches come first"
 
 
-def test_no_batch_has_room_for_the_next_pair() -> None:
-    corpus = make_corpus(500)
-    longer = np.maximum(corpus.src.lengths, corpus.tgt.lengths) + 1
-    batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=100)
-    for rows, following in pairwise(batches):
-        assert (len(rows) + 1) * max(longer[rows].max(), longer[following[0]]) > 100
+def test_a_batch_gives_up_a_tenth_of_its_rows_at_most_and_only_to_pad_less() -> None:
+    corpus = make_corpus(3000)
+    src, tgt = corpus.src.lengths, corpus.tgt.lengths
+    longer = np.maximum(src, tgt) + 1
+    batches = fixed_batches(src, tgt, batch_tokens=400)
+    rest = np.concatenate(batches)
+    num_shorter = 0
+    for rows in batches[:-1]:
+        fitting = len(rows)
+        while longer[rest[: fitting + 1]].max() * (fitting + 1) <= 400:
+            fitting += 1
+        assert len(rows) >= FULLNESS * fitting
+        if len(rows) < fitting:
+            num_shorter += 1
+            padding = [padding_share(src, tgt, [rest[:count]]) for count in range(len(rows), fitting + 1)]
+            assert padding[0] < min(padding[1:])
+        rest = rest[len(rows) :]
+    assert num_shorter > 0
 
 
 def test_a_pair_that_fits_no_batch_is_refused() -> None:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtx.model.linear import Linear, has_onednn
+from mtx.model.linear import Linear, has_onednn, side_by_side
 
 SHAPES = [(1,), (7,), (3, 5), (2, 1, 9)]
 
@@ -54,3 +54,21 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
 def test_autocast_multiplies_in_bfloat16() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert Linear(3, 2)(torch.randn(4, 3)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_maps_side_by_side_are_the_maps_one_by_one(bias: bool) -> None:
+    torch.manual_seed(3)
+    maps = [Linear(6, width, bias=bias) for width in (4, 1, 3)]
+    x = torch.randn(2, 5, 6)
+    for linear in maps:
+        linear.to(torch.float64)
+    parameters = [parameter for linear in maps for parameter in linear.parameters()]
+
+    def gradients(out: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(out.sin().sum(), parameters)
+
+    joined, apart = side_by_side(x.double(), *maps), torch.cat([linear(x.double()) for linear in maps], dim=-1)
+    torch.testing.assert_close(joined, apart)
+    for ours, theirs in zip(gradients(joined), gradients(apart), strict=True):
+        torch.testing.assert_close(ours, theirs)
