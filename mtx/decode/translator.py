@@ -20,6 +20,9 @@ from mtx.runtime import Precision
 TOKENS_FOR_A_WORKER = 512
 """Beams times source tokens for which it is worth starting another process, some 20 ms."""
 
+BATCHES_FOR_A_WORKER = 3
+"""With enough to translate: greedy search of 1,000 sentences by two workers is 1.1 times as fast as with 1 each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -140,9 +143,11 @@ class Translator:
     def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
         width = self.options.beam_size
-        # No larger than gives each worker one, if that is worth a worker.
-        share = sum(len(segment.ids) + 1 for segment in segments) * width // self.num_workers
-        bound = min(self.batch_tokens, max(share, TOKENS_FOR_A_WORKER))
+        bound = self.batch_tokens
+        if self.num_workers > 1:  # several for each, so that all are done at about the same time
+            num_tokens = sum(len(segment.ids) + 1 for segment in segments) * width
+            share = num_tokens // (self.num_workers * BATCHES_FOR_A_WORKER)
+            bound = min(bound, max(share, TOKENS_FOR_A_WORKER))
         batches: list[list[int]] = []
         longest = 0
         for index in sorted(range(len(segments)), key=lambda i: -len(segments[i].ids)):

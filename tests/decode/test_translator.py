@@ -67,6 +67,7 @@ def test_the_lines_beside_it_do_not_matter(
 def test_batches_stay_within_their_tokens(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
     translator = make_translator(beam_size=3, batch_tokens=120)
     shapes: list[tuple[int, int]] = []
     start = type(translator.trained.model).start
