@@ -51,9 +51,12 @@ def round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
 def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
     """A copy of `model` that multiplies in `dtype`: bfloat16 and float16 through and through, int8 in linear maps only.
 
-    float32 leaves all numbers as they are.
+    float32 leaves all numbers as they are. What needs no other form is not copied: `model` lends it.
     """
-    copy = deepcopy(model).eval().requires_grad_(False)
+    if dtype in (torch.bfloat16, torch.float16):
+        copy = deepcopy(model).to(dtype)
+    else:
+        copy = deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     for layer in list(copy.modules()):
         if isinstance(layer, EncoderLayer | DecoderLayer):
             own = layer.self_attention
@@ -61,19 +64,25 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
         if isinstance(layer, DecoderLayer):
             cross = layer.cross_attention
             cross.joined_proj = _join(cross.k_proj, cross.v_proj)
-    if dtype in (torch.bfloat16, torch.float16):
-        return copy.to(dtype)
     for parent in list(copy.modules()):
         for name, module in list(parent.named_children()):
-            if not isinstance(module, Linear):
-                continue
-            if dtype == torch.int8:
-                setattr(parent, name, Int8Linear(module))
-            elif has_onednn(module.weight):
-                # The same matrix, column by column in memory: faster to multiply with when x has few rows. What is
-                # tied to the embedding comes apart from it, which is looked up row by row.
-                module.weight = nn.Parameter(module.weight.T.contiguous().T, requires_grad=False)
-    return copy
+            if isinstance(module, Linear):
+                setattr(parent, name, _fast(module, dtype))
+    return copy.eval()
+
+
+def _fast(linear: Linear, dtype: torch.dtype) -> nn.Module:
+    """The same map in the form that is multiplied with fastest."""
+    if dtype == torch.int8:
+        return Int8Linear(linear)
+    if not has_onednn(linear.weight):
+        return linear
+    # The same matrix, column by column in memory: faster to multiply with when x has few rows. What is tied to the
+    # embedding comes apart from it, which is looked up row by row.
+    weight = nn.Parameter(linear.weight.detach().T.contiguous().T, requires_grad=False)
+    fast = Linear(weight.size(1), weight.size(0), weight=weight)
+    fast.bias = linear.bias
+    return fast
 
 
 def _join(*maps: Linear) -> Linear:
