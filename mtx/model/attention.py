@@ -103,6 +103,36 @@ class MultiHeadAttention(nn.Module):
         out: Tensor = self.out_proj(mixed_BHQP.transpose(1, 2).flatten(2))
         return out
 
+    def attend_to_past(self, q_RH1P: Tensor, settled: tuple[Tensor, Tensor], recent: tuple[Tensor, Tensor]) -> Tensor:
+        """Attend, at the newest position, to keys and values in two parts, those of the first shared by hypotheses.
+
+        The W hypotheses of a sentence look at what is settled together: it is read once for all of them.
+
+        Shapes:
+            settled: (B, H, N, P), twice
+            recent:  (R, H, M, P), twice
+            return:  (R, 1, D)
+        """
+        (settled_k_BHNP, settled_v_BHNP), (recent_k_RHMP, recent_v_RHMP) = settled, recent
+        num_sentences, num_heads, num_settled, _ = settled_k_BHNP.shape
+        if not num_settled:
+            return self.attend(q_RH1P, recent_k_RHMP, recent_v_RHMP, None)
+
+        def by_sentence(x_RH1Y: Tensor) -> Tensor:
+            return x_RH1Y.view(num_sentences, -1, num_heads, x_RH1Y.size(-1)).transpose(1, 2)
+
+        def by_row(x_BHWY: Tensor) -> Tensor:
+            return x_BHWY.transpose(1, 2).reshape(-1, num_heads, 1, x_BHWY.size(-1))
+
+        q_RH1P = q_RH1P / math.sqrt(q_RH1P.size(-1))
+        settled_scores_BHWN = by_sentence(q_RH1P) @ settled_k_BHNP.mT
+        recent_scores_BHWM = by_sentence(q_RH1P @ recent_k_RHMP.mT)
+        weights_BHWK = torch.cat([settled_scores_BHWN, recent_scores_BHWM], dim=-1).softmax(dim=-1)
+        mixed_RH1P = by_row(weights_BHWK[..., :num_settled] @ settled_v_BHNP)
+        mixed_RH1P = mixed_RH1P + by_row(weights_BHWK[..., num_settled:]) @ recent_v_RHMP
+        out: Tensor = self.out_proj(mixed_RH1P.transpose(1, 2).flatten(2))
+        return out
+
     def weights(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """How much each position of `query` takes from each of `memory`, for pictures and tests.
 

@@ -144,15 +144,15 @@ class DecoderLayer(nn.Module):
         """The state before the first position, with one row for each sentence of `memory` (B, S, D)."""
         return LayerState.start(*self.cross_attention.project_memory(memory))
 
-    def step(self, x_R1D: Tensor, state: LayerState, length: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
-        """One layer at position `length` alone, the newest; equal to `forward` there."""
+    def step(self, x_R1D: Tensor, state: LayerState, num_recent: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
+        """One layer at the newest position alone, after `num_recent` that are not settled; equal to `forward` there."""
         num_sentences = mask_B11S.size(0)
 
         def attend_to_past(y_R1D: Tensor) -> Tensor:
             nonlocal state
             q_RH1P, k_RH1P, v_RH1P = self.self_attention.project_self(y_R1D)
-            state = state.grown(length, k_RH1P, v_RH1P)
-            return self.self_attention.attend(q_RH1P, *state.past(length + 1), None)
+            state = state.grown(num_recent, k_RH1P, v_RH1P)
+            return self.self_attention.attend_to_past(q_RH1P, state.settled(), state.recent(num_recent + 1))
 
         def attend_to_source(y_R1D: Tensor) -> Tensor:
             # The W hypotheses of a sentence are W positions that look at the same memory.

@@ -80,7 +80,7 @@ class Transformer(nn.Module):
         """
         memory = self._encode_in_parts(src_ids, src_mask)
         layers = tuple(layer.start(memory) for layer in self.decoder_layers())
-        return DecoderState(layers, src_mask[:, None, None, :], length=0)
+        return DecoderState.start(layers, src_mask[:, None, None, :])
 
     def step(self, prev_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Logits of the next token after `prev_ids`, which follow all that `state` remembers; equal to `forward` there.
@@ -92,10 +92,10 @@ class Transformer(nn.Module):
         x_R1D = self.tgt_input(prev_ids[:, None], first_position=state.length)
         layers = []
         for layer, layer_state in zip(self.decoder_layers(), state.layers, strict=True):
-            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.length, state.mask_B11S)
+            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.num_recent, state.mask_B11S)
             layers.append(layer_state)
         logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
-        return logits_RV, DecoderState(tuple(layers), state.mask_B11S, state.length + 1)
+        return logits_RV, state.grown(tuple(layers), len(prev_ids))
 
     def _encode_in_parts(self, src_ids: Tensor, src_mask: Tensor) -> Tensor:
         """`encode`, but on a CPU a few sentences at a time, whose activations stay in its cache.

@@ -115,7 +115,8 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
     state = model.start(src_ids, src_mask)
     prefixes = torch.zeros(5, 0, dtype=torch.long)
     keep_at = {3: [0, 2, 3, 4], 6: [1, 3], 19: [0]}
-    for t in range(36):  # buffers grow
+    most_settled = 0
+    for t in range(80):  # buffers grow, pasts settle
         prev_ids = torch.randint(4, 23, (len(prefixes),))
         prefixes = torch.cat([prefixes, prev_ids[:, None]], dim=1)
         logits, state = model.step(prev_ids, state)
@@ -123,12 +124,29 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
         every_row = (tensor.repeat_interleave(rows_a_sentence, dim=0) for tensor in (src_ids, src_mask))
         torch.testing.assert_close(logits, model(*every_row, prefixes)[:, -1], atol=1e-10, rtol=0, msg=f"step {t}")
         assert state.length == t + 1
+        most_settled = max(most_settled, t + 1 - state.num_recent)
 
         kept = keep_at.get(t, list(range(len(src_ids))))
         parents = torch.randint(rows_a_sentence, (len(kept), width))
         rows = (parents + torch.tensor(kept)[:, None] * rows_a_sentence).flatten()
         state, prefixes = state.select(rows, torch.tensor(kept)), prefixes[rows]
         src_ids, src_mask = src_ids[kept], src_mask[kept]
+    assert most_settled >= 48
+
+
+@torch.no_grad()
+def test_what_is_settled_is_where_hypotheses_agree(make_model: MakeModel, make_batch: MakeBatch) -> None:
+    """While a sentence has two hypotheses that never met, nothing is; once one of them is gone, what they share is."""
+    model, (src_ids, src_mask, _) = make_model(8), make_batch(8, sizes=(2, 4, 1))
+    state = model.start(src_ids, src_mask)
+    rows = torch.tensor([0, 0, 1, 1])
+    for t in range(50):
+        _, state = model.step(torch.randint(4, 23, (2 if t == 0 else 4,)), state)
+        state = state.select(rows if t == 0 else torch.tensor([0, 1, 2, 2]), torch.arange(2))
+        assert state.num_recent == t + 1
+    state = state.select(torch.tensor([1, 1, 2, 3]), torch.arange(2))
+    assert state.num_recent == 0
+    assert state.length == 50
 
 
 def test_a_state_is_a_value(make_model: MakeModel, make_batch: MakeBatch) -> None:
