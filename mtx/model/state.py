@@ -156,9 +156,8 @@ class DecoderState:
 
 
 def _num_agreed(writers_NR: Tensor, num_sentences: int) -> int:
-    """At how many positions, from the first on, all hypotheses of each sentence have the same writer."""
+    """At how many positions all hypotheses of each sentence have the same writer: these are the first ones."""
     if not num_sentences:
         return 0
     writers_NBW = writers_NR.view(len(writers_NR), num_sentences, -1)
-    agrees_N = (writers_NBW == writers_NBW[:, :, :1]).flatten(1).all(dim=1)
-    return int(agrees_N.int().cumprod(dim=0).sum())
+    return int((writers_NBW == writers_NBW[:, :, :1]).flatten(1).all(dim=1).sum())
