@@ -57,16 +57,19 @@ def for_inference(model: Transformer, dtype: torch.dtype) -> Transformer:
         copy = deepcopy(model).to(dtype)
     else:
         copy = deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    are_joined: set[nn.Module] = set()
     for layer in list(copy.modules()):
         if isinstance(layer, EncoderLayer | DecoderLayer):
             own = layer.self_attention
             own.joined_proj = _join(own.q_proj, own.k_proj, own.v_proj)
+            are_joined |= {own.q_proj, own.k_proj, own.v_proj}
         if isinstance(layer, DecoderLayer):
             cross = layer.cross_attention
             cross.joined_proj = _join(cross.k_proj, cross.v_proj)
+            are_joined |= {cross.k_proj, cross.v_proj}
     for parent in list(copy.modules()):
         for name, module in list(parent.named_children()):
-            if isinstance(module, Linear):
+            if isinstance(module, Linear) and module not in are_joined:
                 setattr(parent, name, _fast(module, dtype))
     return copy.eval()
 

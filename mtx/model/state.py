@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 ROOM = 16
-"""Positions by which a full buffer grows, and that are settled at once."""
+"""Positions by which a full buffer grows, and the fewest that are settled at once."""
 
 
 @dataclass(frozen=True, slots=True)

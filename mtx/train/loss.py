@@ -82,7 +82,7 @@ class _ProjectedLoss(torch.autograd.Function):
                         grad_hidden_ND[rows] = project_back(grad)
                 if wants_gradient:
                     grad_weight_VD += kept[: many.stop - first].T @ low_hidden_ND[many]
-            sum_hidden_D, sum_weight_D = hidden_ND.sum(0).to(weight_VD), weight_VD.sum(0)
+            sum_hidden_D, sum_weight_D = hidden_ND.sum(0, dtype=weight_VD.dtype), weight_VD.sum(0)
             loss = (1 - eps) * nll + eps * (lse - sum_hidden_D @ sum_weight_D / len(weight_VD))
             grad_hidden_ND -= eps / len(weight_VD) * sum_weight_D
             grad_weight_VD -= eps / len(weight_VD) * sum_hidden_D

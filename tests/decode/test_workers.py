@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+import mtx.decode.translator as decode_translator
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
@@ -14,7 +15,7 @@ from mtx.decode.workers import can_have_workers, search_in_workers, start_worker
 from mtx.errors import ExitCode, UserError
 from mtx.runtime import choose_precision
 
-pytestmark = pytest.mark.skipif(not can_have_workers(), reason="no processes can be forked here")
+pytestmark = pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
 
 
 @pytest.fixture
@@ -39,6 +40,26 @@ def test_workers_find_what_one_process_finds(translator: Callable[[int], Transla
     shared.close()
     assert shared.translate(sentences) == alone.translate(sentences), "it starts them again"
     shared.close()
+
+
+@pytest.mark.parametrize(("rows_in_a_batch", "fewest", "most"), [(1, 6, 9), (10**6, 2, 3)])
+def test_work_is_shared_out(
+    translator: Callable[[int], Translator],
+    sentences: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    rows_in_a_batch: int,
+    fewest: int,
+    most: int,
+) -> None:
+    """Three batches for each of two workers where these have enough rows, else one; the longest lines make one more."""
+    monkeypatch.setattr(decode_translator, "TOKENS_FOR_A_WORKER", 1)
+    monkeypatch.setattr(decode_translator, "ROWS_IN_A_BATCH", rows_in_a_batch)
+    shared = translator(2)
+    shared.batch_tokens = 100_000
+    done: list[int] = []
+    shared.translate(sentences, done.append)
+    shared.close()
+    assert fewest <= len(done) <= most
 
 
 def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
