@@ -90,7 +90,7 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Target sentences, one line each: special ids leave nothing, characters that would break the line a space."""
-        texts = self.tgt_pieces.decode([list(sentence) for sentence in ids])
+        texts = self.tgt_pieces.decode([list(sentence) for sentence in ids], num_threads=1)
         return [_BREAKS_LINE.sub(" ", text).strip() for text in texts]
 
 

@@ -86,9 +86,7 @@ def greedy_search(
     while sentences.numel():
         logits_RV, state = model.step(ids[:, -1], state)
         logp_RV = logits_RV.float().log_softmax(dim=-1)
-        next_logp, _, next_ids = (
-            best[:, 0] for best in best_continuations(logp_RV, torch.zeros_like(logp[:, None]), 1)
-        )
+        next_logp, next_ids = best_tokens(logp_RV)
         is_last = longest == ids.size(1)
         # At its longest a translation must end, at the price that the model asks for that.
         logp = logp + torch.where(is_last, logp_RV[:, options.eos_id], next_logp)
@@ -99,7 +97,7 @@ def greedy_search(
             for row in is_done.nonzero()[:, 0].tolist():
                 hypothesis = _finish(ids[row, 1:-1].tolist(), float(logp[row]), options)
                 found[int(sentences[row])].append(hypothesis)
-            kept = (~is_done).nonzero()[:, 0]
+            kept = close_up(~is_done)
             state = state.select(kept, kept)
             sentences, longest, ids, logp = sentences[kept], longest[kept], ids[kept], logp[kept]
     return found
@@ -145,19 +143,53 @@ def beam_search(
         rows_BW = parents.gather(1, order) + torch.arange(len(sentences), device=device)[:, None] * logp_BW.size(1)
         logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
         best_alive = logp_BW.max(dim=1).values.tolist()
-        kept = [
-            b
+        is_alive = [
+            not _is_done(found[sentence], best_alive[b], min(length + options.foresight, longest[sentence]), options)
             for b, sentence in enumerate(sentences)
-            if not _is_done(found[sentence], best_alive[b], min(length + options.foresight, longest[sentence]), options)
         ]
-        kept_B = torch.tensor(kept, dtype=torch.long, device=device)
-        sentences = [sentences[b] for b in kept]
+        kept_B = close_up(torch.tensor(is_alive, device=device))
+        sentences = [sentences[b] for b in kept_B.tolist()]
         logp_BW = logp_BW.index_select(0, kept_B)
         rows_R = rows_BW.index_select(0, kept_B).flatten()
         newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
         ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
         state = state.select(rows_R, kept_B)
     return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in found]
+
+
+def close_up(is_kept: Tensor) -> Tensor:
+    """What is kept, as indices: in its place but for the last ones, which go where something is left out.
+
+    Shapes:
+        is_kept: (X,), bool
+        return:  (X',)
+    """
+    places = torch.arange(int(is_kept.sum()), device=is_kept.device)
+    places[~is_kept[: len(places)]] = len(places) + is_kept[len(places) :].nonzero()[:, 0]
+    return places
+
+
+def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:
+    """The best token of each row and its log-probability: as `max`, but block by block, 4 times as fast on a CPU.
+
+    Shapes:
+        return: (R,), (R,)
+    """
+    blocks_R = _best_of_blocks(logp_RV).argmax(dim=1)
+    # The last block may be shorter: it begins earlier, with tokens of the one before.
+    first_R = (blocks_R * BLOCK).clamp(max=max(logp_RV.size(1) - BLOCK, 0))
+    tokens_RK = first_R[:, None] + torch.arange(min(BLOCK, logp_RV.size(1)), device=logp_RV.device)
+    best_logp, best = logp_RV.gather(1, tokens_RK).max(dim=1)
+    return best_logp, first_R + best
+
+
+def _best_of_blocks(logp_RV: Tensor) -> Tensor:
+    """The best log-probability in each block of the vocabulary, the last of which may be shorter. Shapes: (R, N)."""
+    whole = logp_RV.size(1) // BLOCK * BLOCK
+    best_RN = logp_RV[:, :whole].unflatten(1, (whole // BLOCK, BLOCK)).amax(dim=2)
+    if whole == logp_RV.size(1):
+        return best_RN
+    return torch.cat([best_RN, logp_RV[:, whole:].amax(dim=1, keepdim=True)], dim=1)
 
 
 def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,10 +205,7 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
     """
     (num_sentences, width), vocab_size = logp_BW.shape, logp_RV.size(1)
     count = min(count, width * vocab_size)
-    whole = vocab_size // BLOCK * BLOCK
-    best_RN = logp_RV[:, :whole].view(len(logp_RV), whole // BLOCK, BLOCK).amax(dim=2)
-    if whole < vocab_size:
-        best_RN = torch.cat([best_RN, logp_RV[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+    best_RN = _best_of_blocks(logp_RV)
     num_blocks = best_RN.size(1)
     best_BN = (best_RN.view(num_sentences, width, num_blocks) + logp_BW[:, :, None]).flatten(1)
     blocks_BC = best_BN.topk(min(count, width * num_blocks), dim=1).indices

@@ -26,13 +26,23 @@ def scaled_dot_product_attention(
     """
     scores_BHQK = q_BHQP @ k_BHKP.mT / math.sqrt(q_BHQP.size(-1))
     if mask is None:
-        weights_BHQK = scores_BHQK.softmax(dim=-1)
+        weights_BHQK = softmax(scores_BHQK)
     else:
         # The smallest number and not -inf: a row without any True would become NaN, and so would its gradient.
         smallest = torch.finfo(scores_BHQK.dtype).min
-        weights_BHQK = scores_BHQK.masked_fill(~mask, smallest).softmax(dim=-1) * mask
+        weights_BHQK = softmax(scores_BHQK.masked_fill(~mask, smallest)) * mask
     dropped_BHQK = weights_BHQK if dropout is None else dropout(weights_BHQK)
     return dropped_BHQK @ v_BHKP, weights_BHQK
+
+
+def softmax(scores_BHQK: Tensor) -> Tensor:
+    """The softmax over keys. Shapes: (B, H, Q, K) in and out."""
+    num_keys = scores_BHQK.size(-1)
+    fewest = 64 // scores_BHQK.element_size()
+    if num_keys >= fewest or scores_BHQK.device.type != "cpu":
+        return scores_BHQK.softmax(dim=-1)
+    # Numbers that do not fill a vector register are done one by one, ten times as slowly as those that do.
+    return F.pad(scores_BHQK, (0, fewest - num_keys), value=-torch.inf).softmax(dim=-1)[..., :num_keys]
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:

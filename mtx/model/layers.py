@@ -4,7 +4,7 @@ Sections 3.1, 3.3, 3.4 and 3.5 of the paper. The letters of the shapes are expla
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -140,9 +140,9 @@ class DecoderLayer(nn.Module):
         x = self.cross_residual(x, lambda y: self.cross_attention(y, memory, mask_B11S))
         return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
-    def start(self, memory: Tensor) -> LayerState:
-        """The state before the first position, with one row for each sentence of `memory` (B, S, D)."""
-        return LayerState.start(*self.cross_attention.project_memory(memory))
+    def start(self, memories: Sequence[Tensor], src_length: int) -> LayerState:
+        """The state before the first position, one row a sentence, each memory (B', up to `src_length`, D) that of some."""
+        return LayerState.start([self.cross_attention.project_memory(memory) for memory in memories], src_length)
 
     def step(self, x_R1D: Tensor, state: LayerState, num_recent: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
         """One layer at the newest position alone, after `num_recent` that are not settled; equal to `forward` there."""

@@ -4,6 +4,7 @@ The letters of the shapes are explained in `mtx.model`; C is the number of posit
 number of positions that are remembered.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,6 +14,9 @@ from torch import Tensor
 ROOM = 16
 """Positions by which a full buffer grows, and the fewest that are settled at once."""
 
+FEW = 0.3
+"""Share of rows that is cheaper to move by themselves, read and written twice, than all are to copy."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerState:
@@ -21,7 +25,8 @@ class LayerState:
     Position by position, as they come: a step's attention then reads memory from end to end, for all rows at once,
     and is 4 times as fast as with the positions of a row side by side. The recent past stands in buffers with room for
     positions to come, so that one more is written and nothing copied. A state sees only what was written before it
-    was made; but of two steps from the same state the second takes the place of the first.
+    was made; but of two steps from the same state the second takes the place of the first, and what `select` leaves
+    out may be written over.
     """
 
     settled_k_NBHP: Tensor
@@ -34,9 +39,14 @@ class LayerState:
     cross_v_SBHP: Tensor
 
     @classmethod
-    def start(cls, k_BHSP: Tensor, v_BHSP: Tensor) -> Self:
-        """The state before the first position, one row a sentence, that remembers keys and values of the source."""
-        cross_k_SBHP, cross_v_SBHP = (x_BHSP.permute(2, 0, 1, 3).contiguous() for x_BHSP in (k_BHSP, v_BHSP))
+    def start(cls, parts: Sequence[tuple[Tensor, Tensor]], src_length: int) -> Self:
+        """The state before the first position, one row a sentence, that remembers keys and values of the source.
+
+        Shapes:
+            parts: (B', H, up to `src_length`, P), twice, for some sentences after others
+        """
+        cross_k_SBHP = _by_position([k_BHSP for k_BHSP, _ in parts], src_length)
+        cross_v_SBHP = _by_position([v_BHSP for _, v_BHSP in parts], src_length)
         nothing_NBHP = cross_k_SBHP[:0]
         recent_k_CRHP, recent_v_CRHP = (cross_k_SBHP.new_empty(ROOM, *cross_k_SBHP.shape[1:]) for _ in range(2))
         return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_SBHP, cross_v_SBHP)
@@ -62,21 +72,16 @@ class LayerState:
         """Keys and values of the source. Shapes: (B, H, S, P), twice."""
         return self.cross_k_SBHP.permute(1, 2, 0, 3), self.cross_v_SBHP.permute(1, 2, 0, 3)
 
-    def select(self, num_recent: int, rows_R: Tensor, sentences_B: Tensor) -> Self:
-        """Row r becomes row `rows_R[r]`, and sentence b becomes sentence `sentences_B[b]`."""
-        state = replace(
-            self,
-            recent_k_CRHP=_select_with_room(self.recent_k_CRHP, num_recent, rows_R),
-            recent_v_CRHP=_select_with_room(self.recent_v_CRHP, num_recent, rows_R),
-        )
-        if len(sentences_B) == self.cross_k_SBHP.size(1):
-            return state
+    def select(self, num_recent: int, rows: "Selection", sentences: "Selection") -> Self:
+        """Row r becomes row `rows.from_R[r]`, and sentence b becomes sentence `sentences.from_R[b]`."""
         return replace(
-            state,
-            settled_k_NBHP=self.settled_k_NBHP.index_select(1, sentences_B),
-            settled_v_NBHP=self.settled_v_NBHP.index_select(1, sentences_B),
-            cross_k_SBHP=self.cross_k_SBHP.index_select(1, sentences_B),
-            cross_v_SBHP=self.cross_v_SBHP.index_select(1, sentences_B),
+            self,
+            recent_k_CRHP=rows.of_buffer(self.recent_k_CRHP, num_recent),
+            recent_v_CRHP=rows.of_buffer(self.recent_v_CRHP, num_recent),
+            settled_k_NBHP=sentences.of(self.settled_k_NBHP),
+            settled_v_NBHP=sentences.of(self.settled_v_NBHP),
+            cross_k_SBHP=sentences.of(self.cross_k_SBHP),
+            cross_v_SBHP=sentences.of(self.cross_v_SBHP),
         )
 
     def settle(self, count: int) -> Self:
@@ -91,11 +96,53 @@ class LayerState:
         )
 
 
-def _select_with_room(buffer_CRHP: Tensor, num_recent: int, rows_R: Tensor) -> Tensor:
-    """The first `num_recent` positions of these rows, and room for one more."""
-    selected_CRHP = buffer_CRHP.new_empty(num_recent + 1, len(rows_R), *buffer_CRHP.shape[2:])
-    torch.index_select(buffer_CRHP[:num_recent], 1, rows_R, out=selected_CRHP[:num_recent])
-    return selected_CRHP
+def _by_position(parts: Sequence[Tensor], src_length: int) -> Tensor:
+    """The sentences of all parts (B', H, S', P) together and their positions first, with zeros beyond a part's own."""
+    num_sentences, (_, num_heads, _, width) = sum(map(len, parts)), parts[0].shape
+    x_SBHP = parts[0].new_zeros(src_length, num_sentences, num_heads, width)
+    first = 0
+    for x_BHSP in parts:
+        x_SBHP[: x_BHSP.size(2), first : first + len(x_BHSP)] = x_BHSP.permute(2, 0, 1, 3)
+        first += len(x_BHSP)
+    return x_SBHP
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows of the tensors of a state come to stand where, along their second dimension.
+
+    Where most of them stay in their places, only the others are written there.
+    """
+
+    from_R: Tensor
+    """After the selection, place r has what was in place `from_R[r]`."""
+    moved: Tensor | None
+    """The places that get what they did not have, if these are few; none are counted on a GPU, which that would stop."""
+
+    @classmethod
+    def choose(cls, from_R: Tensor) -> Self:
+        """How to get what was in the places `from_R`."""
+        if from_R.device.type != "cpu":
+            return cls(from_R, None)
+        moved = (from_R != torch.arange(len(from_R))).nonzero()[:, 0]
+        return cls(from_R, moved if len(moved) <= FEW * len(from_R) else None)
+
+    def of(self, x_NR__: Tensor) -> Tensor:
+        """The selected rows. Shapes: (N, R, …) -> (N, R', …)."""
+        if self.moved is None:
+            return x_NR__.index_select(1, self.from_R)
+        if len(self.moved):
+            x_NR__.index_copy_(1, self.moved, x_NR__.index_select(1, self.from_R[self.moved]))
+        return x_NR__[:, : len(self.from_R)]
+
+    def of_buffer(self, buffer_CR__: Tensor, num_recent: int) -> Tensor:
+        """The selected rows of the first `num_recent` positions, and room for one more if there was any."""
+        if self.moved is not None:
+            self.of(buffer_CR__[:num_recent])
+            return buffer_CR__[:, : len(self.from_R)]
+        selected_CR__ = buffer_CR__.new_empty(num_recent + 1, len(self.from_R), *buffer_CR__.shape[2:])
+        torch.index_select(buffer_CR__[:num_recent], 1, self.from_R, out=selected_CR__[:num_recent])
+        return selected_CR__
 
 
 def _with_room(buffer_CRHP: Tensor, num_recent: int) -> Tensor:
@@ -144,9 +191,10 @@ class DecoderState:
 
         Shapes:
             rows_R:      (R',), as many for each sentence
-            sentences_B: (B',), rising
+            sentences_B: (B',)
         """
-        layers = tuple(layer.select(self.num_recent, rows_R, sentences_B) for layer in self.layers)
+        rows, sentences = Selection.choose(rows_R), Selection.choose(sentences_B)
+        layers = tuple(layer.select(self.num_recent, rows, sentences) for layer in self.layers)
         writers_NR = self.writers_NR.index_select(1, rows_R)
         count = _num_agreed(writers_NR, len(sentences_B)) if len(writers_NR) >= 2 * ROOM else 0
         if count >= ROOM:

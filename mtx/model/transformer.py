@@ -3,6 +3,8 @@
 The letters of the shapes are explained in `mtx.model`.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -78,8 +80,10 @@ class Transformer(nn.Module):
         Shapes:
             src_ids, src_mask: (B, S)
         """
-        memory = self._encode_in_parts(src_ids, src_mask)
-        layers = tuple(layer.start(memory) for layer in self.decoder_layers())
+        memories = [
+            self.encode(src_ids[rows, :length], src_mask[rows, :length]) for rows, length in _parts_to_encode(src_mask)
+        ]
+        layers = tuple(layer.start(memories, src_ids.size(1)) for layer in self.decoder_layers())
         return DecoderState.start(layers, src_mask[:, None, None, :])
 
     def step(self, prev_ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
@@ -97,20 +101,26 @@ class Transformer(nn.Module):
         logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
         return logits_RV, state.grown(tuple(layers), len(prev_ids))
 
-    def _encode_in_parts(self, src_ids: Tensor, src_mask: Tensor) -> Tensor:
-        """`encode`, but on a CPU a few sentences at a time, whose activations stay in its cache.
-
-        In int8 a sixth faster for 540 sentences of 15 tokens; in float32 no difference was seen.
-        """
-        if src_ids.device.type != "cpu":
-            return self.encode(src_ids, src_mask)
-        count = max(1, TOKENS_TO_ENCODE // src_ids.size(1))
-        starts = range(0, len(src_ids), count)
-        return torch.cat([self.encode(src_ids[i : i + count], src_mask[i : i + count]) for i in starts])
-
     def decoder_layers(self) -> list[DecoderLayer]:
         """Both stacks are lists of modules to torch; this one with its type."""
         return list(self.decoder)  # type: ignore[arg-type]
+
+
+def _parts_to_encode(src_mask: Tensor) -> Iterator[tuple[slice, int]]:
+    """Which sentences are encoded at once for decoding, and how many of their positions.
+
+    On a CPU a few, whose activations stay in its cache and which are padded for the longest of them alone: where they
+    are sorted by length, that is hardly any padding.
+    """
+    if src_mask.device.type != "cpu":
+        yield slice(0, len(src_mask)), src_mask.size(1)
+        return
+    lengths: list[int] = (src_mask * torch.arange(1, src_mask.size(1) + 1)).amax(dim=1).clamp(min=1).tolist()
+    first = 0
+    while first < len(lengths):
+        rows = slice(first, first + max(1, TOKENS_TO_ENCODE // max(lengths[first:])))
+        yield rows, max(lengths[rows])
+        first = rows.stop
 
 
 def tied_output(embedding: nn.Embedding) -> Linear:
