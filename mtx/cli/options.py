@@ -46,6 +46,8 @@ def load_translator(
     precision: PrecisionName,
     device: str,
     n_best: int = 1,
+    *,
+    with_scores: bool = False,
 ) -> "Translator":
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
@@ -68,6 +70,7 @@ def load_translator(
         length_penalty=decode.length_penalty if length_penalty is None else length_penalty,
         batch_tokens=batch_tokens,
         n_best=n_best,
+        with_scores=with_scores,
     )
 
 

@@ -84,7 +84,10 @@ def translate(
         and output.samefile(input_path)
     ):
         raise UserError(ExitCode.USAGE, "--output is the --input file", where=str(output), do="Give another file.")
-    translator = load_translator(model, beam, length_penalty, batch_tokens, precision, device, n_best)
+    with_scores = output_format is Format.jsonl
+    translator = load_translator(
+        model, beam, length_penalty, batch_tokens, precision, device, n_best, with_scores=with_scores
+    )
     translations = (t for group in _groups_of_lines(sentences, input_path) for t in translator.translate(group))
     if output is None:
         for translation in translations:

@@ -177,6 +177,9 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the forward pass; auto: bf16 where the device is fast at it."
     )
+    compile: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Let torch compile the layers before training; auto: on a GPU, where that pays."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seeds weights, dropout and the order of the data.")
     eval_every: int = Field(default=500, ge=1, description="Updates between validations; each saves first.")

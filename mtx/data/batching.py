@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Batch:
     Shapes:
         src_ids, src_mask: (B, S)   ids + [eos], then pad; the mask is True at real tokens
         tgt_in, tgt_out:   (B, T)   [bos] + ids, and ids + [eos]: position t of tgt_out answers position t of tgt_in
-        tgt_mask:          (B, T)   True at real tokens
+        real:              (N,)     where the real tokens are in tgt_out.flatten()
         lines:             (B,)     where each pair stood in the input
     """
 
@@ -38,7 +38,7 @@ class Batch:
     src_mask: Tensor
     tgt_in: Tensor
     tgt_out: Tensor
-    tgt_mask: Tensor
+    real: Tensor
     num_src_tokens: int
     """Real source tokens, EOS included; a host integer too."""
     num_tokens: int
@@ -46,9 +46,14 @@ class Batch:
     lines: NDArray[np.int64]
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
-        names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "tgt_mask")
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+        """The same batch on `device`; a GPU copies it while this process goes on."""
+        names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
+        return replace(self, **{name: _copied(getattr(self, name), device) for name in names})
+
+
+def _copied(tensor: Tensor, device: torch.device) -> Any:
+    # From memory that is not pinned a copy to a GPU is waited for.
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
         src_mask=torch.from_numpy(src_mask),
         tgt_in=torch.from_numpy(tgt_in),
         tgt_out=torch.from_numpy(tgt_out),
-        tgt_mask=torch.from_numpy(tgt_mask),
+        real=torch.from_numpy(np.flatnonzero(tgt_mask)),
         num_src_tokens=int(src_mask.sum()),
         num_tokens=int(tgt_mask.sum()),
         lines=corpus.lines[rows],

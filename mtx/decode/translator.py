@@ -33,7 +33,9 @@ class Candidate:
 
     tgt: str
     score: float
-    """The search's own: log-probability / length ** length_penalty; the mean of it where a line has several parts."""
+    """The search's own: log-probability / length ** length_penalty; the mean of it where a line has several parts.
+
+    Not a number where a translator was asked for none and needed none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Translator:
         length_penalty: float,
         batch_tokens: int,
         n_best: int = 1,
+        with_scores: bool = True,
     ) -> None:
         self.trained = trained
         self.model = for_inference(trained.model, precision.dtype)
@@ -101,6 +104,7 @@ class Translator:
             bos_id=trained.tokenizer.bos_id,
             eos_id=trained.tokenizer.eos_id,
             n_best=min(n_best, width),
+            with_scores=with_scores,
         )
 
     def translate(

@@ -37,9 +37,8 @@ def scaled_dot_product_attention(
 
 def softmax(scores_BHQK: Tensor) -> Tensor:
     """The softmax over keys. Shapes: (B, H, Q, K) in and out."""
-    num_keys = scores_BHQK.size(-1)
-    fewest = 64 // scores_BHQK.element_size()
-    if num_keys >= fewest or scores_BHQK.device.type != "cpu":
+    num_keys, fewest = scores_BHQK.size(-1), 64 // scores_BHQK.element_size()
+    if scores_BHQK.device.type != "cpu" or num_keys >= fewest:
         return scores_BHQK.softmax(dim=-1)
     # Numbers that do not fill a vector register are done one by one, ten times as slowly as those that do.
     return F.pad(scores_BHQK, (0, fewest - num_keys), value=-torch.inf).softmax(dim=-1)[..., :num_keys]

@@ -22,7 +22,7 @@ class Dropout(nn.Module):
         """Shapes: any, in and out."""
         if not self.training or not self.threshold:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler draws while it multiplies
             return F.dropout(x, self.p)
         draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
         is_kept = draws.view(torch.uint8)[: x.numel()] >= self.threshold

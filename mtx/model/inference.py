@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mtx.model.layers import DecoderLayer, EncoderLayer
-from mtx.model.linear import Linear, has_onednn
+from mtx.model.linear import TORCH_HAS_ONEDNN, Linear, has_onednn
 from mtx.model.transformer import Transformer
-
 
 WIDE = 2048
 """Outputs from which on oneDNN's product of whole numbers pays: each call costs 15 microseconds before it begins."""
@@ -49,9 +48,11 @@ Int8Product = Callable[[Tensor], Tensor]
 
 def has_onednn_int8() -> bool:
     """Whether oneDNN multiplies whole numbers with instructions made for it, as far as torch can tell."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.cpu, "get_capabilities"):  # type: ignore[no-untyped-call]
-        return False
-    return bool(torch.cpu.get_capabilities().get("avx512_vnni"))
+    return (
+        TORCH_HAS_ONEDNN
+        and hasattr(torch.cpu, "get_capabilities")
+        and bool(torch.cpu.get_capabilities().get("avx512_vnni"))
+    )
 
 
 def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:

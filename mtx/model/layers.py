@@ -141,7 +141,7 @@ class DecoderLayer(nn.Module):
         return self.ff_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
     def start(self, memories: Sequence[Tensor], src_length: int) -> LayerState:
-        """The state before the first position, one row a sentence, each memory (B', up to `src_length`, D) that of some."""
+        """The state before the first position, one row a sentence; `memories`: (B', up to `src_length`, D) each."""
         return LayerState.start([self.cross_attention.project_memory(memory) for memory in memories], src_length)
 
     def step(self, x_R1D: Tensor, state: LayerState, num_recent: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:

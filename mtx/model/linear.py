@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TORCH_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+"""Whether torch was built with oneDNN."""
+
 
 class Linear(nn.Module):
     """y = x Wᵀ + b, as torch's own, but by the faster of the two libraries that torch has for it on a CPU.
@@ -53,11 +56,12 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def has_onednn(x: Tensor) -> bool:
-    """Whether oneDNN can multiply `x` in float32: on a CPU, outside autocast, where torch was built with it."""
+    """Whether to multiply `x` by oneDNN: float32 on a CPU, outside autocast, where torch was built with it."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and TORCH_HAS_ONEDNN
+        and not torch.compiler.is_compiling()  # a compiler chooses for itself
         and not torch.is_autocast_enabled("cpu")
     )
 

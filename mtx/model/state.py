@@ -117,7 +117,7 @@ class Selection:
     from_R: Tensor
     """After the selection, place r has what was in place `from_R[r]`."""
     moved: Tensor | None
-    """The places that get what they did not have, if these are few; none are counted on a GPU, which that would stop."""
+    """The places that get what they did not have, if these are few; not looked for on a GPU: that would wait for it."""
 
     @classmethod
     def choose(cls, from_R: Tensor) -> Self:

@@ -1,6 +1,7 @@
 """The story of a run, from a config to a model folder."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -28,11 +29,14 @@ from mtx.train.metrics import Window, append_record, describe_record, progress_b
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
 from mtx.train.start import announce, begin_or_resume, check_sources, make_tokenizer, new_model
-from mtx.train.update import update
+from mtx.train.update import UpdateStats, update
 from mtx.train.validation import best_of, describe, validate
 
 UPDATES_TO_ESTIMATE = 20
 """After so many the time that is left is told for the first time."""
+
+UPDATES_AHEAD = 1
+"""Updates that are prepared for a GPU while it works on one: what this one tells is read only then."""
 
 SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
@@ -87,6 +91,7 @@ def run_updates(session: Session) -> None:
     """
     settings, progress, device = session.config.train, session.progress, session.precision.device
     window = Window.of(progress.unlogged, device)
+    made: deque[tuple[UpdateStats, int]] = deque()  # updates that are not counted in yet
     batches, begun = _batches(session), progress.step
     session.trained.model.train()
     if progress.step:
@@ -96,19 +101,24 @@ def run_updates(session: Session) -> None:
             start = time.perf_counter()
             taken = list(islice(batches, settings.accumulate))
             stats = update(session.training, session.trained.model, [b for _, b in taken], session.precision, settings)
-            seconds = time.perf_counter() - start
-            _advance(session, taken[-1][0], stats.num_tokens, seconds, is_skipped=stats.is_skipped)
-            window.add(stats, seconds, sum(_flops(session, batch) for _, batch in taken))
+            _advance(session, taken[-1][0], stats.num_tokens)
+            made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
+            is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
+            is_save_due = session.is_save_due(progress.step) or session.stop.code is not None
+            while len(made) > (0 if device.type == "cpu" or is_log_due or is_save_due else UPDATES_AHEAD):
+                _count_in(session, window, *made.popleft())
+            window.seconds += (seconds := time.perf_counter() - start)
+            progress.seconds += seconds
             bar.update()
             if progress.step == begun + UPDATES_TO_ESTIMATE:
                 LOGGER.info("estimate  %s", _time_left(session))
-            if progress.step % settings.log_every == 0 or progress.step == settings.max_steps:
+            if is_log_due:
                 record = window.record(progress.step, stats.lr, session.matrix_rate)
                 window = Window.of({}, device)
                 append_record(session.run.metrics, record)
                 bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
                 LOGGER.info("%s", describe_record(record, settings.max_steps) + _time_left(session))
-            if session.is_save_due(progress.step) or session.stop.code is not None:
+            if is_save_due:
                 progress.unlogged = window.numbers()
                 save(session)
                 session.stop_if_asked()
@@ -155,13 +165,22 @@ def _flops(session: Session, batch: Batch) -> int:
     return update_flops(session.config.model, vocab_size, *sizes)
 
 
-def _advance(session: Session, position: Position, num_tokens: int, seconds: float, *, is_skipped: bool) -> None:
+def _advance(session: Session, position: Position, num_tokens: int) -> None:
     progress = session.progress
     progress.step += 1
     progress.epoch, progress.batch = position.epoch, position.batch
     progress.num_tokens += num_tokens
-    progress.seconds += seconds
-    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if is_skipped else 0
+
+
+def _count_in(session: Session, window: Window, stats: UpdateStats, num_flops: int) -> None:
+    """Count in an update, which is waited for.
+
+    Raises:
+        UserError: the last of too many in a row that were skipped (DIVERGED).
+    """
+    progress = session.progress
+    window.add(stats, num_flops)
+    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if stats.is_skipped else 0
     if progress.skipped_in_a_row >= SKIPS_IN_A_ROW:
         what = f"training diverged: {SKIPS_IN_A_ROW} updates in a row without a finite gradient"
         do = "Lower train.lr or raise train.warmup_steps, and start in another --run-dir."

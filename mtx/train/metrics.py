@@ -44,9 +44,8 @@ class Window:
         """What to save, so that a run that goes on from here logs what it would have logged."""
         return {name: value.item() if isinstance(value, Tensor) else value for name, value in asdict(self).items()}
 
-    def add(self, stats: UpdateStats, seconds: float, num_flops: int) -> None:
-        """Count one update in, that took `seconds` and, by `mtx.train.flops`, so much arithmetic."""
-        self.seconds += seconds
+    def add(self, stats: UpdateStats, num_flops: int) -> None:
+        """Count one update in that took, by `mtx.train.flops`, so much arithmetic; waits until it is made."""
         self.num_flops += num_flops
         if stats.is_skipped:
             self.num_skipped += 1

@@ -18,6 +18,7 @@ from mtx.data.corpus import check_files, read_pairs
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
+from mtx.model.compiled import compile_layers, has_compiler
 from mtx.runtime import LOGGER, Precision
 from mtx.tokenizer import Tokenizer, train_tokenizer
 from mtx.train.metrics import describe_rate
@@ -47,7 +48,11 @@ def make_tokenizer(config: Config) -> Tokenizer:
 
 
 def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
-    """A model with fresh weights."""
+    """A model with fresh weights, its layers compiled if that is asked for.
+
+    Raises:
+        UserError: nothing here can compile them (MACHINE).
+    """
     model = build_transformer(
         config.model,
         src_vocab_size=tokenizer.src_vocab_size,
@@ -55,6 +60,12 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
         pad_id=tokenizer.pad_id,
         is_joint=tokenizer.is_joint,
     ).to(precision.device)
+    wanted, is_able = config.train.compile, has_compiler(precision.device)
+    if wanted == "always" and not is_able:
+        what, do = "torch finds no compiler", "Install g++ (for a GPU: triton), or set train.compile to never."
+        raise UserError(ExitCode.MACHINE, what, where="train.compile", do=do)
+    if wanted == "always" or (wanted == "auto" and is_able and precision.device.type == "cuda"):
+        compile_layers(model)
     generation = GenerationDefaults(decode=config.decode, max_source_tokens=int(corpus.src.lengths.max()) + 1)
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 

@@ -33,7 +33,7 @@ class UpdateStats:
     """Tokens of both sides, padding included."""
     num_real: int
     """Tokens of both sides, without padding."""
-    is_skipped: bool
+    is_skipped: Tensor
     """Whether the gradient was not finite, so that the weights stayed as they were."""
 
 
@@ -42,8 +42,9 @@ def loss_sums(model: Transformer, batch: Batch, precision: Precision, label_smoo
     with precision.autocast():
         memory = model.encode(batch.src_ids, batch.src_mask)
         hidden_BTD = model.decode(batch.tgt_in, memory, batch.src_mask)
-        is_real = batch.tgt_mask
-        return projected_loss_sum(hidden_BTD[is_real], model.output.weight, batch.tgt_out[is_real], label_smoothing)
+        # By indices made on the CPU: to pick by a mask, a GPU would be waited for.
+        hidden_ND, tgt_N = hidden_BTD.flatten(0, 1).index_select(0, batch.real), batch.tgt_out.flatten()[batch.real]
+        return projected_loss_sum(hidden_ND, model.output.weight, tgt_N, label_smoothing)
 
 
 def update(
@@ -69,9 +70,10 @@ def update(
     lr = learning_rate(training.progress.step + 1, settings)
     for group in optimizer.param_groups:
         group["lr"] = lr
-    is_finite = bool(grad_norm.isfinite())
-    if is_finite:
-        scaler.step(optimizer)
+    is_skipped = ~grad_norm.isfinite()
+    # The fused optimizer changes nothing where this is 1, as it does for a scaler: to ask here would wait for a GPU.
+    optimizer.found_inf = is_skipped.float()  # type: ignore[attr-defined]
+    scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return UpdateStats(
@@ -82,5 +84,5 @@ def update(
         num_tokens,
         num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in batches),
         num_real=sum(batch.num_src_tokens for batch in batches) + num_tokens,
-        is_skipped=not is_finite,
+        is_skipped=is_skipped,
     )

@@ -40,7 +40,7 @@ def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "tgt_mask")
+    names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
     return (
         all(torch.equal(getattr(a, name), getattr(b, name)) for name in names) and a.lines.tolist() == b.lines.tolist()
     )
@@ -111,9 +111,8 @@ def test_padding_share_is_what_collate_pads() -> None:
     real = cells = 0
     for rows in batches:
         batch = collate(corpus, rows, **SPECIALS)
-        for mask in (batch.src_mask, batch.tgt_mask):
-            real += int(mask.sum())
-            cells += mask.numel()
+        real += int(batch.src_mask.sum()) + len(batch.real)
+        cells += batch.src_mask.numel() + batch.tgt_out.numel()
     assert padding_share(corpus.src.lengths, corpus.tgt.lengths, batches) == pytest.approx(1 - real / cells)
 
 
@@ -144,7 +143,7 @@ def test_collate_frames_and_pads_like_lists_do() -> None:
     assert batch.tgt_in.tolist() == padded([[2, *ids] for ids in tgt])
     assert batch.tgt_out.tolist() == padded([[*ids, 3] for ids in tgt])
     assert batch.src_mask.tolist() == [[id_ != 0 for id_ in ids] for ids in batch.src_ids.tolist()]
-    assert batch.tgt_mask.tolist() == [[id_ != 0 for id_ in ids] for ids in batch.tgt_out.tolist()]
+    assert batch.real.tolist() == [place for place, id_ in enumerate(batch.tgt_out.flatten().tolist()) if id_ != 0]
     assert batch.num_src_tokens == sum(map(len, src)) + 4
     assert batch.num_tokens == sum(map(len, tgt)) + 4
     assert batch.lines.tolist() == [6, 22, 0, 84]

@@ -55,8 +55,8 @@ def true_gradient() -> dict[str, Tensor]:
     """The gradient of the mean over the real tokens of all pairs, by torch's own cross-entropy."""
     model, batch = fresh_model(), batch_of(PAIRS)
     logits = model(batch.src_ids, batch.src_mask, batch.tgt_in)
-    tgt = batch.tgt_out.masked_fill(~batch.tgt_mask, -100)
-    loss = F.cross_entropy(logits.flatten(0, 1), tgt.flatten(), label_smoothing=0.2, ignore_index=-100)
+    tgt = torch.full((batch.tgt_out.numel(),), -100).index_copy(0, batch.real, batch.tgt_out.flatten()[batch.real])
+    loss = F.cross_entropy(logits.flatten(0, 1), tgt, label_smoothing=0.2, ignore_index=-100)
     grads = torch.autograd.grad(loss, list(model.parameters()))
     return {name: grad for (name, _), grad in zip(model.named_parameters(), grads, strict=True)}
 

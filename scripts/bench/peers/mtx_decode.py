@@ -26,7 +26,7 @@ def main() -> None:
 
     def make(beam: int, batch_tokens: int) -> Translate:
         precision = PrecisionName(options.precision)
-        translator = load_translator(options.model, beam, None, batch_tokens, precision, options.device)
+        translator = load_translator(options.model, beam, None, batch_tokens, precision, options.device)  # as for text
 
         def translate(lines: Sequence[str]) -> tuple[list[str], int]:
             translations = translator.translate(lines)

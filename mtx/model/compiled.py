@@ -1,0 +1,27 @@
+"""Layers that torch compiles before they are trained."""
+
+import os
+import shutil
+
+import torch
+
+from mtx.model.transformer import Transformer
+
+
+def compile_layers(model: Transformer, backend: str = "inductor") -> None:
+    """Let torch compile the layers of `model` at their first use, with the sizes of batches as variables.
+
+    Layer by layer and not the whole: each is small enough to be compiled in seconds. Names of weights stay as they
+    are, and copies of the model are not compiled.
+    """
+    for layer in [*model.encoder, *model.decoder]:
+        layer.compile(backend=backend, dynamic=True, fullgraph=True)
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether what torch compiles with is installed: Triton for a GPU, a C++ compiler for a CPU."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    return any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name)

@@ -1,0 +1,71 @@
+"""Compiled layers compute what they compute as they are, for batches of all sizes."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor
+
+import mtx.model.attention
+from mtx.model import Transformer
+from mtx.model.compiled import compile_layers, has_compiler
+
+# torch's tracing warns of what it does itself.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+
+SIZES = [(6, 7, 3), (9, 5, 4), (3, 12, 2), (20, 17, 5), (8, 8, 8)]
+
+
+def loss_and_gradients(model: Transformer, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum of the logits' squares, and its gradients by name."""
+    loss = model(*batch).square().sum()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return loss, dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_layer_is_one_graph_for_all_sizes(
+    dtype: torch.dtype,
+    make_model: Callable[..., Transformer],
+    make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Traced as for a compiler, then run as it is; a graph that breaks, or is made anew for a new size, is an error."""
+    monkeypatch.setattr(mtx.model.attention, "_is_faster_written_out", lambda k_BHKP: False)  # as on a GPU
+    torch._dynamo.reset()
+    model = make_model(1, dtype=dtype)
+    compiled = deepcopy(model)
+    compile_layers(compiled, backend="aot_eager")
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-10
+
+    def assert_equal(seed: int) -> None:
+        batch = make_batch(seed, sizes=SIZES[seed])
+        loss, gradients = loss_and_gradients(compiled, batch)
+        expected_loss, expected = loss_and_gradients(model, batch)
+        torch.testing.assert_close(loss, expected_loss, rtol=tolerance, atol=tolerance)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected[name], rtol=tolerance, atol=tolerance, msg=name)
+
+    assert_equal(0)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for seed in range(1, len(SIZES)):
+            assert_equal(seed)
+    dropping = make_model(1, dtype=dtype, dropout=0.5).train()
+    compile_layers(dropping, backend="aot_eager")
+    assert not torch.equal(*(dropping(*make_batch(0)) for _ in range(2)))
+    assert compiled.state_dict().keys() == model.state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="no C++ compiler")
+def test_compiled_for_this_machine(
+    make_model: Callable[..., Transformer], make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]
+) -> None:
+    torch._dynamo.reset()
+    model = make_model(2, dtype=torch.float32)
+    compiled = deepcopy(model)
+    compile_layers(compiled)
+    for seed, sizes in enumerate(SIZES[:3]):
+        batch = make_batch(seed, sizes=sizes)
+        torch.testing.assert_close(compiled(*batch), model(*batch), rtol=1e-4, atol=1e-4)
