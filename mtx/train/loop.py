@@ -35,8 +35,8 @@ from mtx.train.validation import best_of, describe, validate
 UPDATES_TO_ESTIMATE = 20
 """After so many the time that is left is told for the first time."""
 
-UPDATES_AHEAD = 1
-"""Updates that are prepared for a GPU while it works on one: what this one tells is read only then."""
+UPDATES_AHEAD = {"cpu": 0, "cuda": 1}
+"""Updates that a device is given while it works on one: what that tells is read only then, so that it never waits."""
 
 SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
@@ -105,7 +105,7 @@ def run_updates(session: Session) -> None:
             made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
             is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
             is_save_due = session.is_save_due(progress.step) or session.stop.code is not None
-            while len(made) > (0 if device.type == "cpu" or is_log_due or is_save_due else UPDATES_AHEAD):
+            while len(made) > (0 if is_log_due or is_save_due else UPDATES_AHEAD[device.type]):
                 _count_in(session, window, *made.popleft())
             window.seconds += (seconds := time.perf_counter() - start)
             progress.seconds += seconds

@@ -1,15 +1,27 @@
 """Searches hold to their definitions: on tables that stand for a model, against enumeration and a plain slow beam."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
-from mtx.decode.search import Hypothesis, SearchOptions, beam_search, best_continuations, greedy_search
+from mtx.decode.search import (
+    BLOCK,
+    Hypothesis,
+    SearchOptions,
+    beam_search,
+    best_continuations,
+    best_tokens,
+    close_up,
+    greedy_search,
+)
 from mtx.model import Transformer
 
 BOS, EOS = 0, 3
@@ -140,6 +152,34 @@ def test_beam_of_one_is_greedy_on_tables() -> None:
     assert {len(found[0].ids) for found in greedy} == set(range(7)), "some end early and some at their longest"
     for found, expected in zip(beam_search(tables, *src, OPTIONS), greedy, strict=True):
         assert_same(found, expected)
+
+
+def test_greedy_search_without_scores_finds_the_same() -> None:
+    tables = random_tables(5, num_sentences=50, vocab_size=300, eos_bonus=3.0)
+    src = sources([sentence % 7 for sentence in range(50)])
+    scored, plain = (
+        greedy_search(tables, *src, replace(OPTIONS, with_scores=with_scores)) for with_scores in (True, False)
+    )
+    assert [[h.ids for h in found] for found in plain] == [[h.ids for h in found] for found in scored]
+    assert all(math.isnan(found[0].score) and math.isnan(found[0].logp) for found in plain)
+
+
+@pytest.mark.parametrize("vocab_size", [1, 9, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 5 * BLOCK + 77])
+def test_best_tokens_are_the_greatest(vocab_size: int) -> None:
+    torch.manual_seed(vocab_size)
+    logp = torch.randn(40, vocab_size)
+    logp[torch.arange(0, 40, 2), torch.randint(vocab_size, (20,))] = 9.0
+    logp[:2, -1] = 10.0
+    values, tokens = best_tokens(logp)
+    assert torch.equal(values, logp.max(dim=1).values)
+    assert torch.equal(tokens, logp.argmax(dim=1))
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_closing_up_moves_as_few_as_possible(kept: list[bool]) -> None:
+    places = close_up(torch.tensor(kept, dtype=torch.bool)).tolist()
+    assert sorted(places) == [place for place, is_kept in enumerate(kept) if is_kept]
+    assert all(places[place] == place for place in range(len(places)) if kept[place])
 
 
 def test_beam_of_one_is_greedy_on_transformers(

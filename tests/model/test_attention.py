@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtx.model.attention import MANY_KEYS, MultiHeadAttention, causal_mask, scaled_dot_product_attention
+from mtx.model.attention import (
+    MANY_KEYS,
+    MultiHeadAttention,
+    causal_mask,
+    scaled_dot_product_attention,
+    softmax,
+)
 
 LENGTHS = [(1, 1), (1, 33), (33, 1), (5, 8), (13, 13), (33, 33), (7, MANY_KEYS), (MANY_KEYS, MANY_KEYS)]
 MASKS = ["none", "keys", "each", "causal"]
@@ -145,3 +151,17 @@ def test_weights_are_dropped_while_training_only() -> None:
     x = torch.randn(2, 9, 8)
     assert not torch.equal(dropping(x, x, None), dropping(x, x, None))
     assert torch.equal(dropping.eval()(x, x, None), plain(x, x, None))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("num_keys", [1, 7, 15, 16, 31, 40])
+def test_softmax_of_few_keys_is_the_softmax(num_keys: int, dtype: torch.dtype) -> None:
+    """Numbers that are added to fill a register take no part, forward or backward."""
+    torch.manual_seed(num_keys)
+    scores = torch.randn(3, 2, 5, num_keys, dtype=torch.float64).to(dtype).requires_grad_()
+    wanted = torch.randn(3, 2, 5, num_keys, dtype=torch.float64).to(dtype)
+    found, expected = softmax(scores), scores.double().softmax(dim=-1)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
+    gradients = [torch.autograd.grad((out * wanted).sum(), scores)[0].double() for out in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=tolerance, rtol=tolerance)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtx.model import Transformer
-from mtx.model.inference import Int8Linear, for_inference, round_rows
+from mtx.model import Transformer, inference
+from mtx.model.inference import WIDE, Int8Linear, for_inference, round_rows
 from mtx.model.linear import Linear
 
 
@@ -46,10 +46,16 @@ def test_logits_are_those_of_the_trained_model(
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-def test_int8_errs_by_its_rounding_alone() -> None:
+@pytest.mark.parametrize("outputs", [40, WIDE])
+@pytest.mark.parametrize("is_by_torch_alone", [False, True])
+def test_int8_errs_by_its_rounding_alone(
+    outputs: int, is_by_torch_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against exact sums of the rounded numbers, and within half a step of each factor against the true ones."""
+    if is_by_torch_alone:
+        monkeypatch.setattr(inference, "has_onednn_int8", lambda: False)
     torch.manual_seed(0)
-    linear = Linear(300, 40)
+    linear = Linear(300, outputs)
     torch.nn.init.normal_(linear.bias)  # type: ignore[arg-type]
     x = torch.randn(5, 3, 300) * torch.tensor([1e-3, 1.0, 1e3]).view(1, 3, 1)
     out = Int8Linear(linear)(x)

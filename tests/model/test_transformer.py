@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mtx.config.settings import PRESETS, ModelSettings
-from mtx.model import Transformer, build_transformer
+from mtx.model import Transformer, build_transformer, transformer
+from mtx.model.state import Selection
 
 MakeModel = Callable[..., Transformer]
 MakeBatch = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -114,7 +115,7 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
     src_ids, src_mask, _ = make_batch(5, sizes=(5, 6, 1))
     state = model.start(src_ids, src_mask)
     prefixes = torch.zeros(5, 0, dtype=torch.long)
-    keep_at = {3: [0, 2, 3, 4], 6: [1, 3], 55: [1]}
+    keep_at = {3: [0, 4, 2, 3], 6: [1, 3], 55: [1]}  # at first one that moves, then all that are left
     most_settled = 0
     for t in range(80):  # buffers grow, pasts settle
         prev_ids = torch.randint(4, 23, (len(prefixes),))
@@ -132,6 +133,46 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
         state, prefixes = state.select(rows, torch.tensor(kept)), prefixes[rows]
         src_ids, src_mask = src_ids[kept], src_mask[kept]
     assert most_settled >= 48
+
+
+@torch.no_grad()
+def test_sources_are_encoded_in_parts_without_the_padding_of_the_longest(
+    make_model: MakeModel, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformer, "TOKENS_TO_ENCODE", 12)
+    model, (src_ids, src_mask, tgt_in) = make_model(9), make_batch(9, sizes=(7, 9, 1))
+    shapes: list[tuple[int, ...]] = []
+    encode = Transformer.encode
+
+    def noting_encode(self: Transformer, ids: Tensor, mask: Tensor) -> Tensor:
+        shapes.append(tuple(ids.shape))
+        return encode(self, ids, mask)
+
+    monkeypatch.setattr(Transformer, "encode", noting_encode)
+    for order in (src_mask.sum(dim=1).argsort(descending=True), torch.arange(7)):
+        shapes.clear()
+        ids, mask = src_ids[order], src_mask[order]
+        logits, _ = model.step(tgt_in[:, 0], model.start(ids, mask))
+        assert sum(rows for rows, _ in shapes) == 7
+        assert all(rows * length <= 12 for rows, length in shapes)
+        lengths = mask.sum(dim=1).tolist()
+        longest = [max(lengths[sum(r for r, _ in shapes[:i]) :][:rows]) for i, (rows, _) in enumerate(shapes)]
+        assert [length for _, length in shapes] == longest
+        torch.testing.assert_close(logits, model(ids, mask, tgt_in)[:, -1], atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(("places", "is_moved"), [([0, 1, 7, 3, 4], True), ([0, 1, 2], True), ([3, 0, 5, 1], False)])
+def test_selected_rows(places: list[int], is_moved: bool) -> None:
+    """What is selected is the same whether few rows are moved or all are copied."""
+    buffer, wanted = torch.randn(6, 8, 2, 3), torch.tensor(places)
+    expected, selection = buffer[:, places].clone(), Selection.choose(wanted)
+    assert (selection.moved is not None) == is_moved
+    selected = selection.of_buffer(buffer.clone(), 4)
+    assert torch.equal(selected[:4], expected[:4])
+    assert selected.size(1) == len(places)
+    there = selection.of(buffer)
+    assert torch.equal(there, expected)
+    assert (there.data_ptr() == buffer.data_ptr()) == is_moved
 
 
 @torch.no_grad()

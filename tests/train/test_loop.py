@@ -105,6 +105,27 @@ def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure
     assert all(tensor.isfinite().all() for tensors in saved for tensor in tensors.values())
 
 
+def test_updates_that_are_counted_late_are_counted_the_same(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, whose updates are not waited for."""
+    config = configure("train.max_steps=9", "train.log_every=4", "train.save_every=3", "train.eval_every=9")
+    told = {}
+    for ahead in (0, 1, 3):
+        monkeypatch.setitem(loop.UPDATES_AHEAD, "cpu", ahead)
+        run = tmp_path / str(ahead)
+        train(config, run)
+        records = [r for r in read_metrics(run / "metrics.jsonl") if r["event"] == "update"]
+        timeless = [
+            {k: v for k, v in r.items() if k not in ("tokens_per_second", "mfu", "matrix_rate")} for r in records
+        ]
+        states = [json.loads((run / "checkpoints" / f"step-{step:06d}" / "state.json").read_text()) for step in (6, 9)]
+        skips = [state["progress"]["skipped_in_a_row"] for state in states]
+        told[ahead] = timeless, skips, (run / "model" / "model.safetensors").read_bytes()
+        assert [r["step"] for r in records] == [4, 8, 9]
+    assert told[0] == told[1] == told[3]
+
+
 def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ def plain_update(
     """The gradient that an update applies, seen through plain gradient descent of rate 1; and what the update tells."""
     model = fresh_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, fused=True)
     training = Training(model, optimizer, scaler or FP32.scaler(), Progress())
     settings = TrainSettings(lr=1.0, warmup_steps=0, schedule="constant", clip_norm=clip_norm, label_smoothing=0.2)
     stats = update(training, model, batches, FP32, settings)
