@@ -5,6 +5,7 @@ time: with int8 two processes are twice as fast as one, two threads 1.5 times.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import signal
 import sys
@@ -33,6 +34,8 @@ def can_have_workers() -> bool:
 
 def start_workers(count: int, search: Search) -> ProcessPoolExecutor:
     """Processes that search with `search`, as copies of this one: what it refers to is theirs without being sent."""
+    # What is there stays: to look through it for garbage takes longer than a batch, and would copy its pages.
+    gc.freeze()
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(search,))
 

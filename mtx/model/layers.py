@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.model.attention import MultiHeadAttention
@@ -75,7 +76,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position by itself. Shapes: (…, D) in and out."""
-        out: Tensor = self.outer(self.dropout(self.inner(x).relu()))
+        inner = F.relu(self.inner(x), inplace=not torch.is_grad_enabled())
+        out: Tensor = self.outer(self.dropout(inner))
         return out
 
 

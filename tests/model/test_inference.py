@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mtx.model import Transformer, inference
-from mtx.model.inference import WIDE, Int8Linear, for_inference, round_rows
+from mtx.model.inference import MANY, Int8Linear, for_inference, round_rows
 from mtx.model.linear import Linear
 
 
@@ -46,7 +46,7 @@ def test_logits_are_those_of_the_trained_model(
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-@pytest.mark.parametrize("outputs", [40, WIDE])
+@pytest.mark.parametrize("outputs", [40, MANY // 15 + 1])
 @pytest.mark.parametrize("is_by_torch_alone", [False, True])
 def test_int8_errs_by_its_rounding_alone(
     outputs: int, is_by_torch_alone: bool, monkeypatch: pytest.MonkeyPatch

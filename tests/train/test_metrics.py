@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def stats(loss: float, num_tokens: int, *, is_skipped: bool = False) -> UpdateStats:
     grad_norm = torch.tensor(float("nan") if is_skipped else loss / 10)
     return UpdateStats(
-        torch.tensor(loss), torch.tensor(loss / 2), grad_norm, 0.1, num_tokens, 40, 30, is_skipped=is_skipped
+        torch.tensor(loss), torch.tensor(loss / 2), grad_norm, 0.1, num_tokens, 40, 30, torch.tensor(is_skipped)
     )
 
 
@@ -25,7 +25,8 @@ UPDATES = [stats(0.1, 3), stats(float("nan"), 5, is_skipped=True), stats(7.7, 10
 def record_of(updates: list[UpdateStats], window: Window | None = None) -> dict[str, Any]:
     window = window or Window.of({}, CPU)
     for update in updates:
-        window.add(update, seconds=2.0, num_flops=30)
+        window.add(update, num_flops=30)
+        window.seconds += 2.0
     return window.record(30, 0.1, matrix_rate=3e10)
 
 
