@@ -34,8 +34,6 @@ def can_have_workers() -> bool:
 
 def start_workers(count: int, search: Search) -> ProcessPoolExecutor:
     """Processes that search with `search`, as copies of this one: what it refers to is theirs without being sent."""
-    # What is there stays: to look through it for garbage takes longer than a batch, and would copy its pages.
-    gc.freeze()
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(search,))
 
@@ -75,6 +73,7 @@ def _become_worker(search: Search) -> None:
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     torch.set_num_threads(1)
     keep_freed_memory()
+    gc.freeze()  # what it inherits stays: to look through it for garbage would take long, and copy its pages
 
 
 def _search_here(sentences: Sentences) -> list[list[Hypothesis]]:

@@ -54,6 +54,7 @@ def test_every_layer_is_one_graph_for_all_sizes(
     dropping = make_model(1, dtype=dtype, dropout=0.5).train()
     compile_layers(dropping, backend="aot_eager")
     assert not torch.equal(*(dropping(*make_batch(0)) for _ in range(2)))
+    assert all(layer._compiled_call_impl is None for layer in deepcopy(compiled).modules()), "for_inference copies"
     assert compiled.state_dict().keys() == model.state_dict().keys()
 
 

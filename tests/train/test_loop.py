@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from mtx.checkpoint.training import Evaluation, saved_steps
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
-from mtx.train import finish, loop
+from mtx.train import finish, loop, start
 from mtx.train.dev_set import DevSet
 from mtx.train.loop import train
 from mtx.train.run_folder import read_metrics
@@ -124,6 +124,14 @@ def test_updates_that_are_counted_late_are_counted_the_same(
         told[ahead] = timeless, skips, (run / "model" / "model.safetensors").read_bytes()
         assert [r["step"] for r in records] == [4, 8, 9]
     assert told[0] == told[1] == told[3]
+
+
+def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "has_compiler", lambda device: False)
+    with pytest.raises(UserError, match=r"no compiler .* train\.compile to never") as caught:
+        train(configure("train.compile=always"), tmp_path / "run")
+    assert caught.value.code == ExitCode.MACHINE
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_test_set_is_noticed_before_anything_is_trained(
