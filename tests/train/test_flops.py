@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mtx.config.settings import ModelSettings
 from mtx.model import Transformer
 from mtx.runtime import Precision
+from mtx.train import flops
 from mtx.train.flops import matrix_rate, update_flops
 
 
@@ -39,3 +40,11 @@ def test_measuring_the_machine_changes_no_run() -> None:
     rate = matrix_rate(Precision(torch.float32, torch.device("cpu")), (64, 32, 32))
     assert 1e6 < rate < 1e15
     assert torch.get_rng_state().equal(before)
+
+
+def test_the_rate_is_that_of_the_fastest_way_to_each_of_three_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([3.0, 2.0, 8.0, 6.0])  # two ways forward, one back to the inputs, one to the weights
+    precision = Precision(torch.bfloat16, torch.device("cpu"))
+    monkeypatch.setattr(flops, "_best_seconds", lambda product: next(times))
+    shape = 5, 6, 7  # one that nothing else has measured
+    assert matrix_rate(precision, shape) == pytest.approx(3 * 2 * 5 * 6 * 7 / (2 + 8 + 6))
