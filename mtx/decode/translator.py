@@ -20,12 +20,6 @@ from mtx.runtime import Precision
 TOKENS_FOR_A_WORKER = 512
 """Beams times source tokens for which it is worth starting another process, some 20 ms."""
 
-BATCHES_FOR_A_WORKER = 3
-"""With enough to translate: greedy search of 1,000 sentences by two workers is 1.1 times as fast as with 1 each."""
-
-ROWS_IN_A_BATCH = 64
-"""Hypotheses that are worth a batch of their own: with fewer, products of matrices are slower for each."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -159,7 +153,9 @@ class Translator:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
         width = self.options.beam_size
         sizes = [(len(segment.ids) + 1) * width for segment in segments]
-        num_tokens, num_parts, num_before = sum(sizes), self._num_parts(len(sizes), sum(sizes)), 0
+        num_tokens, num_before = sum(sizes), 0
+        # As much for each worker: large batches, whose products of matrices are faster for each row.
+        num_parts = max(1, min(self.num_workers, num_tokens // TOKENS_FOR_A_WORKER))
         batches: list[list[int]] = []
         part = longest = 0
         for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -171,14 +167,6 @@ class Translator:
             batches[-1].append(index)
             num_before += sizes[index]
         return batches
-
-    def _num_parts(self, num_segments: int, num_tokens: int) -> int:
-        """Among how many batches at least to share out segments of so many tokens times beams: as many a worker."""
-        most = num_tokens // TOKENS_FOR_A_WORKER
-        if self.num_workers == 1 or most < 2:
-            return 1
-        has_many = num_segments * self.options.beam_size >= self.num_workers * BATCHES_FOR_A_WORKER * ROWS_IN_A_BATCH
-        return min(most, self.num_workers * (BATCHES_FOR_A_WORKER if has_many else 1))
 
     @torch.inference_mode()
     def _search(self, sentences: list[list[int]]) -> list[list[Hypothesis]]:

@@ -42,24 +42,20 @@ def test_workers_find_what_one_process_finds(translator: Callable[[int], Transla
     shared.close()
 
 
-@pytest.mark.parametrize(("rows_in_a_batch", "fewest", "most"), [(1, 6, 9), (10**6, 2, 3)])
 def test_work_is_shared_out(
-    translator: Callable[[int], Translator],
-    sentences: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    rows_in_a_batch: int,
-    fewest: int,
-    most: int,
+    translator: Callable[[int], Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three batches for each of two workers where these have enough rows, else one; the longest lines make one more."""
-    monkeypatch.setattr(decode_translator, "TOKENS_FOR_A_WORKER", 1)
-    monkeypatch.setattr(decode_translator, "ROWS_IN_A_BATCH", rows_in_a_batch)
+    """As much for each worker, in one batch if that holds it; nothing for a second where there is little."""
     shared = translator(2)
-    shared.batch_tokens = 100_000
-    done: list[int] = []
-    shared.translate(sentences, done.append)
-    shared.close()
-    assert fewest <= len(done) <= most
+    segments = shared._segments(sentences)
+    for batch_tokens, tokens_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
+        monkeypatch.setattr(decode_translator, "TOKENS_FOR_A_WORKER", tokens_for_a_worker)
+        shared.batch_tokens = batch_tokens
+        batches = shared._batches(segments)
+        assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
+        assert fewest <= len(batches) <= most
+    first, second = (sum(len(segments[i].ids) + 1 for i in batch) for batch in batches)
+    assert abs(first - second) <= 2 * max(len(segment.ids) + 1 for segment in segments)
 
 
 def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
