@@ -132,7 +132,8 @@ class Selection:
         if self.moved is None:
             return x_NR__.index_select(1, self.from_R)
         if len(self.moved):
-            x_NR__.index_copy_(1, self.moved, x_NR__.index_select(1, self.from_R[self.moved]))
+            # By `[]`, since `index_select` would first copy all of a tensor that is a part of a larger one.
+            x_NR__.index_copy_(1, self.moved, x_NR__[:, self.from_R[self.moved]])
         return x_NR__[:, : len(self.from_R)]
 
     def of_buffer(self, buffer_CR__: Tensor, num_recent: int) -> Tensor:
@@ -196,7 +197,8 @@ class DecoderState:
         rows, sentences = Selection.choose(rows_R), Selection.choose(sentences_B)
         layers = tuple(layer.select(self.num_recent, rows, sentences) for layer in self.layers)
         writers_NR = self.writers_NR.index_select(1, rows_R)
-        count = _num_agreed(writers_NR, len(sentences_B)) if len(writers_NR) >= 2 * ROOM else 0
+        is_shared = len(rows_R) > len(sentences_B)  # by hypotheses; the past of a single one is best left as it is
+        count = _num_agreed(writers_NR, len(sentences_B)) if is_shared and len(writers_NR) >= 2 * ROOM else 0
         if count >= ROOM:
             layers = tuple(layer.settle(count) for layer in layers)
             writers_NR = writers_NR[count:]

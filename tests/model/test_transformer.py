@@ -132,7 +132,7 @@ def test_step_by_step_equals_all_at_once(norm: Norm, width: int, make_model: Mak
         rows = (parents + torch.tensor(kept)[:, None] * rows_a_sentence).flatten()
         state, prefixes = state.select(rows, torch.tensor(kept)), prefixes[rows]
         src_ids, src_mask = src_ids[kept], src_mask[kept]
-    assert most_settled >= 48
+    assert most_settled >= 48 if width > 1 else most_settled == 0
 
 
 @torch.no_grad()
