@@ -22,11 +22,11 @@ FEW = 0.3
 class LayerState:
     """What one decoder layer remembers: keys and values.
 
-    Position by position, as they come: a step's attention then reads memory from end to end, for all rows at once,
-    and is 4 times as fast as with the positions of a row side by side. The recent past stands in buffers with room for
-    positions to come, so that one more is written and nothing copied. A state sees only what was written before it
-    was made; but of two steps from the same state the second takes the place of the first, and what `select` leaves
-    out may be written over.
+    The recent past stands position by position, as it comes, in buffers with room for positions to come, so that one
+    more is written and nothing copied. A state sees only what was written before it was made; but of two steps from the
+    same state the second takes the place of the first, and what `select` leaves out may be written over. What is known
+    of the source does not grow: a sentence's numbers lie together, its positions side by side, as products read them
+    fastest.
     """
 
     settled_k_NBHP: Tensor
@@ -34,9 +34,9 @@ class LayerState:
     settled_v_NBHP: Tensor
     recent_k_CRHP: Tensor
     recent_v_CRHP: Tensor
-    cross_k_SBHP: Tensor
+    cross_k_BHPS: Tensor
     """Projected once per sentence and shared by its W hypotheses."""
-    cross_v_SBHP: Tensor
+    cross_v_BHPS: Tensor
 
     @classmethod
     def start(cls, parts: Sequence[tuple[Tensor, Tensor]], src_length: int) -> Self:
@@ -45,11 +45,11 @@ class LayerState:
         Shapes:
             parts: (B', H, up to `src_length`, P), twice, for some sentences after others
         """
-        cross_k_SBHP = _by_position([k_BHSP for k_BHSP, _ in parts], src_length)
-        cross_v_SBHP = _by_position([v_BHSP for _, v_BHSP in parts], src_length)
-        nothing_NBHP = cross_k_SBHP[:0]
-        recent_k_CRHP, recent_v_CRHP = (cross_k_SBHP.new_empty(ROOM, *cross_k_SBHP.shape[1:]) for _ in range(2))
-        return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_SBHP, cross_v_SBHP)
+        cross_k_BHPS = _joined([k_BHSP for k_BHSP, _ in parts], src_length)
+        cross_v_BHPS = _joined([v_BHSP for _, v_BHSP in parts], src_length)
+        nothing_NBHP = cross_k_BHPS.new_empty(0, *cross_k_BHPS.shape[:-1])
+        recent_k_CRHP, recent_v_CRHP = (nothing_NBHP.new_empty(ROOM, *nothing_NBHP.shape[1:]) for _ in range(2))
+        return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_BHPS, cross_v_BHPS)
 
     def grown(self, num_recent: int, k_RH1P: Tensor, v_RH1P: Tensor) -> Self:
         """This state, which knows `num_recent` recent positions, with one more."""
@@ -70,7 +70,7 @@ class LayerState:
 
     def source(self) -> tuple[Tensor, Tensor]:
         """Keys and values of the source. Shapes: (B, H, S, P), twice."""
-        return self.cross_k_SBHP.permute(1, 2, 0, 3), self.cross_v_SBHP.permute(1, 2, 0, 3)
+        return self.cross_k_BHPS.mT, self.cross_v_BHPS.mT
 
     def select(self, num_recent: int, rows: "Selection", sentences: "Selection") -> Self:
         """Row r becomes row `rows.from_R[r]`, and sentence b becomes sentence `sentences.from_R[b]`."""
@@ -78,15 +78,15 @@ class LayerState:
             self,
             recent_k_CRHP=rows.of_buffer(self.recent_k_CRHP, num_recent),
             recent_v_CRHP=rows.of_buffer(self.recent_v_CRHP, num_recent),
-            settled_k_NBHP=sentences.of(self.settled_k_NBHP),
-            settled_v_NBHP=sentences.of(self.settled_v_NBHP),
-            cross_k_SBHP=sentences.of(self.cross_k_SBHP),
-            cross_v_SBHP=sentences.of(self.cross_v_SBHP),
+            settled_k_NBHP=sentences.of(self.settled_k_NBHP, dim=1),
+            settled_v_NBHP=sentences.of(self.settled_v_NBHP, dim=1),
+            cross_k_BHPS=sentences.of(self.cross_k_BHPS, dim=0),
+            cross_v_BHPS=sentences.of(self.cross_v_BHPS, dim=0),
         )
 
     def settle(self, count: int) -> Self:
         """The first `count` recent positions, where the hypotheses of each sentence agree, are settled."""
-        every = self.recent_k_CRHP.size(1) // self.cross_k_SBHP.size(1)  # W
+        every = self.recent_k_CRHP.size(1) // len(self.cross_k_BHPS)  # W
         return replace(
             self,
             settled_k_NBHP=torch.cat([self.settled_k_NBHP, self.recent_k_CRHP[:count, ::every]]),
@@ -96,20 +96,20 @@ class LayerState:
         )
 
 
-def _by_position(parts: Sequence[Tensor], src_length: int) -> Tensor:
-    """The sentences of all parts (B', H, S', P) together and their positions first, with zeros beyond a part's own."""
+def _joined(parts: Sequence[Tensor], src_length: int) -> Tensor:
+    """The sentences of all parts (B', H, S', P) together, with zeros beyond a part's own positions: (B, H, P, S)."""
     num_sentences, (_, num_heads, _, width) = sum(map(len, parts)), parts[0].shape
-    x_SBHP = parts[0].new_zeros(src_length, num_sentences, num_heads, width)
+    x_BHPS = parts[0].new_zeros(num_sentences, num_heads, width, src_length)
     first = 0
     for x_BHSP in parts:
-        x_SBHP[: x_BHSP.size(2), first : first + len(x_BHSP)] = x_BHSP.permute(2, 0, 1, 3)
+        x_BHPS[first : first + len(x_BHSP), :, :, : x_BHSP.size(2)] = x_BHSP.mT
         first += len(x_BHSP)
-    return x_SBHP
+    return x_BHPS
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of the tensors of a state come to stand where, along their second dimension.
+    """Which rows of the tensors of a state come to stand where.
 
     Where most of them stay in their places, only the others are written there.
     """
@@ -127,19 +127,19 @@ class Selection:
         moved = (from_R != torch.arange(len(from_R))).nonzero()[:, 0]
         return cls(from_R, moved if len(moved) <= FEW * len(from_R) else None)
 
-    def of(self, x_NR__: Tensor) -> Tensor:
-        """The selected rows. Shapes: (N, R, …) -> (N, R', …)."""
+    def of(self, x: Tensor, dim: int) -> Tensor:
+        """The selected rows, which stand along dimension `dim`. Shapes: (N, R, …) -> (N, R', …), if that is 1."""
         if self.moved is None:
-            return x_NR__.index_select(1, self.from_R)
+            return x.index_select(dim, self.from_R)
         if len(self.moved):
             # By `[]`, since `index_select` would first copy all of a tensor that is a part of a larger one.
-            x_NR__.index_copy_(1, self.moved, x_NR__[:, self.from_R[self.moved]])
-        return x_NR__[:, : len(self.from_R)]
+            x.index_copy_(dim, self.moved, x[(slice(None),) * dim + (self.from_R[self.moved],)])
+        return x.narrow(dim, 0, len(self.from_R))
 
     def of_buffer(self, buffer_CR__: Tensor, num_recent: int) -> Tensor:
         """The selected rows of the first `num_recent` positions, and room for one more if there was any."""
         if self.moved is not None:
-            self.of(buffer_CR__[:num_recent])
+            self.of(buffer_CR__[:num_recent], dim=1)
             return buffer_CR__[:, : len(self.from_R)]
         selected_CR__ = buffer_CR__.new_empty(num_recent + 1, len(self.from_R), *buffer_CR__.shape[2:])
         torch.index_select(buffer_CR__[:num_recent], 1, self.from_R, out=selected_CR__[:num_recent])

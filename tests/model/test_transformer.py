@@ -170,7 +170,7 @@ def test_selected_rows(places: list[int], is_moved: bool) -> None:
     selected = selection.of_buffer(buffer.clone(), 4)
     assert torch.equal(selected[:4], expected[:4])
     assert selected.size(1) == len(places)
-    there = selection.of(buffer)
+    there = selection.of(buffer, dim=1)
     assert torch.equal(there, expected)
     assert (there.data_ptr() == buffer.data_ptr()) == is_moved
 
