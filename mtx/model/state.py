@@ -25,8 +25,7 @@ class LayerState:
     The recent past stands position by position, as it comes, in buffers with room for positions to come, so that one
     more is written and nothing copied. A state sees only what was written before it was made; but of two steps from the
     same state the second takes the place of the first, and what `select` leaves out may be written over. What is known
-    of the source does not grow: a sentence's numbers lie together, its positions side by side, as products read them
-    fastest.
+    of the source does not grow: a sentence's numbers lie together, each value of all positions side by side.
     """
 
     settled_k_NBHP: Tensor
@@ -34,7 +33,7 @@ class LayerState:
     settled_v_NBHP: Tensor
     recent_k_CRHP: Tensor
     recent_v_CRHP: Tensor
-    cross_k_BHPS: Tensor
+    cross_k_BHSP: Tensor
     """Projected once per sentence and shared by its W hypotheses."""
     cross_v_BHPS: Tensor
 
@@ -45,11 +44,11 @@ class LayerState:
         Shapes:
             parts: (B', H, up to `src_length`, P), twice, for some sentences after others
         """
-        cross_k_BHPS = _joined([k_BHSP for k_BHSP, _ in parts], src_length)
-        cross_v_BHPS = _joined([v_BHSP for _, v_BHSP in parts], src_length)
-        nothing_NBHP = cross_k_BHPS.new_empty(0, *cross_k_BHPS.shape[:-1])
+        cross_k_BHSP = _joined([k_BHSP for k_BHSP, _ in parts], 2, src_length)
+        cross_v_BHPS = _joined([v_BHSP.mT for _, v_BHSP in parts], 3, src_length)
+        nothing_NBHP = cross_k_BHSP.new_empty(0, *cross_v_BHPS.shape[:-1])
         recent_k_CRHP, recent_v_CRHP = (nothing_NBHP.new_empty(ROOM, *nothing_NBHP.shape[1:]) for _ in range(2))
-        return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_BHPS, cross_v_BHPS)
+        return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_BHSP, cross_v_BHPS)
 
     def grown(self, num_recent: int, k_RH1P: Tensor, v_RH1P: Tensor) -> Self:
         """This state, which knows `num_recent` recent positions, with one more."""
@@ -70,7 +69,7 @@ class LayerState:
 
     def source(self) -> tuple[Tensor, Tensor]:
         """Keys and values of the source. Shapes: (B, H, S, P), twice."""
-        return self.cross_k_BHPS.mT, self.cross_v_BHPS.mT
+        return self.cross_k_BHSP, self.cross_v_BHPS.mT
 
     def select(self, num_recent: int, rows: "Selection", sentences: "Selection") -> Self:
         """Row r becomes row `rows.from_R[r]`, and sentence b becomes sentence `sentences.from_R[b]`."""
@@ -80,13 +79,13 @@ class LayerState:
             recent_v_CRHP=rows.of_buffer(self.recent_v_CRHP, num_recent),
             settled_k_NBHP=sentences.of(self.settled_k_NBHP, dim=1),
             settled_v_NBHP=sentences.of(self.settled_v_NBHP, dim=1),
-            cross_k_BHPS=sentences.of(self.cross_k_BHPS, dim=0),
+            cross_k_BHSP=sentences.of(self.cross_k_BHSP, dim=0),
             cross_v_BHPS=sentences.of(self.cross_v_BHPS, dim=0),
         )
 
     def settle(self, count: int) -> Self:
         """The first `count` recent positions, where the hypotheses of each sentence agree, are settled."""
-        every = self.recent_k_CRHP.size(1) // len(self.cross_k_BHPS)  # W
+        every = self.recent_k_CRHP.size(1) // len(self.cross_k_BHSP)  # W
         return replace(
             self,
             settled_k_NBHP=torch.cat([self.settled_k_NBHP, self.recent_k_CRHP[:count, ::every]]),
@@ -96,15 +95,15 @@ class LayerState:
         )
 
 
-def _joined(parts: Sequence[Tensor], src_length: int) -> Tensor:
-    """The sentences of all parts (B', H, S', P) together, with zeros beyond a part's own positions: (B, H, P, S)."""
-    num_sentences, (_, num_heads, _, width) = sum(map(len, parts)), parts[0].shape
-    x_BHPS = parts[0].new_zeros(num_sentences, num_heads, width, src_length)
-    first = 0
-    for x_BHSP in parts:
-        x_BHPS[first : first + len(x_BHSP), :, :, : x_BHSP.size(2)] = x_BHSP.mT
-        first += len(x_BHSP)
-    return x_BHPS
+def _joined(parts: Sequence[Tensor], dim: int, length: int) -> Tensor:
+    """The sentences of all parts together, with zeros along `dim` up to `length`."""
+    sizes = list(parts[0].shape)
+    sizes[0], sizes[dim] = sum(map(len, parts)), length
+    joined, first = parts[0].new_zeros(sizes), 0
+    for part in parts:
+        joined[first : first + len(part)].narrow(dim, 0, part.size(dim)).copy_(part)
+        first += len(part)
+    return joined
 
 
 @dataclass(frozen=True, slots=True)
