@@ -128,10 +128,12 @@ def contest_speed(
             sweep = {w.name: [try_setting(w, beam, s, len(ref)) for s in settings[w.name]] for w in field.workers}
             best = {name: min(turns, key=lambda turn: turn["seconds"])["setting"] for name, turns in sweep.items()}
             turns: dict[str, list[Turn]] = {worker.name: [] for worker in field.workers}
-            for number in range(1, options.rounds + 1):
+            for number in range(options.rounds + 1):
                 for worker in field.workers:
-                    turns[worker.name].append(take_turn(worker, request(beam, best[worker.name], 0, len(ref))))
-                    say(f"beam {beam}, round {number}/{options.rounds}: {seconds(worker, turns[worker.name][-1])}")
+                    turn = take_turn(worker, request(beam, best[worker.name], 0, len(ref)))
+                    if number:  # round 0 is for those that another setting has left cold
+                        turns[worker.name].append(turn)
+                    say(f"beam {beam}, round {number}/{options.rounds}: {seconds(worker, turn)}")
             bleu = {name: bleu_of(turns[name][-1]["texts"], ref) for name in turns}
             print(speed_table(beam, turns, best, bleu), *left_out_lines(field, refused), sep="\n", end="\n\n")
             record[f"beam {beam}"] = {"sweep": without_texts(sweep), "turns": without_texts(turns), "bleu": bleu}
