@@ -35,11 +35,11 @@ def scaled_dot_product_attention(
         smallest = torch.finfo(scores_BHQK.dtype).min
         weights_BHQK = softmax(scores_BHQK.masked_fill(~mask, smallest)) * mask
     dropped_BHQK = weights_BHQK if dropout is None else dropout(weights_BHQK)
-    return mix(dropped_BHQK, v_BHKP), weights_BHQK
+    return weighted_sums(dropped_BHQK, v_BHKP), weights_BHQK
 
 
-def mix(weights_BHQK: Tensor, v_BHKP: Tensor) -> Tensor:
-    """Weights times values. Shapes: (B, H, Q, P)."""
+def weighted_sums(weights_BHQK: Tensor, v_BHKP: Tensor) -> Tensor:
+    """The product of weights and values. Shapes: (B, H, Q, P)."""
     num_products = weights_BHQK.size(2) * weights_BHQK.size(3) * v_BHKP.size(3)
     if v_BHKP.device.type != "cpu" or num_products >= TINY or torch.is_grad_enabled():
         return weights_BHQK @ v_BHKP

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from mtx.model.attention import (
     MANY_KEYS,
+    TINY,
     MultiHeadAttention,
     causal_mask,
     scaled_dot_product_attention,
     softmax,
+    weighted_sums,
 )
 
 LENGTHS = [(1, 1), (1, 33), (33, 1), (5, 8), (13, 13), (33, 33), (7, MANY_KEYS), (MANY_KEYS, MANY_KEYS)]
@@ -165,3 +167,13 @@ def test_softmax_of_few_keys_is_the_softmax(num_keys: int, dtype: torch.dtype) -
     torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
     gradients = [torch.autograd.grad((out * wanted).sum(), scores)[0].double() for out in (found, expected)]
     torch.testing.assert_close(*gradients, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("num_keys", [1, TINY // 64, TINY // 64 + 1, 20])
+@pytest.mark.parametrize("num_queries", [1, 2])
+def test_products_of_few_values_are_products(num_queries: int, num_keys: int) -> None:
+    """Where nothing is learnt: added up below `TINY` multiplications, by torch's product above."""
+    weights = torch.randn(3, 2, num_queries, num_keys)
+    values = torch.randn(num_keys, 3, 2, 64).permute(1, 2, 0, 3)  # as a state keeps them
+    with torch.inference_mode():
+        torch.testing.assert_close(weighted_sums(weights, values), torch.einsum("bhqk,bhkp->bhqp", weights, values))

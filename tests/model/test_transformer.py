@@ -170,9 +170,11 @@ def test_selected_rows(places: list[int], is_moved: bool) -> None:
     selected = selection.of_buffer(buffer.clone(), 4)
     assert torch.equal(selected[:4], expected[:4])
     assert selected.size(1) == len(places)
-    there = selection.of(buffer, dim=1)
-    assert torch.equal(there, expected)
-    assert (there.data_ptr() == buffer.data_ptr()) == is_moved
+    for dim in (0, 1):
+        there = buffer.transpose(0, 1).contiguous() if dim == 0 else buffer.clone()
+        selected = selection.of(there, dim)
+        assert torch.equal(selected.transpose(0, 1) if dim == 0 else selected, expected)
+        assert (selected.data_ptr() == there.data_ptr()) == is_moved
 
 
 @torch.no_grad()
