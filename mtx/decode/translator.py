@@ -153,19 +153,20 @@ class Translator:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
         width = self.options.beam_size
         sizes = [(len(segment.ids) + 1) * width for segment in segments]
-        num_tokens, num_before = sum(sizes), 0
+        work = [_work(len(segment.ids) + 1) for segment in segments]
         # As much for each worker: large batches, whose products of matrices are faster for each row.
-        num_parts = max(1, min(self.num_workers, num_tokens // TOKENS_FOR_A_WORKER))
+        num_parts = max(1, min(self.num_workers, sum(sizes) // TOKENS_FOR_A_WORKER))
+        for_each, done = sum(work) / num_parts, 0.0
         batches: list[list[int]] = []
         part = longest = 0
         for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-            is_next_part = num_before * num_parts >= (part + 1) * num_tokens
+            is_next_part = done >= (part + 1) * for_each
             if not batches or is_next_part or (len(batches[-1]) + 1) * longest > self.batch_tokens:
                 batches.append([])
                 longest = sizes[index]
             part += is_next_part
             batches[-1].append(index)
-            num_before += sizes[index]
+            done += work[index]
         return batches
 
     @torch.inference_mode()
@@ -195,3 +196,12 @@ class Translator:
             score = sum(candidate.score for candidate in chosen) / len(chosen)
             candidates.append(Candidate(join_parts([c.tgt for c in chosen], self.trained.tgt_lang), score))
         return Translation(line, tuple(candidates), sum(part.num_tokens for part in parts))
+
+
+def _work(num_tokens: int) -> float:
+    """What a sentence of so many tokens costs, in proportion: more for a token the more of them there are.
+
+    Attention looks at all of them, and a batch takes as many steps as its longest translation. Fitted to greedy search
+    for Multi30k, where as many tokens of the longer sentences took 1.25 to 1.45 times as long as of the shorter ones.
+    """
+    return num_tokens * (1 + num_tokens / 12)

@@ -45,7 +45,8 @@ def test_workers_find_what_one_process_finds(translator: Callable[[int], Transla
 def test_work_is_shared_out(
     translator: Callable[[int], Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As much for each worker, in one batch if that holds it; nothing for a second where there is little."""
+    """As much for each worker, in one batch if that holds it, and fewer tokens for the one that has the long sentences;
+    nothing for a second where there is little."""
     shared = translator(2)
     segments = shared._segments(sentences)
     for batch_tokens, tokens_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
@@ -54,8 +55,10 @@ def test_work_is_shared_out(
         batches = shared._batches(segments)
         assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
         assert fewest <= len(batches) <= most
-    first, second = (sum(len(segments[i].ids) + 1 for i in batch) for batch in batches)
-    assert abs(first - second) <= 2 * max(len(segment.ids) + 1 for segment in segments)
+    lengths = [[len(segments[i].ids) + 1 for i in batch] for batch in batches]
+    assert min(lengths[0]) >= max(lengths[1])
+    assert 0.7 < sum(lengths[0]) / sum(lengths[1]) < 0.95
+    assert sum(n**2 for n in lengths[0]) > 1.05 * sum(n**2 for n in lengths[1])
 
 
 def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
