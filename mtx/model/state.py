@@ -25,8 +25,8 @@ class LayerState:
     The recent past stands position by position, as it comes, in buffers with room for positions to come, so that one
     more is written and nothing copied. A state sees only what was written before it was made; but of two steps from the
     same state the second takes the place of the first, and what `select` leaves out may be written over. What is known
-    of the source does not grow and stands sentence by sentence, of the values each number for all positions side by
-    side: where sentences are long, a query reads it twice as fast.
+    of the source does not grow: it stands sentence by sentence, values transposed, and is read twice as fast where
+    sentences are long.
     """
 
     settled_k_NBHP: Tensor
@@ -128,7 +128,7 @@ class Selection:
         return cls(from_R, moved if len(moved) <= FEW * len(from_R) else None)
 
     def of(self, x: Tensor, dim: int) -> Tensor:
-        """The selected rows, which stand along dimension `dim`. Shapes: (N, R, …) -> (N, R', …), if that is 1."""
+        """The selected rows, where they stand along `dim`. Shapes: (R, …) -> (R', …), or (N, R, …) -> (N, R', …)."""
         if self.moved is None:
             return x.index_select(dim, self.from_R)
         if len(self.moved):
