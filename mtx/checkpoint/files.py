@@ -112,6 +112,11 @@ def disk_error(error: OSError, path: Path) -> UserError:
     return UserError(ExitCode.MACHINE, what, where=str(path), do="Check the folder and its permissions.")
 
 
+def megabytes(num_bytes: int) -> str:
+    """A size for people."""
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
 def _take_mode(file: BinaryIO, target: Path) -> None:
     """Give a new file the mode of the one that it will replace."""
     if target.exists():

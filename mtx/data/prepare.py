@@ -5,7 +5,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Self
@@ -71,6 +71,8 @@ class Corpus:
     """Kept pairs whose two sides are the same text."""
     key: str
     """sha256 of all that decides the ids: text, tokenizer, options and this code's version."""
+    sources: Sequence[Sequence[str]] = ()
+    """Name and sha256 of each source."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -90,7 +92,8 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
     Raises:
         UserError: (DATA) a source that cannot be read, or no pair that can be used.
     """
-    key = _key(sources, settings, tokenizer)
+    contents = [_content_key(source, settings) for source in sources]
+    key = _digest([CODE_VERSION, contents, settings.src_lang, settings.tgt_lang, settings.max_tokens, tokenizer.digest])
     folder = cache_folder()
     corpus = _cached_corpus(folder / key, key) if folder else None
     if corpus is None:
@@ -108,7 +111,8 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
             f"{corpus.num_equal:,}",
             f"{len(corpus):,}",
         )
-    return corpus
+    digests = [[source_name(source), _digest(content)] for source, content in zip(sources, contents, strict=True)]
+    return replace(corpus, sources=digests)
 
 
 def _dropped_in_words(dropped: dict[str, int]) -> str:
@@ -123,9 +127,7 @@ def _all_pairs(sources: Sequence[Source], settings: DataSettings) -> Iterator[Pa
 # --- the key ---------------------------------------------------------------------------------------------------------
 
 
-def _key(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer) -> str:
-    parts = [_content_key(source, settings) for source in sources]
-    whole = [CODE_VERSION, parts, settings.src_lang, settings.tgt_lang, settings.max_tokens, tokenizer.digest]
+def _digest(whole: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 

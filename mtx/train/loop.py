@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from mtx.checkpoint.training import prune_checkpoints, save_checkpoint, saved_steps
+from mtx.checkpoint.files import DiskFullError
+from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
 from mtx.data.prepare import prepare
@@ -26,6 +27,7 @@ from mtx.train.dev_set import load_dev_set
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import matrix_rate, update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
+from mtx.train.retention import make_room, prune
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
 from mtx.train.start import announce, begin_or_resume, check_sources, make_tokenizer, new_model
@@ -42,7 +44,9 @@ SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
 
 
-def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool = False) -> Path:
+def train(
+    config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool = False, allow_data_change: bool = False
+) -> Path:
     """Train as `config` says, or go on where this run was stopped; returns the model folder.
 
     Raises:
@@ -68,10 +72,17 @@ def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool 
     if dry_run:
         return run.model
 
-    about = {"data": corpus.key, "tokenizer": tokenizer.digest, "threads": threads, "precision": str(precision)}
+    about = {
+        "data": corpus.key,
+        "sources": corpus.sources,
+        "dev": dev.corpus.key if dev is not None else None,
+        "tokenizer": tokenizer.digest,
+        "threads": threads,
+        "precision": str(precision),
+    }
     with run.locked(), log_to_file(run.log), deferred_stop() as stop:
         run.prepare(config, tokenizer)
-        training = begin_or_resume(run, config, trained, precision, about)
+        training = begin_or_resume(run, config, trained, precision, about, allow_data_change)
         session = Session(config, run, trained, corpus, dev, precision, rate, training, stop, about)
         try:
             run_updates(session)
@@ -126,13 +137,18 @@ def run_updates(session: Session) -> None:
 
 
 def save(session: Session) -> None:
-    """Write a checkpoint of this step, and delete those that are no longer needed."""
-    checkpoints, settings = session.run.checkpoints, session.config.train
-    save_checkpoint(checkpoints, session.training, session.about)
-    kept = saved_steps(checkpoints)[-settings.keep :] + session.steps_to_average()
-    if session.progress.evaluations:
-        kept.append(best_of(session.progress.evaluations).step)
-    prune_checkpoints(checkpoints, kept)
+    """Write a checkpoint of this step, and delete those that are no longer needed: before it where space is short.
+
+    Raises:
+        UserError: it can't be written (MACHINE), or it would hold a number that is not finite (DIVERGED).
+    """
+    try:
+        save_checkpoint(session.run.checkpoints, session.training, session.about)
+    except DiskFullError as error:
+        LOGGER.warning("%s Deleting older checkpoints to try once more.", error)
+        make_room(session)
+        save_checkpoint(session.run.checkpoints, session.training, session.about)
+    prune(session)
 
 
 def leave(session: Session) -> NoReturn:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mtx.checkpoint.files import disk_error, make_folder, remove_leftovers, write_file
-from mtx.checkpoint.sealed import open_sealed
-from mtx.checkpoint.training import CHECKPOINT_NAMES
+from mtx.checkpoint.sealed import DamagedError, open_sealed
+from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
@@ -68,10 +68,21 @@ class RunFolder:
         return self.path / "train.log"
 
     def finished_steps(self) -> int | None:
-        """The `max_steps` that the finished model here was trained for; None if there is none yet."""
+        """The `max_steps` that the finished model here was trained for; None if it is still to be made, or again.
+
+        Raises:
+            UserError: it is damaged, and no checkpoint is there to make it of (MODEL).
+        """
         if not (self.model / "manifest.json").exists():
             return None
-        return int(open_sealed(self.model).get("max_steps", 0))
+        try:
+            steps = open_sealed(self.model).get("max_steps")
+        except DamagedError as damage:
+            if not saved_steps(self.checkpoints):
+                raise
+            LOGGER.warning("%s is damaged (%s); it is made again from the checkpoints", self.model, damage.why)
+            return None
+        return steps if isinstance(steps, int) else 0
 
     def check_continuable(self, config: Config, resume: str) -> None:
         """Make sure that what is in the folder, if anything, is a run of this config.
@@ -167,4 +178,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 def _comes_after(record: dict[str, Any], step: int) -> bool:
     # A checkpoint is saved before the validation of its step, so that one is made up for on resuming.
     is_validation = record.get("event") == "validation"
-    return bool(record["step"] >= step if is_validation else record["step"] > step)
+    number = record.get("step")
+    if not isinstance(number, int):  # not of ours
+        return False
+    return number >= step if is_validation else number > step

@@ -51,7 +51,11 @@ class Session:
         """Whether a validation belongs to `step`."""
         return step % self.config.train.eval_every == 0 or step >= self.config.train.max_steps
 
+    def past_steps(self) -> list[int]:
+        """The steps of the checkpoints up to now. A later one is damaged, and written anew when its step comes."""
+        return [step for step in saved_steps(self.run.checkpoints) if step <= self.progress.step]
+
     def steps_to_average(self) -> list[int]:
         """The newest checkpoints at regular steps: one that a signal left must not change the result."""
-        regular = [step for step in saved_steps(self.run.checkpoints) if self.is_save_due(step)]
+        regular = [step for step in self.past_steps() if self.is_save_due(step)]
         return regular[-self.config.train.average :]

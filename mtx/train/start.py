@@ -1,18 +1,13 @@
 """The beginning of a run: tokenizer and model, what there is to say of them, and where the last process stopped."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from mtx.checkpoint.files import DiskFullError, megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.checkpoint.training import (
-    Progress,
-    Training,
-    load_checkpoint,
-    newest_checkpoint,
-    prune_checkpoints,
-    saved_steps,
-)
-from mtx.config.settings import Config
+from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
+from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import epoch_batches, padding_share
 from mtx.data.corpus import check_files, read_pairs
 from mtx.data.prepare import Corpus
@@ -23,7 +18,10 @@ from mtx.runtime import LOGGER, Precision
 from mtx.tokenizer import Tokenizer, train_tokenizer
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
-from mtx.train.run_folder import RunFolder
+from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
+
+SAME_BITS = ("threads", "precision")
+"""Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
 def check_sources(config: Config) -> None:
@@ -105,27 +103,73 @@ def announce(
 
 
 def begin_or_resume(
-    run: RunFolder, config: Config, trained: TrainedModel, precision: Precision, about: dict[str, Any]
+    run: RunFolder,
+    config: Config,
+    trained: TrainedModel,
+    precision: Precision,
+    about: dict[str, Any],
+    allow_data_change: bool,
 ) -> Training:
     """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
-        UserError: the training data is no longer the same (DATA); every checkpoint is damaged (MODEL).
+        UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
+            (MODEL); the disk has no space for the checkpoints to come (MACHINE).
     """
     optimizer = build_optimizer(trained.model, config.train)
     training = Training(trained.model, optimizer, precision.scaler(), Progress())
     newest = newest_checkpoint(run.checkpoints)
     if newest is not None:
         folder, saved = newest
-        if saved.get("data") != about["data"] or saved.get("tokenizer") != about["tokenizer"]:
-            what, do = "the training data is not what this run began with", "Restore it, or give another --run-dir."
-            raise UserError(ExitCode.DATA, what, where=str(run.path), do=do)
+        _compare(saved, about, run, trained.tokenizer, allow_data_change)
         load_checkpoint(folder, training)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-        if saved.get("threads") != about["threads"]:
-            then, now = saved.get("threads"), about["threads"]
-            LOGGER.info("not bit-equal to an uninterrupted run: %s threads then, %s now", then, now)
-    # What is newer is damaged, and will be made again.
-    prune_checkpoints(run.checkpoints, [s for s in saved_steps(run.checkpoints) if s <= training.progress.step])
     run.rewind_metrics(training.progress.step)
+    check_space(run, config.train, training)
     return training
+
+
+def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> None:
+    """Make sure that the disk has space for what the run will keep at once.
+
+    Raises:
+        DiskFullError: it has not (MACHINE).
+    """
+    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
+    held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
+    needed = num_kept * checkpoint_bytes(training.model) - held
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
+        do = "Free some space, or give a --run-dir elsewhere."
+        raise DiskFullError(ExitCode.MACHINE, what, where=str(run.path), do=do)
+
+
+def _compare(
+    saved: dict[str, Any], about: dict[str, Any], run: RunFolder, tokenizer: Tokenizer, allow_data_change: bool
+) -> None:
+    """Compare what a checkpoint was `saved` with and what there is now; say what may have changed and did.
+
+    Raises:
+        UserError: the training data (DATA) or the tokenizer (MODEL) is not the same.
+    """
+    is_same_tokenizer = saved.get("tokenizer") == about["tokenizer"]
+    before = saved.get("sources", about["sources"])  # older checkpoints do not tell them
+    changed = [now[0] for then, now in zip(before, about["sources"], strict=False) if then != now]
+    is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != about["data"])
+    if is_changed and not allow_data_change:
+        what = "the training data is not what this run began with"
+        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
+        do = "Restore it, give another --run-dir, or go on with --allow-data-change."
+        raise UserError(ExitCode.DATA, what, where=where, do=do)
+    if not is_same_tokenizer:
+        files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())
+        what, do = "the tokenizer is not what this run began with", "Restore it, or give another --run-dir."
+        raise UserError(ExitCode.MODEL, what, where=files, do=do)
+    differences = [f"{key} {saved.get(key)}, now {about[key]}" for key in SAME_BITS if saved.get(key) != about[key]]
+    if is_changed:
+        differences.append(f"other training data ({', '.join(changed) or 'prepared anew'})")
+    if differences:
+        LOGGER.info("not bit-equal to an uninterrupted run: %s", "; ".join(differences))
+    if saved.get("dev", about["dev"]) != about["dev"]:
+        LOGGER.info("the dev set is not what this run began with: scores before and after do not compare")

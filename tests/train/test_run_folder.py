@@ -1,8 +1,11 @@
 """Who may train where: the config, the data, the lock; and what an error before the first update leaves behind."""
 
 import fcntl
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import BaseModel
@@ -10,9 +13,10 @@ from pydantic import BaseModel
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
+from mtx.tokenizer import Tokenizer
 from mtx.train import loop
 from mtx.train.loop import train
-from mtx.train.run_folder import RunFolder
+from mtx.train.run_folder import RunFolder, read_metrics
 
 Configure = Callable[..., Config]
 
@@ -93,15 +97,125 @@ def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
 
 
-def test_changed_data_is_refused(configure: Configure, config_path: Path, tmp_path: Path) -> None:
-    config = configure("train.max_steps=1", f"data.train=[{{tsv: {tmp_path / 'data.tsv'}}}]")
-    text = config_path.with_name("train.tsv").read_text()
-    (tmp_path / "data.tsv").write_text(text)
-    train(config, tmp_path / "run")
-    (tmp_path / "data.tsv").write_text(text.replace("a", "b", 1))
-    with pytest.raises(UserError, match="the training data is not what this run began with") as caught:
-        train(config.model_copy(update={"train": config.train.model_copy(update={"max_steps": 2})}), tmp_path / "run")
+@pytest.fixture
+def begun(configure: Configure, config_path: Path, tmp_path: Path) -> tuple[RunFolder, Callable[[int], Config]]:
+    """A run of one update, and its config for more of them; its data are `a.tsv`, `b.tsv` and `dev.tsv` beside it."""
+    for name in ("a", "b", "dev"):
+        (tmp_path / f"{name}.tsv").write_text(config_path.with_name("train.tsv").read_text())
+
+    def config(max_steps: int) -> Config:
+        sources = f"data.train=[{{tsv: {tmp_path / 'a.tsv'}}}, {{tsv: {tmp_path / 'b.tsv'}}}]"
+        return configure(f"train.max_steps={max_steps}", sources, f"data.dev={{tsv: {tmp_path / 'dev.tsv'}}}")
+
+    train(config(1), tmp_path / "run")
+    return RunFolder(tmp_path / "run"), config
+
+
+def change(path: Path) -> None:
+    path.write_text(path.read_text().replace("a", "b", 1))
+
+
+def test_changed_data_is_refused_unless_that_is_allowed(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    change(run.path.with_name("b.tsv"))
+    change(run.path.with_name("dev.tsv"))
+    message = r"the training data is not what this run began with \(.*/run: b\.tsv\)\. .*--allow-data-change"
+    with pytest.raises(UserError, match=message) as caught:
+        train(config(2), run.path)
     assert caught.value.code == ExitCode.DATA
+    assert "the dev set is not what" not in caplog.text
+    train(config(2), run.path, allow_data_change=True)
+    assert "not bit-equal to an uninterrupted run: other training data (b.tsv)" in caplog.messages
+    assert "the dev set is not what this run began with: scores before and after do not compare" in caplog.messages
+    caplog.clear()
+    train(config(3), run.path)  # begun anew, as it were
+    assert "resuming from step 2" in caplog.messages
+    assert "is not what" not in caplog.text
+    assert "not bit-equal" not in caplog.text
+
+
+def test_a_changed_tokenizer_is_never_taken_for_changed_data(
+    begun: tuple[RunFolder, Callable[[int], Config]],
+) -> None:
+    run, config = begun
+    path = run.path / "tokenizer.model"
+    model = path.read_bytes()
+    place = model.index(b"\x15", 20)  # of a score, whose least bits a flip changes
+    path.write_bytes(model[: place + 1] + bytes([model[place + 1] ^ 1]) + model[place + 2 :])
+    for allow in (False, True):
+        with pytest.raises(UserError, match="the tokenizer is not what this run began with") as caught:
+            train(config(2), run.path, allow_data_change=allow)
+        assert caught.value.code == ExitCode.MODEL
+        assert f"({path})" in str(caught.value)
+    change(run.path.with_name("a.tsv"))
+    with pytest.raises(UserError, match=r"the training data is not what .*a\.tsv"):
+        train(config(2), run.path)
+    with pytest.raises(UserError, match="the tokenizer is not what"):
+        train(config(2), run.path, allow_data_change=True)
+
+
+def test_other_threads_or_another_precision_are_told(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    monkeypatch.setattr(loop, "use_threads", lambda: 77)
+    train(config(2), run.path)
+    assert "not bit-equal to an uninterrupted run: threads 1, now 77" in caplog.messages
+
+
+def test_too_little_space_is_told_before_training_begins(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure("train.max_steps=6"), tmp_path / "run"
+    free = 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(loop, "update", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(
+        UserError, match=r"no space for the checkpoints: needs 0\.\d MB, 0\.0 MB free \(.*run\)"
+    ) as caught:
+        train(config, run)
+    assert caught.value.code == ExitCode.MACHINE
+    monkeypatch.undo()
+    train(config, run)
+    sizes = [sum(path.stat().st_size for path in step.iterdir()) for step in (run / "checkpoints").iterdir()]
+    free = 6 * max(sizes) - sum(sizes)  # 3 whose mean is taken, the best, one that is written; and what is beside them
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    train(configure("train.max_steps=7"), run)
+
+
+# --- metrics ---
+
+
+def test_records_that_are_not_ours_do_no_harm(run: RunFolder) -> None:
+    foreign = [{"note": "mine"}, {"step": "seven"}, {"step": None}, {"event": "validation"}]
+    ours = [{"event": "update", "step": step} for step in (1, 2, 3)] + [{"event": "validation", "step": 2}]
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in [*foreign, *ours]) + "[1]\n{half")
+    run.rewind_metrics(2)
+    assert list(read_metrics(run.metrics)) == [*foreign, *ours[:2]]
+
+
+def test_what_a_killed_run_left_is_removed_with_a_line(
+    run: RunFolder, configure: Configure, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run.checkpoints.mkdir()
+    for path in ("checkpoints/step-000005.tmp-7", "checkpoints/step-000002.old-7", "model.tmp-7", "notes.tmp-7"):
+        (run.path / path).mkdir()
+    for name in ("config.yaml.tmp-7", "tokenizer.model.tmp-7", "metrics.jsonl.tmp-7", "my.tmp-7", "model.tmp-x"):
+        (run.path / name).touch()
+    run.prepare(configure(), tokenizer)
+    left = "config.yaml.tmp-7, metrics.jsonl.tmp-7, model.tmp-7, tokenizer.model.tmp-7, step-000002.old-7"
+    assert caplog.messages == [f"removed what a killed run left half-written: {left}, step-000005.tmp-7"]
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {"config.yaml", "tokenizer.model", "checkpoints", "notes.tmp-7", "my.tmp-7", "model.tmp-x"}
+    assert list(run.checkpoints.iterdir()) == []
+
+
+# --- errors ---
 
 
 @pytest.mark.parametrize(
