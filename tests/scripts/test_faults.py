@@ -1,23 +1,63 @@
 """Every fault that a disk can have, at every call of one save: what was whole before is found again, or the new one."""
 
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 import torch
 from faults.calls import Call, recorded_calls
+from faults.damage import damaged_loads
 from faults.power import State, build_state, read_state, states_after
+from faults.save import FAULTS, NEW, OLD, injected_saves, why_unavailable
 from torch import nn
 
 from mtx.checkpoint.files import write_file
+from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import Progress, Training, delete_checkpoints, newest_checkpoint, save_checkpoint
-from mtx.errors import UserError
+from mtx.errors import ExitCode, UserError
 
 
 def a_training(step: int) -> Training:
     model = nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     return Training(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), Progress(step))
+
+
+# --- system calls ---
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_save_that_is_killed_or_fails_leaves_the_old_checkpoint_or_the_new(error: str) -> None:
+    if why := why_unavailable():
+        pytest.skip(why)
+    outcomes = list(injected_saves(error, every=7))
+    assert len(outcomes) >= 6
+    for outcome in outcomes:
+        assert outcome.is_whole, outcome
+        if error == "KILL":
+            assert outcome.code == -signal.SIGKILL, outcome
+        else:
+            is_saved = outcome.code == ExitCode.DONE and outcome.found == NEW  # the old one could not be deleted
+            assert is_saved or outcome.code == ExitCode.MACHINE, outcome
+    assert {outcome.found for outcome in outcomes} == {OLD, NEW}
+
+
+# --- damage ---
+
+
+@pytest.mark.parametrize(
+    ("folder", "load"),
+    [("checkpoints", lambda folder: newest_checkpoint(folder.parent)), ("model", load_model)],
+)
+def test_no_damage_goes_unnoticed(folder: str, load: Callable[[Path], object]) -> None:
+    made = Path(__file__).parents[1] / "checkpoint" / "format-1" / folder
+    loads = list(damaged_loads(made if folder == "model" else next(made.iterdir()), load, tries=4))
+    assert len(loads) == 5 * 5 * 4
+    for found in loads:
+        assert isinstance(found.error, UserError), found
+        assert found.error.code == ExitCode.MODEL, found
 
 
 # --- loss of power ---
