@@ -195,6 +195,20 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         assert result(run) == expected, name
 
 
+def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure("train.save_every=2", "train.eval_every=12", "train.average=1"), tmp_path / "run"
+    train_until_killed(config, run, loop, "update", 9)
+    assert saved_steps(run / "checkpoints") == [6, 8]
+    (run / "checkpoints" / "step-000008" / "state.json").write_text("{}")
+    with monkeypatch.context() as patch:
+        call_then(patch, loop, "update", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+        with pytest.raises(UserError, match="stopped by a signal at step 7"):
+            train(config, run)
+    assert saved_steps(run / "checkpoints") == [6, 7, 8]
+
+
 def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Configure, tmp_path: Path) -> None:
     config, run = configure(), tmp_path / "run"
     train_until_killed(config, run, loop, "update", 5)
