@@ -4,7 +4,6 @@ A folder is written beside its place, every file flushed to the disk, a manifest
 then renamed into place. Neither safetensors nor any other format of weights notices a flipped bit by itself.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mtx import __version__
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, machine_error
 
 FORMAT = 1
 """Version of the layout of folders; raised when an older mtx could not read a newer folder."""
@@ -45,7 +44,7 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         _replace_folder(folder, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise disk_error(error, folder) from error
+        raise machine_error(error, "cannot write", folder) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -110,7 +109,7 @@ def write_file(path: Path, data: bytes) -> None:
         _sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
+        raise machine_error(error, "cannot write", path) from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -131,13 +130,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _unusable(path.parent, f"{path.name}: {error}") from error
     return tensors
-
-
-def disk_error(error: OSError, path: Path) -> UserError:
-    """What the user should read when the system could not write `path`."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "Free some space and run the same command again." if is_full else "Check the folder and its permissions."
-    return UserError(ExitCode.MACHINE, f"cannot write: {error.strerror}", where=str(path), do=remedy)
 
 
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:

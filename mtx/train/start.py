@@ -1,7 +1,6 @@
 """The beginning of a run: tokenizer and model, what there is to say of them, and where the last process stopped."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import (
@@ -15,15 +14,39 @@ from mtx.checkpoint.training import (
 from mtx.config.settings import Config
 from mtx.data.batching import epoch_batches, padding_share
 from mtx.data.corpus import check_files, read_pairs
-from mtx.data.prepare import Corpus
+from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
-from mtx.runtime import LOGGER, Precision
+from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, seed_everything, use_threads
 from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.train.dev_set import load_dev_set
+from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
 from mtx.train.run_folder import RunFolder
+from mtx.train.session import Equipment
+
+
+def equip(config: Config, run: RunFolder) -> Equipment:
+    """All that `config` asks for, checked and ready; says what it is, writes nothing.
+
+    Raises:
+        UserError: for everything that the user can mend.
+    """
+    settings = config.train
+    precision = choose_precision(settings.precision, choose_device(settings.device))
+    threads = use_threads()
+    check_sources(config)
+    tokenizer = run.tokenizer() or make_tokenizer(config)
+    corpus = prepare(config.data.train, config.data, tokenizer)
+    seed_everything(settings.seed)
+    trained = new_model(config, tokenizer, corpus, precision)
+    about = {"data": corpus.key, "tokenizer": tokenizer.digest, "threads": threads, "precision": str(precision)}
+    dev = load_dev_set(config, trained)
+    equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
+    announce(config, equipment)
+    return equipment
 
 
 def check_sources(config: Config) -> None:
@@ -70,14 +93,13 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 
 
-def announce(
-    config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int, matrix_rate: float
-) -> None:
-    """Say what is about to be trained, on what, with what; `matrix_rate` in FLOP/s.
+def announce(config: Config, equipment: Equipment) -> None:
+    """Say what is about to be trained, on what, with what.
 
     Raises:
         UserError: a batch can't hold the longest pair (USAGE).
     """
+    trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
     plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
@@ -100,20 +122,18 @@ def announce(
         f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate = describe_rate(matrix_rate)
+    rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]
     LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
 
 
-def begin_or_resume(
-    run: RunFolder, config: Config, trained: TrainedModel, precision: Precision, about: dict[str, Any]
-) -> Training:
+def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment) -> Training:
     """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
         UserError: the training data is no longer the same (DATA); every checkpoint is damaged (MODEL).
     """
-    optimizer = build_optimizer(trained.model, config.train)
-    training = Training(trained.model, optimizer, precision.scaler(), Progress())
+    model, about = equipment.trained.model, equipment.about
+    training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
     newest = newest_checkpoint(run.checkpoints)
     if newest is not None:
         folder, saved = newest
@@ -122,9 +142,11 @@ def begin_or_resume(
             raise UserError(ExitCode.DATA, what, where=str(run.path), do=do)
         load_checkpoint(folder, training)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-        if saved.get("threads") != about["threads"]:
-            then, now = saved.get("threads"), about["threads"]
-            LOGGER.info("not bit-equal to an uninterrupted run: %s threads then, %s now", then, now)
+        for name in ("threads", "precision"):
+            if saved.get(name) != about[name]:
+                LOGGER.info(
+                    "not bit-equal to an uninterrupted run: %s was %s, is %s", name, saved.get(name), about[name]
+                )
     # What is newer is damaged, and will be made again.
     prune_checkpoints(run.checkpoints, [s for s in saved_steps(run.checkpoints) if s <= training.progress.step])
     run.rewind_metrics(training.progress.step)
