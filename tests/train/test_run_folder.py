@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -109,6 +110,22 @@ def test_two_starts_of_one_new_folder(configure: Configure, tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         train(configure(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_lock_dies_with_the_process(run: RunFolder) -> None:
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        with run.locked():
+            os.write(writing, b"locked")
+            signal.pause()
+    assert os.read(reading, 6) == b"locked"
+    with pytest.raises(UserError, match=f"in use by process {process} since"), run.locked():
+        pass
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    with run.locked():
+        assert (run.path / ".lock").read_text().startswith(f"process {os.getpid()} ")
 
 
 def test_a_lock_taken_away_meanwhile_is_not_the_lock(run: RunFolder) -> None:
