@@ -78,14 +78,26 @@ def _end_after(error: BaseException) -> NoReturn:
             _end(ExitCode.READER_GONE)
         case OSError():
             _end(ExitCode.MACHINE, *machine_error(error, "the system refused").lines)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+    from mtx.runtime import is_gpu_error, is_out_of_memory
+
+    if is_out_of_memory(error):
         _end(ExitCode.MACHINE, "out of memory. Use smaller batches or a smaller model.")
+    if is_gpu_error(error):
+        _end(
+            ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. Run the same command again, or use --device cpu."
+        )
     notes = getattr(error, "__notes__", [])
     if not notes:
         traceback.print_exception(error)
-    first = str(error).split("\n")[0]
     where = f" ({notes[0]})" if notes else ""
-    _end(ExitCode.BUG, f"a bug in mtx: {type(error).__name__}: {first}{where}. Please report it with its traceback.")
+    _end(
+        ExitCode.BUG,
+        f"a bug in mtx: {type(error).__name__}: {_first_line(error)}{where}. Please report it with its traceback.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0]
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:

@@ -42,6 +42,7 @@ def end_of(command: Callable[[], None]) -> int:
         (OSError(errno.EMFILE, "Too many open files"), 5, "the system refused: Too many open files. Raise the limit"),
         (MemoryError(), 5, "out of memory. "),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 5, "out of memory. "),
+        (RuntimeError("CUDA error: unspecified launch failure\nmore"), 5, "the GPU failed: CUDA error: unspecified"),
     ],
 )
 def test_errors(error: BaseException, code: int, line: str, capfd: pytest.CaptureFixture[str]) -> None:
