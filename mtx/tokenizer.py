@@ -231,8 +231,8 @@ class _Selection:
 
     num_long: int = 0
     is_cut: bool = False
-    error: Exception | KeyboardInterrupt | None = None
-    """What reading the lines raised, which SentencePiece would turn into a RuntimeError."""
+    error: BaseException | None = None
+    """What reading the lines raised, or a signal meanwhile, which SentencePiece would turn into a RuntimeError."""
 
     def of(self, lines: Iterable[str]) -> Iterator[str]:
         num_kept = 0
@@ -246,7 +246,9 @@ class _Selection:
                     return
                 num_kept += 1
                 yield line
-        except (Exception, KeyboardInterrupt) as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             self.error = error
             raise
 

@@ -167,13 +167,19 @@ def test_no_text_is_refused(lines: list[str]) -> None:
     assert caught.value.code == ExitCode.DATA
 
 
-def test_an_error_of_the_reader_is_passed_on() -> None:
+class Signalled(BaseException):
+    """What a handler of a signal raises while the lines are read."""
+
+
+@pytest.mark.parametrize("error", [UserError(ExitCode.DATA, "not UTF-8", do=""), KeyboardInterrupt(), Signalled()])
+def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     def read() -> Iterator[str]:
         yield "text"
-        raise UserError(ExitCode.DATA, "not UTF-8", do="Convert it.")
+        raise error
 
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(type(error)) as caught:
         train_tokenizer(read(), [], TokenizerSettings(), print)
+    assert caught.value is error
 
 
 # --- load ------------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ import safetensors.torch
 from torch import Tensor
 
 from mtx import __version__
-from mtx.checkpoint.files import disk_error, make_folder, outgoing_name, sync, temporary_name
-from mtx.errors import ExitCode, UserError
+from mtx.checkpoint.files import make_folder, outgoing_name, sync, temporary_name
+from mtx.errors import ExitCode, UserError, machine_error
 
 FORMAT = 1
 """Version of the layout of folders; raised when an older mtx could not read a newer folder.
@@ -57,7 +57,7 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         _replace_folder(folder, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise disk_error(error, folder) from error
+        raise machine_error(error, "cannot write", folder) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -165,5 +165,4 @@ def _unreadable(path: Path, error: OSError) -> UserError:
     """What the user should read when the system could not read `path`, which may be whole."""
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):  # no file, whoever reads it
         return DamagedError(path.parent, f"{path.name}: {error.strerror}")
-    what, do = f"cannot read: {error.strerror}", "Check the disk and the permissions, and run the same command again."
-    return UserError(ExitCode.MACHINE, what, where=str(path), do=do)
+    return machine_error(error, "cannot read", path)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtx.checkpoint.files import DiskFullError, megabytes, outgoing_name
+from mtx.checkpoint.files import megabytes, outgoing_name
 from mtx.checkpoint.sealed import DamagedError, load_tensors, open_sealed, save_tensors, sealed_folder
-from mtx.errors import ExitCode, UserError
+from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.runtime import LOGGER, random_state, restore_random_state
 
 

@@ -4,24 +4,55 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from mtx.checkpoint.files import DiskFullError, megabytes
+from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import epoch_batches, padding_share
 from mtx.data.corpus import check_files, read_pairs
-from mtx.data.prepare import Corpus
-from mtx.errors import ExitCode, UserError
+from mtx.data.prepare import Corpus, prepare
+from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
-from mtx.runtime import LOGGER, Precision
+from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, seed_everything, use_threads
 from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.train.dev_set import load_dev_set
+from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
+from mtx.train.session import Equipment
 
 SAME_BITS = ("threads", "precision")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
+
+
+def equip(config: Config, run: RunFolder) -> Equipment:
+    """All that `config` asks for, checked and ready; says what it is, writes nothing.
+
+    Raises:
+        UserError: for everything that the user can mend.
+    """
+    settings = config.train
+    precision = choose_precision(settings.precision, choose_device(settings.device))
+    threads = use_threads()
+    check_sources(config)
+    tokenizer = run.tokenizer() or make_tokenizer(config)
+    corpus = prepare(config.data.train, config.data, tokenizer)
+    seed_everything(settings.seed)
+    trained = new_model(config, tokenizer, corpus, precision)
+    dev = load_dev_set(config, trained)
+    about = {
+        "data": corpus.key,
+        "sources": corpus.sources,
+        "dev": dev.corpus.key if dev is not None else None,
+        "tokenizer": tokenizer.digest,
+        "threads": threads,
+        "precision": str(precision),
+    }
+    equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
+    announce(config, equipment)
+    return equipment
 
 
 def check_sources(config: Config) -> None:
@@ -68,14 +99,13 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 
 
-def announce(
-    config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int, matrix_rate: float
-) -> None:
-    """Say what is about to be trained, on what, with what; `matrix_rate` in FLOP/s.
+def announce(config: Config, equipment: Equipment) -> None:
+    """Say what is about to be trained, on what, with what.
 
     Raises:
         UserError: a batch can't hold the longest pair (USAGE).
     """
+    trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
     plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
@@ -98,30 +128,23 @@ def announce(
         f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate = describe_rate(matrix_rate)
+    rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]
     LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
 
 
-def begin_or_resume(
-    run: RunFolder,
-    config: Config,
-    trained: TrainedModel,
-    precision: Precision,
-    about: dict[str, Any],
-    allow_data_change: bool,
-) -> Training:
+def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_data_change: bool) -> Training:
     """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
         UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
             (MODEL); the disk has no space for the checkpoints to come (MACHINE).
     """
-    optimizer = build_optimizer(trained.model, config.train)
-    training = Training(trained.model, optimizer, precision.scaler(), Progress())
+    model, about = equipment.trained.model, equipment.about
+    training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
     newest = newest_checkpoint(run.checkpoints)
     if newest is not None:
         folder, saved = newest
-        _compare(saved, about, run, trained.tokenizer, allow_data_change)
+        _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
         load_checkpoint(folder, training)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
     run.rewind_metrics(training.progress.step)
@@ -166,7 +189,7 @@ def _compare(
         files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())
         what, do = "the tokenizer is not what this run began with", "Restore it, or give another --run-dir."
         raise UserError(ExitCode.MODEL, what, where=files, do=do)
-    differences = [f"{key} {saved.get(key)}, now {about[key]}" for key in SAME_BITS if saved.get(key) != about[key]]
+    differences = [f"{key} was {saved.get(key)}, is {about[key]}" for key in SAME_BITS if saved.get(key) != about[key]]
     if is_changed:
         differences.append(f"other training data ({', '.join(changed) or 'prepared anew'})")
     if differences:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from faults.calls import Call, failing_call, recorded_calls
 
-from mtx.checkpoint.files import DiskFullError, make_folder, new_file, remove_leftovers, temporary_name, write_file
-from mtx.errors import ExitCode, UserError
+from mtx.checkpoint.files import make_folder, new_file, remove_leftovers, temporary_name, write_file
+from mtx.errors import DiskFullError, ExitCode, UserError
 
 
 @pytest.fixture

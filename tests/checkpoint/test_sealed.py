@@ -11,7 +11,6 @@ import pytest
 import torch
 from faults.calls import failing_call, recorded_calls
 
-from mtx.checkpoint.files import DiskFullError
 from mtx.checkpoint.sealed import (
     FORMAT,
     DamagedError,
@@ -21,7 +20,7 @@ from mtx.checkpoint.sealed import (
     save_tensors,
     sealed_folder,
 )
-from mtx.errors import ExitCode, UserError
+from mtx.errors import DiskFullError, ExitCode, UserError
 
 ABOUT = {"step": 7, "data": "ab12"}
 
@@ -180,7 +179,7 @@ def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
 CHANGES = ("open", "write", "fsync", "mkdir", "rename")
 
 
-@pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the folder")])
+@pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the disk")])
 def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
     old = contents(sealed.parent)
     with recorded_calls() as calls:

@@ -165,7 +165,7 @@ def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkey
 def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
+    monkeypatch.setattr(start, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
     with pytest.raises(UserError, match=r"nowhere\.en"):
         train(configure("data.test={src: nowhere.en, tgt: nowhere.de}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -134,6 +134,21 @@ def test_stopped_inside_validations(
     assert result(run) == expected
 
 
+def test_saved_when_asked_for_it(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGUSR1 saves, goes on and changes nothing: neither the run nor one that goes on from there."""
+    config, run = configure(), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        call_then(patch, loop, "update", 10, lambda: os.kill(os.getpid(), signal.SIGUSR1), before=False)
+        call_then(patch, loop, "update", 12, kill, before=True)
+        with pytest.raises(Killed):
+            train(config, run)
+    assert saved_steps(run / "checkpoints")[-2:] == [9, 10], "once"
+    train(config, run)
+    assert result(run) == expected
+
+
 @pytest.mark.parametrize(
     ("where", "name", "number", "before"),
     [
