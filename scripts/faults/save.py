@@ -56,11 +56,12 @@ def injected_saves(error: str, every: int = 1) -> Iterator[Outcome]:
         old, both, scratch = (Path(folder, name) for name in ("old", "both", "scratch"))
         save_checkpoint(old, _training(OLD), {})
         shutil.copytree(old, both)
-        save_checkpoint(both, _training(NEW), {})
+        new = _training(NEW)  # here: torch's threads for gradients do not live on in a fork
+        save_checkpoint(both, new, {})
 
         shutil.copytree(old, scratch)
         trace = Path(folder, "trace")
-        code = _traced(lambda: _save(scratch), "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
+        code = _traced(lambda: _save(scratch, new), "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
         assert (code, saved_steps(scratch)) == (ExitCode.DONE, [NEW])
         made = Counter(line.split("(")[0].split()[-1] for line in trace.read_text().splitlines() if "(" in line)
         places = [(call, number) for call in CALLS for number in range(1, made[call] + 1)]
@@ -69,7 +70,7 @@ def injected_saves(error: str, every: int = 1) -> Iterator[Outcome]:
             shutil.rmtree(scratch)
             shutil.copytree(old, scratch)
             inject = f"inject={call}:{FAULTS[error]}:when={number}"
-            code = _traced(lambda: _save(scratch), "-o", os.devnull, "-e", f"trace={call}", "-e", inject)
+            code = _traced(lambda: _save(scratch, new), "-o", os.devnull, "-e", f"trace={call}", "-e", inject)
             newest = newest_checkpoint(scratch)
             found = newest[1]["step"] if newest else 0
             is_whole = newest is not None and _contents(newest[0]) == _contents(both / newest[0].name)
@@ -96,8 +97,8 @@ def _training(step: int) -> Training:
     return Training(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), Progress(step))
 
 
-def _save(checkpoints: Path) -> None:
-    save_checkpoint(checkpoints, _training(NEW), {})
+def _save(checkpoints: Path, training: Training) -> None:
+    save_checkpoint(checkpoints, training, {})
     delete_checkpoints(checkpoints, [OLD])
 
 
