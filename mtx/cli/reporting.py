@@ -36,6 +36,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             # Nobody reads: neither a message nor Python's own flush at exit has a place to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ExitCode.READER_GONE)
+        except FloatingPointError as error:
+            _end(ExitCode.MODEL, f"{error}. Try --precision fp32; if that does not help, train it again.")
         except Exception as error:
             _end_after(error)
 

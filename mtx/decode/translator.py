@@ -107,6 +107,9 @@ class Translator:
         """The translations of `lines`, in their order.
 
         `after_batch` is called with the size of every batch that is done: for progress, or to stop by raising.
+
+        Raises:
+            FloatingPointError: the model's numbers overflow.
         """
         segments = self._segments(lines)
         hypotheses: dict[int, list[Hypothesis]] = {}

@@ -119,8 +119,10 @@ def plain_beam(
             (logp + next_logp, [*ids, token])
             for logp, ids in alive
             for token, next_logp in enumerate(logp_after(ids))
-            if token == EOS or length < longest
+            if (token == EOS or length < longest) and next_logp > -math.inf
         ]
+        if not continuations and not finished:
+            continuations = [(logp, [*ids, EOS]) for logp, ids in alive]  # where no end is possible it costs nothing
         continuations.sort(key=lambda continuation: -continuation[0])
         for logp, ids in continuations[:width]:
             if ids[-1] == EOS and len(finished) < width:
@@ -305,6 +307,83 @@ def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[
         assert found[0].ids == [4] * (longest - 1)
         assert found[0].logp == pytest.approx(float((longest - 1) * logp[4] + logp[EOS]), rel=1e-5)
         assert found[0].score == pytest.approx(found[0].logp / longest, rel=1e-6)
+
+
+BROKEN = {
+    "not numbers": [math.nan] * 6,
+    "one not a number": [0.0, 0.0, 0.0, 0.0, math.nan, 0.0],
+    "nothing possible": [-math.inf] * 6,
+    "one infinite": [0.0, math.inf, 0.0, 0.0, 0.0, 0.0],
+    "an infinite end": [0.0, 0.0, 0.0, math.inf, 0.0, 0.0],
+    "too large for float32": [0.0, 1e300, 0.0, 0.0, 0.0, 0.0],
+}
+SEARCHES = {
+    "greedy": (greedy_search, OPTIONS),
+    "greedy, no scores": (greedy_search, replace(OPTIONS, with_scores=False)),
+    "beam 1": (beam_search, OPTIONS),
+    "beam 3": (beam_search, replace(OPTIONS, beam_size=3, n_best=2)),
+}
+
+
+@pytest.mark.parametrize("row", BROKEN)
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("broken_from", [0, 1, 4])
+def test_numbers_that_overflow_are_an_error(name: str, row: str, broken_from: int) -> None:
+    """At the first step, a later one, and the last; of one sentence beside others that are sane."""
+    tables = Tables(torch.zeros(3, NUM_NODES, 6, dtype=torch.float64))
+    tables.logits[:, :, 4], tables.logits[:, :, EOS] = 9.0, -9.0
+    node = 0
+    for token in (BOS, *[4] * broken_from):
+        node = next_node(node, token)
+    tables.logits[1, node] = torch.tensor(BROKEN[row], dtype=torch.float64)
+    search, options = SEARCHES[name]
+    with pytest.raises(FloatingPointError, match="the model's numbers overflow"):
+        search(tables, *sources([3, 4, 6]), options)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_an_end_that_is_impossible_leaves_the_best_that_lives(name: str) -> None:
+    tables = random_tables(6, num_sentences=8, vocab_size=6)
+    tables.logits[:, :, EOS] = -torch.inf
+    lengths = [0, 1, 2, 3, 4, 5, 6, 20]
+    search, options = SEARCHES[name]
+    for sentence, found in enumerate(search(tables, *sources(lengths), options)):
+        logp_after, best = tables.logp_after(sentence), found[0]
+        assert len(found) == (1 if lengths[sentence] == 0 else options.n_best)
+        assert len(best.ids) == lengths[sentence]
+        logp = sum(logp_after(best.ids[:t])[token] for t, token in enumerate(best.ids))
+        if options.with_scores:
+            assert best.logp == pytest.approx(logp, abs=1e-5)
+            assert best.score == pytest.approx(logp / (lengths[sentence] + 1), abs=1e-5)
+        if options.beam_size == 1:
+            greedy = [max(range(6), key=logp_after(best.ids[:t]).__getitem__) for t in range(len(best.ids))]
+            assert best.ids == greedy
+
+
+@given(st.data())
+def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
+    """Whatever is impossible, as long as something is possible at each step."""
+    draw = data.draw
+    vocab_size = draw(st.integers(EOS + 1, 7))
+    tables = random_tables(draw(st.integers(0, 2**32)), 4, vocab_size, draw(st.floats(-4, 4)))
+    share = draw(st.sampled_from([0.0, 0.3, 0.7, 0.95]))
+    is_impossible = torch.rand(tables.logits.shape, generator=torch.Generator().manual_seed(7)) < share
+    is_impossible[..., EOS] |= draw(st.booleans())
+    is_impossible.scatter_(2, tables.logits.masked_fill(is_impossible, -9e9).argmax(dim=2, keepdim=True), False)
+    tables.logits[is_impossible] = -torch.inf
+    lengths = [*draw(st.lists(st.integers(0, 8), min_size=3, max_size=3)), 5]
+    width = draw(st.integers(1, 4))
+    options = replace(
+        OPTIONS, beam_size=width, n_best=draw(st.integers(1, width)), length_penalty=draw(st.sampled_from([0.0, 1.0]))
+    )
+    found = beam_search(tables, *sources(lengths), options)
+    for sentence, length in enumerate(lengths):
+        expected = plain_beam(tables.logp_after(sentence), length + 1, options)
+        assert_same(found[sentence], expected, sentence)
+        assert all(len(hypothesis.ids) <= length for hypothesis in found[sentence])
+    if width == 1:
+        for hypotheses, expected in zip(greedy_search(tables, *sources(lengths), options), found, strict=True):
+            assert_same(hypotheses, expected)
 
 
 def test_as_many_as_there_are() -> None:
