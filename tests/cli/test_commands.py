@@ -149,6 +149,19 @@ def test_tokenizer_commands_are_filters(mtx: "Mtx", finished_run: Path) -> None:
         assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
 
 
+def test_a_lossless_tokenizer_gives_every_line_back(mtx: "Mtx", finished_run: Path) -> None:
+    corpus = (finished_run.parent.parent / "train.en").read_bytes()
+    options = ["--vocab-size", 300, "--normalization", "lossless", "-o", "spm.model"]
+    assert mtx("tokenizer", "train", *options, stdin=corpus).code == 0
+    text = "  a  b \n\n \n\u2581 a\ufdd0_\u2028\x85\x00\n<0x41> </s>\t\n\rﬁ e\u0301\rb\n".encode()
+    for flags in ([], ["--ids"]):
+        pieces = mtx("tokenizer", "encode", "-m", "spm.model", *flags, stdin=text)
+        assert pieces.out.count("\n") == text.count(b"\n")
+        assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
+    refused = mtx("tokenizer", "train", *options, "--no-byte-fallback", stdin=corpus)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+
+
 def test_config_commands(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
     assert "train.lr" in mtx("config", "show", "--doc", "train.lr").out
     assert json.loads(mtx("config", "schema").out)["title"] == "Config"
