@@ -28,7 +28,8 @@ _SPECIALS = ("pad", "unk", "bos", "eos")
 _BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
-_ESCAPES = {"\u2581": "\ufdd0_", "\ufdd0": "\ufdd0."}
+_SPACE_MARK = "\u2581"
+_ESCAPES = {_SPACE_MARK: "\ufdd0_", "\ufdd0": "\ufdd0."}
 """What a lossless model is given for its mark of a space, and for the noncharacter with which that begins."""
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 _TO_ESCAPE, _ESCAPED = re.compile("[\u2581\ufdd0]"), re.compile("\ufdd0[_.]")
@@ -114,7 +115,10 @@ class Tokenizer:
         return [_unescape(text).replace("\n", " ") if self.is_lossless else _on_one_line(text) for text in texts]
 
     def _encode(self, pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
-        texts = [_escape(sentence) for sentence in sentences] if self.is_lossless else list(sentences)
+        if self.is_lossless:
+            texts = [_escape(sentence) for sentence in sentences]
+        else:
+            texts = [sentence.replace(_SPACE_MARK, " ") for sentence in sentences]
         ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
         return ids
 
