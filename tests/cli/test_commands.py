@@ -68,6 +68,31 @@ def test_translate_prints_json_with_n_best(mtx: "Mtx", finished_run: Path) -> No
     assert empty["tgt"] == ""
 
 
+def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path) -> None:
+    long = "The dog sees a cat. " * 9
+    text = f"The man hears a bird.\n{long}\nThe bird knows a cook.\n{long}\n".encode()
+    split = mtx("translate", "-m", finished_run, stdin=text)
+    assert mtx("translate", "-m", finished_run, "--on-too-long", "split", stdin=text) == split
+    assert (split.code, split.out.count("\n"), split.err) == (0, 4, "")
+
+    cut = mtx("translate", "-m", finished_run, "--on-too-long", "truncate", stdin=text)
+    assert (cut.code, cut.out.count("\n")) == (0, 4)
+    assert cut.out.splitlines()[::2] == split.out.splitlines()[::2]
+    first, second, count = cut.err.splitlines()
+    assert first.startswith("mtx: warning: ")
+    assert first.endswith(" tokens longer than the model has seen, which are left out (stdin line 2)")
+    assert second == first.replace("line 2", "line 4")
+    assert count == "mtx: warning: 2 lines were too long and truncated"
+
+    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", stdin=text)
+    assert (refused.code, refused.out) == (3, split.out[: split.out.index("\n") + 1])
+    assert "(stdin line 2). Shorten it" in refused.errors[0]
+    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.", long)
+    assert (refused.code, "(sentence 2)" in refused.errors[0]) == (3, True)
+    fitting = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.")
+    assert (fitting.code, fitting.err) == (0, "")
+
+
 def test_translate_answers_before_its_input_ends(finished_run: Path) -> None:
     command = [sys.executable, "-m", "mtx", "translate", "--model", str(finished_run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
