@@ -53,7 +53,11 @@ class SearchOptions:
     n_best: int = 1
     """Hypotheses wanted for each sentence; at most `beam_size`."""
     foresight: int = 3
-    """Tokens that a living hypothesis is given for nothing when it is asked whether it could be one of these yet."""
+    """Tokens that a living hypothesis is given for nothing when it is asked whether it could be one of these yet.
+
+    One that overtakes only later is given up. With a beam of 5 that changed 1 translation of 1,000, whose score it
+    lowered by 0.003 (a small model of the demo); with 2 tokens it changed 10, with 5 none. As many as the longest
+    translation has give nothing up."""
 
     def longest(self, src_mask: Tensor) -> list[int]:
         """The most target tokens, the end symbol included, that each sentence may get. Shapes: (B, S) -> B numbers."""

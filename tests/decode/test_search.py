@@ -212,6 +212,37 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
         assert {tuple(h.ids) for h in everything[sentence]} == {tuple(h.ids) for h in expected}
 
 
+@pytest.mark.parametrize("length", range(6))
+def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> None:
+    """On 6 times 170 tables, whose translations have up to 6 tokens of 5, the end included."""
+    count, length_penalty = 170, (0.0, 0.6, 1.0)[length % 3]
+    tables = random_tables(length, count, vocab_size=5)
+    logp_SNV = tables.logits.log_softmax(dim=-1)
+    everything, scores = [], []
+    for num_words in range(length + 1):
+        for ids in itertools.product((0, 1, 2, 4), repeat=num_words):
+            node, logp_S = next_node(0, BOS), torch.zeros(count)
+            for token in (*ids, EOS):
+                logp_S = logp_S + logp_SNV[:, node, token]
+                node = next_node(node, token)
+            everything.append(list(ids))
+            scores.append(logp_S / (num_words + 1) ** length_penalty)
+    n_best = min(5, len(everything))
+    best = torch.stack(scores).topk(n_best, dim=0)
+    options = replace(
+        OPTIONS,
+        beam_size=1400,
+        n_best=n_best,
+        length_penalty=length_penalty,
+        max_length_factor=0.1,
+        max_length_extra=length + 1,
+        foresight=6,
+    )
+    for sentence, found in enumerate(beam_search(tables, *sources([1] * count), options)):
+        assert [hypothesis.score for hypothesis in found] == pytest.approx(best.values[:, sentence].tolist(), abs=2e-6)
+        assert [hypothesis.ids for hypothesis in found] == [everything[i] for i in best.indices[:, sentence].tolist()]
+
+
 @pytest.mark.parametrize("eos_bonus", [-2.0, 0.5, 2.0])
 @pytest.mark.parametrize(
     ("width", "n_best", "length_penalty", "vocab_size"),
@@ -292,6 +323,22 @@ def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list
     table = known_table({(): {EOS: 0.4, 4: 0.35, 5: 0.25}, (4,): {5: 1.0}, (5,): {1: 0.5, 2: 0.5}})
     options = replace(OPTIONS, beam_size=2, length_penalty=length_penalty)
     assert beam_search(table, *sources([5]), options)[0][0].ids == ids
+
+
+@pytest.mark.parametrize(("foresight", "ids"), [(1, []), (3, []), (4, []), (5, [4] * 5), (6, [4] * 5), (99, [4] * 5)])
+def test_what_overtakes_later_than_foreseen_is_given_up(foresight: int, ids: list[int]) -> None:
+    """0.4 for the empty translation, -0.92 as score, which 0.01 for one of 5 words overtakes at its end, with -0.77."""
+    table = Tables(torch.zeros(1, NUM_NODES, 64))
+    table.logits[:, :, EOS] = -30.0
+    node = next_node(0, BOS)
+    table.logits[0, node] = torch.tensor(0.59 / 62).log()
+    table.logits[0, node, [EOS, 4]] = torch.tensor([0.4, 0.01]).log()
+    for after in (4, 4, 4, 4, EOS):
+        node = next_node(node, 4)
+        table.logits[0, node] = -30.0
+        table.logits[0, node, after] = 0.0
+    options = replace(OPTIONS, beam_size=2, foresight=foresight)
+    assert beam_search(table, *sources([9]), options)[0][0].ids == ids
 
 
 @pytest.mark.parametrize("search", [greedy_search, beam_search])
