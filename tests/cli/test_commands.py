@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,26 @@ def test_evaluate_answers_no_below_the_minimum(mtx: "Mtx", finished_run: Path) -
 
 
 # --- train ---
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_evaluate_scores_odd_text_as_sacrebleu_does(mtx: "Mtx", tmp_path: Path, seed: int) -> None:
+    """What some readers take for the end of a line or for nothing: both commands end lines at LF alone."""
+    draw = random.Random(seed)
+    odd = ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\ufeff", "\0", "\t", "a", "b.", "c ", " d", "e"]
+    references = [draw.choices(odd, k=draw.randint(4, 30)) for _ in range(20)]
+    hypotheses = [[draw.choice(odd) if draw.random() < 0.2 else text for text in line] for line in references]
+    for name, lines in (("ref", references), ("hyp", hypotheses)):
+        text = "".join(f"x {''.join(line)} y\n" for line in lines)  # sacrebleu keeps a mark at the start of a file
+        (tmp_path / name).write_bytes(text.replace(" y\n", draw.choice([" y\n", "\r\n", "\x85\n"])).encode())
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "hyp", "-m", "bleu", "chrf", "-w", "12"]
+    theirs = json.loads(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    answer = mtx("evaluate", "--hyp", "hyp", "--ref", "ref", "--json")
+    ours = json.loads(answer.out)
+    assert ours["num_sentences"] == 20
+    for name, expected in zip(("bleu", "chrf"), theirs, strict=True):
+        assert ours[name]["score"] == pytest.approx(expected["score"], abs=1e-11)
+        assert 10 < expected["score"] < 99
 
 
 def test_train_again_prints_the_folder_and_changes_nothing(mtx: "Mtx", finished_run: Path) -> None:
