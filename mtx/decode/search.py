@@ -173,8 +173,9 @@ def beam_search(
         if math.isnan(sum(best_alive)):
             raise FloatingPointError(OVERFLOW)
         is_alive = [
-            not _is_done(found[sentence], best_alive[b], min(length + options.foresight, longest[sentence]), options)
-            for b, sentence in enumerate(sentences)
+            not must_end[b]
+            and not _is_done(found[s], best_alive[b], min(length + options.foresight, longest[s]), options)
+            for b, s in enumerate(sentences)
         ]
         kept_B = close_up(torch.tensor(is_alive, device=device))
         sentences = [sentences[b] for b in kept_B.tolist()]

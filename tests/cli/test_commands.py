@@ -52,6 +52,7 @@ def test_translate_reads_and_writes_files(mtx: "Mtx", finished_run: Path, tmp_pa
     answer = mtx("translate", "--model", finished_run, "--input", "in.gz", "--output", "out.txt")
     assert (answer.code, answer.out) == (0, "")
     plain = mtx("translate", "--model", finished_run, "The dog sees a cat.", "The man hears a dog.")
+    assert mtx("translate", "-m", finished_run, "-i", "-", stdin=b"The dog sees a cat.\nThe man hears a dog.") == plain
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == plain.out
 
 
@@ -92,6 +93,22 @@ def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path)
     assert (refused.code, "(sentence 2)" in refused.errors[0]) == (3, True)
     fitting = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.")
     assert (fitting.code, fitting.err) == (0, "")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_model_whose_numbers_overflow_is_unusable(mtx: "Mtx", finished_run: Path, tmp_path: Path, beam: int) -> None:
+    """Every weight of it is a number, but far too large."""
+    from mtx.checkpoint.model_folder import load_model, save_model
+    from mtx.checkpoint.training import weights_of
+    from mtx.config.settings import ModelSettings
+
+    trained = load_model(finished_run / "model")
+    sizes = ModelSettings(d_model=32, num_heads=2, d_ff=64, encoder_layers=1, decoder_layers=1)
+    huge = {name: weight * 1e30 for name, weight in weights_of(trained.model).items()}
+    save_model(tmp_path / "huge", trained, sizes, huge, {}, "A card.")
+    answer = mtx("translate", "-m", "huge", "--beam", beam, stdin=b"The dog sees a cat.\n")
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (4, "", 1)
+    assert answer.errors[0].startswith("mtx: error: the model's numbers overflow. Try --precision fp32")
 
 
 def test_translate_answers_before_its_input_ends(finished_run: Path) -> None:
