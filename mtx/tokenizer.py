@@ -1,4 +1,10 @@
-"""Strings to ids and back by SentencePiece models, trained or loaded. Special ids are read from the model."""
+"""Strings to ids and back by SentencePiece models, trained or loaded. Special ids are read from the model.
+
+What comes back from the ids of a text is the text as the model's normalisation leaves it, on one line. A model that
+normalises nothing, keeps all spaces and spells in bytes what has no piece is lossless: the text itself comes back, but
+for a line feed. SentencePiece writes a space as U+2581: that character itself is a space to other models, and is
+escaped for a lossless one.
+"""
 
 import hashlib
 import io
@@ -20,6 +26,15 @@ MAX_LINES = 10_000_000
 
 _SPECIALS = ("pad", "unk", "bos", "eos")
 _BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+_SPACE_MARK = "\u2581"
+_ESCAPES = {_SPACE_MARK: "\ufdd0_", "\ufdd0": "\ufdd0."}
+"""What a lossless model is given for its mark of a space, and for the noncharacter with which that begins."""
+_UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
+_TO_ESCAPE, _ESCAPED = re.compile("[\u2581\ufdd0]"), re.compile("\ufdd0[_.]")
+_PROBE = "  \ufb01 \0e\u0301\u3000\ufdd0 "
+"""Spaces at all places, compatibility and decomposed characters, a control character, one that has no piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,8 @@ class Tokenizer:
     unk_id: int
     bos_id: int
     eos_id: int
+    is_lossless: bool
+    """Whether both models are."""
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:
@@ -52,7 +69,8 @@ class Tokenizer:
         if _special_ids(tgt_pieces) != specials:
             do = "Train both with the same pad, unk, bos and eos ids."
             raise UserError(ExitCode.MODEL, "source.spm and target.spm differ in their special symbols", do=do)
-        return cls(src_model, tgt_model, src_pieces, tgt_pieces, **specials)
+        is_lossless = _gives_back(src_pieces, _PROBE) and _gives_back(tgt_pieces, _PROBE)
+        return cls(src_model, tgt_model, src_pieces, tgt_pieces, **specials, is_lossless=is_lossless)
 
     @property
     def is_joint(self) -> bool:
@@ -82,16 +100,27 @@ class Tokenizer:
 
     def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of source sentences, without bos and eos. No text yields a special id, save unk."""
-        return _encode(self.src_pieces, sentences)
+        return self._encode(self.src_pieces, sentences)
 
     def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of target sentences, without bos and eos. No text yields a special id, save unk."""
-        return _encode(self.tgt_pieces, sentences)
+        return self._encode(self.tgt_pieces, sentences)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Target sentences, one line each: special ids leave nothing, characters that would break the line a space."""
+        """Target sentences, one line each: special ids leave nothing, characters that would break the line a space.
+
+        From a lossless model all other characters come as they are; else there is no space at the ends.
+        """
         texts = self.tgt_pieces.decode([list(sentence) for sentence in ids], num_threads=1)
-        return [_BREAKS_LINE.sub(" ", text).strip() for text in texts]
+        return [_unescape(text).replace("\n", " ") if self.is_lossless else _on_one_line(text) for text in texts]
+
+    def _encode(self, pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
+        if self.is_lossless:
+            texts = [_escape(sentence) for sentence in sentences]
+        else:
+            texts = [sentence.replace(_SPACE_MARK, " ") for sentence in sentences]
+        ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
+        return ids
 
 
 def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
@@ -104,9 +133,26 @@ def ids_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
     return [int(tokenizer.tgt_pieces.piece_to_id(piece)) for piece in pieces]
 
 
-def _encode(pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
-    ids: list[list[int]] = pieces.encode(list(sentences), out_type=int, num_threads=1)
-    return ids
+def _on_one_line(text: str) -> str:
+    """`text` with a space for what would break the line and all spaces around it."""
+    return (_SPACES.sub(" ", text) if _BREAKS_LINE.search(text) else text).strip()
+
+
+def _escape(text: str) -> str:
+    """`text` as a lossless model is given it."""
+    return _TO_ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
+
+
+def _unescape(text: str) -> str:
+    """The inverse of `_escape`; an escape that stands for nothing stays."""
+    return _ESCAPED.sub(lambda match: _UNESCAPES[match[0]], text)
+
+
+def _gives_back(pieces: Any, text: str) -> bool:
+    try:
+        return bool(pieces.decode(pieces.encode(text)) == text)
+    except UnicodeDecodeError:  # a foreign model may spell no text at all
+        return False
 
 
 # --- load ------------------------------------------------------------------------------------------------------------
@@ -193,6 +239,10 @@ def train_tokenizer(
 def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]) -> bytes:
     import sentencepiece
 
+    is_lossless = settings.normalization == "lossless"
+    if is_lossless:
+        # What breaks a line gets no piece but is spelled in bytes, so that pieces can be printed on a line.
+        lines = (_BREAKS_LINE.sub(" ", _escape(line)) for line in lines)
     selection = _Selection()
     model = io.BytesIO()
     try:
@@ -204,7 +254,8 @@ def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callabl
             hard_vocab_limit=False,
             character_coverage=settings.character_coverage,
             byte_fallback=settings.byte_fallback,
-            normalization_rule_name=settings.normalization,
+            normalization_rule_name="identity" if is_lossless else settings.normalization,
+            remove_extra_whitespaces=not is_lossless,
             max_sentence_length=MAX_LINE_BYTES,
             num_threads=1,  # more make the result depend on their timing
             minloglevel=2,

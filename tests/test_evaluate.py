@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sacrebleu
 import torch
 
 from mtx.checkpoint.model_folder import TrainedModel
@@ -19,6 +20,25 @@ from mtx.runtime import Precision
 
 WORDS = ["a", "The", "dog,", "Cat;", "isn't", "3.5", "“quoted”", "naïve", "—", "犬", "&", "more.", "Größe", "--"]
 CHINESE = "今天天气很好，我们去公园吧。ABC 12"
+ODD = [
+    "\u2028",
+    "\u2029",
+    "\x85",
+    "\r",
+    "\x0b",
+    "\x0c",
+    "\x1c",
+    "\ufeff",
+    "\u2581",
+    "\0",
+    "\t",
+    "\u3000",
+    "ab",
+    "C",
+    " d",
+    ".",
+]
+"""Characters at which some readers end a line, drop it or strip it, and letters."""
 
 
 def corpus(seed: int, alphabet: Sequence[str], joint: str) -> tuple[list[str], list[str]]:
@@ -54,6 +74,19 @@ def test_scores_are_those_of_the_sacrebleu_command(lang: str, options: list[str]
     bleu, chrf, _ = score(hypotheses, references, lang, num_samples=1)
     assert (bleu.score, chrf.score, bleu.ci) == (scores[0].score, scores[1].score, 0.0)
     assert "bs:" not in bleu.signature
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
+    lang, alphabet, joint = [("de", WORDS, " "), ("zh", CHINESE, ""), ("en", ODD, ""), ("de", [*WORDS, *ODD], " ")][
+        seed % 4
+    ]
+    hypotheses, references = corpus(seed, alphabet, joint)
+    bleu, chrf, length_ratio = score(hypotheses, references, lang, num_samples=1)
+    expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh" if lang == "zh" else "13a")
+    assert bleu.score == expected.score
+    assert length_ratio == expected.sys_len / expected.ref_len
+    assert chrf.score == sacrebleu.corpus_chrf(hypotheses, [references]).score
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sentencepiece
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtx import tokenizer as module
@@ -37,6 +37,11 @@ FRAGMENTS = [
     "日",
     "🙂",
     "⁇",
+    "\ufdd0",
+    "\ufdd0_",
+    "ﬁ",
+    "e\u0301",
+    "\u3000",
 ]
 
 
@@ -51,7 +56,14 @@ VARIANTS = {
     "separate": train(joint=False, vocab_size=300),
     "no bytes": train(byte_fallback=False, vocab_size=80),
     "as it is": train(normalization="identity"),
+    "nfkc": train(normalization="nfkc"),
+    "lossless": train(normalization="lossless"),
+    "separate lossless": train(normalization="lossless", model_type="bpe", joint=False),
 }
+LOSSLESS = ["lossless", "separate lossless"]
+ANY_TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map(
+    "".join
+)
 
 
 def pieces_model(**options: Any) -> bytes:
@@ -65,14 +77,14 @@ def pieces_model(**options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@given(st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
-def test_no_text_yields_a_special_id(variant: str, parts: list[str]) -> None:
+@given(ANY_TEXT)
+def test_no_text_yields_a_special_id(variant: str, text: str) -> None:
     tokenizer = VARIANTS[variant]
     forbidden = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
     if variant != "no bytes":
         forbidden.add(tokenizer.unk_id)
     for encode in (tokenizer.encode_src, tokenizer.encode_tgt):
-        ids = encode(["".join(parts)])[0]
+        ids = encode([text])[0]
         assert not forbidden & set(ids)
 
 
@@ -83,8 +95,11 @@ def test_any_ids_decode_to_one_valid_line(variant: str, data: st.DataObject) -> 
     ids = data.draw(st.lists(st.integers(0, tokenizer.tgt_vocab_size - 1), max_size=20))
     (text,) = tokenizer.decode([ids])
     text.encode()
-    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)
-    assert text == text.strip()
+    if variant in LOSSLESS:
+        assert "\n" not in text
+    else:
+        assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)
+        assert text == text.strip()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -94,6 +109,63 @@ def test_decoding_undoes_encoding_and_ignores_specials(variant: str) -> None:
     assert tokenizer.decode(framed) == TGT
     assert tokenizer.decode([]) == []
     assert tokenizer.decode([[tokenizer.eos_id]]) == [""]
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant not in ("no bytes", *LOSSLESS)])
+@given(ANY_TEXT)
+@example("dog\u2581\u2581dog")
+@example("dog \1 dog")
+def test_what_comes_back_is_the_normalised_text_on_one_line(variant: str, text: str) -> None:
+    tokenizer = VARIANTS[variant]
+    assert not tokenizer.is_lossless
+    (back,) = tokenizer.decode(tokenizer.encode_tgt([text]))
+    normalised = tokenizer.tgt_pieces.normalize(text.replace("\u2581", " ")).replace("\u2581", " ")
+    if re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", normalised):
+        normalised = re.sub("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", normalised)
+    assert back == normalised.strip()
+    assert tokenizer.decode(tokenizer.encode_tgt([back])) == [back]
+
+
+def test_every_character_comes_back_from_a_lossless_model() -> None:
+    """Alone, and inside words of a line."""
+    tokenizer = VARIANTS["lossless"]
+    scalars = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and code != ord("\n")]
+    assert len(scalars) == 1_112_064 - 1
+    for start in range(0, len(scalars), 50_000):
+        some = scalars[start : start + 50_000]
+        lines = [" ".join(f"a{scalar}b" for scalar in some[i : i + 100]) for i in range(0, len(some), 100)]
+        for texts in (some, lines):
+            assert tokenizer.decode(tokenizer.encode_tgt(texts)) == texts
+    assert tokenizer.decode(tokenizer.encode_tgt(["\n", "a\nb"])) == [" ", "a b"]
+
+
+@pytest.mark.parametrize("variant", LOSSLESS)
+@given(ANY_TEXT, st.text("  \u2581\ufdd0_.ab\r\t\0\u3000", max_size=12))
+def test_every_text_comes_back_from_a_lossless_model(variant: str, text: str, spaces: str) -> None:
+    tokenizer = VARIANTS[variant]
+    texts = [text, spaces, spaces + text + spaces]
+    wanted = [text.replace("\n", " ") for text in texts]
+    assert tokenizer.decode(tokenizer.encode_tgt(texts)) == wanted
+    if tokenizer.is_joint:
+        assert tokenizer.decode(tokenizer.encode_src(texts)) == wanted
+
+
+def test_a_lossless_model_is_known_by_what_it_does() -> None:
+    """Nothing but its own bytes says so, so that no folder needs to."""
+    for variant, tokenizer in VARIANTS.items():
+        assert Tokenizer.from_files(tokenizer.files()).is_lossless == (variant in LOSSLESS)
+    mixed = {"source.spm": VARIANTS["lossless"].src_model, "target.spm": VARIANTS["unigram"].src_model}
+    assert not Tokenizer.from_files(mixed).is_lossless
+
+
+def test_no_piece_of_a_lossless_model_breaks_a_line() -> None:
+    corpus = ["a\rb\u2028c \x85\u2581 \ufdd0 d\te\0"] * 20
+    tokenizer = train_tokenizer(corpus, [], TokenizerSettings(vocab_size=310, normalization="lossless"), print)
+    for text in corpus:
+        (ids,) = tokenizer.encode_src([text])
+        pieces = pieces_of(tokenizer, ids)
+        assert not re.search("[ \x00-\x1f\x7f-\x9f\u2028\u2029]", "".join(pieces))
+        assert tokenizer.decode([ids_of(tokenizer, pieces)]) == [text]
 
 
 def test_pieces_are_the_ids_in_writing() -> None:
@@ -111,7 +183,7 @@ def test_a_line_break_spelt_in_bytes_becomes_a_space() -> None:
     tokenizer = VARIANTS["unigram"]
     newline, carriage_return = (tokenizer.tgt_pieces.piece_to_id(piece) for piece in ("<0x0A>", "<0x0D>"))
     word = tokenizer.encode_tgt(["DOG"])[0]
-    assert tokenizer.decode([[*word, newline, carriage_return, *word, newline]]) == ["DOG   DOG"]
+    assert tokenizer.decode([[*word, newline, carriage_return, *word, newline]]) == ["DOG DOG"]
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -120,7 +192,7 @@ def test_a_line_break_spelt_in_bytes_becomes_a_space() -> None:
 def test_special_ids_and_sides() -> None:
     for name, tokenizer in VARIANTS.items():
         assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2, 3)
-        assert tokenizer.is_joint == (name != "separate") == (list(tokenizer.files()) == ["spm.model"])
+        assert tokenizer.is_joint == (not name.startswith("separate")) == (list(tokenizer.files()) == ["spm.model"])
     assert VARIANTS["unigram"].src_vocab_size == VARIANTS["unigram"].tgt_vocab_size == 310
     one_language = VARIANTS["separate"]
     assert len(one_language.encode_src(["dog"])[0]) < len(one_language.encode_tgt(["dog"])[0])

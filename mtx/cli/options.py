@@ -48,6 +48,7 @@ def load_translator(
     n_best: int = 1,
     *,
     with_scores: bool = False,
+    splits_long: bool = True,
 ) -> "Translator":
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
@@ -71,6 +72,7 @@ def load_translator(
         batch_tokens=batch_tokens,
         n_best=n_best,
         with_scores=with_scores,
+        splits_long=splits_long,
     )
 
 

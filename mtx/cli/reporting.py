@@ -76,6 +76,8 @@ def _end_after(error: BaseException) -> NoReturn:
             _end(ExitCode.TERMINATED, "terminated. Run the same command again.")
         case BrokenPipeError():
             _end(ExitCode.READER_GONE)
+        case FloatingPointError():
+            _end(ExitCode.MODEL, f"{error}. Try --precision fp32; if that does not help, train it again.")
         case OSError():
             _end(ExitCode.MACHINE, *machine_error(error, "the system refused").lines)
     from mtx.runtime import is_gpu_error, is_out_of_memory

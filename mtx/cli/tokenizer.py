@@ -22,6 +22,17 @@ class ModelType(StrEnum):
     bpe = "bpe"
 
 
+class Normalization(StrEnum):
+    """What is done to text before it is cut."""
+
+    nmt_nfkc = "nmt_nfkc"
+    nfkc = "nfkc"
+    nmt_nfkc_cf = "nmt_nfkc_cf"
+    nfkc_cf = "nfkc_cf"
+    identity = "identity"
+    lossless = "lossless"
+
+
 ModelArgument = Annotated[Path, typer.Option("--model", "-m", help="SentencePiece model, model folder or run folder.")]
 
 
@@ -33,19 +44,30 @@ def train_tokenizer_command(
     vocab_size: Annotated[int, typer.Option(help="Pieces, special symbols included.", min=8)] = 8000,
     model_type: Annotated[ModelType, typer.Option(help="SentencePiece algorithm.")] = ModelType.unigram,
     byte_fallback: Annotated[bool, typer.Option(help="Spell unknown characters as bytes.")] = True,
+    normalization: Annotated[
+        Normalization, typer.Option(help="Unicode normalisation; identity changes spaces only, lossless nothing.")
+    ] = Normalization.nmt_nfkc,
 ) -> None:
     """Train a SentencePiece model on text.
 
     \b
     cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
     """
+    if normalization is Normalization.lossless and not byte_fallback:
+        what, do = "lossless without bytes for what has no piece", "Leave out --no-byte-fallback."
+        raise UserError(ExitCode.USAGE, what, where="command line", do=do)
     from mtx.checkpoint.files import write_file
     from mtx.config.settings import TokenizerSettings
     from mtx.data.lines import read_lines
     from mtx.tokenizer import train_tokenizer
 
     lines = (line for file in files for line in read_lines(file)) if files else _stdin_lines()
-    settings = TokenizerSettings(vocab_size=vocab_size, model_type=model_type.value, byte_fallback=byte_fallback)
+    settings = TokenizerSettings(
+        vocab_size=vocab_size,
+        model_type=model_type.value,
+        byte_fallback=byte_fallback,
+        normalization=normalization.value,
+    )
     tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
     write_file(output, tokenizer.files()["spm.model"])
     print(output)
@@ -57,7 +79,10 @@ def encode_command(
     model: ModelArgument = Path("spm.model"),
     as_ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of pieces.")] = False,
 ) -> None:
-    """Cut lines of stdin into pieces, separated by spaces."""
+    """Cut lines of stdin into pieces, separated by spaces; in the pieces a space is U+2581.
+
+    A U+2581 in the text counts as a space, save for a lossless model.
+    """
     from mtx.tokenizer import load_tokenizer, pieces_of
 
     tokenizer = load_tokenizer(model)
@@ -77,7 +102,10 @@ def decode_command(
 
     tokenizer = load_tokenizer(model)
     for number, line in enumerate(_stdin_lines(), start=1):
-        ids = _parse_ids(line, number, tokenizer.tgt_vocab_size) if as_ids else ids_of(tokenizer, line.split(" "))
+        if as_ids:
+            ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
+        else:
+            ids = ids_of(tokenizer, [piece for piece in line.split(" ") if piece])
         print_line(tokenizer.decode([ids])[0])
 
 

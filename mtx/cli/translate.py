@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import Enum, StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -39,6 +39,14 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+class OnTooLong(Enum):
+    """What becomes of a line that is longer than any that the model has seen."""
+
+    split = "split"
+    error = "error"
+    truncate = "truncate"
+
+
 @reported
 def translate(
     sentences: Annotated[
@@ -57,6 +65,10 @@ def translate(
     output_format: Annotated[
         Format, typer.Option("--format", help="Lines of text, or JSON with scores.")
     ] = Format.text,
+    on_too_long: Annotated[
+        OnTooLong,
+        typer.Option(help="Lines longer than the model has seen: translate in parts, end with code 3, or cut off."),
+    ] = OnTooLong.split,
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
@@ -84,11 +96,25 @@ def translate(
         and output.samefile(input_path)
     ):
         raise UserError(ExitCode.USAGE, "--output is the --input file", where=str(output), do="Give another file.")
-    with_scores = output_format is Format.jsonl
+    if str(input_path) == "-":
+        input_path = None
     translator = load_translator(
-        model, beam, length_penalty, batch_tokens, precision, device, n_best, with_scores=with_scores
+        model,
+        beam,
+        length_penalty,
+        batch_tokens,
+        precision,
+        device,
+        n_best,
+        with_scores=output_format is Format.jsonl,
+        splits_long=on_too_long is OnTooLong.split,
     )
-    translations = (t for group in _groups_of_lines(sentences, input_path) for t in translator.translate(group))
+    translations: Iterator[Translation] = (
+        t for group in _groups_of_lines(sentences, input_path) for t in translator.translate(group)
+    )
+    if on_too_long is not OnTooLong.split:
+        name = "sentence" if sentences else f"{input_path or 'stdin'} line"
+        translations = _checked(translations, on_too_long, name)
     if output is None:
         for translation in translations:
             print_line(_formatted(translation, output_format))
@@ -121,11 +147,31 @@ def _groups_of_lines(sentences: list[str] | None, input_path: Path | None) -> It
                 raise UserError(ExitCode.DATA, "not UTF-8", where=f"sentence {number}", do="Give text in UTF-8.")
         # An argument is a line, whatever is in it.
         yield [" ".join(text.split("\n")) for text in texts]
-    elif input_path is not None and str(input_path) != "-":
+    elif input_path is not None:
         with _opened(input_path) as stream:
             yield from stream_lines(stream, str(input_path))
     else:
         yield from stream_lines(sys.stdin.buffer, "stdin")
+
+
+def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name: str) -> Iterator["Translation"]:
+    """`translations`, with an error or a warning for each that is not of the whole line; `name` is that of a line.
+
+    Raises:
+        UserError: the first such line, where that is an error (DATA); those before it have been given out.
+    """
+    num_truncated = 0
+    for number, translation in enumerate(translations, start=1):
+        if translation.num_left_out:
+            num_truncated += 1
+            where, what = f"{name} {number}", f"{translation.num_left_out:,} tokens longer than the model has seen"
+            if on_too_long is OnTooLong.error:
+                do = "Shorten it, or let it be translated in parts: --on-too-long split."
+                raise UserError(ExitCode.DATA, what, where=where, do=do)
+            print(f"mtx: warning: {what}, which are left out ({where})", file=sys.stderr)
+        yield translation
+    if num_truncated:
+        print(f"mtx: warning: {num_truncated:,} lines were too long and truncated", file=sys.stderr)
 
 
 def _opened(path: Path) -> BinaryIO:

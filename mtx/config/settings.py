@@ -107,8 +107,9 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default=True, description="Spell characters without a piece as bytes: nothing is unknown."
     )
     character_coverage: float = Field(default=1.0, gt=0.9, le=1.0, description="Share of characters that get a piece.")
-    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = Field(
-        default="nmt_nfkc", description="Unicode normalisation before the text is cut."
+    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"] = Field(
+        default="nmt_nfkc",
+        description="Unicode normalisation before the text is cut; identity changes spaces only, lossless nothing.",
     )
     file: FilePath | None = Field(default=None, description="A SentencePiece model to use instead of training one.")
 
@@ -116,6 +117,12 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     def _file_is_joint(self) -> Self:
         if self.file is not None and not self.joint:
             raise ValueError("tokenizer.joint must be true beside tokenizer.file, one vocabulary for both languages")
+        return self
+
+    @model_validator(mode="after")
+    def _lossless_spells_in_bytes(self) -> Self:
+        if self.normalization == "lossless" and not self.byte_fallback:
+            raise ValueError("tokenizer.byte_fallback must be true where tokenizer.normalization is lossless")
         return self
 
 

@@ -67,6 +67,8 @@ def train(
                 folder = write_model(session, choose_weights(session))
             except Stopped:
                 leave(session)
+            except FloatingPointError as error:
+                raise _divergence(session, str(error)) from error
             LOGGER.info("model folder: %s", folder)
             LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
             return folder
@@ -178,9 +180,13 @@ def _count_in(session: Session, window: Window, stats: UpdateStats, num_flops: i
     window.add(stats, num_flops)
     progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if stats.is_skipped else 0
     if progress.skipped_in_a_row >= SKIPS_IN_A_ROW:
-        what = f"training diverged: {SKIPS_IN_A_ROW} updates in a row without a finite gradient"
-        do = "Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
-        raise UserError(ExitCode.DIVERGED, what, where=f"step {progress.step:,}", do=do)
+        raise _divergence(session, f"{SKIPS_IN_A_ROW} updates in a row without a finite gradient")
+
+
+def _divergence(session: Session, sign: str) -> UserError:
+    do = "Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
+    where = f"step {session.progress.step:,}"
+    return UserError(ExitCode.DIVERGED, f"training diverged: {sign}", where=where, do=do)
 
 
 def _validate_if_due(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def test_translate_reads_and_writes_files(mtx: "Mtx", finished_run: Path, tmp_pa
     answer = mtx("translate", "--model", finished_run, "--input", "in.gz", "--output", "out.txt")
     assert (answer.code, answer.out) == (0, "")
     plain = mtx("translate", "--model", finished_run, "The dog sees a cat.", "The man hears a dog.")
+    assert mtx("translate", "-m", finished_run, "-i", "-", stdin=b"The dog sees a cat.\nThe man hears a dog.") == plain
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == plain.out
 
 
@@ -66,6 +68,47 @@ def test_translate_prints_json_with_n_best(mtx: "Mtx", finished_run: Path) -> No
     assert scores == sorted(scores, reverse=True)
     assert scores[0] < 0
     assert empty["tgt"] == ""
+
+
+def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path) -> None:
+    long = "The dog sees a cat. " * 9
+    text = f"The man hears a bird.\n{long}\nThe bird knows a cook.\n{long}\n".encode()
+    split = mtx("translate", "-m", finished_run, stdin=text)
+    assert mtx("translate", "-m", finished_run, "--on-too-long", "split", stdin=text) == split
+    assert (split.code, split.out.count("\n"), split.err) == (0, 4, "")
+
+    cut = mtx("translate", "-m", finished_run, "--on-too-long", "truncate", stdin=text)
+    assert (cut.code, cut.out.count("\n")) == (0, 4)
+    assert cut.out.splitlines()[::2] == split.out.splitlines()[::2]
+    first, second, count = cut.err.splitlines()
+    assert first.startswith("mtx: warning: ")
+    assert first.endswith(" tokens longer than the model has seen, which are left out (stdin line 2)")
+    assert second == first.replace("line 2", "line 4")
+    assert count == "mtx: warning: 2 lines were too long and truncated"
+
+    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", stdin=text)
+    assert (refused.code, refused.out) == (3, split.out[: split.out.index("\n") + 1])
+    assert "(stdin line 2). Shorten it" in refused.errors[0]
+    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.", long)
+    assert (refused.code, "(sentence 2)" in refused.errors[0]) == (3, True)
+    fitting = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.")
+    assert (fitting.code, fitting.err) == (0, "")
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_model_whose_numbers_overflow_is_unusable(mtx: "Mtx", finished_run: Path, tmp_path: Path, beam: int) -> None:
+    """Every weight of it is a number, but far too large."""
+    from mtx.checkpoint.model_folder import load_model, save_model
+    from mtx.checkpoint.training import weights_of
+    from mtx.config.settings import ModelSettings
+
+    trained = load_model(finished_run / "model")
+    sizes = ModelSettings(d_model=32, num_heads=2, d_ff=64, encoder_layers=1, decoder_layers=1)
+    huge = {name: weight * 1e30 for name, weight in weights_of(trained.model).items()}
+    save_model(tmp_path / "huge", trained, sizes, huge, {}, "A card.")
+    answer = mtx("translate", "-m", "huge", "--beam", beam, stdin=b"The dog sees a cat.\n")
+    assert (answer.code, answer.out, len(answer.err.splitlines())) == (4, "", 1)
+    assert answer.errors[0].startswith("mtx: error: the model's numbers overflow. Try --precision fp32")
 
 
 def test_translate_answers_before_its_input_ends(finished_run: Path) -> None:
@@ -123,6 +166,26 @@ def test_evaluate_answers_no_below_the_minimum(mtx: "Mtx", finished_run: Path) -
 # --- train ---
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_evaluate_scores_odd_text_as_sacrebleu_does(mtx: "Mtx", tmp_path: Path, seed: int) -> None:
+    """What some readers take for the end of a line or for nothing: both commands end lines at LF alone."""
+    draw = random.Random(seed)
+    odd = ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\ufeff", "\0", "\t", "a", "b.", "c ", " d", "e"]
+    references = [draw.choices(odd, k=draw.randint(4, 30)) for _ in range(20)]
+    hypotheses = [[draw.choice(odd) if draw.random() < 0.2 else text for text in line] for line in references]
+    for name, lines in (("ref", references), ("hyp", hypotheses)):
+        text = "".join(f"x {''.join(line)} y\n" for line in lines)  # sacrebleu keeps a mark at the start of a file
+        (tmp_path / name).write_bytes(text.replace(" y\n", draw.choice([" y\n", "\r\n", "\x85\n"])).encode())
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "hyp", "-m", "bleu", "chrf", "-w", "12"]
+    theirs = json.loads(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    answer = mtx("evaluate", "--hyp", "hyp", "--ref", "ref", "--json")
+    ours = json.loads(answer.out)
+    assert ours["num_sentences"] == 20
+    for name, expected in zip(("bleu", "chrf"), theirs, strict=True):
+        assert ours[name]["score"] == pytest.approx(expected["score"], abs=1e-11)
+        assert 10 < expected["score"] < 99
+
+
 def test_train_again_prints_the_folder_and_changes_nothing(mtx: "Mtx", finished_run: Path) -> None:
     content = {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()}
     answer = mtx("train", "--config", finished_run.parent.parent / "my.yaml", "--run-dir", finished_run)
@@ -165,6 +228,19 @@ def test_tokenizer_commands_are_filters(mtx: "Mtx", finished_run: Path) -> None:
         pieces = mtx("tokenizer", "encode", "-m", "spm.model", *flags, stdin=text)
         assert pieces.out.count("\n") == text.count(b"\n")
         assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
+
+
+def test_a_lossless_tokenizer_gives_every_line_back(mtx: "Mtx", finished_run: Path) -> None:
+    corpus = (finished_run.parent.parent / "train.en").read_bytes()
+    options = ["--vocab-size", 300, "--normalization", "lossless", "-o", "spm.model"]
+    assert mtx("tokenizer", "train", *options, stdin=corpus).code == 0
+    text = "  a  b \n\n \n\u2581 a\ufdd0_\u2028\x85\x00\n<0x41> </s>\t\n\rﬁ e\u0301\rb\n".encode()
+    for flags in ([], ["--ids"]):
+        pieces = mtx("tokenizer", "encode", "-m", "spm.model", *flags, stdin=text)
+        assert pieces.out.count("\n") == text.count(b"\n")
+        assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
+    refused = mtx("tokenizer", "train", *options, "--no-byte-fallback", stdin=corpus)
+    assert (refused.code, len(refused.errors)) == (2, 1)
 
 
 def test_config_commands(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ WRONG = [
     ("train: {? [lr] : 1}", "a key of train is not a word"),
     ("train: {device: *cpu}", "train.device is an alias (*cpu), which is not supported"),
     ("tokenizer: {file: a.model, joint: false}", "tokenizer.joint must be true beside tokenizer.file"),
+    ("tokenizer: {normalization: lossless, byte_fallback: false}", "tokenizer.byte_fallback must be true where"),
     ('"\\e[2J\\n": "\\e[2J"', r"unknown key \x1b[2J\n (my.yaml line 2)"),
     ("train: {lr: [", "not a config in YAML: "),
     ("train:\n\tlr: 1", "(my.yaml line 3 column 1). Indent with spaces."),

@@ -119,8 +119,10 @@ def plain_beam(
             (logp + next_logp, [*ids, token])
             for logp, ids in alive
             for token, next_logp in enumerate(logp_after(ids))
-            if token == EOS or length < longest
+            if (token == EOS or length < longest) and next_logp > -math.inf
         ]
+        if not continuations and not finished:
+            continuations = [(logp, [*ids, EOS]) for logp, ids in alive]  # where no end is possible it costs nothing
         continuations.sort(key=lambda continuation: -continuation[0])
         for logp, ids in continuations[:width]:
             if ids[-1] == EOS and len(finished) < width:
@@ -210,6 +212,37 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
         assert {tuple(h.ids) for h in everything[sentence]} == {tuple(h.ids) for h in expected}
 
 
+@pytest.mark.parametrize("length", range(6))
+def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> None:
+    """On 6 times 170 tables, whose translations have up to 6 tokens of 5, the end included."""
+    count, length_penalty = 170, (0.0, 0.6, 1.0)[length % 3]
+    tables = random_tables(length, count, vocab_size=5)
+    logp_SNV = tables.logits.log_softmax(dim=-1)
+    everything, scores = [], []
+    for num_words in range(length + 1):
+        for ids in itertools.product((0, 1, 2, 4), repeat=num_words):
+            node, logp_S = next_node(0, BOS), torch.zeros(count)
+            for token in (*ids, EOS):
+                logp_S = logp_S + logp_SNV[:, node, token]
+                node = next_node(node, token)
+            everything.append(list(ids))
+            scores.append(logp_S / (num_words + 1) ** length_penalty)
+    n_best = min(5, len(everything))
+    best = torch.stack(scores).topk(n_best, dim=0)
+    options = replace(
+        OPTIONS,
+        beam_size=1400,
+        n_best=n_best,
+        length_penalty=length_penalty,
+        max_length_factor=0.1,
+        max_length_extra=length + 1,
+        foresight=6,
+    )
+    for sentence, found in enumerate(beam_search(tables, *sources([1] * count), options)):
+        assert [hypothesis.score for hypothesis in found] == pytest.approx(best.values[:, sentence].tolist(), abs=2e-6)
+        assert [hypothesis.ids for hypothesis in found] == [everything[i] for i in best.indices[:, sentence].tolist()]
+
+
 @pytest.mark.parametrize("eos_bonus", [-2.0, 0.5, 2.0])
 @pytest.mark.parametrize(
     ("width", "n_best", "length_penalty", "vocab_size"),
@@ -292,6 +325,22 @@ def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list
     assert beam_search(table, *sources([5]), options)[0][0].ids == ids
 
 
+@pytest.mark.parametrize(("foresight", "ids"), [(1, []), (3, []), (4, []), (5, [4] * 5), (6, [4] * 5), (99, [4] * 5)])
+def test_what_overtakes_later_than_foreseen_is_given_up(foresight: int, ids: list[int]) -> None:
+    """0.4 for the empty translation, -0.92 as score, which 0.01 for one of 5 words overtakes at its end, with -0.77."""
+    table = Tables(torch.zeros(1, NUM_NODES, 64))
+    table.logits[:, :, EOS] = -30.0
+    node = next_node(0, BOS)
+    table.logits[0, node] = torch.tensor(0.59 / 62).log()
+    table.logits[0, node, [EOS, 4]] = torch.tensor([0.4, 0.01]).log()
+    for after in (4, 4, 4, 4, EOS):
+        node = next_node(node, 4)
+        table.logits[0, node] = -30.0
+        table.logits[0, node, after] = 0.0
+    options = replace(OPTIONS, beam_size=2, foresight=foresight)
+    assert beam_search(table, *sources([9]), options)[0][0].ids == ids
+
+
 @pytest.mark.parametrize("search", [greedy_search, beam_search])
 def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[..., list[list[Hypothesis]]]) -> None:
     tables = Tables(torch.zeros(3, NUM_NODES, 6))
@@ -305,6 +354,83 @@ def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[
         assert found[0].ids == [4] * (longest - 1)
         assert found[0].logp == pytest.approx(float((longest - 1) * logp[4] + logp[EOS]), rel=1e-5)
         assert found[0].score == pytest.approx(found[0].logp / longest, rel=1e-6)
+
+
+BROKEN = {
+    "not numbers": [math.nan] * 6,
+    "one not a number": [0.0, 0.0, 0.0, 0.0, math.nan, 0.0],
+    "nothing possible": [-math.inf] * 6,
+    "one infinite": [0.0, math.inf, 0.0, 0.0, 0.0, 0.0],
+    "an infinite end": [0.0, 0.0, 0.0, math.inf, 0.0, 0.0],
+    "too large for float32": [0.0, 1e300, 0.0, 0.0, 0.0, 0.0],
+}
+SEARCHES = {
+    "greedy": (greedy_search, OPTIONS),
+    "greedy, no scores": (greedy_search, replace(OPTIONS, with_scores=False)),
+    "beam 1": (beam_search, OPTIONS),
+    "beam 3": (beam_search, replace(OPTIONS, beam_size=3, n_best=2)),
+}
+
+
+@pytest.mark.parametrize("row", BROKEN)
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("broken_from", [0, 1, 4])
+def test_numbers_that_overflow_are_an_error(name: str, row: str, broken_from: int) -> None:
+    """At the first step, a later one, and the last; of one sentence beside others that are sane."""
+    tables = Tables(torch.zeros(3, NUM_NODES, 6, dtype=torch.float64))
+    tables.logits[:, :, 4], tables.logits[:, :, EOS] = 9.0, -9.0
+    node = 0
+    for token in (BOS, *[4] * broken_from):
+        node = next_node(node, token)
+    tables.logits[1, node] = torch.tensor(BROKEN[row], dtype=torch.float64)
+    search, options = SEARCHES[name]
+    with pytest.raises(FloatingPointError, match="the model's numbers overflow"):
+        search(tables, *sources([3, 4, 6]), options)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_an_end_that_is_impossible_leaves_the_best_that_lives(name: str) -> None:
+    tables = random_tables(6, num_sentences=8, vocab_size=6)
+    tables.logits[:, :, EOS] = -torch.inf
+    lengths = [0, 1, 2, 3, 4, 5, 6, 20]
+    search, options = SEARCHES[name]
+    for sentence, found in enumerate(search(tables, *sources(lengths), options)):
+        logp_after, best = tables.logp_after(sentence), found[0]
+        assert len(found) == (1 if lengths[sentence] == 0 else options.n_best)
+        assert len(best.ids) == lengths[sentence]
+        logp = sum(logp_after(best.ids[:t])[token] for t, token in enumerate(best.ids))
+        if options.with_scores:
+            assert best.logp == pytest.approx(logp, abs=1e-5)
+            assert best.score == pytest.approx(logp / (lengths[sentence] + 1), abs=1e-5)
+        if options.beam_size == 1:
+            greedy = [max(range(6), key=logp_after(best.ids[:t]).__getitem__) for t in range(len(best.ids))]
+            assert best.ids == greedy
+
+
+@given(st.data())
+def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
+    """Whatever is impossible, as long as something is possible at each step."""
+    draw = data.draw
+    vocab_size = draw(st.integers(EOS + 1, 7))
+    tables = random_tables(draw(st.integers(0, 2**32)), 4, vocab_size, draw(st.floats(-4, 4)))
+    share = draw(st.sampled_from([0.0, 0.3, 0.7, 0.95]))
+    is_impossible = torch.rand(tables.logits.shape, generator=torch.Generator().manual_seed(7)) < share
+    is_impossible[..., EOS] |= draw(st.booleans())
+    is_impossible.scatter_(2, tables.logits.masked_fill(is_impossible, -9e9).argmax(dim=2, keepdim=True), False)
+    tables.logits[is_impossible] = -torch.inf
+    lengths = [*draw(st.lists(st.integers(0, 8), min_size=3, max_size=3)), 5]
+    width = draw(st.integers(1, 4))
+    options = replace(
+        OPTIONS, beam_size=width, n_best=draw(st.integers(1, width)), length_penalty=draw(st.sampled_from([0.0, 1.0]))
+    )
+    found = beam_search(tables, *sources(lengths), options)
+    for sentence, length in enumerate(lengths):
+        expected = plain_beam(tables.logp_after(sentence), length + 1, options)
+        assert_same(found[sentence], expected, sentence)
+        assert all(len(hypothesis.ids) <= length for hypothesis in found[sentence])
+    if width == 1:
+        for hypotheses, expected in zip(greedy_search(tables, *sources(lengths), options), found, strict=True):
+            assert_same(hypotheses, expected)
 
 
 def test_as_many_as_there_are() -> None:

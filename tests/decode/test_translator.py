@@ -1,17 +1,20 @@
 """Strings in, strings out: a line for a line, whatever is in it and whatever stands beside it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Self
 
 import pytest
 import torch
+from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.decode.segments import split_long
 from mtx.decode.translator import Translator
 from mtx.runtime import choose_precision
+from mtx.tokenizer import Tokenizer
 
 LONG = "The dog never sees the cat. A child finds the big red house near the man and the red dog never hears"
 
@@ -20,10 +23,17 @@ LONG = "The dog never sees the cat. A child finds the big red house near the man
 def make_translator(trained: TrainedModel) -> Callable[..., Translator]:
     """A translator of the tiny float64 model; a beam of 2 unless told."""
 
-    def make_translator(*, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1) -> Translator:
-        precision = choose_precision("fp32", torch.device("cpu"))
+    def make_translator(
+        *, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1, splits_long: bool = True
+    ) -> Translator:
         return Translator(
-            trained, precision, beam_size=beam_size, length_penalty=1.0, batch_tokens=batch_tokens, n_best=n_best
+            trained,
+            choose_precision("fp32", torch.device("cpu")),
+            beam_size=beam_size,
+            length_penalty=1.0,
+            batch_tokens=batch_tokens,
+            n_best=n_best,
+            splits_long=splits_long,
         )
 
     return make_translator
@@ -96,6 +106,117 @@ def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Trans
     for part in parts:
         without = translator.translate([LONG.replace(part, "").strip()])[0]
         assert without.tgt != whole.tgt, part
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a Copier remembers: the sources, and how much of them is said."""
+
+    src_ids: Tensor
+    length: int = 0
+
+    def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
+        return replace(self, src_ids=self.src_ids[rows_R])
+
+
+@dataclass(frozen=True, slots=True)
+class Copier:
+    """A model that repeats the source, and ends where that ends, if it ends at all."""
+
+    vocab_size: int
+    ends_by_itself: bool = True
+
+    def start(self, src_ids: Tensor, src_mask: Tensor) -> Copied:
+        return Copied(src_ids)
+
+    def step(self, prev_ids: Tensor, state: Copied) -> tuple[Tensor, Copied]:
+        places = state.src_ids[:, min(state.length, state.src_ids.size(1) - 1)]
+        logits_RV = torch.zeros(len(prev_ids), self.vocab_size).scatter(1, places[:, None], 50.0)
+        if not self.ends_by_itself:
+            logits_RV[:, 3] = -torch.inf
+        return logits_RV, replace(state, length=state.length + 1)
+
+
+@pytest.fixture
+def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of characters of everything that is encoded as a source from now on."""
+    counts: list[int] = []
+    encode = Tokenizer.encode_src
+
+    def encode_src(self: Tokenizer, sentences: Sequence[str]) -> list[list[int]]:
+        counts.extend(map(len, sentences))
+        return encode(self, sentences)
+
+    monkeypatch.setattr(Tokenizer, "encode_src", encode_src)
+    return counts
+
+
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_of_a_line_of_any_length_every_sentence_is_translated_in_order(
+    beam_size: int, make_translator: Callable[..., Translator], sentences: list[str], count_encoded: list[int]
+) -> None:
+    """10,000 and 20,000 tokens, through a model that repeats what it is given; twice as many are twice the work."""
+    translator = make_translator(beam_size=beam_size, batch_tokens=5000)
+    tokenizer = translator.trained.tokenizer
+    translator.model = Copier(tokenizer.tgt_vocab_size)
+    num_tokens = sum(map(len, tokenizer.encode_src(sentences)))
+    work = []
+    for wanted in (10_000, 20_000):
+        line = " ".join(sentences * (wanted // num_tokens + 1))
+        assert len(tokenizer.encode_src([line])[0]) >= wanted
+        count_encoded.clear()
+        done: list[int] = []
+        (translation,) = translator.translate([line], done.append)
+        assert translation.tgt == line
+        assert translation.num_left_out == 0
+        work.append((len(line), sum(count_encoded), sum(done)))
+    for once, twice in zip(*work, strict=True):
+        assert 1.8 < twice / once < 2.2
+    assert work[0][1] < 5 * work[0][0], "each character is encoded a few times"
+
+
+HARD = {
+    "a word": "dog " * 5000,
+    "a word without spaces": "dog" * 1500,
+    "digits": "0123456789" * 400,
+    "a url": "https://example.org/a?b=c&d=" + "%E2%96%81/" * 400,
+    "spaces": " " * 10_000 + "dog",
+    "ends of sentences": ".)" * 2000,
+    "brackets": "(" * 10_000,
+}
+
+
+@pytest.mark.parametrize("text", HARD)
+@pytest.mark.parametrize("beam_size", [1, 2])
+def test_hard_text_ends_within_the_bound(
+    text: str, beam_size: int, make_translator: Callable[..., Translator], count_encoded: list[int]
+) -> None:
+    """Even of a model that never ends by itself; and twice the text is about twice the work."""
+    translator = make_translator(beam_size=beam_size, batch_tokens=5000)
+    translator.model = Copier(translator.trained.tokenizer.tgt_vocab_size, ends_by_itself=False)
+    work = []
+    for times in (1, 2):
+        count_encoded.clear()
+        (translation,) = translator.translate([HARD[text] * times])
+        lengths = [len(segment.ids) + 1 for segment in translator._segments([HARD[text] * times])]
+        assert max(lengths) <= translator.trained.generation.max_source_tokens
+        assert translation.num_tokens == sum(length + translator.options.max_length_extra for length in lengths)
+        work.append(sum(count_encoded))
+    assert work[1] / work[0] < 2.5
+
+
+def test_a_long_line_can_be_cut_off(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+    whole, cut = make_translator(), make_translator(splits_long=False)
+    limit = cut.trained.generation.max_source_tokens - 1
+    num_tokens = len(cut.trained.tokenizer.encode_src([LONG])[0])
+    cut.model = Copier(cut.trained.tokenizer.tgt_vocab_size)
+    (translation,) = cut.translate([LONG])
+    assert translation.tgt == cut.trained.tokenizer.decode([cut.trained.tokenizer.encode_src([LONG])[0][:limit]])[0]
+    assert translation.num_left_out == num_tokens - limit > 10
+    short = [line for line in sentences if len(cut.trained.tokenizer.encode_src([line])[0]) <= limit]
+    cut.model = whole.model
+    assert len(short) > 10
+    assert cut.translate(short) == whole.translate(short)
 
 
 def test_nbest(make_translator: Callable[..., Translator], sentences: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -96,6 +98,44 @@ def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
     found = dict(search_in_workers(workers, [[[number]] for number in range(20)]))
     assert found == {number: [[Hypothesis([number], 0.0, 0.0)]] for number in range(20)}
     workers.shutdown()
+
+
+AFTER_BACKWARD = """
+import sys
+
+import torch
+
+from mtx.config.settings import ModelSettings
+from mtx.decode.search import SearchOptions, greedy_search
+from mtx.decode.workers import search_in_workers, start_workers
+from mtx.model import build_transformer
+from mtx.model.inference import for_inference
+
+torch.set_num_threads(2)
+settings = ModelSettings(d_model=128, num_heads=4, d_ff=256, encoder_layers=2, decoder_layers=2)
+model = build_transformer(settings, src_vocab_size=500, tgt_vocab_size=500, pad_id=0, is_joint=True)
+options = SearchOptions(1, 1.0, 1.0, 5, bos_id=2, eos_id=3)
+
+@torch.inference_mode()
+def search(sentences):
+    src_ids = torch.tensor(sentences)
+    return greedy_search(for_inference(model.eval(), torch.float32), src_ids, src_ids != 0, options)
+
+for _ in range(int(sys.argv[1])):
+    ids = torch.randint(4, 500, (32, 40))
+    model.train()(ids, ids != 0, ids).square().mean().backward()
+    workers = start_workers(2, search)
+    found = list(search_in_workers(workers, [[[number, 6]] * 20 for number in (5, 7, 8, 9)]))
+    workers.shutdown()
+    print(len(found), flush=True)
+"""
+
+
+def test_workers_start_beside_the_threads_of_a_training() -> None:
+    """A fork takes over what the threads of a backward pass hold, and none of them. Ended if it hangs."""
+    command = [sys.executable, "-c", AFTER_BACKWARD, "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["4"] * 3, done.stderr
 
 
 def test_an_error_in_a_worker_is_an_error_here() -> None:

@@ -133,6 +133,18 @@ def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure
     assert all(tensor.isfinite().all() for tensors in saved for tensor in tensors.values())
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_divergence_that_a_validation_meets_first_ends_the_run_too(
+    beam: int, configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(
+        "train.lr=1e30", "train.warmup_steps=0", "train.max_steps=4", "train.eval_every=2", f"train.eval_beam={beam}"
+    )
+    with pytest.raises(UserError, match="training diverged: the model's numbers overflow") as caught:
+        train(config, tmp_path / "run")
+    assert caught.value.code == ExitCode.DIVERGED
+
+
 def test_updates_that_are_counted_late_are_counted_the_same(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,101 @@
+"""No translation of a trained model depends on the sentences beside it; a translator that cheats is seen."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from faults.batching import compare_batchings
+
+from mtx.checkpoint.model_folder import TrainedModel, load_model
+from mtx.config.reading import load_config
+from mtx.data.demo import read_demo
+from mtx.decode.translator import Candidate, Translation, Translator
+from mtx.runtime import choose_precision
+from mtx.train.loop import train
+
+CONFIG = """
+data: {train: [{tsv: train.tsv}]}
+tokenizer: {vocab_size: 600}
+model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 1, decoder_layers: 1, dropout: 0.0}
+train: {max_steps: 700, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule: cosine, label_smoothing: 0.0,
+        precision: fp32, device: cpu, eval_every: 700, save_every: 700, log_every: 100}
+"""
+LONG_SENTENCE = " ".join(["The dog that sees the cat knows the child of the old man, who never slept."] * 5)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """A model of short sentences of the demo, which takes a sentence of 200 tokens whole all the same."""
+    folder = tmp_path_factory.mktemp("learned")
+    pairs = islice((pair for pair in read_demo("train") if len(pair[0].split()) < 9), 6000)
+    (folder / "train.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
+    (folder / "short.yaml").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        learned = load_model(train(load_config(folder / "short.yaml", []), folder / "run"))
+    return replace(learned, generation=learned.generation.model_copy(update={"max_source_tokens": 300}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beam_size", [1, 5])
+@pytest.mark.parametrize(("dtype", "num_sentences"), [(torch.float32, 1000), (torch.float64, 200)])
+def test_the_batch_does_not_matter(
+    dtype: torch.dtype, num_sentences: int, beam_size: int, learned: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: what is given at once is one batch
+    learned.model.to(dtype)
+    translator = Translator(
+        learned,
+        choose_precision("fp32", torch.device("cpu")),
+        beam_size=beam_size,
+        length_penalty=1.0,
+        batch_tokens=1 << 20,
+    )
+    assert 200 <= len(learned.tokenizer.encode_src([LONG_SENTENCE])[0]) < 300
+    sentences = [src for src, _ in islice(read_demo("test"), num_sentences)]
+    for comparison in compare_batchings(translator, sentences, LONG_SENTENCE, most_batches=40):
+        assert not comparison.differing, comparison
+        assert not comparison.near_ties, comparison
+        assert comparison.num_sentences >= 40
+
+
+class Cheat:
+    """Stands for a translator whose translations hold what `differs` says of a sentence and of those given with it."""
+
+    def __init__(self, differs: Any) -> None:
+        self.differs = differs
+
+    def translate(self, lines: Sequence[str]) -> list[Translation]:
+        """As the Translator's."""
+        return [Translation(line, (Candidate(*self.differs(line, list(lines))),), num_tokens=1) for line in lines]
+
+
+SENTENCES = [f"sentence {number}" for number in range(130)]
+FAULTS = {
+    "none": (lambda line, lines: (line, -1.0), [], []),
+    "padding": (
+        lambda line, lines: (f"{line} {max(map(len, lines)) > 20}", -1.0 - len(lines)),
+        ["beside a long one"],
+        [],
+    ),
+    "alone": (lambda line, lines: (f"{line} {len(lines) == 1}", -1.0 - len(lines)), ["alone"], []),
+    "a tie": (lambda line, lines: (f"{line} {len(lines) == 7}", -1.0 - 1e-8 * len(lines)), [], ["7 in a batch"]),
+    "order": (
+        lambda line, lines: (f"{line} {lines != sorted(lines, key=lambda one: int(one[9:]))}", -1.0 * len(lines)),
+        ["shuffled, 64 in a batch"],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_translator_whose_translations_depend_on_the_batch_is_seen(fault: str) -> None:
+    differs, differing, near = FAULTS[fault]
+    long = "a long sentence of many words" if fault == "padding" else "sentence -1"
+    found = compare_batchings(Cheat(differs), SENTENCES, long, most_batches=5)  # type: ignore[arg-type]
+    assert [comparison.num_sentences for comparison in found] == [5, 10, 35, 130, 130, 130]
+    assert [comparison.way for comparison in found if comparison.differing] == differing
+    assert [comparison.way for comparison in found if comparison.near_ties] == near
