@@ -23,11 +23,19 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
+Encoding = Literal[
+    "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
+    "cp1250", "cp1251", "cp1252", "koi8-r",
+]  # fmt: skip
+"""How text may be encoded: those in which the byte LF is a line end and nothing else."""
+
+
 class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
     """Two files, plain or gzip; line n of one translates line n of the other."""
 
     src: FilePath = Field(description="File with the source sentences, one a line.")
     tgt: FilePath = Field(description="File with the target sentences, one a line.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
 
 
 class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -36,6 +44,7 @@ class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
     tsv: FilePath = Field(description="File with one pair a line, columns separated by tabs.")
     src: int = Field(default=1, ge=1, description="Column of the source sentence, counted from 1.")
     tgt: int = Field(default=2, ge=1, description="Column of the target sentence, counted from 1.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
 
 
 class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtx.config.reading import differences, dump_config, load_config
@@ -153,7 +153,6 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(config=configs)
 @example(config=Config(data=DataSettings(train=(Demo(demo="train"),)), train=TrainSettings(device="a\x85b")))
 def test_a_dumped_config_reads_back_to_itself(config, tmp_path_factory):
@@ -172,7 +171,6 @@ dumped_trees = st.dictionaries(sections | keys, trees, max_size=5).map(yaml.safe
 marked_text = st.text("{}[]:,-&*!|>?'\"%@#\n\t ab1.e<", max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
 @given(text=dumped_trees | marked_text | texts, override=marked_text | texts)
 def test_any_text_is_a_config_or_a_user_error(text, override, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -193,7 +191,7 @@ def test_names_each_setting_that_differs(load):
     assert differences(old, new) == [
         "data.src_lang: en -> 'no'",
         "data.train[0].demo: train -> dev",
-        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2}",
+        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2, encoding: utf-8}",
         "model.d_model: 256 -> 512",
         "train.lr: 0.001 -> 0.0003",
     ]
