@@ -67,7 +67,6 @@ def read_all(raw: bytes, size: int = 1 << 16, **options: Any) -> tuple[list[str]
         for group in stream_lines(Trickle(raw, size), "in.txt", **options):
             found += group
     except UserError as error:
-        assert error.code == ExitCode.DATA
         return found, str(error)
     return found, None
 
