@@ -4,10 +4,8 @@ A folder is written beside its place, every file flushed to the disk, a manifest
 then renamed into place. Neither safetensors nor any other format of weights notices a flipped bit by itself.
 """
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mtx import __version__
+from mtx.checkpoint.files import disk_error, make_folder, outgoing_name, sync, temporary_name
 from mtx.errors import ExitCode, UserError
 
 FORMAT = 1
@@ -36,10 +35,11 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
     Raises:
         UserError: the disk is full or the folder can't be written (MACHINE); an older `folder` is still there.
     """
-    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    temporary = temporary_name(folder)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(folder.parent)
+        temporary.mkdir()
         yield temporary
         _seal(temporary, about, unsealed)
         _replace_folder(folder, temporary)
@@ -84,35 +84,6 @@ def open_sealed(folder: Path) -> dict[str, Any]:
     return about
 
 
-def remove_leftovers(parent: Path) -> None:
-    """Delete what a killed process left half-written in `parent`."""
-    for path in [*parent.glob("*.tmp-*"), *parent.glob("*.old-*")]:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write one file so that readers see the old content or the new, never a part.
-
-    Raises:
-        UserError: the disk is full or the file can't be written (MACHINE).
-    """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device, such as /dev/null, must not be replaced
-            path.write_bytes(data)
-            return
-        temporary.write_bytes(data)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as safetensors; the same tensors make the same bytes."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
@@ -133,34 +104,27 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def disk_error(error: OSError, path: Path) -> UserError:
-    """What the user should read when the system could not write `path`."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    remedy = "Free some space and run the same command again." if is_full else "Check the folder and its permissions."
-    return UserError(ExitCode.MACHINE, f"cannot write: {error.strerror}", where=str(path), do=remedy)
-
-
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:
     files = {}
     for path in sorted(folder.iterdir()):
-        _sync(path)
+        sync(path)
         if path.name not in unsealed:
             files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     manifest: dict[str, Any] = {"format": FORMAT, "mtx": __version__, "about": dict(about), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
+    sync(folder / MANIFEST)
+    sync(folder)
 
 
 def _replace_folder(folder: Path, new: Path) -> None:
     """Rename `new` to `folder`; should that fail, an older `folder` stays what it was."""
-    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+    old = outgoing_name(folder)
     if folder.exists():
         folder.rename(old)
     try:
         new.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         if old.exists():
@@ -173,14 +137,6 @@ def _manifest_digest(manifest: Mapping[str, Any]) -> str:
     """sha256 of what the manifest says, apart from this digest itself."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

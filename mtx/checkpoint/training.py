@@ -55,6 +55,10 @@ class Training:
     progress: Progress
 
 
+CHECKPOINT_NAMES = r"step-\d+"
+"""How the folders of checkpoints are called, as a regular expression."""
+
+
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:
     """Where the checkpoint after `step` updates lies."""
     return checkpoints / f"step-{step:06d}"

@@ -70,7 +70,7 @@ def evaluate(
         report, translations = run_evaluation(translator, sources, references, str(folder))
         hypotheses = [translation.tgt for translation in translations]
     if save_hyp is not None:
-        from mtx.checkpoint.sealed import write_file
+        from mtx.checkpoint.files import write_file
 
         write_file(save_hyp, "".join(line + "\n" for line in hypotheses).encode())
     print_line(report.to_json() if as_json else report.to_text())

@@ -39,7 +39,7 @@ def train_tokenizer_command(
     \b
     cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
     """
-    from mtx.checkpoint.sealed import write_file
+    from mtx.checkpoint.files import write_file
     from mtx.config.settings import TokenizerSettings
     from mtx.data.lines import read_lines
     from mtx.tokenizer import train_tokenizer

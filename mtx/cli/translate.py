@@ -93,7 +93,7 @@ def translate(
         for translation in translations:
             print_line(_formatted(translation, output_format))
     else:
-        from mtx.checkpoint.sealed import write_file
+        from mtx.checkpoint.files import write_file
 
         write_file(output, "".join(_formatted(t, output_format) + "\n" for t in translations).encode())
 

@@ -3,16 +3,20 @@
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from mtx.checkpoint.sealed import disk_error, open_sealed, remove_leftovers, write_file
+from mtx.checkpoint.files import disk_error, make_folder, remove_leftovers, write_file
+from mtx.checkpoint.sealed import open_sealed
+from mtx.checkpoint.training import CHECKPOINT_NAMES
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
+from mtx.runtime import LOGGER
 from mtx.tokenizer import Tokenizer, load_tokenizer
 
 HARMLESS = (
@@ -27,6 +31,9 @@ TOKENIZER_FILES = {
     "target.spm": "tokenizer.tgt.model",
 }
 """What the files of a tokenizer are called in a run folder."""
+
+WRITTEN_NAMES = [*map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl"]), "model"]
+"""What is written beside its place before it gets there, as regular expressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class RunFolder:
             UserError: another process does (RUN_FOLDER); the folder can't be made, or be written inside (MACHINE).
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             with (self.path / ".lock").open("a+") as lock:
                 self._take(lock)
                 yield
@@ -124,9 +131,10 @@ class RunFolder:
 
     def prepare(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write what a run begins with, and clear away what a killed one left half-written."""
-        remove_leftovers(self.path)
-        remove_leftovers(self.checkpoints)
-        self.checkpoints.mkdir(exist_ok=True)
+        left = remove_leftovers(self.path, WRITTEN_NAMES) + remove_leftovers(self.checkpoints, [CHECKPOINT_NAMES])
+        if left:
+            LOGGER.info("removed what a killed run left half-written: %s", ", ".join(left))
+        make_folder(self.checkpoints)
         for name, data in tokenizer.files().items():
             if not (self.path / TOKENIZER_FILES[name]).exists():
                 write_file(self.path / TOKENIZER_FILES[name], data)

@@ -3,23 +3,21 @@
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from faults.calls import failing_call, recorded_calls
 
+from mtx.checkpoint.files import DiskFullError
 from mtx.checkpoint.sealed import (
     FORMAT,
     load_tensors,
     open_sealed,
-    remove_leftovers,
     save_tensors,
     sealed_folder,
-    write_file,
 )
 from mtx.errors import ExitCode, UserError
 
@@ -68,11 +66,10 @@ def test_modes_follow_the_umask(umask: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
         seal(tmp_path / "folder")
-        write_file(tmp_path / "file", b"text")
     finally:
         os.umask(before)
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
-    for path in [*(tmp_path / "folder").iterdir(), tmp_path / "file"]:
+    for path in (tmp_path / "folder").iterdir():
         assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
 
 
@@ -175,65 +172,27 @@ def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
 # --- interrupted ---
 
 
-@contextmanager
-def failing_at(number: int, error: int) -> Iterator[list[str]]:
-    """Inside, the `number`-th call that writes, flushes or renames fails; yields what was called."""
-    calls: list[str] = []
-
-    def guard(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls.append(name)
-            if len(calls) == number:
-                raise OSError(error, os.strerror(error))
-            return real(*args, **kwargs)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", guard("fsync", os.fsync))
-        for name in ("write_bytes", "write_text", "rename", "replace", "mkdir"):
-            patch.setattr(Path, name, guard(name, getattr(Path, name)))
-        yield calls
+CHANGES = ("open", "write", "fsync", "mkdir", "rename")
 
 
 @pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the folder")])
 def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
     old = contents(sealed.parent)
-    with failing_at(0, error) as calls:
+    with recorded_calls() as calls:
         seal(sealed)
-    assert set(calls) == {"fsync", "write_bytes", "write_text", "rename", "mkdir"}
-    for number, name in enumerate(calls, start=1):
+    assert {call.name for call in calls} == {*CHANGES, "unlink", "rmdir"}
+    last = max(number for number, call in enumerate(calls) if call.name in CHANGES)
+    for number in range(last + 1):
         message = re.escape(f"cannot write: {os.strerror(error)} ({sealed}). {remedy}")
-        with failing_at(number, error), pytest.raises(UserError, match=message) as caught:
+        with failing_call(number, error), pytest.raises(UserError, match=message) as caught:
             seal(sealed, value=2.0)
         assert caught.value.code == ExitCode.MACHINE
-        assert contents(sealed.parent) == old, (number, name)
-        assert os.listdir(sealed.parent) == [sealed.name], (number, name)
-    seal(sealed, value=2.0)
+        assert isinstance(caught.value, DiskFullError) == (error == 28)
+        assert contents(sealed.parent) == old, calls[number]
+        assert os.listdir(sealed.parent) == [sealed.name], calls[number]
+    with failing_call(last + 1, error):
+        seal(sealed, value=2.0)  # what makes room for it may fail
     assert load_tensors(sealed / "weights.safetensors")["w"].equal(torch.full((2, 3), 2.0))
-
-
-def test_everything_is_flushed_before_it_is_renamed_into_place(sealed: Path) -> None:
-    with failing_at(0, 0) as calls:
-        seal(sealed)
-    files = ["mkdir", "write_bytes", "write_text", "write_text", "fsync", "fsync", "fsync"]
-    manifest = ["write_text", "fsync", "fsync"]  # itself, and the names in the folder
-    assert calls == [*files, *manifest, "rename", "rename", "fsync"]
-
-
-def test_a_disk_that_fails_at_any_call_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    write_file(path, b"old")
-    for number, name in enumerate(["write_bytes", "fsync", "replace"], start=1):
-        with failing_at(number, 28) as calls, pytest.raises(UserError, match="No space left") as caught:
-            write_file(path, b"new")
-        assert caught.value.code == ExitCode.MACHINE
-        assert calls[-1] == name
-        assert contents(tmp_path) == {"config.yaml": b"old"}
-    with failing_at(0, 0) as calls:
-        write_file(path, b"new")
-    assert calls == ["write_bytes", "fsync", "replace", "fsync"]
-    assert contents(tmp_path) == {"config.yaml": b"new"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -249,21 +208,3 @@ def test_an_error_inside_leaves_nothing(sealed: Path, error: type[BaseException]
         fail()
     assert contents(sealed.parent) == old
     assert os.listdir(sealed.parent) == [sealed.name]
-
-
-def test_leftovers_of_a_killed_process_are_removed(sealed: Path) -> None:
-    shutil.copytree(sealed, sealed.with_name("step-000009.tmp-12"))
-    shutil.copytree(sealed, sealed.with_name("step-000009.old-12"))
-    sealed.with_name("config.yaml.tmp-12").touch()
-    remove_leftovers(sealed.parent)
-    assert os.listdir(sealed.parent) == [sealed.name]
-
-
-def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_file(tmp_path / "pipe", b"text")
-    assert os.read(reader, 10) == b"text"
-    os.close(reader)
-    with pytest.raises(UserError, match="Is a directory"):
-        write_file(tmp_path, b"text")
