@@ -16,6 +16,8 @@ Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
 
+MAX_VOCAB_SIZE = 1_000_000
+
 # The sizes of the literature. `base` and `big` are Table 3 of Vaswani et al. 2017; `tiny` is the one of
 # Wu et al. 2021 for captions; `small` lies between.
 PRESETS: dict[str, dict[str, int]] = {
@@ -112,7 +114,7 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """The SentencePiece model, trained on the training pairs alone."""
 
-    vocab_size: int = Field(default=8000, ge=8, le=1_000_000, description="Pieces, special symbols included.")
+    vocab_size: int = Field(default=8000, ge=8, le=MAX_VOCAB_SIZE, description="Pieces, special symbols included.")
     model_type: Literal["unigram", "bpe"] = Field(default="unigram", description="SentencePiece algorithm.")
     joint: bool = Field(default=True, description="One vocabulary for both languages; false: one for each.")
     byte_fallback: bool = Field(

@@ -70,6 +70,19 @@ def source_files(source: Source) -> list[Path]:
             return sorted(Path(demo.__file__).parent.glob("*.py"))
 
 
+def is_same_text(one: Source, other: Source) -> bool:
+    """Whether two sources are the same, or read the same file under whatever name."""
+    if one == other:
+        return True
+    if isinstance(one, Demo) or isinstance(other, Demo):
+        return False  # whose files are of code
+    return any(_is_same_file(path, other_path) for path in source_files(one) for other_path in source_files(other))
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
 def check_files(source: Source) -> None:
     """Read the beginning of each file of `source`, so that a missing one is noticed before long work begins.
 

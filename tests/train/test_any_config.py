@@ -93,9 +93,9 @@ configs = st.builds(
         DataSettings,
         src_lang=st.sampled_from(["en", "zh_Hans", "x-"]),
         tgt_lang=st.sampled_from(["de", "zh", "ja", "yue"]),
-        train=st.lists(good_source | sources, min_size=1, max_size=2).map(tuple),
-        dev=st.none() | good_source | sources,
-        test=st.none() | good_source | sources,
+        train=st.lists(good_source | good_source | sources, min_size=1, max_size=2).map(tuple),
+        dev=st.none() | good_source | good_source | sources,
+        test=st.none() | good_source | good_source | sources,
     ),
     model=sizes.flatmap(
         lambda size: any_of(
@@ -108,7 +108,11 @@ configs = st.builds(
             decoder_layers=st.integers(1, 2),
         )
     ),
-    train=any_of(TrainSettings, device=st.sampled_from(["auto", "cpu", "cuda:7", "gpu", "", "é\udcff"])),
+    train=any_of(
+        TrainSettings,
+        precision=st.sampled_from(["fp32"] * 9 + ["auto", "bf16", "fp16"]),
+        device=st.sampled_from(["cpu"] * 9 + ["auto", "cuda:7", "gpu", "", "é\udcff"]),
+    ),
     decode=any_of(DecodeSettings),
 )
 
