@@ -79,7 +79,7 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
             with path.open("rb") as stream:
                 yield from stream_lines(stream, str(path), repair=repair)
     except OSError as error:
-        raise unreadable("stdin" if path is None else str(path), error) from error
+        raise unreadable("stdin" if path in (None, STDIN) else str(path), error) from error
 
 
 def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
@@ -89,9 +89,9 @@ def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> No
         UserError: (USAGE) it is one.
     """
     for given in inputs:
+        read = sys.stdin.fileno() if given is None or given == STDIN else given
         with suppress(OSError):  # what is not there is not overwritten
-            is_stdin = given is None or given == STDIN
-            new, old = os.stat(output or ""), os.stat(sys.stdin.fileno() if is_stdin else given)
+            new, old = os.stat(output or ""), os.stat(read)
             if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old):
-                what = f"the output is the input {'stdin' if is_stdin else given}"
+                what = f"the output is the input {'stdin' if isinstance(read, int) else read}"
                 raise UserError(ExitCode.USAGE, what, where=str(output), do="Give another file for the output.")

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,7 @@ MAX_SHOWN = 20
 """Lines that are named of those that were left empty."""
 
 
-class Errors(StrEnum):
+class Errors(Enum):  # a StrEnum has a method of the name replace
     """What `translate` does with a line that is not UTF-8."""
 
     stop = "stop"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 FilePath = Annotated[Path, Field(strict=False)]
 """A path given as text; `reading` makes it absolute."""
 
-Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
@@ -120,7 +120,7 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     byte_fallback: bool = Field(
         default=True, description="Spell characters without a piece as bytes: nothing is unknown."
     )
-    character_coverage: float = Field(default=1.0, gt=0.9, le=1.0, description="Share of characters that get a piece.")
+    character_coverage: float = Field(default=1.0, ge=0.98, le=1.0, description="Share of characters that get a piece.")
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = Field(
         default="nmt_nfkc", description="Unicode normalisation before the text is cut."
     )

@@ -129,6 +129,8 @@ class Translator:
         tokenizer, limit = self.trained.tokenizer, self.trained.generation.max_source_tokens - 1
         segments = []
         for line, ids in enumerate(tokenizer.encode_src(lines)):
+            if not lines[line].strip():
+                continue  # some tokenizers have pieces for white space
             if len(ids) > limit:
                 parts = split_long(lines[line], lambda text: len(tokenizer.encode_src([text])[0]), limit)
                 segments += [_Segment(line, part) for part in tokenizer.encode_src(parts) if part]
