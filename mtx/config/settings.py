@@ -177,7 +177,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
         default=4096, ge=8, le=MAX_COUNT, description="Padded tokens of either side in a batch, at most."
     )
     accumulate: int = Field(default=1, ge=1, le=1_000_000, description="Batches whose gradients make one update.")
-    lr: float = Field(default=1e-3, gt=0, le=1000, description="Peak learning rate.")
+    lr: float = Field(default=1e-3, gt=0, le=1e30, description="Peak learning rate.")
     warmup_steps: int = Field(default=1000, ge=0, le=MAX_COUNT, description="Updates of linear warm-up to the peak.")
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = Field(
         default="inverse_sqrt", description="Learning rate after warm-up; the paper's is inverse_sqrt."
