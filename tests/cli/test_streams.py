@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtx.cli.streams import refuse_overwriting
+from mtx.cli.streams import path_text, refuse_overwriting
 from mtx.decode.translator import Candidate, Translation
 from mtx.errors import UserError
 
@@ -156,7 +156,10 @@ def test_a_reader_that_went_away_is_no_error(
     assert (answer.code, answer.errors) == (141, [])
 
 
-@pytest.mark.parametrize("command", [["translate"], ["tokenizer", "train"], ["tokenizer", "encode", "-m", "RUN"]])
+@pytest.mark.parametrize(
+    "command",
+    [["translate"], ["translate", "-i", "-"], ["tokenizer", "train"], ["tokenizer", "encode", "-m", "RUN"]],
+)
 def test_stdin_that_is_closed(mtx: "Mtx", echo: Echo, finished_run: Path, command: list[str]) -> None:
     answer = mtx(*(part.replace("RUN", str(finished_run)) for part in command), stdin=None)
     assert answer.code == 3
@@ -178,6 +181,12 @@ def test_what_is_no_file_of_text_is_told(mtx: "Mtx", echo: Echo, tmp_path: Path)
 # --- encodings ---
 
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_path_is_printed_as_the_bytes_that_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))  # as in such a locale
+    assert path_text(Path("gr\xc3\xb6")) == "grö"
+    assert path_text(Path("\xff")).encode("utf-8", "surrogateescape") == b"\xff"
 
 
 def test_sentences_are_utf_8_whatever_python_took_them_for(mtx: "Mtx", echo: Echo) -> None:

@@ -55,6 +55,10 @@ def test_every_number_has_bounds_that_a_machine_can_count_with(kind, name):
         kind(**{name: 10**30 if is_whole else 1e38})
 
 
+def test_the_coverage_is_one_that_sentencepiece_takes():
+    assert bounds(TokenizerSettings, "character_coverage") == (0.98, 1.0)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_gives_sizes_that_a_model_may_have(name):
     assert ModelSettings(preset=name).model_dump(include=set(PRESETS[name])) == PRESETS[name]
