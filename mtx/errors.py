@@ -3,6 +3,7 @@
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Self
@@ -56,3 +57,23 @@ class UserError(Exception):
         error = problems[0]
         error.lines = tuple(line for problem in problems for line in problem.lines)
         return error
+
+
+class DiskFullError(UserError):
+    """No space is left on the disk, or this user may have no more of it."""
+
+
+def machine_error(error: OSError, what: str, where: object = "") -> UserError:
+    """What the user should read when the system refused `what`: its reason, and what may help."""
+    place = where or error.filename or ""
+    do = _REMEDIES.get(error.errno or 0, "Check the disk, the file and its permissions.")
+    kind = DiskFullError if error.errno in _FULL else UserError
+    return kind(ExitCode.MACHINE, f"{what}: {error.strerror or error}", where=str(place), do=do)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "Free some space and run the same command again."),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "Free memory, or use fewer threads or smaller batches."),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Raise the limit of open files (ulimit -n)."),
+}

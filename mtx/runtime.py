@@ -1,11 +1,13 @@
 """What the machine gives to a run: device, precision, threads, random state, signals, logging."""
 
 import ctypes
+import errno
 import logging
 import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -122,6 +124,30 @@ def keep_freed_memory() -> None:
     mallopt(top_pad, 2**26)
 
 
+# --- what the machine refuses ---
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is one of the many forms in which Python, torch and the system say that there is no memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # On a CPU, in cuBLAS and in cuDNN it has no class of its own.
+    texts = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def is_gpu_error(error: BaseException) -> bool:
+    """Whether `error` says that a GPU failed, after which this process can't use it any more."""
+    if is_out_of_memory(error):
+        return False
+    texts = ("CUDA error", "cuDNN error", "_STATUS_")
+    return isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
+
+
 # --- random state ---
 
 
@@ -158,30 +184,54 @@ EXIT_OF_SIGNAL = {
 }
 
 
-@dataclass(slots=True)
-class StopRequest:
-    """Whether somebody asked this process to stop, and how."""
+ECHO_SECONDS = 0.3
+"""Signals that follow the first one so soon are the same wish: a terminal and a wrapper both pass Ctrl-C on, a service
+manager sends SIGHUP right after SIGTERM."""
 
-    code: ExitCode | None = None
+
+@dataclass(slots=True)
+class Requests:
+    """What signals asked of a training."""
+
+    stop: ExitCode | None = None
+    """To stop, with this code."""
+    is_save_wanted: bool = False
+    """To save, and go on."""
+
+    @property
+    def are_any(self) -> bool:
+        """Whether there is something to do; either needs a save."""
+        return self.stop is not None or self.is_save_wanted
+
+
+def can_handle(number: signal.Signals) -> bool:
+    """Whether this process may act on a signal: not where whoever started it had it ignored, as nohup does."""
+    return signal.getsignal(number) is not signal.SIG_IGN
 
 
 @contextmanager
-def deferred_stop() -> Iterator[StopRequest]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place.
+def deferred_signals() -> Iterator[Requests]:
+    """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place; so is SIGUSR1.
 
-    A second one leaves at once.
+    One more of the first three leaves at once.
     """
-    request = StopRequest()
+    requests, noted_at = Requests(), 0.0
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def note_stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal noted_at
         code = EXIT_OF_SIGNAL[signal.Signals(number)]
-        if request.code is not None:
+        if requests.stop is None:
+            requests.stop, noted_at = code, time.monotonic()
+        elif time.monotonic() - noted_at > ECHO_SECONDS:
             os._exit(code)
-        request.code = code
 
-    before = {number: signal.signal(number, note) for number in EXIT_OF_SIGNAL}
+    def note_save(_number: int, _frame: FrameType | None) -> None:
+        requests.is_save_wanted = True
+
+    handlers = {number: note_stop for number in EXIT_OF_SIGNAL if can_handle(number)} | {signal.SIGUSR1: note_save}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield request
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -199,16 +249,23 @@ def log_to_stderr() -> None:
     LOGGER.propagate = False
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that raises what the disk refuses, where logging itself would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # what it is called for: logging calls it inside its except clause
+
+
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
     """Inside, append what the program says to the file at `path` too, with the time of day, and any bug's traceback."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     LOGGER.addHandler(handler)
     try:
         yield
     except Exception as error:
-        if not isinstance(error, UserError):
+        if not isinstance(error, (UserError, OSError)):
             with path.open("a", encoding="utf-8") as file:
                 traceback.print_exception(error, file=file)
             error.add_note(f"traceback in {path}")

@@ -234,7 +234,7 @@ class _Selection:
     num_long: int = 0
     is_cut: bool = False
     error: BaseException | None = None
-    """What reading the lines raised, which SentencePiece would turn into a RuntimeError."""
+    """What reading the lines raised, or a signal meanwhile, which SentencePiece would turn into a RuntimeError."""
 
     def of(self, lines: Iterable[str]) -> Iterator[str]:
         num_kept = 0
@@ -250,7 +250,7 @@ class _Selection:
                 yield line.replace(_RESERVED, " ")
         except GeneratorExit:
             raise
-        except BaseException as error:  # signals too
+        except BaseException as error:
             self.error = error
             raise
 

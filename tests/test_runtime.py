@@ -1,9 +1,11 @@
 """Device, precision, threads, random state and signals."""
 
+import errno
 import logging
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from mtx.runtime import (
     Precision,
     choose_device,
     choose_precision,
-    deferred_stop,
+    deferred_signals,
+    is_gpu_error,
+    is_out_of_memory,
     log_to_file,
     random_state,
     restore_random_state,
@@ -110,6 +114,40 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert use_threads() == 3
 
 
+# --- what the machine refuses ---
+
+
+def tensor_too_large() -> RuntimeError:
+    """How torch says it on a CPU."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (tensor_too_large(), "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be", 2), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), None),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700), "gpu"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "gpu"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "gpu"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), None),
+        (ValueError("out of memory"), None),
+        (UserError(ExitCode.DATA, "CUDA error", do="Stop."), None),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_the_machine_refuses_is_known_by_class_number_or_words(error: Exception, kind: str | None) -> None:
+    assert is_out_of_memory(error) == (kind == "memory")
+    assert is_gpu_error(error) == (kind == "gpu")
+
+
 # --- random state ---
 
 
@@ -136,25 +174,71 @@ def test_random_state_is_put_back() -> None:
 # --- signals ---
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in seconds; no test waits."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The codes with which the process would have ended at once."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    return codes
+
+
+@pytest.mark.parametrize(("number", "code"), STOPS)
 def test_the_first_signal_is_noted_the_second_leaves(
-    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, code: int, clock: list[float], left: list[int]
 ) -> None:
-    left: list[int] = []
-    monkeypatch.setattr(os, "_exit", left.append)
     before = signal.getsignal(number)
-    with deferred_stop() as stop:
-        assert stop.code is None
+    with deferred_signals() as requests:
+        assert requests.stop is None
         signal.raise_signal(number)
-        assert (stop.code, left) == (code, [])
+        assert (requests.stop, left) == (code, [])
+        # The same wish, which a wrapper passed on, or a service manager makes sure of.
+        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGHUP)
+        assert (requests.stop, left) == (code, [])
+        clock[0] += 1.0
         signal.raise_signal(signal.SIGTERM)
         assert left == [143]
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [number for number, _ in STOPS])
+def test_a_signal_that_was_ignored_stays_so(number: signal.Signals, left: list[int]) -> None:
+    """As `nohup` sets SIGHUP, and a shell SIGINT for what it starts in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with deferred_signals() as requests:
+            signal.raise_signal(number)
+            assert requests.stop is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_save_may_be_asked_for(left: list[int]) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with deferred_signals() as requests:
+        assert not requests.are_any
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+        assert (requests.is_save_wanted, requests.stop, left) == (True, None, [])
+        assert requests.are_any
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
 def test_handlers_are_put_back_after_an_error() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ValueError, match="inside"), deferred_stop():
+    with pytest.raises(ValueError, match="inside"), deferred_signals():
         raise ValueError("inside")
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -171,3 +255,18 @@ def test_the_log_file_takes_what_is_said_inside(tmp_path: Path, caplog: pytest.L
     lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["one – 1", "two"]
     assert not LOGGER.handlers
+
+
+def test_a_log_on_a_full_disk_is_the_machines_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    LOGGER.setLevel(logging.INFO)
+    with pytest.raises(OSError, match="No space left"), log_to_file(Path("/dev/full")):
+        LOGGER.info("a line")
+    assert not LOGGER.handlers
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_log_takes_names_that_are_no_text(tmp_path: Path) -> None:
+    LOGGER.setLevel(logging.INFO)
+    with log_to_file(tmp_path / "log"):
+        LOGGER.info("in %s", os.fsdecode(b"f\xff"))
+    assert (tmp_path / "log").read_text(encoding="utf-8").endswith("in f\\udcff\n")

@@ -1,6 +1,5 @@
 """Files that are there whole or not at all: written beside their place, flushed to the disk, renamed into it."""
 
-import errno
 import os
 import re
 import shutil
@@ -10,11 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mtx.errors import ExitCode, UserError
-
-
-class DiskFullError(UserError):
-    """No space is left, or the system allows no more of it."""
+from mtx.errors import machine_error
 
 
 @contextmanager
@@ -47,7 +42,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise disk_error(error, path) from error
+            raise machine_error(error, "cannot write", path) from error
         raise
 
 
@@ -103,13 +98,9 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def disk_error(error: OSError, path: Path) -> UserError:
-    """What the user should read when the system could not write `path`."""
-    what = f"cannot write: {error.strerror}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        do = "Free some space and run the same command again."
-        return DiskFullError(ExitCode.MACHINE, what, where=str(path), do=do)
-    return UserError(ExitCode.MACHINE, what, where=str(path), do="Check the folder and its permissions.")
+def megabytes(num_bytes: int) -> str:
+    """A size for people."""
+    return f"{num_bytes / 1e6:,.1f} MB"
 
 
 def _take_mode(file: BinaryIO, target: Path) -> None:

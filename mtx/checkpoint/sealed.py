@@ -4,6 +4,7 @@ A folder is written beside its place, every file flushed to the disk, a manifest
 then renamed into place. Neither safetensors nor any other format of weights notices a flipped bit by itself.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -17,13 +18,24 @@ import safetensors.torch
 from torch import Tensor
 
 from mtx import __version__
-from mtx.checkpoint.files import disk_error, make_folder, outgoing_name, sync, temporary_name
-from mtx.errors import ExitCode, UserError
+from mtx.checkpoint.files import make_folder, outgoing_name, sync, temporary_name
+from mtx.errors import ExitCode, UserError, machine_error
 
 FORMAT = 1
-"""Version of the layout of folders; raised when an older mtx could not read a newer folder."""
+"""Version of the layout of folders; raised when an older mtx could not read a newer folder.
+
+In every format the manifest has `mtx`, `format` and `sha256`, so that damage is told from another format.
+"""
 
 MANIFEST = "manifest.json"
+
+
+class DamagedError(UserError):
+    """A folder is not as it was sealed: incomplete, or changed since."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        super().__init__(ExitCode.MODEL, f"unusable: {why}", where=str(folder), do="Copy or train it again.")
+        self.why = why
 
 
 @contextmanager
@@ -45,7 +57,7 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         _replace_folder(folder, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise disk_error(error, folder) from error
+        raise machine_error(error, "cannot write", folder) from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -55,32 +67,37 @@ def open_sealed(folder: Path) -> dict[str, Any]:
     """The manifest's `about` of a folder whose every sealed file has been checked.
 
     Raises:
-        UserError: the folder is missing, damaged, incomplete or of a newer mtx (MODEL).
+        DamagedError: the folder is missing, damaged or incomplete (MODEL).
+        UserError: the machine can't read it (MACHINE); another mtx wrote it, in a format that this one can't (MODEL).
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        made_by, layout, about = manifest["mtx"], manifest["format"], manifest["about"]
-        is_whole = layout != FORMAT or manifest["sha256"] == _manifest_digest(manifest)
+        made_by, layout = manifest["mtx"], manifest["format"]
+        if manifest["sha256"] != _manifest_digest(manifest):
+            raise DamagedError(folder, f"{MANIFEST}: wrong checksum")
+        if layout != FORMAT:
+            what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
+            raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use a matching mtx.")
+        about = manifest["about"]
         files = {str(name): (int(f["size"]), str(f["sha256"])) for name, f in manifest["files"].items()}
     except FileNotFoundError:
-        raise _unusable(folder, f"no {MANIFEST}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _unusable(folder, f"unreadable {MANIFEST}") from None
-    if layout != FORMAT:
-        what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
-        raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use a matching mtx.")
-    if not is_whole or not isinstance(about, dict):
-        raise _unusable(folder, f"{MANIFEST}: wrong checksum")
+        raise DamagedError(folder, f"no {MANIFEST}") from None
+    except OSError as error:
+        raise _unreadable(folder / MANIFEST, error) from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise DamagedError(folder, f"unreadable {MANIFEST}") from None
+    if not isinstance(about, dict):
+        raise DamagedError(folder, f"unreadable {MANIFEST}")
     for name, (size, digest) in files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
-            raise _unusable(folder, f"{name}: missing")
+            raise DamagedError(folder, f"{name}: missing")
         try:
             is_whole = path.stat().st_size == size and _sha256(path) == digest
         except OSError as error:
-            raise _unusable(folder, f"{name}: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         if not is_whole:
-            raise _unusable(folder, f"{name}: wrong checksum")
+            raise DamagedError(folder, f"{name}: wrong checksum")
     return about
 
 
@@ -100,7 +117,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _unusable(path.parent, f"{path.name}: {error}") from error
+        raise DamagedError(path.parent, f"{path.name}: {error}") from error
     return tensors
 
 
@@ -144,5 +161,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unusable(folder: Path, why: str) -> UserError:
-    return UserError(ExitCode.MODEL, f"unusable: {why}", where=str(folder), do="Copy or train it again.")
+def _unreadable(path: Path, error: OSError) -> UserError:
+    """What the user should read when the system could not read `path`, which may be whole."""
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):  # no file, whoever reads it
+        return DamagedError(path.parent, f"{path.name}: {error.strerror}")
+    return machine_error(error, "cannot read", path)

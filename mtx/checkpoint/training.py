@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtx.checkpoint.sealed import load_tensors, open_sealed, save_tensors, sealed_folder
-from mtx.errors import ExitCode, UserError
+from mtx.checkpoint.files import megabytes, outgoing_name
+from mtx.checkpoint.sealed import DamagedError, load_tensors, open_sealed, save_tensors, sealed_folder
+from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.runtime import LOGGER, random_state, restore_random_state
 
 
@@ -65,19 +67,32 @@ def checkpoint_folder(checkpoints: Path, step: int) -> Path:
 
 
 def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]) -> Path:
-    """Write the checkpoint of this step, in place of a damaged one that an earlier session may have left.
+    """Write the checkpoint of this step, in place of a damaged one that an earlier session may have left; read it back.
 
     Raises:
-        UserError: it can't be written (MACHINE).
+        DiskFullError: there is no space for it (MACHINE).
+        UserError: it can't be written (MACHINE), or it would hold a number that is not finite (DIVERGED).
     """
-    folder = checkpoint_folder(checkpoints, training.progress.step)
-    with sealed_folder(folder, {**about, "step": training.progress.step}) as new:
-        save_tensors(new / "weights.safetensors", weights_of(training.model))
-        save_tensors(new / "optimizer.safetensors", _optimizer_tensors(training))
-        save_tensors(new / "random.safetensors", random_state())
-        state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
-        (new / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    step = training.progress.step
+    folder = checkpoint_folder(checkpoints, step)
+    weights, moments = weights_of(training.model), _optimizer_tensors(training)
+    _check_finite({**weights, **moments}, step)
+    try:
+        with sealed_folder(folder, {**about, "step": step}) as new:
+            save_tensors(new / "weights.safetensors", weights)
+            save_tensors(new / "optimizer.safetensors", moments)
+            save_tensors(new / "random.safetensors", random_state())
+            state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
+            (new / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    except DiskFullError as error:
+        raise _no_space(error, checkpoints, training) from error
+    open_sealed(folder)
     return folder
+
+
+def checkpoint_bytes(model: nn.Module) -> int:
+    """About how much disk a checkpoint takes: the weights, and Adam's two moments of each."""
+    return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
 def load_checkpoint(folder: Path, training: Training) -> None:
@@ -110,29 +125,54 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest undamaged checkpoint and what its manifest says of it; None if no training was ever saved here.
 
     Raises:
-        UserError: there are checkpoints, but every one is damaged (MODEL).
+        UserError: every one is damaged, or one is in a format that this mtx can't read (MODEL), or the machine can't
+            read one (MACHINE).
     """
-    steps = saved_steps(checkpoints)
-    for folder in (checkpoint_folder(checkpoints, step) for step in reversed(steps)):
+    damaged = []
+    for step in reversed(saved_steps(checkpoints)):
+        folder = checkpoint_folder(checkpoints, step)
         try:
-            return folder, open_sealed(folder)
-        except UserError as error:
-            LOGGER.warning("%s", error)
-    if steps:
-        raise UserError(
-            ExitCode.MODEL,
-            "every checkpoint is damaged",
-            where=str(checkpoints),
-            do="Restore one from a backup, or start again in another --run-dir.",
-        )
+            newest = folder, open_sealed(folder)
+        except DamagedError as damage:
+            damaged.append(f"{folder.name} is damaged ({damage.why})")
+            continue
+        for what in damaged:
+            LOGGER.warning("%s; using %s", what, folder.name)
+        return newest
+    for what in damaged:
+        LOGGER.warning("%s", what)
+    if damaged:
+        raise _none_whole(checkpoints)
     return None
 
 
-def prune_checkpoints(checkpoints: Path, kept_steps: Iterable[int]) -> None:
-    """Delete all checkpoints but those of `kept_steps`."""
-    kept = {checkpoint_folder(checkpoints, step) for step in kept_steps}
-    for folder in {checkpoint_folder(checkpoints, step) for step in saved_steps(checkpoints)} - kept:
-        shutil.rmtree(folder, ignore_errors=True)
+def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
+    """Those of `steps` whose checkpoints are not damaged.
+
+    Raises:
+        UserError: none is whole, or one is in a format that this mtx can't read (MODEL), or the machine can't read one
+            (MACHINE).
+    """
+    whole = []
+    for step in steps:
+        folder = checkpoint_folder(checkpoints, step)
+        try:
+            open_sealed(folder)
+        except DamagedError as damage:
+            LOGGER.warning("%s is damaged (%s); left out", folder.name, damage.why)
+        else:
+            whole.append(step)
+    if not whole:
+        raise _none_whole(checkpoints)
+    return whole
+
+
+def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
+    """Delete the checkpoints of `steps`, at no moment leaving a part of one under its name."""
+    for folder in (checkpoint_folder(checkpoints, step) for step in steps):
+        with suppress(OSError):  # one that stays takes space, and harms nothing
+            folder.rename(outgoing_name(folder))
+            shutil.rmtree(outgoing_name(folder))
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
@@ -141,13 +181,17 @@ def saved_steps(checkpoints: Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of each weight over checkpoints, formed in float64."""
+def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor]:
+    """The mean of each weight over the checkpoints of `steps`, formed in float64.
+
+    Raises:
+        UserError: one is damaged (MODEL).
+    """
     mean: dict[str, Tensor] = {}
-    for folder in folders:
+    for folder in (checkpoint_folder(checkpoints, step) for step in steps):
         open_sealed(folder)
         for name, weight in load_tensors(folder / "weights.safetensors").items():
-            share = weight.double() / len(folders)
+            share = weight.double() / len(steps)
             mean[name] = mean[name] + share if name in mean else share
     return {name: weight.float() for name, weight in mean.items()}
 
@@ -174,6 +218,29 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
             raise _does_not_fit(f"{name} holds numbers that are not finite", where)
         with torch.no_grad():
             parameter.copy_(weights[name])
+
+
+def _check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            what = f"training diverged: {name} holds numbers that are not finite"
+            do = "Nothing of it was saved. Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
+            raise UserError(ExitCode.DIVERGED, what, where=f"step {step:,}", do=do)
+
+
+def _no_space(error: DiskFullError, checkpoints: Path, training: Training) -> DiskFullError:
+    """`error` with what a user wants to know of it."""
+    assert isinstance(error.__cause__, OSError)
+    needed, free = checkpoint_bytes(training.model), shutil.disk_usage(checkpoints).free
+    what = f"cannot save step {training.progress.step}: {str(error.__cause__.strerror).lower()}"
+    where = f"needs {megabytes(needed)}, {megabytes(free)} free"
+    do = f"Free some space at {checkpoints} and run the same command again: it goes on from the last checkpoint."
+    return DiskFullError(ExitCode.MACHINE, what, where=where, do=do)
+
+
+def _none_whole(checkpoints: Path) -> UserError:
+    do = "Restore one from a backup, or start again in another --run-dir."
+    return UserError(ExitCode.MODEL, "every checkpoint is damaged", where=str(checkpoints), do=do)
 
 
 def _does_not_fit(why: str, where: Path) -> UserError:

@@ -7,7 +7,7 @@ import typer
 from mtx import __version__
 from mtx.cli.config import config_app
 from mtx.cli.evaluate import evaluate
-from mtx.cli.reporting import report_usage, reported
+from mtx.cli.reporting import report_usage
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
 from mtx.cli.train import train
@@ -46,7 +46,6 @@ def _options(
     pass
 
 
-@reported
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_standard_streams()

@@ -6,11 +6,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, machine_error
 
 P = ParamSpec("P")
 
@@ -20,23 +20,11 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        # Until a training defers them, these stop the command where it stands.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _raise_terminated)
+        _raise_on_signals()
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
-        except UserError as error:
-            _end(error.code, *error.lines)
-        except KeyboardInterrupt:
-            _end(ExitCode.INTERRUPTED, "interrupted. Run the same command again.")
-        except _Terminated:
-            _end(ExitCode.TERMINATED, "terminated. Run the same command again.")
-        except BrokenPipeError:
-            # Nobody reads: neither a message nor Python's own flush at exit has a place to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ExitCode.READER_GONE)
-        except Exception as error:
+        except BaseException as error:
             _end_after(error)
 
     return run
@@ -47,11 +35,11 @@ def report_usage() -> Iterator[None]:
     """Inside, what is wrong with the command line itself becomes one line on stderr and exit code 2."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         # Typer's own exceptions, wherever this version of it keeps them.
         message = getattr(error, "format_message", None)
         if message is None:
-            raise
+            _end_after(error)
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "mtx"
         text = str(message()).rstrip(".")
@@ -66,20 +54,63 @@ def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
     raise _Terminated
 
 
-def _end_after(error: Exception) -> NoReturn:
-    """End after an exception that no code of ours raised on purpose."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+def _raise_on_signals() -> None:
+    """Let signals stop the command where it stands, until a training defers them."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _raise_terminated)
+    # Asks a training to save; elsewhere, and before there is anything to save, nothing comes of it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def _end_after(error: BaseException) -> NoReturn:
+    """End the process with the code that `error` stands for, and a line for the user."""
+    match error:
+        case SystemExit():
+            raise error
+        case UserError():
+            _end(error.code, *error.lines)
+        case KeyboardInterrupt():
+            _end(ExitCode.INTERRUPTED, "interrupted. Run the same command again.")
+        case _Terminated():
+            _end(ExitCode.TERMINATED, "terminated. Run the same command again.")
+        case BrokenPipeError():
+            _end(ExitCode.READER_GONE)
+        case OSError():
+            _end(ExitCode.MACHINE, *machine_error(error, "the system refused").lines)
+    from mtx.runtime import is_gpu_error, is_out_of_memory
+
+    if is_out_of_memory(error):
         _end(ExitCode.MACHINE, "out of memory. Use smaller batches or a smaller model.")
+    if is_gpu_error(error):
+        _end(
+            ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. Run the same command again, or use --device cpu."
+        )
     notes = getattr(error, "__notes__", [])
     if not notes:
         traceback.print_exception(error)
-    first = str(error).split("\n")[0]
     where = f" ({notes[0]})" if notes else ""
-    _end(ExitCode.BUG, f"a bug in mtx: {type(error).__name__}: {first}{where}. Please report it with its traceback.")
+    _end(
+        ExitCode.BUG,
+        f"a bug in mtx: {type(error).__name__}: {_first_line(error)}{where}. Please report it with its traceback.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0]
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:
-    for line in lines:
-        printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-        print(f"mtx: error: {printable}", file=sys.stderr)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)  # one more need not wait for the end
+    with suppress(OSError):  # there may be no terminal any more
+        for line in lines:
+            printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+            print(f"mtx: error: {printable}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        # What nobody takes must not be tried again by Python's own flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtx.checkpoint.files import disk_error, new_file
+from mtx.checkpoint.files import new_file
 from mtx.data.lines import Repair, stream_lines, unreadable
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, machine_error
 
 STDIN = Path("-")
 """Stands for stdin where a file is asked for."""
@@ -47,9 +47,7 @@ def print_line(line: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What could not be written must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise disk_error(error, Path("stdout")) from error
+        raise machine_error(error, "cannot write", where="stdout") from error
 
 
 @contextmanager

@@ -31,6 +31,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing.")
     ] = False,
+    allow_data_change: Annotated[
+        bool, typer.Option("--allow-data-change", help="Continue a run although its training data has changed.")
+    ] = False,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
 ) -> None:
     """Train a tokenizer and a Transformer; prints the model folder.
@@ -50,6 +53,6 @@ def train(
     from mtx.train.loop import train as run_training
 
     log_to_stderr()
-    model = run_training(settings, folder, resume=resume.value, dry_run=dry_run)
+    model = run_training(settings, folder, resume=resume.value, dry_run=dry_run, allow_data_change=allow_data_change)
     if not dry_run:
         print_line(path_text(model))

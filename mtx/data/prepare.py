@@ -1,22 +1,24 @@
 """From sources to ids: read, clean, encode. What was dropped is counted; the result is cached by its content."""
 
+import errno
 import hashlib
 import json
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtx.config.settings import DataSettings, Source, TwoFiles
-from mtx.data.cache import cache_folder, load_arrays, save_arrays
+from mtx.data.cache import ArrayWriter, cache_folder, load_arrays, new_arrays
 from mtx.data.corpus import Pair, read_pairs, source_encoding, source_files, source_name
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, machine_error
 from mtx.tokenizer import Tokenizer
 
 CODE_VERSION = 1
@@ -71,6 +73,8 @@ class Corpus:
     """Kept pairs whose two sides are the same text."""
     key: str
     """sha256 of all that decides the ids: text, tokenizer, options and this code's version."""
+    sources: Sequence[Sequence[str]] = ()
+    """Name and sha256 of each source."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -88,15 +92,11 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
     """The pairs of `sources` as ids, from the cache where the very same have been prepared before.
 
     Raises:
-        UserError: (DATA) a source that cannot be read, or no pair that can be used.
+        UserError: a source that cannot be read, or no pair that can be used (DATA); no room for the ids (MACHINE).
     """
-    key = _key(sources, settings, tokenizer)
-    folder = cache_folder()
-    corpus = _cached_corpus(folder / key, key) if folder else None
-    if corpus is None:
-        corpus = _encode_corpus(_all_pairs(sources, settings), settings.max_tokens, tokenizer, key)
-        if folder and len(corpus):
-            save_arrays(folder / key, _arrays(corpus), {"dropped": corpus.dropped, "num_equal": corpus.num_equal})
+    contents = [_content_key(source, settings) for source in sources]
+    key = _digest([CODE_VERSION, contents, settings.src_lang, settings.tgt_lang, settings.max_tokens, tokenizer.digest])
+    corpus = _corpus_by_key(key, sources, settings, tokenizer)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
         what = f"no pair of sentences to use among {corpus.num_read:,}{_dropped_in_words(corpus.dropped)}"
@@ -108,7 +108,24 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
             f"{corpus.num_equal:,}",
             f"{len(corpus):,}",
         )
-    return corpus
+    digests = [[source_name(source), _digest(content)] for source, content in zip(sources, contents, strict=True)]
+    return replace(corpus, sources=digests)
+
+
+def _corpus_by_key(key: str, sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer) -> Corpus:
+    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name."""
+    if (cache := cache_folder()) is not None:
+        if (corpus := _cached_corpus(cache / key, key)) is not None:
+            return corpus
+        try:
+            return _encode_into(cache / key, key, sources, settings, tokenizer)
+        except OSError as error:
+            _log.info("prepared data is not cached: %s", error)
+    try:
+        with tempfile.TemporaryDirectory(prefix="mtx-") as folder:  # what is mapped stays, though the files are gone
+            return _encode_into(Path(folder) / key, key, sources, settings, tokenizer)
+    except OSError as error:
+        raise machine_error(error, "cannot write prepared data", tempfile.gettempdir()) from error
 
 
 def _dropped_in_words(dropped: dict[str, int]) -> str:
@@ -123,9 +140,7 @@ def _all_pairs(sources: Sequence[Source], settings: DataSettings) -> Iterator[Pa
 # --- the key ---------------------------------------------------------------------------------------------------------
 
 
-def _key(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer) -> str:
-    parts = [_content_key(source, settings) for source in sources]
-    whole = [CODE_VERSION, parts, settings.src_lang, settings.tgt_lang, settings.max_tokens, tokenizer.digest]
+def _digest(whole: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
@@ -163,10 +178,28 @@ def _pairs_digest(pairs: Iterable[Pair]) -> str:
 # --- clean and encode ------------------------------------------------------------------------------------------------
 
 
-def _encode_corpus(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer, key: str) -> Corpus:
+def _encode_into(
+    folder: Path, key: str, sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer
+) -> Corpus:
+    """Encode into files as it reads, so that memory does not grow with the corpus; they are mapped then.
+
+    Raises:
+        OSError: they can't be written.
+    """
+    with new_arrays(folder) as arrays:
+        arrays.facts |= _encode(_all_pairs(sources, settings), settings.max_tokens, tokenizer, arrays)
+    corpus = _cached_corpus(folder, key)
+    if corpus is None:
+        raise OSError(errno.EIO, "what was written is not what is read", str(folder))
+    return corpus
+
+
+def _encode(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer, arrays: ArrayWriter) -> dict[str, Any]:
+    """Append ids and lines of all pairs that can be used to `arrays`; what became of the others."""
     dropped: Counter[str] = Counter()
-    srcs, tgts, lines = [], [], []
-    num_equal = num_read = 0
+    num_equal = num_read = src_end = tgt_end = 0
+    no_ids, begin = np.zeros(0, np.int32), np.zeros(1, np.int64)
+    arrays.append(src_flat=no_ids, src_offsets=begin, tgt_flat=no_ids, tgt_offsets=begin, lines=np.zeros(0, np.int64))
     while group := list(islice(pairs, PAIRS_AT_ONCE)):
         texts = [
             (line, pair) for line, pair in enumerate(group, start=num_read) if not _count(dropped, _text_fault(pair))
@@ -179,12 +212,17 @@ def _encode_corpus(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer,
             for row in range(len(texts))
             if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), max_tokens))
         ]
-        srcs.append(Ids.from_lists([src_ids[row] for row in kept]))
-        tgts.append(Ids.from_lists([tgt_ids[row] for row in kept]))
-        lines.append(np.array([texts[row][0] for row in kept], np.int64))
+        src, tgt = Ids.from_lists([src_ids[row] for row in kept]), Ids.from_lists([tgt_ids[row] for row in kept])
+        arrays.append(
+            src_flat=src.flat,
+            src_offsets=src.offsets[1:] + src_end,
+            tgt_flat=tgt.flat,
+            tgt_offsets=tgt.offsets[1:] + tgt_end,
+            lines=np.array([texts[row][0] for row in kept], np.int64),
+        )
+        src_end, tgt_end = src_end + len(src.flat), tgt_end + len(tgt.flat)
         num_equal += sum(texts[row][1][0] == texts[row][1][1] for row in kept)
-    all_lines = np.concatenate(lines) if lines else np.zeros(0, np.int64)
-    return Corpus(_join(srcs), _join(tgts), all_lines, dict(dropped), num_equal, key)
+    return {"dropped": dict(dropped), "num_equal": num_equal}
 
 
 def _count(dropped: Counter[str], fault: str | None) -> bool:
@@ -211,24 +249,7 @@ def _ids_fault(src_length: int, tgt_length: int, max_tokens: int) -> str | None:
     return None
 
 
-def _join(parts: Sequence[Ids]) -> Ids:
-    if not parts:
-        return Ids.from_lists([])
-    offsets = np.concatenate([[0], *(part.lengths for part in parts)]).cumsum()
-    return Ids(np.concatenate([part.flat for part in parts]), offsets)
-
-
 # --- cache -----------------------------------------------------------------------------------------------------------
-
-
-def _arrays(corpus: Corpus) -> dict[str, NDArray[np.generic]]:
-    return {
-        "src_flat": corpus.src.flat,
-        "src_offsets": corpus.src.offsets,
-        "tgt_flat": corpus.tgt.flat,
-        "tgt_offsets": corpus.tgt.offsets,
-        "lines": corpus.lines,
-    }
 
 
 def _cached_corpus(folder: Path, key: str) -> Corpus | None:

@@ -7,8 +7,10 @@ time: with int8 two processes are twice as fast as one, two threads 1.5 times.
 import ctypes
 import gc
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -66,14 +68,25 @@ def search_in_workers(
 def _become_worker(search: Search) -> None:
     global _search
     _search = search
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the parent's business
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # sent to the whole group, they are the parent's business
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_obey_parent, daemon=True).start()
     set_parent_death_signal = 1  # linux/prctl.h: a worker does not outlive its parent, however that ends
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     torch.set_num_threads(1)
     keep_freed_memory()
     gc.freeze()  # what it inherits stays: to look through it for garbage would take long, and copy its pages
+
+
+def _obey_parent() -> None:
+    """End when the parent says so by SIGTERM, as its pool does; not when it comes from elsewhere, to all of a group.
+
+    The parent has its reasons to go on for a while then: it saves.
+    """
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _search_here(sentences: Sentences) -> list[list[Hypothesis]]:

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
-from mtx.checkpoint.sealed import load_tensors, open_sealed
-from mtx.checkpoint.training import Evaluation, average_weights, checkpoint_folder, load_weights
+from mtx.checkpoint.training import Evaluation, average_weights, load_weights, whole_checkpoints
 from mtx.data.corpus import source_name
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, evaluate
 from mtx.runtime import LOGGER, Precision
-from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session
 from mtx.train.validation import best_of, describe, validate
 
@@ -33,24 +31,30 @@ class Choice:
 def choose_weights(session: Session) -> Choice:
     """The best checkpoint, or the mean of the last ones if that is better on dev; without a dev set the last one.
 
+    Damaged checkpoints are left out.
+
     Raises:
         Stopped: a signal asked for it.
+        UserError: every checkpoint is damaged (MODEL).
     """
-    run, evaluations, steps = session.run, session.progress.evaluations, session.steps_to_average()
-    if session.dev is None:
-        return Choice(_weights_at(run, steps[-1:]), steps[-1:], None)
+    checkpoints = session.run.checkpoints
+    whole = whole_checkpoints(checkpoints, session.past_steps())
+    steps = [step for step in session.steps_to_average() if step in whole]
+    evaluations = [evaluation for evaluation in session.progress.evaluations if evaluation.step in whole]
+    if session.dev is None or not evaluations:
+        return Choice(average_weights(checkpoints, whole[-1:]), whole[-1:], None)
     best = best_of(evaluations)
     LOGGER.info("best single checkpoint: step %d, %s", best.step, describe(best))
     if len(steps) > 1:
-        mean = _weights_at(run, steps)
-        load_weights(session.trained.model, mean, run.checkpoints)
+        mean = average_weights(checkpoints, steps)
+        load_weights(session.trained.model, mean, checkpoints)
         found = validate(session, session.dev, steps[-1])
         is_better = best_of([best, found]) is found
         verdict = "better, kept" if is_better else "no better, left"
         LOGGER.info("mean of the last %d: %s: %s", len(steps), describe(found), verdict)
         if is_better:
             return Choice(mean, steps, found)
-    return Choice(_weights_at(run, [best.step]), [best.step], best)
+    return Choice(average_weights(checkpoints, [best.step]), [best.step], best)
 
 
 def write_model(session: Session, choice: Choice) -> Path:
@@ -87,14 +91,6 @@ def _final_scores(session: Session) -> Report | None:
     report, _ = evaluate(translator, dev.sources, [dev.references], str(session.run.model), session.stop_if_asked)
     LOGGER.info("dev, beam %d:\n%s", decode.beam_size, report.to_text())
     return report
-
-
-def _weights_at(run: RunFolder, steps: list[int]) -> dict[str, Tensor]:
-    folders = [checkpoint_folder(run.checkpoints, step) for step in steps]
-    if len(folders) == 1:
-        open_sealed(folders[0])
-        return load_tensors(folders[0] / "weights.safetensors")
-    return average_weights(folders)
 
 
 def _card(session: Session, choice: Choice, report: Report | None) -> str:

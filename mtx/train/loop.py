@@ -8,27 +8,22 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from mtx.checkpoint.training import prune_checkpoints, save_checkpoint, saved_steps
+from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
-from mtx.data.prepare import prepare
-from mtx.errors import ExitCode, UserError
+from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.runtime import (
     LOGGER,
-    choose_device,
-    choose_precision,
-    deferred_stop,
+    deferred_signals,
     log_to_file,
-    seed_everything,
-    use_threads,
 )
-from mtx.train.dev_set import load_dev_set
 from mtx.train.finish import choose_weights, write_model
-from mtx.train.flops import matrix_rate, update_flops
+from mtx.train.flops import update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
+from mtx.train.retention import make_room, prune
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
-from mtx.train.start import announce, begin_or_resume, check_sources, make_tokenizer, new_model
+from mtx.train.start import begin_or_resume, equip
 from mtx.train.update import UpdateStats, update
 from mtx.train.validation import best_of, describe, validate
 
@@ -42,7 +37,9 @@ SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
 
 
-def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool = False) -> Path:
+def train(
+    config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool = False, allow_data_change: bool = False
+) -> Path:
     """Train as `config` says, or go on where this run was stopped; returns the model folder.
 
     Raises:
@@ -54,33 +51,25 @@ def train(config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool 
     if finished_steps is not None and finished_steps >= config.train.max_steps:
         LOGGER.info("already finished at step %s", f"{finished_steps:,}")
         return run.model
-
-    precision = choose_precision(config.train.precision, choose_device(config.train.device))
-    threads = use_threads()
-    check_sources(config)
-    tokenizer = run.tokenizer() or make_tokenizer(config)
-    corpus = prepare(config.data.train, config.data, tokenizer)
-    seed_everything(config.train.seed)
-    trained = new_model(config, tokenizer, corpus, precision)
-    dev = load_dev_set(config, trained)
-    rate = matrix_rate(precision)
-    announce(config, trained, corpus, precision, threads, rate)
     if dry_run:
+        equip(config, run)
         return run.model
 
-    about = {"data": corpus.key, "tokenizer": tokenizer.digest, "threads": threads, "precision": str(precision)}
-    with run.locked(), log_to_file(run.log), deferred_stop() as stop:
-        run.prepare(config, tokenizer)
-        training = begin_or_resume(run, config, trained, precision, about)
-        session = Session(config, run, trained, corpus, dev, precision, rate, training, stop, about)
-        try:
-            run_updates(session)
-            folder = write_model(session, choose_weights(session))
-        except Stopped:
-            leave(session)
-        LOGGER.info("model folder: %s", folder)
-        LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
-        return folder
+    with run.locked():
+        run.check_continuable(config, resume)  # again, now that no other process can change it
+        equipment = equip(config, run)
+        run.begin(config, equipment.trained.tokenizer)
+        with log_to_file(run.log), deferred_signals() as requests:
+            training = begin_or_resume(config, run, equipment, allow_data_change)
+            session = Session(config, run, equipment, training, requests)
+            try:
+                run_updates(session)
+                folder = write_model(session, choose_weights(session))
+            except Stopped:
+                leave(session)
+            LOGGER.info("model folder: %s", folder)
+            LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
+            return folder
 
 
 def run_updates(session: Session) -> None:
@@ -104,7 +93,7 @@ def run_updates(session: Session) -> None:
             _advance(session, taken[-1][0], stats.num_tokens)
             made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
             is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
-            is_save_due = session.is_save_due(progress.step) or session.stop.code is not None
+            is_save_due = session.is_save_due(progress.step) or session.requests.are_any
             while len(made) > (0 if is_log_due or is_save_due else UPDATES_AHEAD[device.type]):
                 _count_in(session, window, *made.popleft())
             window.seconds += (seconds := time.perf_counter() - start)
@@ -113,7 +102,7 @@ def run_updates(session: Session) -> None:
             if progress.step == begun + UPDATES_TO_ESTIMATE:
                 LOGGER.info("estimate  %s", _time_left(session))
             if is_log_due:
-                record = window.record(progress.step, stats.lr, session.matrix_rate)
+                record = window.record(progress.step, stats.lr, session.equipment.matrix_rate)
                 window = Window.of({}, device)
                 append_record(session.run.metrics, record)
                 bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
@@ -126,13 +115,20 @@ def run_updates(session: Session) -> None:
 
 
 def save(session: Session) -> None:
-    """Write a checkpoint of this step, and delete those that are no longer needed."""
-    checkpoints, settings = session.run.checkpoints, session.config.train
-    save_checkpoint(checkpoints, session.training, session.about)
-    kept = saved_steps(checkpoints)[-settings.keep :] + session.steps_to_average()
-    if session.progress.evaluations:
-        kept.append(best_of(session.progress.evaluations).step)
-    prune_checkpoints(checkpoints, kept)
+    """Write a checkpoint of this step, and delete those that are no longer needed: before it where space is short.
+
+    Raises:
+        UserError: it can't be written (MACHINE), or it would hold a number that is not finite (DIVERGED).
+    """
+    checkpoints, about = session.run.checkpoints, session.equipment.about
+    session.requests.is_save_wanted = False
+    try:
+        save_checkpoint(checkpoints, session.training, about)
+    except DiskFullError as error:
+        LOGGER.warning("%s Deleting older checkpoints to try once more.", error)
+        make_room(session)
+        save_checkpoint(checkpoints, session.training, about)
+    prune(session)
 
 
 def leave(session: Session) -> NoReturn:
@@ -141,9 +137,9 @@ def leave(session: Session) -> NoReturn:
     Raises:
         UserError: always, with the code of the signal.
     """
-    assert session.stop.code is not None
+    assert session.requests.stop is not None
     what = f"stopped by a signal at step {session.progress.step:,}, state saved"
-    raise UserError(session.stop.code, what, where=str(session.run.path), do="Run the same command to continue.")
+    raise UserError(session.requests.stop, what, where=str(session.run.path), do="Run the same command to continue.")
 
 
 def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:

@@ -5,17 +5,18 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from mtx.checkpoint.files import disk_error, make_folder, remove_leftovers, write_file
-from mtx.checkpoint.sealed import open_sealed
-from mtx.checkpoint.training import CHECKPOINT_NAMES
+from mtx.checkpoint.files import make_folder, remove_leftovers, write_file
+from mtx.checkpoint.sealed import DamagedError, open_sealed
+from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, machine_error
 from mtx.runtime import LOGGER
 from mtx.tokenizer import Tokenizer, load_tokenizer
 
@@ -32,7 +33,10 @@ TOKENIZER_FILES = {
 }
 """What the files of a tokenizer are called in a run folder."""
 
-WRITTEN_NAMES = [*map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl"]), "model"]
+WRITTEN_NAMES = [
+    *map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl", "bad-batch.json"]),
+    "model",
+]
 """What is written beside its place before it gets there, as regular expressions."""
 
 
@@ -68,10 +72,21 @@ class RunFolder:
         return self.path / "train.log"
 
     def finished_steps(self) -> int | None:
-        """The `max_steps` that the finished model here was trained for; None if there is none yet."""
+        """The `max_steps` that the finished model here was trained for; None if it is still to be made, or again.
+
+        Raises:
+            UserError: it is damaged, and no checkpoint is there to make it of (MODEL).
+        """
         if not (self.model / "manifest.json").exists():
             return None
-        return int(open_sealed(self.model).get("max_steps", 0))
+        try:
+            steps = open_sealed(self.model).get("max_steps")
+        except DamagedError as damage:
+            if not saved_steps(self.checkpoints):
+                raise
+            LOGGER.warning("%s is damaged (%s); it is made again from the checkpoints", self.model, damage.why)
+            return None
+        return steps if isinstance(steps, int) else 0
 
     def check_continuable(self, config: Config, resume: str) -> None:
         """Make sure that what is in the folder, if anything, is a run of this config.
@@ -79,8 +94,7 @@ class RunFolder:
         Raises:
             UserError: something else is in it, or `resume` is "never" (RUN_FOLDER); the config differs (USAGE).
         """
-        content = [path.name for path in self.path.iterdir() if path.name != ".lock"] if self.path.exists() else []
-        if not content:
+        if not self._content():
             return
         if resume == "never":
             what, do = "the run folder is not empty", "Give another --run-dir, or continue it with --resume auto."
@@ -102,49 +116,94 @@ class RunFolder:
         if problems:
             raise UserError.several(problems)
 
+    def _content(self) -> list[str]:
+        """What is in the folder, apart from what a start leaves that was killed before there was a run.
+
+        Raises:
+            UserError: a file is in its place (RUN_FOLDER), or it can't be looked into (MACHINE).
+        """
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            what, do = "the run folder is a file, or below one", "Give another --run-dir."
+            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
+        except OSError as error:
+            raise machine_error(error, "cannot look into the run folder", self.path) from error
+        # The config is what a run writes first.
+        return [name for name in names if name != ".lock" and not name.startswith(f"{self.config.name}.tmp-")]
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Inside, no other process trains here; the lock dies with the process.
 
+        A folder in which no run has begun by the end is left as it was found.
+
         Raises:
-            UserError: another process does (RUN_FOLDER); the folder can't be made, or be written inside (MACHINE).
+            UserError: another process does (RUN_FOLDER); the folder can't be made or written in (MACHINE).
         """
+        missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         try:
-            make_folder(self.path)
-            with (self.path / ".lock").open("a+") as lock:
-                self._take(lock)
-                yield
+            with self._lock_file() as lock:
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
+                lock.flush()
+                try:
+                    yield
+                finally:
+                    if not self._content():
+                        remove_leftovers(self.path, WRITTEN_NAMES)
+                        (self.path / ".lock").unlink()
         except OSError as error:
-            raise disk_error(error, self.path) from error
+            raise machine_error(error, "the system refused", self.path) from error
+        finally:
+            for folder in missing:
+                with suppress(OSError):  # not empty: a run has begun
+                    folder.rmdir()
+
+    def _lock_file(self) -> TextIO:
+        """The open lock file, locked, in a folder that is made if need be."""
+        path = self.path / ".lock"
+        while True:
+            make_folder(self.path)
+            with suppress(FileNotFoundError):  # a start that failed has just taken folder or file away again
+                lock = path.open("a+", encoding="utf-8")
+                try:
+                    self._take(lock)
+                    if os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
+                        return lock
+                except BaseException:
+                    lock.close()
+                    raise
+                lock.close()
 
     def _take(self, lock: TextIO) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            what = f"in use by process {lock.read().strip() or 'unknown'}"
-            do = "Wait for it, or give another --run-dir."
+            what, do = (
+                f"in use by {lock.read().strip() or 'another process'}",
+                "Wait for it, or give another --run-dir.",
+            )
             raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
 
-    def prepare(self, config: Config, tokenizer: Tokenizer) -> None:
+    def begin(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write what a run begins with, and clear away what a killed one left half-written."""
+        write_file(self.config, dump_config(config).encode())  # first: it tells that this is a run
         left = remove_leftovers(self.path, WRITTEN_NAMES) + remove_leftovers(self.checkpoints, [CHECKPOINT_NAMES])
         if left:
             LOGGER.info("removed what a killed run left half-written: %s", ", ".join(left))
         make_folder(self.checkpoints)
-        for name, data in tokenizer.files().items():
-            if not (self.path / TOKENIZER_FILES[name]).exists():
+        if self.tokenizer() is None:
+            for name, data in tokenizer.files().items():
                 write_file(self.path / TOKENIZER_FILES[name], data)
-        write_file(self.config, dump_config(config).encode())
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of this run, if it was trained already."""
-        if not any((self.path / name).exists() for name in TOKENIZER_FILES.values()):
-            return None
-        return load_tokenizer(self.path)
+        """The tokenizer of this run, if it was trained already; one of which a kill left a half counts as none."""
+        joint, *sides = (os.path.lexists(self.path / name) for name in TOKENIZER_FILES.values())
+        return load_tokenizer(self.path) if joint or all(sides) else None
 
     def rewind_metrics(self, step: int) -> None:
         """Forget what was logged after the updates up to `step`: it will be done, and logged, again."""
@@ -167,4 +226,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 def _comes_after(record: dict[str, Any], step: int) -> bool:
     # A checkpoint is saved before the validation of its step, so that one is made up for on resuming.
     is_validation = record.get("event") == "validation"
-    return bool(record["step"] >= step if is_validation else record["step"] > step)
+    number = record.get("step")
+    if not isinstance(number, int):  # not of ours
+        return False
+    return number >= step if is_validation else number > step

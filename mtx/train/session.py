@@ -7,7 +7,7 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Progress, Training, saved_steps
 from mtx.config.settings import Config
 from mtx.data.prepare import Corpus
-from mtx.runtime import Precision, StopRequest
+from mtx.runtime import Precision, Requests
 from mtx.train.dev_set import DevSet
 from mtx.train.run_folder import RunFolder
 
@@ -17,21 +17,48 @@ class Stopped(BaseException):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A run as one process works on it, from the start or from where the last one stopped."""
+class Equipment:
+    """What a run works with, whether it begins or goes on."""
 
-    config: Config
-    run: RunFolder
     trained: TrainedModel
     corpus: Corpus
     dev: DevSet | None
     precision: Precision
     matrix_rate: float
     """FLOP/s that the machine was measured to reach in this precision."""
-    training: Training
-    stop: StopRequest
     about: dict[str, Any]
     """What the manifest of a checkpoint says of its making."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run as one process works on it, from the start or from where the last one stopped."""
+
+    config: Config
+    run: RunFolder
+    equipment: Equipment
+    training: Training
+    requests: Requests
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The model in training, with its tokenizer."""
+        return self.equipment.trained
+
+    @property
+    def corpus(self) -> Corpus:
+        """What it is trained on."""
+        return self.equipment.corpus
+
+    @property
+    def dev(self) -> DevSet | None:
+        """What it is validated on."""
+        return self.equipment.dev
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of its updates, and the device."""
+        return self.equipment.precision
 
     @property
     def progress(self) -> Progress:
@@ -40,7 +67,7 @@ class Session:
 
     def stop_if_asked(self, *_: Any) -> None:
         """Raise Stopped if a signal came; arguments of a callback are ignored."""
-        if self.stop.code is not None:
+        if self.requests.stop is not None:
             raise Stopped
 
     def is_save_due(self, step: int) -> bool:
@@ -51,7 +78,11 @@ class Session:
         """Whether a validation belongs to `step`."""
         return step % self.config.train.eval_every == 0 or step >= self.config.train.max_steps
 
+    def past_steps(self) -> list[int]:
+        """The steps of the checkpoints up to now. A later one is damaged, and written anew when its step comes."""
+        return [step for step in saved_steps(self.run.checkpoints) if step <= self.progress.step]
+
     def steps_to_average(self) -> list[int]:
         """The newest checkpoints at regular steps: one that a signal left must not change the result."""
-        regular = [step for step in saved_steps(self.run.checkpoints) if self.is_save_due(step)]
+        regular = [step for step in self.past_steps() if self.is_save_due(step)]
         return regular[-self.config.train.average :]

@@ -1,29 +1,58 @@
 """The beginning of a run: tokenizer and model, what there is to say of them, and where the last process stopped."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.checkpoint.training import (
-    Progress,
-    Training,
-    load_checkpoint,
-    newest_checkpoint,
-    prune_checkpoints,
-    saved_steps,
-)
-from mtx.config.settings import Config
+from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
+from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import epoch_batches, padding_share
 from mtx.data.corpus import check_files, read_pairs
-from mtx.data.prepare import Corpus
-from mtx.errors import ExitCode, UserError
+from mtx.data.prepare import Corpus, prepare
+from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
-from mtx.runtime import LOGGER, Precision
+from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, seed_everything, use_threads
 from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.train.dev_set import load_dev_set
+from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
-from mtx.train.run_folder import RunFolder
+from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
+from mtx.train.session import Equipment
+
+SAME_BITS = ("threads", "precision")
+"""Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
+
+
+def equip(config: Config, run: RunFolder) -> Equipment:
+    """All that `config` asks for, checked and ready; says what it is, writes nothing.
+
+    Raises:
+        UserError: for everything that the user can mend.
+    """
+    settings = config.train
+    precision = choose_precision(settings.precision, choose_device(settings.device))
+    threads = use_threads()
+    check_sources(config)
+    tokenizer = run.tokenizer() or make_tokenizer(config)
+    corpus = prepare(config.data.train, config.data, tokenizer)
+    seed_everything(settings.seed)
+    trained = new_model(config, tokenizer, corpus, precision)
+    dev = load_dev_set(config, trained)
+    about = {
+        "data": corpus.key,
+        "sources": corpus.sources,
+        "dev": dev.corpus.key if dev is not None else None,
+        "tokenizer": tokenizer.digest,
+        "threads": threads,
+        "precision": str(precision),
+    }
+    equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
+    announce(config, equipment)
+    return equipment
 
 
 def check_sources(config: Config) -> None:
@@ -70,14 +99,13 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 
 
-def announce(
-    config: Config, trained: TrainedModel, corpus: Corpus, precision: Precision, threads: int, matrix_rate: float
-) -> None:
-    """Say what is about to be trained, on what, with what; `matrix_rate` in FLOP/s.
+def announce(config: Config, equipment: Equipment) -> None:
+    """Say what is about to be trained, on what, with what.
 
     Raises:
         UserError: a batch can't hold the longest pair (USAGE).
     """
+    trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
     plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
@@ -100,32 +128,71 @@ def announce(
         f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate = describe_rate(matrix_rate)
+    rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]
     LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
 
 
-def begin_or_resume(
-    run: RunFolder, config: Config, trained: TrainedModel, precision: Precision, about: dict[str, Any]
-) -> Training:
+def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_data_change: bool) -> Training:
     """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
-        UserError: the training data is no longer the same (DATA); every checkpoint is damaged (MODEL).
+        UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
+            (MODEL); the disk has no space for the checkpoints to come (MACHINE).
     """
-    optimizer = build_optimizer(trained.model, config.train)
-    training = Training(trained.model, optimizer, precision.scaler(), Progress())
+    model, about = equipment.trained.model, equipment.about
+    training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
     newest = newest_checkpoint(run.checkpoints)
     if newest is not None:
         folder, saved = newest
-        if saved.get("data") != about["data"] or saved.get("tokenizer") != about["tokenizer"]:
-            what, do = "the training data is not what this run began with", "Restore it, or give another --run-dir."
-            raise UserError(ExitCode.DATA, what, where=str(run.path), do=do)
+        _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
         load_checkpoint(folder, training)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-        if saved.get("threads") != about["threads"]:
-            then, now = saved.get("threads"), about["threads"]
-            LOGGER.info("not bit-equal to an uninterrupted run: %s threads then, %s now", then, now)
-    # What is newer is damaged, and will be made again.
-    prune_checkpoints(run.checkpoints, [s for s in saved_steps(run.checkpoints) if s <= training.progress.step])
     run.rewind_metrics(training.progress.step)
+    check_space(run, config.train, training)
     return training
+
+
+def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> None:
+    """Make sure that the disk has space for what the run will keep at once.
+
+    Raises:
+        DiskFullError: it has not (MACHINE).
+    """
+    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
+    held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
+    needed = num_kept * checkpoint_bytes(training.model) - held
+    free = shutil.disk_usage(run.path).free
+    if free < needed:
+        what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
+        do = "Free some space, or give a --run-dir elsewhere."
+        raise DiskFullError(ExitCode.MACHINE, what, where=str(run.path), do=do)
+
+
+def _compare(
+    saved: dict[str, Any], about: dict[str, Any], run: RunFolder, tokenizer: Tokenizer, allow_data_change: bool
+) -> None:
+    """Compare what a checkpoint was `saved` with and what there is now; say what may have changed and did.
+
+    Raises:
+        UserError: the training data (DATA) or the tokenizer (MODEL) is not the same.
+    """
+    is_same_tokenizer = saved.get("tokenizer") == about["tokenizer"]
+    before = saved.get("sources", about["sources"])  # older checkpoints do not tell them
+    changed = [now[0] for then, now in zip(before, about["sources"], strict=False) if then != now]
+    is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != about["data"])
+    if is_changed and not allow_data_change:
+        what = "the training data is not what this run began with"
+        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
+        do = "Restore it, give another --run-dir, or go on with --allow-data-change."
+        raise UserError(ExitCode.DATA, what, where=where, do=do)
+    if not is_same_tokenizer:
+        files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())
+        what, do = "the tokenizer is not what this run began with", "Restore it, or give another --run-dir."
+        raise UserError(ExitCode.MODEL, what, where=files, do=do)
+    differences = [f"{key} was {saved.get(key)}, is {about[key]}" for key in SAME_BITS if saved.get(key) != about[key]]
+    if is_changed:
+        differences.append(f"other training data ({', '.join(changed) or 'prepared anew'})")
+    if differences:
+        LOGGER.info("not bit-equal to an uninterrupted run: %s", "; ".join(differences))
+    if saved.get("dev", about["dev"]) != about["dev"]:
+        LOGGER.info("the dev set is not what this run began with: scores before and after do not compare")

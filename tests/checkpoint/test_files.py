@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from faults.calls import Call, failing_call, recorded_calls
 
-from mtx.checkpoint.files import DiskFullError, make_folder, new_file, remove_leftovers, temporary_name, write_file
-from mtx.errors import ExitCode, UserError
+from mtx.checkpoint.files import make_folder, new_file, remove_leftovers, temporary_name, write_file
+from mtx.errors import DiskFullError, ExitCode, UserError
 
 
 @pytest.fixture
@@ -100,13 +100,17 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(path: Path) -> None:
     assert sorted(os.listdir(elsewhere)) == ["to a file", "to nothing yet"]
 
 
-def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(path: Path) -> None:
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = path.with_name("victim")
     victim.write_text("mine")
     temporary_name(path).symlink_to(victim)
     write_file(path, b"new")
     assert (victim.read_text(), path.read_text()) == ("mine", "new")
     assert not path.is_symlink()
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok: self.is_symlink() or self.symlink_to(victim))
+    with pytest.raises(UserError, match="File exists"):  # somebody is quicker
+        write_file(path, b"newer")
+    assert (victim.read_text(), path.read_text()) == ("mine", "new")
 
 
 def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:

@@ -11,15 +11,16 @@ import pytest
 import torch
 from faults.calls import failing_call, recorded_calls
 
-from mtx.checkpoint.files import DiskFullError
 from mtx.checkpoint.sealed import (
     FORMAT,
+    DamagedError,
+    _manifest_digest,
     load_tensors,
     open_sealed,
     save_tensors,
     sealed_folder,
 )
-from mtx.errors import ExitCode, UserError
+from mtx.errors import DiskFullError, ExitCode, UserError
 
 ABOUT = {"step": 7, "data": "ab12"}
 
@@ -77,7 +78,7 @@ def test_modes_follow_the_umask(umask: int, tmp_path: Path) -> None:
 
 
 def assert_unusable(folder: Path) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(DamagedError) as caught:
         open_sealed(folder)
     assert caught.value.code == ExitCode.MODEL
     assert str(folder) in str(caught.value)
@@ -113,18 +114,23 @@ def test_other_damage_is_noticed(sealed: Path, name: str, damage: Callable[[Path
     assert_unusable(sealed)
 
 
-def test_a_file_that_cannot_be_read_is_unusable(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["state.json", "manifest.json"])
+@pytest.mark.parametrize("number", [5, 13, 116])
+def test_a_file_that_the_machine_cannot_read_is_not_called_damaged(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
     real_open = Path.open
 
     def bad_sector(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self.name == "state.json":
-            raise OSError(5, "Input/output error")
+        if self.name == name:
+            raise OSError(number, os.strerror(number))
         return real_open(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", bad_sector)
-    with pytest.raises(UserError, match=r"state\.json: Input/output error") as caught:
+    with pytest.raises(UserError, match=rf"cannot read: {os.strerror(number)} \(.*{name}\)") as caught:
         open_sealed(sealed)
-    assert caught.value.code == ExitCode.MODEL
+    assert caught.value.code == ExitCode.MACHINE
+    assert not isinstance(caught.value, DamagedError)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +142,6 @@ def test_a_manifest_that_is_none(sealed: Path, text: str) -> None:
 
 
 def test_no_file_outside_the_folder_is_read(sealed: Path) -> None:
-    from mtx.checkpoint.sealed import _manifest_digest
-
     for name in ("../secret", "/etc/hostname", "..", "sub/file"):
         manifest = json.loads((sealed / "manifest.json").read_text())
         manifest["files"] = {name: {"size": 0, "sha256": ""}}
@@ -148,17 +152,17 @@ def test_no_file_outside_the_folder_is_read(sealed: Path) -> None:
 
 
 def test_a_newer_format_is_named(sealed: Path) -> None:
-    manifest = json.loads((sealed / "manifest.json").read_text()) | {
-        "format": FORMAT + 1,
-        "mtx": "9.9",
-        "sha512": "new",
-    }
-    (sealed / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(
-        UserError, match=rf"mtx 9\.9 in format {FORMAT + 1}; this mtx .* reads format {FORMAT}"
-    ) as caught:
+    manifest = json.loads((sealed / "manifest.json").read_text())
+    newer = {"format": FORMAT + 1, "mtx": "9.9", "about": ["new"], "sums": {}}
+    newer["sha256"] = _manifest_digest(newer)
+    (sealed / "manifest.json").write_text(json.dumps(newer))
+    message = rf"mtx 9\.9 in format {FORMAT + 1}; this mtx .* reads format {FORMAT}"
+    with pytest.raises(UserError, match=message) as caught:
         open_sealed(sealed)
     assert caught.value.code == ExitCode.MODEL
+    assert not isinstance(caught.value, DamagedError)
+    (sealed / "manifest.json").write_text(json.dumps(manifest | {"format": FORMAT + 2}))  # one bit flipped
+    assert_unusable(sealed)
 
 
 def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_what_is_no_safetensors_file(tmp_path: Path) -> None:
 CHANGES = ("open", "write", "fsync", "mkdir", "rename")
 
 
-@pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the folder")])
+@pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the disk")])
 def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
     old = contents(sealed.parent)
     with recorded_calls() as calls:

@@ -1,27 +1,35 @@
 """Checkpoints: a training is put back exactly where it was; which of several is used, kept, averaged."""
 
+import errno
+import hashlib
 import json
+import os
 import random
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from faults.calls import failing_call, recorded_calls
 from torch import Tensor, nn
 
+from mtx.checkpoint import sealed
+from mtx.checkpoint.files import remove_leftovers
 from mtx.checkpoint.training import (
+    CHECKPOINT_NAMES,
     Evaluation,
     Progress,
     Training,
     average_weights,
+    checkpoint_bytes,
     checkpoint_folder,
+    delete_checkpoints,
     load_checkpoint,
     load_weights,
     newest_checkpoint,
-    prune_checkpoints,
     save_checkpoint,
     saved_steps,
     weights_of,
+    whole_checkpoints,
 )
 from mtx.errors import ExitCode, UserError
 
@@ -94,62 +102,179 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
             load_weights(fresh(1).model, weights, tmp_path)
 
 
+# --- damaged ---
+
+
+def save_steps(checkpoints: Path, *steps: int) -> None:
+    training = fresh(1)
+    for training.progress.step in steps:
+        save_checkpoint(checkpoints, training, {})
+
+
+def damage(checkpoints: Path, step: int, name: str = "weights.safetensors") -> None:
+    path = checkpoint_folder(checkpoints, step) / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert newest_checkpoint(tmp_path / "missing") is None
-    training = fresh(1)
-    for training.progress.step in (90, 100, 1_000_000):
-        save_checkpoint(tmp_path, training, {})
+    save_steps(tmp_path, 90, 100, 1_000_000)
     (tmp_path / "step-latest").mkdir()
     (tmp_path / "step-000200.tmp-1").mkdir()
-    found = []
-    for name in ("random.safetensors", "weights.safetensors"):
-        newest = newest_checkpoint(tmp_path)
-        assert newest is not None
-        found.append(newest[1]["step"])
-        (newest[0] / name).unlink()
-    assert found == [1_000_000, 100]
     assert saved_steps(tmp_path) == [90, 100, 1_000_000]
+    damage(tmp_path, 1_000_000, "optimizer.safetensors")
+    (checkpoint_folder(tmp_path, 100) / "random.safetensors").unlink()
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
-    assert newest[0] == checkpoint_folder(tmp_path, 90)
-    assert any("step-1000000" in message and "random.safetensors: missing" in message for message in caplog.messages)
-    shutil.rmtree(newest[0])
+    assert newest == (checkpoint_folder(tmp_path, 90), {"step": 90})
+    assert caplog.messages == [
+        "step-1000000 is damaged (optimizer.safetensors: wrong checksum); using step-000090",
+        "step-000100 is damaged (random.safetensors: missing); using step-000090",
+    ]
+    assert saved_steps(tmp_path) == [90, 100, 1_000_000]
+    caplog.clear()
+    damage(tmp_path, 90)
     with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
         newest_checkpoint(tmp_path)
     assert caught.value.code == ExitCode.MODEL
+    assert "step-000090 is damaged (weights.safetensors: wrong checksum)" in caplog.messages
 
 
-def test_pruning_keeps_what_it_is_told_to(tmp_path: Path) -> None:
-    for step in (1, 2, 30, 1_000_000):
-        checkpoint_folder(tmp_path, step).mkdir(parents=True)
+def test_what_is_not_damaged_is_never_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_steps(tmp_path, 1, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", _fail_to_read)
+        for look in (newest_checkpoint, lambda checkpoints: whole_checkpoints(checkpoints, [1, 2])):
+            with pytest.raises(UserError, match="cannot read: Input/output error") as caught:
+                look(tmp_path)
+            assert caught.value.code == ExitCode.MACHINE
+    monkeypatch.setattr(sealed, "FORMAT", 2)
+    save_steps(tmp_path, 2)
+    monkeypatch.undo()
+    for look in (newest_checkpoint, lambda checkpoints: whole_checkpoints(checkpoints, [1, 2])):
+        with pytest.raises(UserError, match=r"in format 2; this mtx .* reads format 1") as caught:
+            look(tmp_path)
+        assert caught.value.code == ExitCode.MODEL
+
+
+def _fail_to_read(*_: object) -> None:
+    raise OSError(5, os.strerror(5))
+
+
+def test_the_whole_ones_of_several_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_steps(tmp_path, 1, 2, 3)
+    damage(tmp_path, 2)
+    assert whole_checkpoints(tmp_path, [1, 2, 3]) == [1, 3]
+    assert caplog.messages == ["step-000002 is damaged (weights.safetensors: wrong checksum); left out"]
+    with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
+        whole_checkpoints(tmp_path, [2])
+    assert caught.value.code == ExitCode.MODEL
+
+
+# --- saved ---
+
+
+@pytest.mark.parametrize("where", ["weight", "moment"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_not_saved(where: str, bad: float, tmp_path: Path) -> None:
+    training = fresh(1)
+    learn(training, 2)
+    save_checkpoint(tmp_path, training, {})
+    learn(training, 1)
+    bias = training.model[1].bias
+    tensor = bias if where == "weight" else training.optimizer.state[bias]["exp_avg_sq"]
+    with torch.no_grad():
+        tensor[1] = bad
+    with pytest.raises(UserError, match=r"diverged: 1\.bias.* not finite \(step 3\)") as caught:
+        save_checkpoint(tmp_path, training, {})
+    assert caught.value.code == ExitCode.DIVERGED
+    assert os.listdir(tmp_path) == ["step-000002"]
+
+
+def test_a_disk_that_fails_at_any_call_leaves_the_older_checkpoints(tmp_path: Path) -> None:
+    save_steps(tmp_path, 1)
+    training = fresh(1, progress=Progress(step=2))
+    with recorded_calls() as calls:
+        save_checkpoint(tmp_path, training, {})
+    for number in range(len(calls)):
+        for error in (errno.ENOSPC, errno.EIO):
+            delete_checkpoints(tmp_path, saved_steps(tmp_path)[1:])
+            with failing_call(number, error), pytest.raises(UserError) as caught:
+                save_checkpoint(tmp_path, training, {})
+            assert caught.value.code == ExitCode.MACHINE
+            is_full = str(caught.value).startswith("cannot save step 2: no space left on device (needs 0.0 MB, ")
+            assert is_full == (error == errno.ENOSPC)
+            assert os.listdir(tmp_path) == ["step-000001"], calls[number]
+    newest = newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert newest[1]["step"] == 1
+
+
+def test_what_a_full_disk_needs_is_about_what_a_checkpoint_takes(tmp_path: Path) -> None:
+    training = fresh(1)
+    training.model.append(nn.Linear(300, 300))
+    training.optimizer.add_param_group({"params": training.model[2].parameters()})
+    loss = training.model[2](torch.ones(300)).sum() + training.model[0](torch.ones(3)).sum()
+    loss.backward()
+    training.optimizer.step()
+    folder = save_checkpoint(tmp_path, training, {})
+    taken = sum(path.stat().st_size for path in folder.iterdir())
+    assert checkpoint_bytes(training.model) == pytest.approx(taken, rel=0.02)
+
+
+def test_a_checkpoint_that_is_not_read_back_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        (self / "state.json").write_text("{}")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(UserError, match=r"state\.json: wrong checksum"):
+        save_checkpoint(tmp_path, fresh(1), {})
+
+
+def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+    save_steps(tmp_path, 1, 2, 30, 1_000_000)
     (tmp_path / "notes").mkdir()
-    prune_checkpoints(tmp_path, [2, 2, 1_000_000, 77])
+    (tmp_path / "step-000030.old-1").mkdir()
+    with recorded_calls() as calls:
+        delete_checkpoints(tmp_path, [1, 30, 77])
     assert saved_steps(tmp_path) == [2, 1_000_000]
-    assert (tmp_path / "notes").exists()
+    assert sorted(os.listdir(tmp_path)) == ["notes", "step-000002", "step-000030.old-1", "step-1000000"]
+    for number in range(len(calls)):
+        save_steps(tmp_path, 1)
+        with failing_call(number, errno.EIO):
+            delete_checkpoints(tmp_path, [1])
+        assert newest_checkpoint(tmp_path) is not None
+        assert 1 not in saved_steps(tmp_path) or whole_checkpoints(tmp_path, [1]) == [1]
+        remove_leftovers(tmp_path, [CHECKPOINT_NAMES])
 
 
 def test_the_average_is_the_exact_mean(tmp_path: Path) -> None:
     training, draw = fresh(1), random.Random(1)
-    folders, values = [], []
+    values = []
     for step in range(1, 4):
         training.progress.step = step
         # In float32 sums, the small ones would be lost beside the large ones.
         values.append([draw.choice([1e8, -1e8, 1.0]) * draw.random() for _ in range(3)])
         with torch.no_grad():
             training.model[1].bias.copy_(torch.tensor(values[-1]))
-        folders.append(save_checkpoint(tmp_path, training, {}))
-    mean = average_weights(folders)
+        save_checkpoint(tmp_path, training, {})
+    mean = average_weights(tmp_path, [1, 2, 3])
     assert mean.keys() == weights_of(training.model).keys()
     rounded = [torch.tensor(row).double().tolist() for row in values]
     expected = torch.tensor([sum(column) / 3 for column in zip(*rounded, strict=True)], dtype=torch.float64).float()
     torch.testing.assert_close(mean["1.bias"], expected, rtol=1e-7, atol=0)
     torch.testing.assert_close(mean["0.weight"], training.model[0].weight.detach(), rtol=1e-7, atol=0)
-    assert all(weight.equal(average_weights(folders[::-1])[name]) for name, weight in mean.items())
-    one = average_weights(folders[2:])
+    assert all(weight.equal(average_weights(tmp_path, [3, 2, 1])[name]) for name, weight in mean.items())
+    one = average_weights(tmp_path, [3])
     assert all(weight.equal(weights_of(training.model)[name]) for name, weight in one.items())
-    (folders[0] / "weights.safetensors").unlink()
+    (checkpoint_folder(tmp_path, 1) / "weights.safetensors").unlink()
     with pytest.raises(UserError, match="missing"):
-        average_weights(folders)
+        average_weights(tmp_path, [1, 2, 3])
 
 
 def test_a_checkpoint_says_what_it_is_of(tmp_path: Path) -> None:

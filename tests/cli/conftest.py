@@ -101,7 +101,7 @@ def mtx(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 def mtx_main() -> None:
     """`main`, with this process's signal handlers and log put back."""
-    numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     log_handlers, level, propagates = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
     try:

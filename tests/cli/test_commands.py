@@ -162,6 +162,24 @@ def test_dry_run_writes_nothing(mtx: "Mtx", finished_run: Path, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
+def test_train_goes_on_with_changed_data_only_if_that_is_allowed(
+    mtx: "Mtx", finished_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_run.parent.parent, tmp_path / "copy")
+    config = (finished_run / "config.yaml").read_text()
+    moved = config.replace(str(finished_run.parent.parent), str(tmp_path / "copy"))
+    (tmp_path / "copy" / "runs" / "my" / "config.yaml").write_text(moved)
+    path = tmp_path / "copy" / "train.de"
+    path.write_text(path.read_text(encoding="utf-8").replace("Hund", "Kater", 1), encoding="utf-8")
+    command = ["train", "--config", path.with_name("my.yaml"), "--run-dir", path.parent / "runs" / "my"]
+    answer = mtx(*command, "train.max_steps=13")
+    assert (answer.code, len(answer.errors)) == (3, 1)
+    assert "train.en and train.de" in answer.errors[0]
+    answer = mtx(*command, "train.max_steps=13", "--allow-data-change")
+    assert answer.code == 0, answer.err
+    assert "not bit-equal to an uninterrupted run: other training data (train.en and train.de)" in answer.err
+
+
 # --- tokenizer and config ---
 
 

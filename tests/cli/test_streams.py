@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,36 +124,58 @@ PRINTING = {
 }
 
 
+@pytest.fixture
+def redirect(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have stdout be another open file, or for None closed; pytest puts its own back."""
+
+    def redirect(descriptor: int | None) -> None:
+        if descriptor is None:
+            os.close(1)
+            monkeypatch.setattr(sys, "stdout", None)
+        else:
+            os.dup2(descriptor, 1)
+            monkeypatch.setattr(sys, "stdout", open(1, "w", closefd=False))  # noqa: SIM115
+
+    return redirect
+
+
+def arguments_of(command: str, run: Path) -> list[str]:
+    return [part.replace("RUN", str(run)) for part in PRINTING[command]]
+
+
 @pytest.mark.parametrize("command", PRINTING)
 def test_stdout_that_takes_nothing(
-    mtx: "Mtx", finished_run: Path, command: str, monkeypatch: pytest.MonkeyPatch
+    mtx: "Mtx", finished_run: Path, command: str, redirect: Callable[[int], None]
 ) -> None:
-    arguments = [part.replace("RUN", str(finished_run)) for part in PRINTING[command]]
     with open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        answer = mtx(*arguments, stdin=b"a\n")
-        assert answer.code == 5
-        assert answer.errors == [
-            "mtx: error: cannot write: No space left on device (stdout). "
-            "Free some space and run the same command again."
-        ]
-    monkeypatch.setattr(sys, "stdout", None)
-    answer = mtx(*arguments, stdin=b"a\n")
+        redirect(full.fileno())
+        answer = mtx(*arguments_of(command, finished_run), stdin=b"a\n")
     assert answer.code == 5
-    assert "cannot write: Bad file descriptor (stdout)" in answer.errors[0]
-    sys.stdout.close()
+    assert answer.errors == [
+        "mtx: error: cannot write: No space left on device (stdout). Free some space and run the same command again."
+    ]
+    sys.stdout.flush()  # as Python does at exit
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">&- 2>&-", ">/dev/full"])
+def test_streams_that_the_shell_has_closed(closed: str) -> None:
+    script = f"{sys.executable} -m mtx config show {closed}; echo $?"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "5\n"
+    assert done.stderr.count("\n") == ("2>" not in closed)
 
 
 @pytest.mark.parametrize("command", [name for name in PRINTING if name != "version"])
 def test_a_reader_that_went_away_is_no_error(
-    mtx: "Mtx", finished_run: Path, command: str, monkeypatch: pytest.MonkeyPatch
+    mtx: "Mtx", finished_run: Path, command: str, redirect: Callable[[int], None]
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w") as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        answer = mtx(*(part.replace("RUN", str(finished_run)) for part in PRINTING[command]), stdin=b"a\n")
+    redirect(writing)
+    os.close(writing)
+    answer = mtx(*arguments_of(command, finished_run), stdin=b"a\n")
     assert (answer.code, answer.errors) == (141, [])
+    sys.stdout.flush()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 import logging
 import os
+import shutil
+import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -11,6 +15,7 @@ import pytest
 
 from mtx.config.settings import DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
 from mtx.data import prepare as module
+from mtx.data.cache import ArrayWriter
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer, train_tokenizer
@@ -47,7 +52,7 @@ def encoded(pairs: list[tuple[str, str]], tokenizer: Tokenizer = TOKENIZER) -> l
 
 
 def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_encode_corpus", lambda *_: pytest.fail("not taken from the cache"))
+    monkeypatch.setattr(module, "_encode", lambda *_: pytest.fail("not taken from the cache"))
 
 
 # --- clean -----------------------------------------------------------------------------------------------------------
@@ -202,10 +207,89 @@ def test_without_a_writable_cache_all_works_and_it_is_said(
     assert ["prepared data is not cached" in message for message in caplog.messages] == [True, True]
 
 
-def test_a_failed_save_leaves_nothing(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+class FullDisk:
+    """A writer of arrays for which there is no room after `num_parts` parts."""
 
-    monkeypatch.setattr(np, "save", full_disk)
-    assert len(prepared(tsv(tmp_path, [("dog", "cat")]))) == 1
+    def __init__(self, num_parts: int) -> None:
+        self.num_parts, self.append = num_parts, ArrayWriter.append
+
+    def __call__(self, writer: ArrayWriter, **parts: np.ndarray) -> None:
+        self.num_parts -= 1
+        if self.num_parts < 0:
+            raise OSError(28, "No space left on device")
+        self.append(writer, **parts)
+
+
+@pytest.mark.parametrize("num_parts", [0, 1, 2])
+def test_a_full_cache_leaves_nothing_and_is_done_without(
+    num_parts: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tsv(tmp_path, [("dog", "cat"), ("the bird", "old horse")])
+    expected = prepared(source)
+    shutil.rmtree(cache)
+    full = FullDisk(num_parts)
+
+    def append(writer: ArrayWriter, **parts: np.ndarray) -> None:
+        (full if writer._folder.is_relative_to(cache) else full.append)(writer, **parts)
+
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr(ArrayWriter, "append", append)
+    assert ids_of(prepared(source)) == ids_of(expected)
     assert os.listdir(cache) == []
+
+
+def test_no_room_at_all_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(ArrayWriter, "append", lambda *_, **parts: FullDisk(0)(*_, **parts))
+    before = sorted(tmp_path.rglob("*"))
+    source = tsv(tmp_path, [("dog", "cat")])
+    with pytest.raises(UserError, match=r"cannot write prepared data: No space left on device .* Free some") as caught:
+        prepared(source)
+    assert caught.value.code == ExitCode.MACHINE
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, source.tsv, tmp_path / "cache"])
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is prepared again, and what the killed process left goes once it is old."""
+    source = tsv(tmp_path, [("dog", "cat"), ("the bird", "old horse")])
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 1)
+    process = os.fork()
+    if process == 0:
+        calls = iter(range(1, 100))
+        for method in ("append", "finish"):
+            real = getattr(ArrayWriter, method)
+
+            def call(writer: ArrayWriter, real: Any = real, **parts: np.ndarray) -> None:
+                real(writer, **parts)
+                if next(calls) == number:
+                    os._exit(9)
+
+            monkeypatch.setattr(ArrayWriter, method, call)
+        prepared(source)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == (9 if number < 5 else 0)
+    assert ids_of(prepared(source)) == encoded([("dog", "cat"), ("the bird", "old horse")])
+    left = [path for path in cache.iterdir() if path.name.startswith("tmp-")]
+    assert len(left) == (number < 5), "it may belong to a process that is at work"
+    for path in [file for folder in left for file in [folder, *folder.iterdir()]]:
+        os.utime(path, (0, 0))
+    prepared(tsv(tmp_path, [("horse", "dog")], "b.tsv"))
+    assert not [path for path in cache.iterdir() if path.name.startswith("tmp-")]
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids go to the disk as they are made and are mapped: a corpus may be larger than the memory."""
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 500)
+    peaks = []
+    for num_pairs in (5_000, 30_000):
+        pairs = [(f"the red dog {number}", f"a cat {number}") for number in range(num_pairs)]
+        source = tsv(tmp_path, pairs, f"{num_pairs}.tsv")
+        del pairs
+        tracemalloc.start()
+        corpus = prepared(source)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(corpus) == num_pairs
+    assert peaks[1] < 1.2 * peaks[0]

@@ -74,13 +74,27 @@ def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], 
 
 def test_a_killed_worker_is_an_error_of_the_machine() -> None:
     def die(sentences: list[list[int]]) -> list[list[Hypothesis]]:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if sentences[0] == [1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()  # the other one: its pool ends it
         return []
 
     workers = start_workers(2, die)
     with pytest.raises(UserError, match="was killed") as caught:
         list(search_in_workers(workers, [[[1]], [[2]]]))
     assert caught.value.code == ExitCode.MACHINE
+    workers.shutdown()
+
+
+def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
+    def signal_oneself(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        return [[Hypothesis(ids, 0.0, 0.0)] for ids in sentences]
+
+    workers = start_workers(2, signal_oneself)
+    found = dict(search_in_workers(workers, [[[number]] for number in range(20)]))
+    assert found == {number: [[Hypothesis([number], 0.0, 0.0)]] for number in range(20)}
     workers.shutdown()
 
 

@@ -1,6 +1,7 @@
 """What a run keeps, when it ends, and with which weights."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -54,6 +55,33 @@ def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure:
             torch.testing.assert_close(model[weight_name], weight, rtol=1e-7, atol=0)
         card = (run / "model" / "README.md").read_text()
         assert f"| weights of step | {', '.join(map(str, chosen))} |" in card
+
+
+def test_damaged_checkpoints_are_left_out_at_the_end(
+    configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, whole = configure("train.eval_every=2", "train.save_every=100", "train.max_steps=8"), tmp_path / "whole"
+    train_with_scores(config, whole, [30.0, 10.0, 20.0, 15.0])
+    assert saved_steps(whole / "checkpoints") == [2, 4, 6, 8]
+    shutil.rmtree(whole / "model")
+    for damaged, score_of_mean, chosen in (
+        ([2], 1.0, [6]),  # the best but one
+        ([2, 6], 1.0, [8]),
+        ([2, 6], 31.0, [4, 8]),  # what is left of the three
+        ([2, 4, 6], 31.0, [8]),  # a mean of one is none
+        ([4, 6], 1.0, [2]),
+    ):
+        run = tmp_path / f"{damaged} {score_of_mean}"
+        shutil.copytree(whole, run)
+        for step in damaged:
+            (run / "checkpoints" / f"step-{step:06d}" / "state.json").write_text("{}")
+        caplog.clear()
+        assert train_with_scores(config, run, [15.0], score_of_mean) == chosen
+        lines = [line for line in caplog.messages if "is damaged" in line]
+        assert lines == [f"step-{step:06d} is damaged (state.json: wrong checksum); left out" for step in damaged]
+        model = load_file(run / "model" / "model.safetensors")
+        for name, weight in mean_of(run, chosen).items():
+            torch.testing.assert_close(model[name], weight, rtol=1e-7, atol=0)
 
 
 def test_best_newest_and_previous_checkpoints_are_kept(configure: Configure, tmp_path: Path) -> None:
@@ -137,7 +165,7 @@ def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkey
 def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
+    monkeypatch.setattr(start, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
     with pytest.raises(UserError, match=r"nowhere\.en"):
         train(configure("data.test={src: nowhere.en, tgt: nowhere.de}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -133,6 +134,21 @@ def test_stopped_inside_validations(
     assert result(run) == expected
 
 
+def test_saved_when_asked_for_it(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGUSR1 saves, goes on and changes nothing: neither the run nor one that goes on from there."""
+    config, run = configure(), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        call_then(patch, loop, "update", 10, lambda: os.kill(os.getpid(), signal.SIGUSR1), before=False)
+        call_then(patch, loop, "update", 12, kill, before=True)
+        with pytest.raises(Killed):
+            train(config, run)
+    assert saved_steps(run / "checkpoints")[-2:] == [9, 10], "once"
+    train(config, run)
+    assert result(run) == expected
+
+
 @pytest.mark.parametrize(
     ("where", "name", "number", "before"),
     [
@@ -186,10 +202,26 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         path.write_bytes(content)
         caplog.clear()
         train_until_killed(config, run, loop, "update", 1)
-        assert saved_steps(run / "checkpoints")[-1] == 6
+        assert saved_steps(run / "checkpoints")[-2:] == [6, 8]  # kept until its step is saved anew
         train(config, run)
-        assert any("step-000008" in message and name in message for message in caplog.messages)
+        lines = [message for message in caplog.messages if message.startswith("step-000008 is damaged (")]
+        assert len(lines) == 2
+        assert all(name in line and line.endswith("); using step-000006") for line in lines)
         assert result(run) == expected, name
+
+
+def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure("train.save_every=2", "train.eval_every=12", "train.average=1"), tmp_path / "run"
+    train_until_killed(config, run, loop, "update", 9)
+    assert saved_steps(run / "checkpoints") == [6, 8]
+    (run / "checkpoints" / "step-000008" / "state.json").write_text("{}")
+    with monkeypatch.context() as patch:
+        call_then(patch, loop, "update", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+        with pytest.raises(UserError, match="stopped by a signal at step 7"):
+            train(config, run)
+    assert saved_steps(run / "checkpoints") == [6, 7, 8]
 
 
 def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Configure, tmp_path: Path) -> None:
@@ -202,6 +234,52 @@ def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Config
         train(config, run)
     assert caught.value.code == ExitCode.MODEL
     assert sorted(run.rglob("*")) == before
+
+
+def test_a_damaged_model_is_made_again(
+    configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, run = configure(), tmp_path / "run"
+    train(config, run)
+    (run / "model" / "config.json").write_text("{}")
+    assert train(config, run) == run / "model"
+    assert f"{run / 'model'} is damaged (config.json: wrong checksum); it is made again" in caplog.text
+    assert result(run) == expected
+    shutil.rmtree(run / "checkpoints")
+    (run / "model" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json: wrong checksum") as caught:
+        train(config, run)
+    assert caught.value.code == ExitCode.MODEL
+
+
+@pytest.mark.parametrize(
+    ("step", "saved", "left"),
+    [
+        (8, [3, 4, 6], [4, 6]),  # the best and the newest
+        (12, [4, 6, 8, 9], [4, 8, 9]),  # and two of the three whose mean is taken at the end
+    ],
+)
+def test_a_full_disk_ends_it_and_with_space_it_goes_on(
+    step: int, saved: list[int], left: list[int], configure: Configure, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    """The system itself refuses a file as large as that of the optimizer, which comes after the weights."""
+    config, run = configure(), tmp_path / "run"
+    train_until_killed(config, run, loop, "update", step - 1)
+    before = {path: path.read_bytes() for path in run.glob("checkpoints/*/*")}
+    assert saved_steps(run / "checkpoints") == saved
+    largest = max(map(len, before.values()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, hard))
+    try:
+        with pytest.raises(UserError, match=rf"cannot save step {step}: file too large \(needs 0\.\d MB, ") as caught:
+            train(config, run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == ExitCode.MACHINE
+    assert {path: path.read_bytes() for path in run.glob("checkpoints/*/*")}.items() <= before.items()
+    assert saved_steps(run / "checkpoints") == left
+    train(config, run)
+    assert result(run) == expected
 
 
 def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure, tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
 """Who may train where: the config, the data, the lock; and what an error before the first update leaves behind."""
 
 import fcntl
+import json
+import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TextIO
 
 import pytest
 from pydantic import BaseModel
@@ -10,9 +16,10 @@ from pydantic import BaseModel
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
-from mtx.train import loop
+from mtx.tokenizer import Tokenizer
+from mtx.train import loop, start
 from mtx.train.loop import train
-from mtx.train.run_folder import RunFolder
+from mtx.train.run_folder import RunFolder, read_metrics
 
 Configure = Callable[..., Config]
 
@@ -85,7 +92,7 @@ def test_what_is_in_the_folder_is_not_overwritten(run: RunFolder, configure: Con
 
 
 def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
-    with run.locked(), pytest.raises(UserError, match=r"in use by process \d+ ") as caught:
+    with run.locked(), pytest.raises(UserError, match=rf"in use by process {os.getpid()} since \d+-") as caught:
         train(configure(), run.path)
     assert caught.value.code == ExitCode.RUN_FOLDER
     assert not run.checkpoints.exists()
@@ -93,15 +100,201 @@ def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
 
 
-def test_changed_data_is_refused(configure: Configure, config_path: Path, tmp_path: Path) -> None:
-    config = configure("train.max_steps=1", f"data.train=[{{tsv: {tmp_path / 'data.tsv'}}}]")
-    text = config_path.with_name("train.tsv").read_text()
-    (tmp_path / "data.tsv").write_text(text)
-    train(config, tmp_path / "run")
-    (tmp_path / "data.tsv").write_text(text.replace("a", "b", 1))
-    with pytest.raises(UserError, match="the training data is not what this run began with") as caught:
-        train(config.model_copy(update={"train": config.train.model_copy(update={"max_steps": 2})}), tmp_path / "run")
+def test_two_starts_of_one_new_folder(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is told at once, with another config too, long before the first has written anything."""
+
+    def start_second(*_: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(start, "check_sources", lambda _: pytest.fail("the lock comes first"))
+            with pytest.raises(UserError, match="in use by process"):
+                train(configure("train.lr=0.1"), tmp_path / "run")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "make_tokenizer", start_second)
+    with pytest.raises(KeyboardInterrupt):
+        train(configure(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_lock_dies_with_the_process(run: RunFolder) -> None:
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        with run.locked():
+            os.write(writing, b"locked")
+            signal.pause()
+    assert os.read(reading, 6) == b"locked"
+    with pytest.raises(UserError, match=f"in use by process {process} since"), run.locked():
+        pass
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    with run.locked():
+        assert (run.path / ".lock").read_text().startswith(f"process {os.getpid()} ")
+
+
+def test_a_lock_taken_away_meanwhile_is_not_the_lock(run: RunFolder) -> None:
+    """A start that fails removes its lock: whoever opened that file just before must not believe to have it."""
+    real, path = fcntl.flock, run.path / ".lock"
+
+    def replace_then_lock(lock: TextIO, operation: int) -> None:
+        path.unlink()
+        path.touch()
+        monkeypatch.undo()
+        real(lock, operation)
+
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(fcntl, "flock", replace_then_lock)
+    with run.locked(), path.open() as other, pytest.raises(BlockingIOError):
+        real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_killed_at_the_start(
+    number: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the n-th thing that a start does to the disk, the same command begins anew or goes on, and a tokenizer of
+    two files is never half of one."""
+    config, run = configure("tokenizer.joint=false", "train.max_steps=2"), tmp_path / "runs" / "run"
+    calls = iter(range(1, 1000))
+
+    def killed_after(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            answer = real(*arguments, **options)
+            if next(calls) == number:
+                os._exit(9)
+            return answer
+
+        return call
+
+    process = os.fork()
+    if process == 0:
+        for name in ("mkdir", "rename", "replace", "fsync", "unlink"):
+            monkeypatch.setattr(os, name, killed_after(getattr(os, name)))
+        train(config, run)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert train(config, run) == run / "model"
+
+
+@pytest.fixture
+def begun(configure: Configure, config_path: Path, tmp_path: Path) -> tuple[RunFolder, Callable[[int], Config]]:
+    """A run of one update, and its config for more of them; its data are `a.tsv`, `b.tsv` and `dev.tsv` beside it."""
+    for name in ("a", "b", "dev"):
+        (tmp_path / f"{name}.tsv").write_text(config_path.with_name("train.tsv").read_text())
+
+    def config(max_steps: int) -> Config:
+        sources = f"data.train=[{{tsv: {tmp_path / 'a.tsv'}}}, {{tsv: {tmp_path / 'b.tsv'}}}]"
+        return configure(f"train.max_steps={max_steps}", sources, f"data.dev={{tsv: {tmp_path / 'dev.tsv'}}}")
+
+    train(config(1), tmp_path / "run")
+    return RunFolder(tmp_path / "run"), config
+
+
+def change(path: Path) -> None:
+    path.write_text(path.read_text().replace("a", "b", 1))
+
+
+def test_changed_data_is_refused_unless_that_is_allowed(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    change(run.path.with_name("b.tsv"))
+    change(run.path.with_name("dev.tsv"))
+    message = r"the training data is not what this run began with \(.*/run: b\.tsv\)\. .*--allow-data-change"
+    with pytest.raises(UserError, match=message) as caught:
+        train(config(2), run.path)
     assert caught.value.code == ExitCode.DATA
+    assert "the dev set is not what" not in caplog.text
+    train(config(2), run.path, allow_data_change=True)
+    assert "not bit-equal to an uninterrupted run: other training data (b.tsv)" in caplog.messages
+    assert "the dev set is not what this run began with: scores before and after do not compare" in caplog.messages
+    caplog.clear()
+    train(config(3), run.path)  # begun anew, as it were
+    assert "resuming from step 2" in caplog.messages
+    assert "is not what" not in caplog.text
+    assert "not bit-equal" not in caplog.text
+
+
+def test_a_changed_tokenizer_is_never_taken_for_changed_data(
+    begun: tuple[RunFolder, Callable[[int], Config]],
+) -> None:
+    run, config = begun
+    path = run.path / "tokenizer.model"
+    model = path.read_bytes()
+    place = model.index(b"\x15", 20)  # of a score, whose least bits a flip changes
+    path.write_bytes(model[: place + 1] + bytes([model[place + 1] ^ 1]) + model[place + 2 :])
+    for allow in (False, True):
+        with pytest.raises(UserError, match="the tokenizer is not what this run began with") as caught:
+            train(config(2), run.path, allow_data_change=allow)
+        assert caught.value.code == ExitCode.MODEL
+        assert f"({path})" in str(caught.value)
+    change(run.path.with_name("a.tsv"))
+    with pytest.raises(UserError, match=r"the training data is not what .*a\.tsv"):
+        train(config(2), run.path)
+    with pytest.raises(UserError, match="the tokenizer is not what"):
+        train(config(2), run.path, allow_data_change=True)
+
+
+def test_other_threads_or_another_precision_are_told(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    monkeypatch.setattr(start, "use_threads", lambda: 77)
+    train(config(2), run.path)
+    assert "not bit-equal to an uninterrupted run: threads was 1, is 77" in caplog.messages
+
+
+def test_too_little_space_is_told_before_training_begins(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = configure("train.max_steps=6"), tmp_path / "run"
+    free = 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(loop, "update", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(
+        UserError, match=r"no space for the checkpoints: needs 0\.\d MB, 0\.0 MB free \(.*run\)"
+    ) as caught:
+        train(config, run)
+    assert caught.value.code == ExitCode.MACHINE
+    monkeypatch.undo()
+    train(config, run)
+    sizes = [sum(path.stat().st_size for path in step.iterdir()) for step in (run / "checkpoints").iterdir()]
+    free = 6 * max(sizes) - sum(sizes)  # 3 whose mean is taken, the best, one that is written; and what is beside them
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    train(configure("train.max_steps=7"), run)
+
+
+# --- metrics ---
+
+
+def test_records_that_are_not_ours_do_no_harm(run: RunFolder) -> None:
+    foreign = [{"note": "mine"}, {"step": "seven"}, {"step": None}, {"event": "validation"}]
+    ours = [{"event": "update", "step": step} for step in (1, 2, 3)] + [{"event": "validation", "step": 2}]
+    run.metrics.write_text("".join(json.dumps(record) + "\n" for record in [*foreign, *ours]) + "[1]\n{half")
+    run.rewind_metrics(2)
+    assert list(read_metrics(run.metrics)) == [*foreign, *ours[:2]]
+
+
+def test_what_a_killed_run_left_is_removed_with_a_line(
+    run: RunFolder, configure: Configure, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run.checkpoints.mkdir()
+    for path in ("checkpoints/step-000005.tmp-7", "checkpoints/step-000002.old-7", "model.tmp-7", "notes.tmp-7"):
+        (run.path / path).mkdir()
+    for name in ("config.yaml.tmp-7", "tokenizer.model.tmp-7", "metrics.jsonl.tmp-7", "my.tmp-7", "model.tmp-x"):
+        (run.path / name).touch()
+    run.begin(configure(), tokenizer)
+    left = "config.yaml.tmp-7, metrics.jsonl.tmp-7, model.tmp-7, tokenizer.model.tmp-7, step-000002.old-7"
+    assert caplog.messages == [f"removed what a killed run left half-written: {left}, step-000005.tmp-7"]
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {"config.yaml", "tokenizer.model", "checkpoints", "notes.tmp-7", "my.tmp-7", "model.tmp-x"}
+    assert list(run.checkpoints.iterdir()) == []
+
+
+# --- errors ---
 
 
 @pytest.mark.parametrize(
@@ -141,10 +334,26 @@ def test_a_disk_that_fails_while_training_is_no_bug(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(loop, "append_record", full_disk)
-    with pytest.raises(UserError, match=r"cannot write: No space left on device \(.*\)\. Free some space") as caught:
+    with pytest.raises(UserError, match=r"No space left on device \(.*\)\. Free some space") as caught:
         train(configure(), tmp_path / "run")
     assert caught.value.code == ExitCode.MACHINE
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write: Not a directory") as caught:
-        train(configure(), tmp_path / "file" / "run")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UserError, match="the run folder is a file, or below one") as caught:
+            train(configure(), folder)
+        assert caught.value.code == ExitCode.RUN_FOLDER
+
+
+def test_a_folder_that_can_not_be_made_is_told_at_once(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "check_sources", lambda _: pytest.fail("the folder comes first"))
+    with pytest.raises(UserError, match=r"File name too long|cannot") as caught:
+        train(configure(), tmp_path / ("x" * 300))
     assert caught.value.code == ExitCode.MACHINE
+    real = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+    with pytest.raises(UserError, match="Read-only file system") as caught:
+        train(configure(), tmp_path / "run")
+    assert caught.value.code == ExitCode.MACHINE
+    monkeypatch.setattr(Path, "mkdir", real)

@@ -1,0 +1,46 @@
+"""What an older mtx wrote is read, means the same, and goes on: one folder for each format there ever was."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtx.checkpoint.model_folder import load_model
+from mtx.checkpoint.training import saved_steps
+from mtx.config.reading import dump_config, load_config
+from mtx.decode.translator import Translator
+from mtx.runtime import choose_device, choose_precision
+from mtx.train.loop import train
+
+FORMATS = sorted(Path(__file__).parent.glob("format-*"))
+
+
+@pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
+def test_a_model_translates_as_it_did(made: Path) -> None:
+    precision = choose_precision("fp32", choose_device("cpu"))
+    model = load_model(made / "model")
+    translator = Translator(model, precision, beam_size=5, length_penalty=1.0, batch_tokens=1000)
+    golden = [json.loads(line) for line in (made / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = translator.translate([line["src"] for line in golden])
+    assert [translation.tgt for translation in found] == [line["tgt"] for line in golden]
+    scores = [translation.nbest[0].score for translation in found]
+    assert scores == pytest.approx([line["score"] for line in golden], abs=1e-4)
+
+
+@pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
+def test_a_run_goes_on(
+    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(dump_config(load_config(made / "run.yaml", [])))
+    shutil.copy(made / "tokenizer.model", run)
+    shutil.copytree(made / "checkpoints", run / "checkpoints")
+    (step,) = saved_steps(run / "checkpoints")
+    caplog.set_level("INFO")
+    train(load_config(made / "run.yaml", [f"train.max_steps={step + 1}"]), run)
+    assert f"resuming from step {step:,}" in caplog.text
+    assert "not bit-equal" not in caplog.text
+    assert saved_steps(run / "checkpoints") == [step, step + 1]

@@ -1,0 +1,100 @@
+"""Whatever is raised inside a command ends the process with a documented code and its lines on stderr."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mtx.cli.reporting import reported
+from mtx.errors import ExitCode, UserError
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def end_of(command: Callable[[], None]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        reported(command)()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError(ExitCode.DATA, "bad", where="f:1", do="Mend it."), 3, "bad (f:1). Mend it."),
+        (KeyboardInterrupt(), 130, "interrupted. Run the same command again."),
+        (
+            OSError(errno.EIO, "Input/output error", "f"),
+            5,
+            "the system refused: Input/output error (f). Check the disk",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 5, "the system refused: No space left on device. Free some"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "the system refused: Cannot allocate memory. Free mem"),
+        (OSError(errno.EMFILE, "Too many open files"), 5, "the system refused: Too many open files. Raise the limit"),
+        (MemoryError(), 5, "out of memory. "),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 5, "out of memory. "),
+        (RuntimeError("CUDA error: unspecified launch failure\nmore"), 5, "the GPU failed: CUDA error: unspecified"),
+    ],
+)
+def test_errors(error: BaseException, code: int, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise error
+
+    assert end_of(command) == code
+    out, err = capfd.readouterr()
+    assert not out
+    assert err.startswith(f"mtx: error: {line}")
+    assert err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise KeyError("x")
+
+    assert end_of(command) == ExitCode.BUG
+    trace, line = capfd.readouterr().err.strip().rsplit("\n", 1)
+    assert trace.startswith("Traceback")
+    assert line == "mtx: error: a bug in mtx: KeyError: 'x'. Please report it with its traceback."
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_signal_stops_a_command_where_it_stands(number: signal.Signals, code: int) -> None:
+    assert end_of(lambda: signal.raise_signal(number)) == code
+    assert signal.getsignal(number) is signal.SIG_DFL, "one more ends it without delay"
+
+
+def test_signals_that_stop_nothing() -> None:
+    """A hang-up where it is ignored, as under nohup, and what asks a training to save."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    reported(lambda: [signal.raise_signal(number) for number in (signal.SIGHUP, signal.SIGUSR1)] and None)()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_neither_terminal_nor_reader_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a real hang-up stderr can't be written to; the code stays what it is."""
+    process = os.fork()
+    if process == 0:
+        for stream in (1, 2):
+            os.dup2(os.open("/dev/full", os.O_WRONLY), stream)
+        os.environ["PYTHONUNBUFFERED"] = "1"
+        with open(2, "w", buffering=1, closefd=False) as full:
+            monkeypatch.setattr("sys.stderr", full)
+
+            def command() -> None:
+                raise UserError(ExitCode.MODEL, "x", do="y")
+
+            try:
+                reported(command)()
+            except SystemExit as ended:
+                os._exit(int(ended.code or 0))
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == ExitCode.MODEL
