@@ -1,6 +1,7 @@
 """Strings against strings: BLEU and chrF by sacreBLEU, with signatures and confidence intervals."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,9 @@ from mtx.errors import ExitCode, UserError
 
 BOOTSTRAP_SEED = 12345
 """sacreBLEU's."""
+
+# A comma or full stop alone, and what tokenizers write for a hyphen, an apostrophe or the inside of a word.
+_TOKENIZED = re.compile(r"\S [.,](?: |$)|\S @-@ \S|&(?:apos|quot);|@@ |\u2581")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,12 @@ class Report:
     seconds: float
     """Time of translating, without loading."""
     tokens_per_second: float
+    num_empty: int
+    """Hypotheses without text; for `to_text` alone."""
 
     def to_json(self) -> str:
         """One JSON object on one line."""
-        return json.dumps(asdict(self))
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "num_empty"})
 
     def to_text(self) -> str:
         """A few lines for people."""
@@ -51,7 +57,8 @@ class Report:
             for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf))
         ]
         speed = f", {self.seconds:.1f} s, {self.tokens_per_second:,.0f} tokens/s" if self.seconds else ""
-        lines.append(f"{self.num_sentences:,} sentences, length ratio {self.length_ratio:.3f}{speed}")
+        empty = f", {self.num_empty:,} empty" if self.num_empty else ""
+        lines.append(f"{self.num_sentences:,} sentences{empty}, length ratio {self.length_ratio:.3f}{speed}")
         return "\n".join(lines)
 
 
@@ -71,26 +78,39 @@ def bleu_metric(tgt_lang: str) -> Any:
         raise UserError(ExitCode.USAGE, what, do="Install it with: pip install 'mtx[cjk]'.") from error
 
 
+def looks_tokenized(lines: Sequence[str]) -> bool:
+    """Whether most of the lines that hold text seem to be cut into tokens: "isn 't it , Sir ." for instance."""
+    texts = [line for line in lines if line.strip()]
+    return sum(_TOKENIZED.search(line) is not None for line in texts) > len(texts) / 2
+
+
+def count_empty(hypotheses: Sequence[str]) -> int:
+    """How many hypotheses hold no text."""
+    return sum(not line.strip() for line in hypotheses)
+
+
 def score(
-    hypotheses: Sequence[str], references: Sequence[str], tgt_lang: str, num_samples: int = 1000
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tgt_lang: str, num_samples: int = 1000
 ) -> tuple[Score, Score, float]:
     """BLEU, chrF2 and the length ratio, equal to the `sacrebleu` command on the same lines.
 
-    `num_samples` bootstrap samples make the interval; 1 makes none.
+    `references` are one or several translations of the whole text, in any order. `num_samples` bootstrap samples make
+    the interval; 1 makes none.
 
     Raises:
         UserError: no lines, or unequal counts (DATA).
     """
-    if len(hypotheses) != len(references):
-        what = f"{len(hypotheses):,} hypotheses, {len(references):,} references"
-        raise UserError(ExitCode.DATA, what, do="Give one reference a line for each hypothesis.")
-    if not references:
+    for lines in references:
+        if len(hypotheses) != len(lines):
+            what = f"{len(hypotheses):,} hypotheses, {len(lines):,} references"
+            raise UserError(ExitCode.DATA, what, do="Give one reference a line for each hypothesis.")
+    if not hypotheses:
         raise UserError(ExitCode.DATA, "nothing to score: no lines", do="Give files with at least one line.")
     from sacrebleu.metrics import CHRF
 
     found, scores = [], []
     for metric in (bleu_metric(tgt_lang), CHRF()):
-        counts = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+        counts = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
         found.append(metric._aggregate_and_compute(counts))
         interval = _bootstrap(metric, counts, num_samples) if num_samples > 1 else 0.0
         scores.append(Score(float(found[-1].score), interval, str(metric.get_signature())))
@@ -116,16 +136,25 @@ def _bootstrap(metric: Any, counts: Sequence[Sequence[int]], num_samples: int) -
 def evaluate(
     translator: Translator,
     sources: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Sequence[str]],
     model: str,
     after_batch: Callable[[int], None] = lambda num_segments: None,
 ) -> tuple[Report, list[Translation]]:
-    """Translate `sources` and score the result against `references`; `after_batch` is the Translator's."""
+    """Translate `sources` and score the result as `score` does; `after_batch` is the Translator's."""
     start = time.perf_counter()
     translations = translator.translate(sources, after_batch)
     seconds = time.perf_counter() - start
     hypotheses = [translation.tgt for translation in translations]
     bleu, chrf, length_ratio = score(hypotheses, references, translator.trained.tgt_lang)
     num_tokens = sum(translation.num_tokens for translation in translations)
-    report = Report(model, len(references), bleu, chrf, length_ratio, seconds, num_tokens / seconds if seconds else 0.0)
+    report = Report(
+        model=model,
+        num_sentences=len(hypotheses),
+        bleu=bleu,
+        chrf=chrf,
+        length_ratio=length_ratio,
+        seconds=seconds,
+        tokens_per_second=num_tokens / seconds if seconds else 0.0,
+        num_empty=count_empty(hypotheses),
+    )
     return report, translations

@@ -24,6 +24,8 @@ MAX_LINE_BYTES = 16384
 MAX_LINES = 10_000_000
 """Lines after these are left out of the training of a vocabulary: more make it slower, not better."""
 
+_RESERVED = "\u2585"
+"""SentencePiece's own mark in training: it silently leaves out a line that holds it."""
 _SPECIALS = ("pad", "unk", "bos", "eos")
 _BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -296,7 +298,7 @@ class _Selection:
                     self.is_cut = True
                     return
                 num_kept += 1
-                yield line
+                yield line.replace(_RESERVED, " ")
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -304,11 +306,12 @@ class _Selection:
             raise
 
 
-def _training_error(error: RuntimeError, vocab_size: int) -> Exception:
+def _training_error(error: RuntimeError, vocab_size: int) -> UserError:
     """What the user should read in place of SentencePiece's `error`."""
     if too_small := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
         what = f"tokenizer.vocab_size {vocab_size} is smaller than the alphabet of the corpus"
         return UserError(ExitCode.DATA, what, do=f"Set tokenizer.vocab_size to at least {too_small[1]}.")
     if "sentences_.empty()" in str(error) or "all_chars_count" in str(error):
         return UserError(ExitCode.DATA, "the corpus holds no text to train a vocabulary on", do="Give text.")
-    return error
+    what = f"SentencePiece cannot train a vocabulary of {vocab_size} on this corpus: {str(error).splitlines()[-1]}"
+    return UserError(ExitCode.DATA, what, do="Give more text, or set tokenizer.vocab_size to 300 or more.")

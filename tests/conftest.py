@@ -1,20 +1,27 @@
 """What tests of several parts share: tiny models with random weights, batches for them, a tokenizer, a trained model.
 
-Also keeps every test away from the prepared data of whoever runs it.
+Also keeps every test away from the prepared data of whoever runs it, and says how many examples property tests try:
+100, the same ones each time; HYPOTHESIS_PROFILE=long tries 10,000 new ones.
 """
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.model import Transformer, build_transformer
 from mtx.tokenizer import Tokenizer, train_tokenizer
+
+settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None)
+settings.register_profile("long", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 VOCAB_SIZE = 23
 WORDS = [

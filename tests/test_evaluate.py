@@ -18,7 +18,24 @@ from mtx.errors import ExitCode, UserError
 from mtx.evaluate import Report, Score, bleu_metric, evaluate, score
 from mtx.runtime import Precision
 
-WORDS = ["a", "The", "dog,", "Cat;", "isn't", "3.5", "“quoted”", "naïve", "—", "犬", "&", "more.", "Größe", "--"]
+WORDS = [
+    "a",
+    "The",
+    "dog,",
+    "Cat;",
+    "isn't",
+    "3.5",
+    "“quoted”",
+    "naïve",
+    "—",
+    "犬",
+    "&",
+    "more.",
+    "Größe",
+    "--",
+    "a\u2028b",
+    "x\x85y",
+]
 CHINESE = "今天天气很好，我们去公园吧。ABC 12"
 ODD = [
     "\u2028",
@@ -50,19 +67,27 @@ def corpus(seed: int, alphabet: Sequence[str], joint: str) -> tuple[list[str], l
     return [joint.join(line) for line in hypotheses], [joint.join(line) for line in references]
 
 
-def sacrebleu_says(folder: Path, hypotheses: list[str], references: list[str], *options: str) -> list[dict[str, Any]]:
+def sacrebleu_says(
+    folder: Path, hypotheses: list[str], references: list[list[str]], *options: str
+) -> list[dict[str, Any]]:
     """What the command `sacrebleu` prints for files with these lines."""
-    (folder / "hyp").write_text("".join(line + "\n" for line in hypotheses), encoding="utf-8")
-    (folder / "ref").write_text("".join(line + "\n" for line in references), encoding="utf-8")
-    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "hyp", "-m", "bleu", "chrf", "-w", "12", *options]
+    names = [f"ref{number}" for number in range(len(references))]
+    for name, lines in zip(["hyp", *names], [hypotheses, *references], strict=True):
+        (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", *names, "-i", "hyp", "-m", "bleu", "chrf", "-w", "12", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.parametrize(("lang", "options"), [("de", []), ("zh_Hans", ["-tok", "zh"])])
-def test_scores_are_those_of_the_sacrebleu_command(lang: str, options: list[str], tmp_path: Path) -> None:
-    hypotheses, references = corpus(1, WORDS, " ") if lang == "de" else corpus(2, CHINESE, "")
+@pytest.mark.parametrize(
+    ("lang", "num_references", "options"), [("de", 1, []), ("de", 3, []), ("zh_Hans", 1, ["-tok", "zh"])]
+)
+def test_scores_are_those_of_the_sacrebleu_command(
+    lang: str, num_references: int, options: list[str], tmp_path: Path
+) -> None:
+    hypotheses, first = corpus(1, WORDS, " ") if lang == "de" else corpus(2, CHINESE, "")
+    references = [first, *(corpus(seed, WORDS, " ")[1] for seed in range(2, num_references + 1))]
     expected = sacrebleu_says(tmp_path, hypotheses, references, "--confidence", *options)
     *scores, length_ratio = score(hypotheses, references, lang)
     for found, theirs in zip(scores, expected, strict=True):
@@ -105,19 +130,20 @@ def test_a_tokenizer_that_is_not_installed_is_named(lang: str, monkeypatch: pyte
     for module in (tokenizer_ja_mecab, tokenizer_ko_mecab):
         monkeypatch.setattr(module, "MeCab", None)
     with pytest.raises(UserError, match=rf"BLEU for {lang} needs .* pip install 'mtx\[cjk\]'") as caught:
-        score(["x"], ["x"], lang)
+        score(["x"], [["x"]], lang)
     assert caught.value.code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
     ("hypotheses", "references", "message"),
     [
-        (["a"] * 1200, ["a"], "1,200 hypotheses, 1 references"),
-        ([], ["a"], "0 hypotheses, 1 references"),
-        ([], [], "nothing to score"),
+        (["a"] * 1200, [["a"]], "1,200 hypotheses, 1 references"),
+        ([], [["a"]], "0 hypotheses, 1 references"),
+        (["a"], [["a"], ["a", "b"]], "1 hypotheses, 2 references"),
+        ([], [[]], "nothing to score"),
     ],
 )
-def test_what_cannot_be_scored(hypotheses: list[str], references: list[str], message: str) -> None:
+def test_what_cannot_be_scored(hypotheses: list[str], references: list[list[str]], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         score(hypotheses, references, "de")
     assert caught.value.code == ExitCode.DATA
@@ -125,15 +151,15 @@ def test_what_cannot_be_scored(hypotheses: list[str], references: list[str], mes
 
 def test_extremes() -> None:
     same = ["the same four words", "and again the same words"]
-    bleu, chrf, ratio = score(same, same, "de")
+    bleu, chrf, ratio = score(same, [same], "de")
     assert (round(bleu.score, 9), chrf.score, ratio) == (100.0, 100.0, 1.0)
-    nothing, _, ratio = score(["", ""], same, "de")
+    nothing, _, ratio = score(["", ""], [same], "de")
     assert (nothing.score, ratio) == (0.0, 0.0)
-    assert score([""], [""], "de")[0].score == 0.0
+    assert score([""], [[""]], "de")[0].score == 0.0
     # Of so little, some bootstrap samples score nothing at all.
-    poor = score(["x", "a", "y", "z"], ["b c d e", "a b c d", "f", "g"], "de")
+    poor = score(["x", "a", "y", "z"], [["b c d e", "a b c d", "f", "g"]], "de")
     assert all(0 <= found.ci < 50 for found in poor[:2])
-    folded, _, _ = score([line.upper() for line in same], same, "de")
+    folded, _, _ = score([line.upper() for line in same], [same], "de")
     assert folded.score < 100
 
 
@@ -142,17 +168,19 @@ def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sent
         trained, Precision(torch.float32, torch.device("cpu")), beam_size=1, length_penalty=1.0, batch_tokens=200
     )
     sources = [*sentences[:6], ""]
-    report, translations = evaluate(translator, sources, sentences[:7], "runs/my/model")
+    report, translations = evaluate(translator, sources, [sentences[:7]], "runs/my/model")
     assert [translation.src for translation in translations] == sources
-    bleu, chrf, ratio = score([translation.tgt for translation in translations], sentences[:7], "de")
+    bleu, chrf, ratio = score([translation.tgt for translation in translations], [sentences[:7]], "de")
     assert (report.bleu, report.chrf, report.length_ratio) == (bleu, chrf, ratio)
-    assert (report.model, report.num_sentences) == ("runs/my/model", 7)
+    assert (report.model, report.num_sentences, report.num_empty) == ("runs/my/model", 7, 1)
     num_tokens = sum(translation.num_tokens for translation in translations)
     assert report.tokens_per_second * report.seconds == pytest.approx(num_tokens)
 
 
 def test_a_report_in_json_and_in_words() -> None:
-    report = Report(None, 1000, Score(41.23456, 0.789, "sig:b"), Score(62.5, 0.4, "sig:c"), 0.98765, 0.0, 0.0)
+    report = Report(
+        None, 1000, Score(41.23456, 0.789, "sig:b"), Score(62.5, 0.4, "sig:c"), 0.98765, 0.0, 0.0, num_empty=3
+    )
     assert json.loads(report.to_json()) == {
         "model": None,
         "num_sentences": 1000,
@@ -166,5 +194,5 @@ def test_a_report_in_json_and_in_words() -> None:
     assert report.to_text().splitlines() == [
         "BLEU    41.23 ± 0.79   sig:b",
         "chrF2   62.50 ± 0.40   sig:c",
-        "1,000 sentences, length ratio 0.988",
+        "1,000 sentences, 3 empty, length ratio 0.988",
     ]

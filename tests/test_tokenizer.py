@@ -239,11 +239,13 @@ def test_no_text_is_refused(lines: list[str]) -> None:
     assert caught.value.code == ExitCode.DATA
 
 
-class Signalled(BaseException):
-    """What a handler of a signal raises while the lines are read."""
+class Signal(BaseException):
+    """What a signal handler may raise."""
 
 
-@pytest.mark.parametrize("error", [UserError(ExitCode.DATA, "not UTF-8", do=""), KeyboardInterrupt(), Signalled()])
+@pytest.mark.parametrize(
+    "error", [UserError(ExitCode.DATA, "not UTF-8", do="Convert it."), Signal(), KeyboardInterrupt()]
+)
 def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     def read() -> Iterator[str]:
         yield "text"
@@ -252,6 +254,50 @@ def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         train_tokenizer(read(), [], TokenizerSettings(), print)
     assert caught.value is error
+
+
+def test_a_line_with_the_mark_of_sentencepiece_is_trained_on() -> None:
+    settings = TokenizerSettings(vocab_size=280)
+    marked, plain = (train_tokenizer([f"{line} {end}" for line in SRC], [], settings, print) for end in ("\u2585", ""))
+    assert marked.files() == plain.files()
+
+
+strange = st.sampled_from([*"aab c\t\0\u2581\u2585é日🙂\u2028\x85.\u0300⁇", "<s>", "</s>", "<pad>", "<unk>"])
+strange_text = st.lists(strange, max_size=12).map("".join) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=8
+)
+tokenizer_settings = st.builds(
+    TokenizerSettings,
+    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, 1_000_000),
+    model_type=st.sampled_from(["unigram", "bpe"]),
+    byte_fallback=st.booleans(),
+    character_coverage=st.sampled_from([0.98, 0.999, 1.0]),
+    normalization=st.sampled_from(["nmt_nfkc", "nfkc_cf", "identity"]),
+)
+
+
+@given(st.lists(strange_text, max_size=8), tokenizer_settings)
+def test_any_corpus_gives_a_tokenizer_or_a_possible_size(lines: list[str], settings: TokenizerSettings) -> None:
+    try:
+        tokenizer = train_tokenizer(lines, [], settings, lambda _: None)
+    except UserError as error:
+        if "holds no text" in str(error):
+            return
+        smallest = int(re.findall(r"at least (\d+)\.$", str(error))[0])
+        enough = settings.model_copy(update={"vocab_size": smallest})
+        tokenizer = train_tokenizer(lines, [], enough, lambda _: None)
+    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+    assert not special & {id_ for ids in tokenizer.encode_src(lines) for id_ in ids}
+
+
+def test_whatever_sentencepiece_says_is_for_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("INTERNAL: trainer.cc(1)\n[!std::isnan(x)] likelihood is NAN")
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", fail)
+    with pytest.raises(UserError, match=r"vocabulary of 8000 on this corpus: \[.*NAN\. Give more") as caught:
+        train_tokenizer(SRC, [], TokenizerSettings(), print)
+    assert caught.value.code == ExitCode.DATA
 
 
 # --- load ------------------------------------------------------------------------------------------------------------

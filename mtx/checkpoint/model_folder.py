@@ -8,6 +8,7 @@ manifest.json            sizes and sha256 of all of these
 README.md                the model card, which its owner may edit
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,8 +148,8 @@ def find_model(given: Path | None, runs: Path) -> Path:
                 do="Train one with mtx train, or give --model DIR.",
             )
         return finished[-1].parent
-    if not given.is_dir():
-        what = "not a folder" if given.exists() else "no such folder"
+    if not os.path.isdir(given):
+        what = "not a folder" if os.path.exists(given) else "no such folder"
         raise UserError(ExitCode.MODEL, what, where=str(given), do="Give a model folder or a run folder with --model.")
     if (given / "model" / "manifest.json").is_file():
         return given / "model"

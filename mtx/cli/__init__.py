@@ -8,6 +8,7 @@ from mtx import __version__
 from mtx.cli.config import config_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.reporting import report_usage
+from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
 from mtx.cli.train import train
 from mtx.cli.translate import mark_text, translate
@@ -34,7 +35,7 @@ app.add_typer(config_app, name="config")
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        print(f"mtx {__version__}")
+        print_line(f"mtx {__version__}")
         raise typer.Exit
 
 
@@ -47,5 +48,6 @@ def _options(
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    open_standard_streams()
     with report_usage():
         sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mtx.cli.reporting import reported
+from mtx.cli.streams import path_text, print_line
 from mtx.errors import UserError
 
 config_app = typer.Typer(help="Explain and check settings.", no_args_is_help=True)
@@ -19,7 +20,7 @@ def show_command(
     """Every setting with its meaning, type and default."""
     from mtx.config.showing import describe
 
-    print(describe(doc))
+    print_line(describe(doc))
 
 
 @config_app.command("validate")
@@ -37,7 +38,7 @@ def validate_command(
         except UserError as error:
             problems.append(error)
         else:
-            print(f"{file}: ok")
+            print_line(f"{path_text(file)}: ok")
     if problems:
         raise UserError.several(problems)
 
@@ -48,4 +49,4 @@ def schema_command() -> None:
     """The JSON Schema of config files, for editors."""
     from mtx.config.showing import json_schema
 
-    print(json_schema())
+    print_line(json_schema())

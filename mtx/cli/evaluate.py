@@ -1,10 +1,15 @@
 """`mtx evaluate`."""
 
+import math
+import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtx.checkpoint.files import new_file
 from mtx.cli.options import (
     RUNS,
     BatchOption,
@@ -15,10 +20,13 @@ from mtx.cli.options import (
     PrecisionName,
     PrecisionOption,
     load_translator,
-    print_line,
 )
 from mtx.cli.reporting import reported
+from mtx.cli.streams import print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from mtx.evaluate import Report
 
 
 @reported
@@ -27,7 +35,9 @@ def evaluate(
     src: Annotated[
         Path | None, typer.Option("--src", help="Source sentences; default: the test set of the model's run.")
     ] = None,
-    ref: Annotated[Path | None, typer.Option("--ref", help="Their reference translations.")] = None,
+    ref: Annotated[
+        list[Path] | None, typer.Option("--ref", help="Their reference translations; several times for several.")
+    ] = None,
     hyp: Annotated[Path | None, typer.Option("--hyp", help="Score these translations; no model is asked.")] = None,
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
@@ -51,28 +61,25 @@ def evaluate(
     thresholds = _thresholds(minimum or [])
     if hyp is not None and src is not None:
         raise UserError(ExitCode.USAGE, "both --hyp and --src given", where="command line", do="Give one of them.")
-    if (ref is None) != (hyp is None and src is None):
+    if (not ref) != (hyp is None and src is None):
         raise UserError(ExitCode.USAGE, "--ref goes with --src or --hyp", where="command line", do="Give both files.")
-    from mtx.data.lines import read_lines
-    from mtx.evaluate import Report, score
-    from mtx.evaluate import evaluate as run_evaluation
+    refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
+    with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
+        if hyp is not None:
+            hypotheses, references = _parallel_files(hyp, ref or [])
+            report = _score_hypotheses(hypotheses, references, tgt_lang)
+        else:
+            from mtx.checkpoint.model_folder import find_model
+            from mtx.evaluate import evaluate as run_evaluation
 
-    if hyp is not None and ref is not None:
-        hypotheses = list(read_lines(hyp))
-        bleu, chrf, ratio = score(hypotheses, list(read_lines(ref)), tgt_lang)
-        report = Report(None, len(hypotheses), bleu, chrf, ratio, 0.0, 0.0)
-    else:
-        from mtx.checkpoint.model_folder import find_model
-
-        folder = find_model(model, RUNS)
-        sources, references = _test_set(folder, src, ref)
-        translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device)
-        report, translations = run_evaluation(translator, sources, references, str(folder))
-        hypotheses = [translation.tgt for translation in translations]
-    if save_hyp is not None:
-        from mtx.checkpoint.files import write_file
-
-        write_file(save_hyp, "".join(line + "\n" for line in hypotheses).encode())
+            folder = find_model(model, RUNS)
+            sources, references = _parallel_files(src, ref or []) if src is not None else _recorded_test_set(folder)
+            translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device)
+            report, translations = run_evaluation(translator, sources, references, str(folder))
+            hypotheses = [translation.tgt for translation in translations]
+        if saved is not None:
+            saved.writelines(line.encode() + b"\n" for line in hypotheses)
+    _warn_of_tokens(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
     found = {"bleu": report.bleu.score, "chrf": report.chrf.score}
     for name, least in thresholds.items():
@@ -85,25 +92,51 @@ def evaluate(
             )
 
 
-def _test_set(folder: Path, src: Path | None, ref: Path | None) -> tuple[list[str], list[str]]:
-    """The files given, or the test set that the run around the model folder recorded."""
-    from mtx.config.reading import load_config
-    from mtx.data.corpus import read_pairs
+def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:
+    """The lines of a file of sources or hypotheses, and those of its references.
+
+    Raises:
+        UserError: (DATA) they differ in number, or can't be read.
+    """
     from mtx.data.lines import read_lines
 
-    if src is not None and ref is not None:
-        sources, references = list(read_lines(src)), list(read_lines(ref))
-        if len(sources) != len(references):
-            what = f"{src} has {len(sources):,} lines, {ref} {len(references):,}"
-            raise UserError(ExitCode.DATA, what, do="Give one reference a line for each source.")
-        return sources, references
+    lines, *others = (list(read_lines(path)) for path in (file, *references))
+    for path, other in zip(references, others, strict=True):
+        if len(other) != len(lines):
+            what = f"{file} has {len(lines):,} lines, {path} {len(other):,}"
+            raise UserError(ExitCode.DATA, what, do="Give one reference a line for each line of it.")
+    return lines, others
+
+
+def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_lang: str) -> "Report":
+    """What can be said of translations that come from elsewhere."""
+    from mtx.evaluate import Report, count_empty, score
+
+    bleu, chrf, ratio = score(hypotheses, references, tgt_lang)
+    return Report(None, len(hypotheses), bleu, chrf, ratio, 0.0, 0.0, count_empty(hypotheses))
+
+
+def _recorded_test_set(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """The test set that the run around the model folder recorded."""
+    from mtx.config.reading import load_config
+    from mtx.data.corpus import read_pairs
+
     config_path = folder.parent / "config.yaml"
-    data = load_config(config_path, []).data if config_path.is_file() else None
+    data = load_config(config_path, []).data if os.path.isfile(config_path) else None
     if data is None or data.test is None:
         what, do = "no test set is recorded beside this model", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
     pairs = list(read_pairs(data.test, data.src_lang, data.tgt_lang))
-    return [source for source, _ in pairs], [reference for _, reference in pairs]
+    return [source for source, _ in pairs], [[reference for _, reference in pairs]]
+
+
+def _warn_of_tokens(hypotheses: list[str], references: list[list[str]]) -> None:
+    """Say on stderr whose lines look tokenised: what is scored should be plain text."""
+    from mtx.evaluate import looks_tokenized
+
+    sides = [("hypotheses", hypotheses), *(("references", lines) for lines in references)]
+    for name in dict.fromkeys(name for name, lines in sides if looks_tokenized(lines)):
+        print(f"mtx: most {name} look tokenised; only scores of plain text can be compared", file=sys.stderr)
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:
@@ -115,7 +148,7 @@ def _thresholds(given: list[str]) -> dict[str, float]:
             thresholds[name] = float(value)
         except ValueError:
             name = ""
-        if name not in ("bleu", "chrf"):
+        if name not in ("bleu", "chrf") or not math.isfinite(thresholds[name]):
             raise UserError(
                 ExitCode.USAGE, f"unusable --min {item}", where="command line", do="Write bleu=30 or chrf=55."
             )

@@ -1,4 +1,4 @@
-"""What the commands share: their common options, the translator that these ask for, printing."""
+"""What the commands share: their common options, and the translator that these ask for."""
 
 import sys
 from enum import StrEnum
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mtx.config.settings import MAX_COUNT
+
 if TYPE_CHECKING:
     from mtx.decode.translator import Translator
 
 RUNS = Path("runs")
 """Where runs lie that nobody gave another place."""
+MAX_BEAM = 1000
 
 
 class PrecisionName(StrEnum):
@@ -28,12 +31,14 @@ ModelOption = Annotated[
     Path | None, typer.Option("--model", "-m", help="Model folder or run folder; default: the newest under ./runs.")
 ]
 BeamOption = Annotated[
-    int | None, typer.Option("--beam", help="Hypotheses alive at each step; 1 is greedy.", min=1, max=1000)
+    int | None, typer.Option("--beam", help="Hypotheses alive at each step; 1 is greedy.", min=1, max=MAX_BEAM)
 ]
 PenaltyOption = Annotated[
     float | None, typer.Option("--length-penalty", help="Rank by log-probability / length ** this.", min=0.0, max=10.0)
 ]
-BatchOption = Annotated[int, typer.Option("--batch-tokens", help="Beams x padded source tokens in a batch.", min=1)]
+BatchOption = Annotated[
+    int, typer.Option("--batch-tokens", help="Beams x padded source tokens in a batch.", min=1, max=MAX_COUNT)
+]
 PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic; fp32 is exact.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
@@ -74,9 +79,3 @@ def load_translator(
         with_scores=with_scores,
         splits_long=splits_long,
     )
-
-
-def print_line(line: str) -> None:
-    """One line of results, in UTF-8 whatever the locale, at once."""
-    sys.stdout.buffer.write(line.encode() + b"\n")
-    sys.stdout.buffer.flush()

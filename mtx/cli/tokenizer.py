@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from mtx.cli.options import print_line
+from mtx.checkpoint.files import new_file
 from mtx.cli.reporting import reported
+from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
+from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 
 tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
@@ -41,7 +43,9 @@ ModelArgument = Annotated[Path, typer.Option("--model", "-m", help="SentencePiec
 def train_tokenizer_command(
     files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File for the model.")] = Path("spm.model"),
-    vocab_size: Annotated[int, typer.Option(help="Pieces, special symbols included.", min=8)] = 8000,
+    vocab_size: Annotated[
+        int, typer.Option(help="Pieces, special symbols included.", min=8, max=MAX_VOCAB_SIZE)
+    ] = 8000,
     model_type: Annotated[ModelType, typer.Option(help="SentencePiece algorithm.")] = ModelType.unigram,
     byte_fallback: Annotated[bool, typer.Option(help="Spell unknown characters as bytes.")] = True,
     normalization: Annotated[
@@ -53,24 +57,24 @@ def train_tokenizer_command(
     \b
     cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
     """
+    from mtx.tokenizer import train_tokenizer
+
     if normalization is Normalization.lossless and not byte_fallback:
         what, do = "lossless without bytes for what has no piece", "Leave out --no-byte-fallback."
         raise UserError(ExitCode.USAGE, what, where="command line", do=do)
-    from mtx.checkpoint.files import write_file
-    from mtx.config.settings import TokenizerSettings
-    from mtx.data.lines import read_lines
-    from mtx.tokenizer import train_tokenizer
-
-    lines = (line for file in files for line in read_lines(file)) if files else _stdin_lines()
+    inputs: list[Path | None] = [*files] if files else [None]
+    refuse_overwriting(output, inputs)
     settings = TokenizerSettings(
         vocab_size=vocab_size,
         model_type=model_type.value,
         byte_fallback=byte_fallback,
         normalization=normalization.value,
     )
-    tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
-    write_file(output, tokenizer.files()["spm.model"])
-    print(output)
+    with new_file(output) as file:
+        lines = (line for path in inputs for line in _lines(path))
+        tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
+        file.write(tokenizer.files()["spm.model"])
+    print_line(path_text(output))
 
 
 @tokenizer_app.command("encode")
@@ -86,7 +90,7 @@ def encode_command(
     from mtx.tokenizer import load_tokenizer, pieces_of
 
     tokenizer = load_tokenizer(model)
-    for line in _stdin_lines():
+    for line in _lines(None):
         ids = tokenizer.encode_src([line])[0]
         print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
 
@@ -101,7 +105,7 @@ def decode_command(
     from mtx.tokenizer import ids_of, load_tokenizer
 
     tokenizer = load_tokenizer(model)
-    for number, line in enumerate(_stdin_lines(), start=1):
+    for number, line in enumerate(_lines(None), start=1):
         if as_ids:
             ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
         else:
@@ -109,10 +113,8 @@ def decode_command(
         print_line(tokenizer.decode([ids])[0])
 
 
-def _stdin_lines() -> Iterator[str]:
-    from mtx.data.lines import stream_lines
-
-    for group in stream_lines(sys.stdin.buffer, "stdin"):
+def _lines(path: Path | None) -> Iterator[str]:
+    for group in input_lines(path):
         yield from group
 
 

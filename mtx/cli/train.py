@@ -8,6 +8,7 @@ import typer
 
 from mtx.cli.options import RUNS
 from mtx.cli.reporting import reported
+from mtx.cli.streams import path_text, print_line
 
 
 class Resume(StrEnum):
@@ -54,4 +55,4 @@ def train(
     log_to_stderr()
     model = run_training(settings, folder, resume=resume.value, dry_run=dry_run, allow_data_change=allow_data_change)
     if not dry_run:
-        print(model)
+        print_line(path_text(model))

@@ -1,16 +1,19 @@
 """`mtx translate`."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mtx.cli.options import (
+    MAX_BEAM,
     BatchOption,
     BeamOption,
     DeviceOption,
@@ -19,9 +22,10 @@ from mtx.cli.options import (
     PrecisionName,
     PrecisionOption,
     load_translator,
-    print_line,
 )
 from mtx.cli.reporting import reported
+from mtx.cli.streams import input_lines, line_writer, refuse_overwriting
+from mtx.data.lines import Repair, decode_line
 from mtx.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -30,6 +34,18 @@ if TYPE_CHECKING:
 
 TEXT_MARK = "\0"
 """Stands before a sentence that begins with a dash; no argument of a process can hold it otherwise."""
+
+
+MAX_SHOWN = 20
+"""Lines that are named of those that were left empty."""
+
+
+class Errors(Enum):  # a StrEnum has a method of the name replace
+    """What `translate` does with a line that is not UTF-8."""
+
+    stop = "stop"
+    replace = "replace"
+    keep = "keep"
 
 
 class Format(StrEnum):
@@ -50,7 +66,8 @@ class OnTooLong(Enum):
 @reported
 def translate(
     sentences: Annotated[
-        list[str] | None, typer.Argument(help="Sentences; default: lines of --input or stdin.")
+        list[str] | None,
+        typer.Argument(help="Sentences; default: lines of --input or stdin. Beside sentences stdin is not read."),
     ] = None,
     model: ModelOption = None,
     input_path: Annotated[
@@ -60,7 +77,7 @@ def translate(
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
     n_best: Annotated[
-        int, typer.Option("--n-best", help="Translations of each sentence; over 1 needs jsonl.", min=1)
+        int, typer.Option("--n-best", help="Translations of each sentence; over 1 needs jsonl.", min=1, max=MAX_BEAM)
     ] = 1,
     output_format: Annotated[
         Format, typer.Option("--format", help="Lines of text, or JSON with scores.")
@@ -69,6 +86,14 @@ def translate(
         OnTooLong,
         typer.Option(help="Lines longer than the model has seen: translate in parts, end with code 3, or cut off."),
     ] = OnTooLong.split,
+    errors: Annotated[
+        Errors,
+        typer.Option(
+            "--errors",
+            help="A line that is not UTF-8: stop there, replace its bad bytes by U+FFFD, or keep its place empty and "
+            "exit 3 at the end.",
+        ),
+    ] = Errors.stop,
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
@@ -88,40 +113,29 @@ def translate(
         raise UserError(
             ExitCode.USAGE, "both sentences and --input given", where="command line", do="Give one of them."
         )
-    if (
-        output is not None
-        and input_path is not None
-        and output.exists()
-        and input_path.exists()
-        and output.samefile(input_path)
-    ):
-        raise UserError(ExitCode.USAGE, "--output is the --input file", where=str(output), do="Give another file.")
-    if str(input_path) == "-":
-        input_path = None
-    translator = load_translator(
-        model,
-        beam,
-        length_penalty,
-        batch_tokens,
-        precision,
-        device,
-        n_best,
-        with_scores=output_format is Format.jsonl,
-        splits_long=on_too_long is OnTooLong.split,
-    )
-    translations: Iterator[Translation] = (
-        t for group in _groups_of_lines(sentences, input_path) for t in translator.translate(group)
-    )
-    if on_too_long is not OnTooLong.split:
-        name = "sentence" if sentences else f"{input_path or 'stdin'} line"
-        translations = _checked(translations, on_too_long, name)
-    if output is None:
+    if not sentences:
+        refuse_overwriting(output, [input_path])
+    unread = _UnreadLines()
+    groups = _groups_of_lines(sentences, input_path, _repair(errors, unread))
+    with line_writer(output) as write_line:
+        translator = load_translator(
+            model,
+            beam,
+            length_penalty,
+            batch_tokens,
+            precision,
+            device,
+            n_best,
+            with_scores=output_format is Format.jsonl,
+            splits_long=on_too_long is OnTooLong.split,
+        )
+        translations: Iterator[Translation] = (t for group in groups for t in translator.translate(group))
+        if on_too_long is not OnTooLong.split:
+            name = "sentence" if sentences else f"{input_path or 'stdin'} line"
+            translations = _checked(translations, on_too_long, name)
         for translation in translations:
-            print_line(_formatted(translation, output_format))
-    else:
-        from mtx.checkpoint.files import write_file
-
-        write_file(output, "".join(_formatted(t, output_format) + "\n" for t in translations).encode())
+            write_line(_formatted(translation, output_format))
+    unread.report()
 
 
 def mark_text(arguments: list[str]) -> list[str]:
@@ -130,28 +144,67 @@ def mark_text(arguments: list[str]) -> list[str]:
         return arguments
     marked = []
     for before, argument in pairwise(["", *arguments]):
-        is_value = before.startswith("-") and " " not in before and before != "--"  # every option there takes one
-        is_text = argument.startswith("-") and " " in argument and not is_value
+        is_text = argument.startswith("-") and " " in argument and not _takes_value(before)
         marked.append(TEXT_MARK + argument if is_text else argument)
     return marked
 
 
-def _groups_of_lines(sentences: list[str] | None, input_path: Path | None) -> Iterator[list[str]]:
-    """The lines to translate, in groups as they arrive."""
-    from mtx.data.lines import stream_lines
+def _takes_value(argument: str) -> bool:
+    """Whether what follows `argument` is the value of this option: every option of `mtx translate` takes one."""
+    if argument.startswith("--"):
+        return argument != "--" and "=" not in argument and " " not in argument
+    return argument.startswith("-") and len(argument) == 2  # -mDIR holds its value itself
 
-    if sentences:
-        texts = [sentence.removeprefix(TEXT_MARK) for sentence in sentences]
-        for number, text in enumerate(texts, start=1):
-            if any("\ud800" <= character <= "\udfff" for character in text):
-                raise UserError(ExitCode.DATA, "not UTF-8", where=f"sentence {number}", do="Give text in UTF-8.")
-        # An argument is a line, whatever is in it.
-        yield [" ".join(text.split("\n")) for text in texts]
-    elif input_path is not None:
-        with _opened(input_path) as stream:
-            yield from stream_lines(stream, str(input_path))
-    else:
-        yield from stream_lines(sys.stdin.buffer, "stdin")
+
+@dataclass(slots=True)
+class _UnreadLines:
+    """Lines that were not UTF-8 and for which empty ones stand."""
+
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+    """Of the first ones."""
+
+    def note(self, _line: bytes, place: str) -> str:
+        self.count += 1
+        if self.count <= MAX_SHOWN:
+            self.places.append(place)
+        return ""
+
+    def report(self) -> None:
+        """Say which they were, if any.
+
+        Raises:
+            UserError: (DATA) there are some.
+        """
+        if self.count:
+            more = f" and {self.count - MAX_SHOWN:,} more" if self.count > MAX_SHOWN else ""
+            what, where = f"not UTF-8, left empty: {self.count:,} lines", ", ".join(self.places) + more
+            raise UserError(ExitCode.DATA, what, where=where, do="Convert the text to UTF-8.")
+
+
+def _repair(errors: Errors, unread: _UnreadLines) -> Repair | None:
+    """What `--errors` asks to take for a line that is not UTF-8."""
+    match errors:
+        case Errors.stop:
+            return None
+        case Errors.replace:
+            return lambda line, _: line.decode("utf-8", "replace")
+        case Errors.keep:
+            return unread.note
+
+
+def _groups_of_lines(
+    sentences: list[str] | None, input_path: Path | None, repair: Repair | None
+) -> Iterator[list[str]]:
+    """The lines to translate, in groups as they arrive."""
+    if not sentences:
+        yield from input_lines(input_path, repair)
+        return
+    # The bytes that the caller gave, which Python has read in the encoding of the locale.
+    given = [os.fsencode(sentence.removeprefix(TEXT_MARK)) for sentence in sentences]
+    texts = [decode_line(text, f"sentence {number}", repair=repair) for number, text in enumerate(given, start=1)]
+    # An argument is a line, whatever is in it.
+    yield [" ".join(text.split("\n")) for text in texts]
 
 
 def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name: str) -> Iterator["Translation"]:
@@ -172,15 +225,6 @@ def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name
         yield translation
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and truncated", file=sys.stderr)
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(
-            ExitCode.DATA, f"cannot read: {error.strerror}", where=str(path), do="Give a file of text."
-        ) from error
 
 
 def _formatted(translation: "Translation", output_format: Format) -> str:

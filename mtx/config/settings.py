@@ -11,7 +11,12 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 FilePath = Annotated[Path, Field(strict=False)]
 """A path given as text; `reading` makes it absolute."""
 
-Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+
+MAX_COUNT = 1_000_000_000
+"""The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
+
+MAX_VOCAB_SIZE = 1_000_000
 
 # The sizes of the literature. `base` and `big` are Table 3 of Vaswani et al. 2017; `tiny` is the one of
 # Wu et al. 2021 for captions; `small` lies between.
@@ -23,19 +28,28 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
+Encoding = Literal[
+    "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
+    "cp1250", "cp1251", "cp1252", "koi8-r",
+]  # fmt: skip
+"""How text may be encoded: those in which the byte LF is a line end and nothing else."""
+
+
 class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
     """Two files, plain or gzip; line n of one translates line n of the other."""
 
     src: FilePath = Field(description="File with the source sentences, one a line.")
     tgt: FilePath = Field(description="File with the target sentences, one a line.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
 
 
 class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
     """One file with tab-separated columns; quotes mean nothing."""
 
     tsv: FilePath = Field(description="File with one pair a line, columns separated by tabs.")
-    src: int = Field(default=1, ge=1, description="Column of the source sentence, counted from 1.")
-    tgt: int = Field(default=2, ge=1, description="Column of the target sentence, counted from 1.")
+    src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
+    tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
 
 
 class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -93,20 +107,20 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     dev: Source | None = Field(default=None, description="Pairs that choose the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
     max_tokens: int = Field(
-        default=256, ge=2, description="Pairs with a side longer than this many tokens are dropped."
+        default=256, ge=2, le=100_000, description="Pairs with a side longer than this many tokens are dropped."
     )
 
 
 class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """The SentencePiece model, trained on the training pairs alone."""
 
-    vocab_size: int = Field(default=8000, ge=8, le=1_000_000, description="Pieces, special symbols included.")
+    vocab_size: int = Field(default=8000, ge=8, le=MAX_VOCAB_SIZE, description="Pieces, special symbols included.")
     model_type: Literal["unigram", "bpe"] = Field(default="unigram", description="SentencePiece algorithm.")
     joint: bool = Field(default=True, description="One vocabulary for both languages; false: one for each.")
     byte_fallback: bool = Field(
         default=True, description="Spell characters without a piece as bytes: nothing is unknown."
     )
-    character_coverage: float = Field(default=1.0, gt=0.9, le=1.0, description="Share of characters that get a piece.")
+    character_coverage: float = Field(default=1.0, ge=0.98, le=1.0, description="Share of characters that get a piece.")
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"] = Field(
         default="nmt_nfkc",
         description="Unicode normalisation before the text is cut; identity changes spaces only, lossless nothing.",
@@ -133,8 +147,8 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default=None, description="Sizes by their name in the literature; keys given beside it win."
     )
     d_model: int = Field(default=256, ge=2, le=16384, description="Width of the residual stream.")
-    num_heads: int = Field(default=4, ge=1, description="Attention heads; must divide d_model.")
-    d_ff: int = Field(default=1024, ge=1, description="Inner width of the feed-forward sub-layer.")
+    num_heads: int = Field(default=4, ge=1, le=1024, description="Attention heads; must divide d_model.")
+    d_ff: int = Field(default=1024, ge=1, le=262_144, description="Inner width of the feed-forward sub-layer.")
     encoder_layers: int = Field(default=3, ge=1, le=200, description="Layers of the encoder.")
     decoder_layers: int = Field(default=3, ge=1, le=200, description="Layers of the decoder.")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on embeddings and on each sub-layer's output.")
@@ -165,22 +179,24 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """How the model is trained, logged and saved."""
 
-    max_steps: int = Field(default=5000, ge=1, description="Optimizer updates.")
-    batch_tokens: int = Field(default=4096, ge=8, description="Padded tokens of either side in a batch, at most.")
-    accumulate: int = Field(default=1, ge=1, description="Batches whose gradients make one update.")
-    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate.")
-    warmup_steps: int = Field(default=1000, ge=0, description="Updates of linear warm-up to the peak.")
+    max_steps: int = Field(default=5000, ge=1, le=MAX_COUNT, description="Optimizer updates.")
+    batch_tokens: int = Field(
+        default=4096, ge=8, le=MAX_COUNT, description="Padded tokens of either side in a batch, at most."
+    )
+    accumulate: int = Field(default=1, ge=1, le=1_000_000, description="Batches whose gradients make one update.")
+    lr: float = Field(default=1e-3, gt=0, le=1e30, description="Peak learning rate.")
+    warmup_steps: int = Field(default=1000, ge=0, le=MAX_COUNT, description="Updates of linear warm-up to the peak.")
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = Field(
         default="inverse_sqrt", description="Learning rate after warm-up; the paper's is inverse_sqrt."
     )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Probability mass spread over the vocabulary.")
     weight_decay: float = Field(
-        default=0.0, ge=0, description="Decoupled decay of weight matrices (not biases or norms)."
+        default=0.0, ge=0, le=1000, description="Decoupled decay of weight matrices (not biases or norms)."
     )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of Adam's first moment.")
     adam_beta2: float = Field(default=0.98, ge=0, lt=1, description="Decay of Adam's second moment.")
-    adam_eps: float = Field(default=1e-9, gt=0, description="Term added to Adam's denominator.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of an update's gradient.")
+    adam_eps: float = Field(default=1e-9, ge=1e-20, le=1, description="Term added to Adam's denominator.")
+    clip_norm: float = Field(default=1.0, gt=0, le=1e9, description="Largest norm of an update's gradient.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the forward pass; auto: bf16 where the device is fast at it."
     )
@@ -189,17 +205,24 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seeds weights, dropout and the order of the data.")
-    eval_every: int = Field(default=500, ge=1, description="Updates between validations; each saves first.")
-    eval_sentences: int = Field(default=500, ge=1, description="Dev pairs that are decoded at a validation, at most.")
+    eval_every: int = Field(
+        default=500, ge=1, le=MAX_COUNT, description="Updates between validations; each saves first."
+    )
+    eval_sentences: int = Field(
+        default=500, ge=1, le=MAX_COUNT, description="Dev pairs that are decoded at a validation, at most."
+    )
     eval_beam: int = Field(default=1, ge=1, le=100, description="Beam of the decoding at a validation; 1 is greedy.")
-    save_every: int = Field(default=500, ge=1, description="Updates between checkpoints.")
-    log_every: int = Field(default=50, ge=1, description="Updates between log lines.")
-    keep: int = Field(default=2, ge=2, description="Newest checkpoints that are kept, beside the best.")
+    save_every: int = Field(default=500, ge=1, le=MAX_COUNT, description="Updates between checkpoints.")
+    log_every: int = Field(default=50, ge=1, le=MAX_COUNT, description="Updates between log lines.")
+    keep: int = Field(default=2, ge=2, le=MAX_COUNT, description="Newest checkpoints that are kept, beside the best.")
     patience: int = Field(
-        default=0, ge=0, description="Stop after this many validations without a better one; 0: never."
+        default=0, ge=0, le=MAX_COUNT, description="Stop after this many validations without a better one; 0: never."
     )
     average: int = Field(
-        default=5, ge=1, description="Average the last N checkpoints at the end, if dev says that it is better; 1: no."
+        default=5,
+        ge=1,
+        le=1000,
+        description="Average the last N checkpoints at the end, if dev says that it is better; 1: no.",
     )
 
 

@@ -1,11 +1,13 @@
 """Parallel text as pairs of strings, from every kind of source. Nothing is dropped here; `prepare` cleans."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from mtx.config.places import shortened
 from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.lines import read_lines
 from mtx.errors import ExitCode, UserError
@@ -68,6 +70,19 @@ def source_files(source: Source) -> list[Path]:
             return sorted(Path(demo.__file__).parent.glob("*.py"))
 
 
+def is_same_text(one: Source, other: Source) -> bool:
+    """Whether two sources are the same, or read the same file under whatever name."""
+    if one == other:
+        return True
+    if isinstance(one, Demo) or isinstance(other, Demo):
+        return False  # whose files are of code
+    return any(_is_same_file(path, other_path) for path in source_files(one) for other_path in source_files(other))
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
 def check_files(source: Source) -> None:
     """Read the beginning of each file of `source`, so that a missing one is noticed before long work begins.
 
@@ -75,14 +90,19 @@ def check_files(source: Source) -> None:
         UserError: (DATA) a file cannot be read.
     """
     for path in source_files(source):
-        next(_corpus_lines(path), None)
+        next(_corpus_lines(path, source_encoding(source)), None)
 
 
-def _corpus_lines(path: Path) -> Iterator[str]:
+def source_encoding(source: Source) -> str:
+    """The encoding of the files of `source`: the one that it names, else UTF-8."""
+    return source.encoding if isinstance(source, TwoFiles | Tsv) else "utf-8"
+
+
+def _corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines of a file that can be read twice: once for the vocabulary, once for the ids."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(ExitCode.DATA, f"{path} is no regular file", do="Save the text to a file first.")
-    return read_lines(path)
+    return read_lines(path, encoding)
 
 
 # --- two files -------------------------------------------------------------------------------------------------------
@@ -90,7 +110,7 @@ def _corpus_lines(path: Path) -> Iterator[str]:
 
 def _read_two_files(source: TwoFiles) -> Iterator[Pair]:
     num_src = num_tgt = 0
-    for src, tgt in zip_longest(_corpus_lines(source.src), _corpus_lines(source.tgt)):
+    for src, tgt in zip_longest(_corpus_lines(source.src, source.encoding), _corpus_lines(source.tgt, source.encoding)):
         num_src += src is not None
         num_tgt += tgt is not None
         if src is not None and tgt is not None:
@@ -104,9 +124,8 @@ def _read_two_files(source: TwoFiles) -> Iterator[Pair]:
 
 def _first_mismatch(source: TwoFiles) -> str:
     """Where the lengths of the two sides first disagree badly, in words."""
-    lengths = [
-        (len(s.strip()), len(t.strip())) for s, t in zip(read_lines(source.src), read_lines(source.tgt), strict=False)
-    ]
+    srcs, tgts = (read_lines(path, source.encoding) for path in (source.src, source.tgt))
+    lengths = [(len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False)]
     # Chinese needs a third of the characters of English: what counts is how far a pair is from the usual ratio.
     usual = (1 + sum(num_src for num_src, _ in lengths)) / (1 + sum(num_tgt for _, num_tgt in lengths))
     for number, (num_src, num_tgt) in enumerate(lengths, start=1):
@@ -121,8 +140,11 @@ def _first_mismatch(source: TwoFiles) -> str:
 
 def _read_tsv(source: Tsv) -> Iterator[Pair]:
     needed = max(source.src, source.tgt)
-    for number, line in enumerate(_corpus_lines(source.tsv), start=1):
-        columns = line.split("\t") if line else [""] * needed
+    for number, line in enumerate(_corpus_lines(source.tsv, source.encoding), start=1):
+        if not line:
+            yield "", ""
+            continue
+        columns = line.split("\t")
         if len(columns) < needed:
             what = f"found {len(columns)} columns, needed {needed}"
             raise UserError(ExitCode.DATA, what, where=f"{source.tsv} line {number}", do="Separate columns by one tab.")
@@ -154,7 +176,7 @@ def _json_text(record: Mapping[str, Any], names: list[str], where: str) -> str:
         for name in names:
             if name in place:
                 return _valid_text(place[name], name, where)
-    wanted, found = " or ".join(names), ", ".join(record) or "none"
+    wanted, found = " or ".join(names), shortened(", ".join(record)) or "none"
     do = f"Name the fields in the source: its fields are {found}."
     raise UserError(ExitCode.DATA, f"no field {wanted}", where=where, do=do)
 

@@ -5,7 +5,7 @@ before the LF and a byte-order mark at the start are dropped; every other charac
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -16,39 +16,45 @@ BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 26
 """A longer line means that the file is no text, and would have to be held in memory."""
 
-_BOM = "\ufeff"
+_BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_GIVE_TEXT = "Give text in UTF-8, one sentence a line."
+_GIVE_TEXT = "Give text, one sentence a line."
+
+Repair = Callable[[bytes, str], str]
+"""What to take for a line that is not in its encoding, from its bytes and its place; or an error."""
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines of a file, plain or gzip, without their line ends.
 
     Raises:
-        UserError: (DATA) no such file, a folder, not readable, a damaged gzip, not UTF-8.
+        UserError: (DATA) no such file, a folder, not readable, a damaged gzip, not in `encoding`.
     """
     try:
         with path.open("rb") as stream:
-            for group in stream_lines(stream, str(path)):
+            for group in stream_lines(stream, str(path), encoding):
                 yield from group
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(str(path), error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
-    """What to tell the user when opening or reading `path` raised `error`."""
+def unreadable(name: str, error: OSError) -> UserError:
+    """What to tell the user when opening or reading `name` raised `error`."""
     reason = (error.strerror or str(error)).lower()
-    return UserError(ExitCode.DATA, f"cannot read {path}: {reason}", do="Give a text file that exists and can be read.")
+    return UserError(ExitCode.DATA, f"cannot read {name}: {reason}", do="Give a text file that exists and can be read.")
 
 
-def stream_lines(stream: BinaryIO, name: str) -> Iterator[list[str]]:
+def stream_lines(
+    stream: BinaryIO, name: str, encoding: str = "utf-8", repair: Repair | None = None
+) -> Iterator[list[str]]:
     """Groups of complete lines, each as soon as it has arrived; a last line may lack its LF.
 
-    `stream` is buffered (it has `read1`), plain or gzip; `name` is what error messages call it.
+    `stream` is buffered (it has `read1`), plain or gzip; `name` is what error messages call it. In `encoding` the byte
+    LF is a line end and nothing else. Without `repair`, the first line that is not in it is an error.
 
     Raises:
-        UserError: (DATA) a damaged gzip, a line that is not UTF-8; the lines before it have been given out.
+        UserError: (DATA) a damaged gzip, UTF-16, a line not in `encoding`; the lines before it have been given out.
     """
     num_lines = 0
     begun: list[bytes] = []
@@ -57,7 +63,7 @@ def stream_lines(stream: BinaryIO, name: str) -> Iterator[list[str]]:
         head, newline, tail = block.rpartition(b"\n")
         if newline:
             lines = b"".join([*begun, head])
-            yield from _decode(lines, name, num_lines)
+            yield from _decode(lines, num_lines, name, encoding, repair)
             num_lines += lines.count(b"\n") + 1
             begun, num_begun = [], 0
         begun.append(tail)
@@ -68,26 +74,44 @@ def stream_lines(stream: BinaryIO, name: str) -> Iterator[list[str]]:
                 ExitCode.DATA, f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", where=where, do=_GIVE_TEXT
             )
     last = b"".join(begun)
-    if last and not (num_lines == 0 and last == _BOM.encode()):
-        yield from _decode(last, name, num_lines)
+    if last and not (num_lines == 0 and last == _BOM):
+        yield from _decode(last, num_lines, name, encoding, repair)
 
 
-def _decode(lines: bytes, name: str, num_before: int) -> Iterator[list[str]]:
-    """The group of lines that `lines` holds, which follow the first `num_before` lines."""
+def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair | None = None) -> str:
+    """The text of one line, which lies at `where`; without `repair`, it must be in `encoding`.
+
+    Raises:
+        UserError: (DATA) it is not; the byte is named.
+    """
     try:
-        text = lines.decode("utf-8")
+        return line.decode(encoding)
     except UnicodeDecodeError as error:
-        line_start = lines.rfind(b"\n", 0, error.start) + 1
-        if line_start:
-            yield from _decode(lines[: line_start - 1], name, num_before)
-        number = num_before + lines.count(b"\n", 0, error.start) + 1
-        where = f"{name} line {number} byte {error.start - line_start + 1}"
-        if num_before == 0 and lines.startswith(_UTF16_MARKS):
-            raise UserError(ExitCode.DATA, "UTF-16, not UTF-8", where=where, do="Convert the file to UTF-8.") from error
-        raise UserError(ExitCode.DATA, "not UTF-8", where=where, do="Convert the text to UTF-8.") from error
+        place = f"{where} byte {error.start + 1}"
+        if repair is None:
+            do = "Convert the text to UTF-8."
+            raise UserError(ExitCode.DATA, f"not {encoding.upper()}", where=place, do=do) from error
+        return repair(line, place)
+
+
+def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Repair | None) -> Iterator[list[str]]:
+    """The group of lines that `block` holds, which follow the first `num_before` lines."""
     if num_before == 0:
-        text = text.removeprefix(_BOM)
-    yield [line.removesuffix("\r") for line in text.split("\n")]
+        if block.startswith(_UTF16_MARKS):
+            what, where = "UTF-16, not UTF-8", f"{name} line 1 byte 1"
+            raise UserError(ExitCode.DATA, what, where=where, do="Convert the file to UTF-8.")
+        block = block.removeprefix(_BOM)
+    try:
+        lines = block.decode(encoding).split("\n")
+    except UnicodeDecodeError:
+        lines = []
+        for number, line in enumerate(block.split(b"\n"), start=num_before + 1):
+            try:
+                lines.append(decode_line(line, f"{name} line {number}", encoding, repair))
+            except UserError:
+                yield [good.removesuffix("\r") for good in lines]
+                raise
+    yield [line.removesuffix("\r") for line in lines]
 
 
 def _plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:

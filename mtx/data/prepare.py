@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mtx.config.settings import DataSettings, Source, TwoFiles
 from mtx.data.cache import ArrayWriter, cache_folder, load_arrays, new_arrays
-from mtx.data.corpus import Pair, read_pairs, source_files, source_name
+from mtx.data.corpus import Pair, read_pairs, source_encoding, source_files, source_name
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.tokenizer import Tokenizer
 
@@ -152,7 +152,10 @@ def _content_key(source: Source, settings: DataSettings) -> list[str]:
     paths = source_files(source)
     if not paths:
         return [source.model_dump_json(), _pairs_digest(read_pairs(source, settings.src_lang, settings.tgt_lang))]
-    options = source.model_dump_json(exclude={"src", "tgt"} if isinstance(source, TwoFiles) else {"tsv", "jsonl"})
+    places = {"src", "tgt"} if isinstance(source, TwoFiles) else {"tsv", "jsonl"}
+    # UTF-8 goes unsaid: runs that began before there was another encoding keep their key.
+    unsaid = {"encoding"} if source_encoding(source) == "utf-8" else set()
+    options = source.model_dump_json(exclude=places | unsaid)
     return [type(source).__name__, options, *(_file_digest(path) for path in paths)]
 
 

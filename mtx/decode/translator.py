@@ -142,7 +142,7 @@ class Translator:
         segments = []
         for line, ids in enumerate(tokenizer.encode_src(lines)):
             if not lines[line].strip():
-                continue
+                continue  # some tokenizers have pieces for white space
             if len(ids) > limit and self.splits_long:
                 parts = split_long(lines[line], lambda text: len(tokenizer.encode_src([text])[0]), limit)
                 segments += [_Segment(line, part) for part in tokenizer.encode_src(parts) if part]

@@ -88,7 +88,7 @@ def _final_scores(session: Session) -> Report | None:
         length_penalty=decode.length_penalty,
         batch_tokens=session.config.train.batch_tokens,
     )
-    report, _ = evaluate(translator, dev.sources, dev.references, str(session.run.model), session.stop_if_asked)
+    report, _ = evaluate(translator, dev.sources, [dev.references], str(session.run.model), session.stop_if_asked)
     LOGGER.info("dev, beam %d:\n%s", decode.beam_size, report.to_text())
     return report
 

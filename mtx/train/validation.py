@@ -42,7 +42,7 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
             hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]
     finally:
         model.train(was_training)
-    bleu, chrf, _ = score(hypotheses, dev.references, config.data.tgt_lang, num_samples=1)
+    bleu, chrf, _ = score(hypotheses, [dev.references], config.data.tgt_lang, num_samples=1)
     _show_samples(dev, hypotheses)
     return Evaluation(step, loss, bleu.score, chrf.score)
 

@@ -79,19 +79,20 @@ Mtx = Callable[..., Answer]
 
 @pytest.fixture
 def mtx(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mtx:
-    """Call `mtx ARGUMENTS…` in this process, in a scratch folder, with `stdin` as bytes."""
+    """Call `mtx ARGUMENTS…` in this process, in a scratch folder, with `stdin` as bytes, or for None closed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MTX_CACHE", str(tmp_path / "cache"))
 
-    def run(*arguments: object, stdin: bytes = b"") -> Answer:
+    def run(*arguments: object, stdin: bytes | None = b"") -> Answer:
         reading, writing = os.pipe()
-        os.write(writing, stdin)
+        os.write(writing, stdin or b"")
         os.close(writing)
         monkeypatch.setattr(sys, "argv", ["mtx", *map(str, arguments)])
-        with open(reading, encoding="utf-8") as stream:
-            monkeypatch.setattr(sys, "stdin", stream)
+        with open(reading, encoding="utf-8") as stream, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", None if stdin is None else stream)
             with pytest.raises(SystemExit) as ended:
                 mtx_main()
+            sys.stdin.close()
         out, err = capfdbinary.readouterr()
         return Answer(int(ended.value.code or 0), out.decode(), err.decode())
 

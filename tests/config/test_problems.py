@@ -63,7 +63,7 @@ WRONG_DATA = [
     ("{train: [{}]}", ["data.train[0] is no source (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
     ("{train: [{src: a}]}", ["data.train[0].tgt is missing (my.yaml line 1). Add it. See mtx config show --doc"]),
     ("{train: [{jsnl: a}]}", ["data.train[0] is no source", "data.train[0].jsnl (my.yaml line 1). Did you mean json"]),
-    ("{train: [{tsv: a, tgt: 0}]}", ["at least 1, got 0 (my.yaml line 1). See mtx config show --doc data.train"]),
+    ("{train: [{tsv: a, tgt: 0}]}", ["at least 1 and at most 10000, got 0 (my.yaml line 1). See mtx config show"]),
     ("{train: [{src: 5, tgt: no}]}", ["data.train[0].tgt: no without", "data.train[0].src must be a path, got 5"]),
     ("{train: [\n{demo: yes},\n{demo: tain}]}", ["(my.yaml line 2)", "(my.yaml line 3). Did you mean train?"]),
     ("{train: [{demo: 5}]}", ["data.train[0].demo must be train, dev, test or pronouns, got 5"]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtx.config.reading import differences, dump_config, load_config
@@ -42,10 +42,18 @@ def bomb() -> str:
         (b"\x00" * 100, "the character U+0000 cannot stand in YAML"),
         (b"#" * 2_000_000, "the config is larger than 1000000 bytes"),
         (bomb().encode(), "data is missing"),
+        # As large as a config may be; each takes less than a second.
+        (b"#" * 1_000_000, "the config is empty"),
+        (b"#\n" * 500_000, "the config is empty"),
+        (b"a: " + b"x " * 499_998, "unknown key a"),
+        (b"[" * 1_000_000, "nested more than 20 deep"),
+        (b"data: {src_lang: " + b"a" * 900_000 + b"}", "data.src_lang must be a language code, got 'aaa"),
     ],
 )
 def test_refuses_what_is_no_config(errors_of, content, message):
-    assert message in errors_of(content)[0]
+    errors = errors_of(content)
+    assert any(message in line for line in errors)
+    assert all(len(line) < 300 for line in errors)
 
 
 @pytest.mark.parametrize(("path", "reason"), [("nowhere.yaml", "no such file"), (".", "is a directory")])
@@ -59,7 +67,7 @@ def test_refuses_what_is_no_file(tmp_path, path, reason):
     [("3e-4", 3e-4), ("1e9", 1e9), (".5", 0.5), ("2.", 2.0), ("+1.5E+2", 150.0), ("7", 7), ("0x10", 16), ("0o17", 15)],
 )
 def test_reads_the_numbers_of_yaml_1_2(load, text, value):
-    assert load(DATA, f"train.lr={text}").train.lr == value
+    assert load(DATA, f"train.clip_norm={text}").train.clip_norm == value
 
 
 @pytest.mark.parametrize("text", ["12:30", "2024-01-01", "nope", "'no'", '"010"', "~/model", "$HOME", "é"])
@@ -126,7 +134,9 @@ def test_every_config_that_is_shipped_loads(path):
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 names = texts.filter(lambda text: text not in ("", ".", "..") and "/" not in text)
 paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: Path("/", *parts))
-words = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]*", fullmatch=True) | st.sampled_from(["no", "y", "null", "true", "e5"])
+words = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,31}", fullmatch=True) | st.sampled_from(
+    ["no", "y", "null", "true", "e5"]
+)
 sources = st.one_of(
     st.builds(TwoFiles, src=paths, tgt=paths),
     st.builds(Tsv, tsv=paths, src=st.integers(1, 9), tgt=st.integers(1, 9)),
@@ -134,7 +144,7 @@ sources = st.one_of(
     st.builds(HubDataset, dataset=st.tuples(words, words).map("/".join), name=st.none() | texts, split=texts),
     st.builds(Demo, demo=st.sampled_from(["train", "dev", "test", "pronouns"])),
 )
-rates = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+rates = st.floats(1e-20, 1)
 configs = st.builds(
     Config,
     data=st.builds(
@@ -148,12 +158,11 @@ configs = st.builds(
     model=st.builds(
         ModelSettings, preset=st.none() | st.sampled_from(["tiny", "big"]), encoder_layers=st.integers(1, 9)
     ),
-    train=st.builds(TrainSettings, lr=rates, adam_eps=rates, device=texts, max_steps=st.integers(1, 10**18)),
+    train=st.builds(TrainSettings, lr=rates, adam_eps=rates, device=texts, max_steps=st.integers(1, 10**9)),
     decode=st.builds(DecodeSettings, length_penalty=st.floats(0, 10)),
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(config=configs)
 @example(config=Config(data=DataSettings(train=(Demo(demo="train"),)), train=TrainSettings(device="a\x85b")))
 def test_a_dumped_config_reads_back_to_itself(config, tmp_path_factory):
@@ -172,7 +181,6 @@ dumped_trees = st.dictionaries(sections | keys, trees, max_size=5).map(yaml.safe
 marked_text = st.text("{}[]:,-&*!|>?'\"%@#\n\t ab1.e<", max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
 @given(text=dumped_trees | marked_text | texts, override=marked_text | texts)
 def test_any_text_is_a_config_or_a_user_error(text, override, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -193,7 +201,7 @@ def test_names_each_setting_that_differs(load):
     assert differences(old, new) == [
         "data.src_lang: en -> 'no'",
         "data.train[0].demo: train -> dev",
-        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2}",
+        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2, encoding: utf-8}",
         "model.d_model: 256 -> 512",
         "train.lr: 0.001 -> 0.0003",
     ]

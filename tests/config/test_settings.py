@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from mtx.config.settings import (
     PRESETS,
     Config,
+    DataSettings,
     DecodeSettings,
     Demo,
     HubDataset,
@@ -26,6 +27,36 @@ FLOATS = [(kind, name) for kind in SECTIONS for name, field in kind.model_fields
 def test_no_setting_is_infinite_or_not_a_number(kind, name, number):
     with pytest.raises(ValidationError, match=name):
         kind(**{name: number})
+
+
+KINDS = [*SECTIONS, DataSettings, TwoFiles, Tsv, Jsonl, HubDataset, Demo]
+NUMBERS = [
+    (kind, name) for kind in KINDS for name, field in kind.model_fields.items() if field.annotation in (int, float)
+]
+
+
+def bounds(kind, name):
+    """The smallest and the largest value that a number may have, as far as they are bounded."""
+    found = {
+        word: getattr(limit, word)
+        for limit in kind.model_fields[name].metadata
+        for word in ("ge", "gt", "le", "lt")
+        if getattr(limit, word, None) is not None
+    }
+    return found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS)
+def test_every_number_has_bounds_that_a_machine_can_count_with(kind, name):
+    smallest, largest = bounds(kind, name)
+    is_whole = kind.model_fields[name].annotation is int
+    assert 0 <= smallest < largest <= (2**32 if is_whole else 1e30)  # int64 and float32 hold far more
+    with pytest.raises(ValidationError, match=name):
+        kind(**{name: 10**30 if is_whole else 1e38})
+
+
+def test_the_coverage_is_one_that_sentencepiece_takes():
+    assert bounds(TokenizerSettings, "character_coverage") == (0.98, 1.0)
 
 
 @pytest.mark.parametrize("name", PRESETS)

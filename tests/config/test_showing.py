@@ -31,7 +31,7 @@ def test_shows_every_setting_with_its_meaning_in_a_hundred_columns():
         ("model.preset", ["default: none", "base: d_model: 512, num_heads: 8, d_ff: 2048"]),
         ("tokenizer.joint", ["type: true or false", "default: true"]),
         ("tokenizer.file", ["type: a path", "default: none"]),
-        ("data.train", ["type: a list of sources", "default: required", "tab-separated", "jsonl", "Hub id"]),
+        ("data.train", ["type: a list of sources", "default: required", "tab-separated", "jsonl", "Hub id", "koi8-r"]),
         ("data", ["data: The languages", "tab-separated", "jsonl"]),
         ("data.dev", ["type: a source", "default: none", "tab-separated"]),
     ],

@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
-from mtx.data.corpus import read_pairs, source_name
+from mtx.data.corpus import check_files, read_pairs, source_name
 from mtx.data.demo import read_demo
 from mtx.errors import ExitCode, UserError
 
@@ -113,10 +113,32 @@ def test_the_demo_is_a_source_like_any_other() -> None:
     assert source_name(source) == "demo dev"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "pair"), [("latin-1", ("Größe", "naïve")), ("cp1252", ("“a”", "€")), ("koi8-r", ("Мир", "дом"))]
+)
+def test_files_may_be_in_another_encoding(encoding: str, pair: tuple[str, str], tmp_path: Path) -> None:
+    src, tgt = (write(tmp_path / name, f"{text}\n".encode(encoding)) for name, text in zip("ab", pair, strict=True))
+    tsv = write(tmp_path / "c", "\t".join(pair).encode(encoding))
+    for source in (TwoFiles(src=src, tgt=tgt, encoding=encoding), Tsv(tsv=tsv, encoding=encoding)):
+        assert list(read_pairs(source, "en", "de")) == [pair]
+        check_files(source)
+        with pytest.raises(UserError, match=r"not UTF-8 \(.* line 1 byte \d\)"):
+            list(read_pairs(source.model_copy(update={"encoding": "utf-8"}), "en", "de"))
+
+
+@pytest.mark.parametrize(("encoding", "raw"), [("cp1252", b"ok\na\x81\n"), ("iso-8859-7", b"ok\na\xae\n")])
+def test_a_byte_that_an_encoding_has_not_is_told_with_its_place(encoding: str, raw: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", raw)
+    with pytest.raises(UserError, match=rf"not {encoding.upper()} \(.*a line 2 byte 2\)"):
+        list(read_pairs(TwoFiles(src=path, tgt=path, encoding=encoding), "en", "de"))
+
+
 def test_empty_rows_of_a_table_are_empty_pairs(tmp_path: Path) -> None:
     tsv, jsonl = write(tmp_path / "a.tsv", b"a\tb\n\n"), write(tmp_path / "a.jsonl", b'{"en": "a", "de": "b"}\n\n')
     assert list(read_pairs(Tsv(tsv=tsv), "en", "de")) == [("a", "b"), ("", "")]
     assert list(read_pairs(Jsonl(jsonl=jsonl), "en", "de")) == [("a", "b"), ("", "")]
+    # A column that no line has costs nothing until a line has text.
+    assert list(read_pairs(Tsv(tsv=write(tmp_path / "b.tsv", b"\n"), src=10_000), "en", "de")) == [("", "")]
     data_set([("a", None), (None, None)]).to_parquet(tmp_path / "train.parquet")  # type: ignore[list-item]
     assert list(read_pairs(HubDataset(dataset=str(tmp_path)), "en", "de")) == [("a", ""), ("", "")]
 

@@ -3,9 +3,10 @@
 import gzip
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mtx.data import lines
@@ -57,6 +58,73 @@ def test_lines_do_not_depend_on_arrival_or_packing(texts: list[str], size: int) 
     half = len(raw) // 2
     assert cut(raw, size) == expected
     assert cut(gzip.compress(raw[:half]) + gzip.compress(raw[half:]) + b"\0\0", size) == expected
+
+
+def read_all(raw: bytes, size: int = 1 << 16, **options: Any) -> tuple[list[str], str | None]:
+    """The lines of `raw`, as far as they could be read, and the error that ended them."""
+    found: list[str] = []
+    try:
+        for group in stream_lines(Trickle(raw, size), "in.txt", **options):
+            found += group
+    except UserError as error:
+        return found, str(error)
+    return found, None
+
+
+def lines_by_definition(raw: bytes, encoding: str = "utf-8") -> tuple[list[str], str | None]:
+    """The same, by the rules of the module's docstring, one after the other."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return [], "UTF-16, not UTF-8 (in.txt line 1 byte 1). Convert the file to UTF-8."
+    found: list[str] = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            found.append(line.removesuffix(b"\r").decode(encoding))
+        except UnicodeDecodeError as error:
+            where = f"in.txt line {number} byte {error.start + 1}"
+            return found, f"not {encoding.upper()} ({where}). Convert the text to UTF-8."
+    return found if found[-1] else found[:-1], None
+
+
+# Bytes that begin marks, end lines, and break or make characters of several bytes, more often than chance would.
+any_bytes = st.lists(
+    st.binary(max_size=20)
+    | st.sampled_from([b"\n", b"\r\n", b"\xef\xbb\xbf", b"\xff\xfe", b"\x1f", b"\0", b"\xe2\x80", b"\xa8", b"\x81"])
+    | st.text(max_size=5).map(lambda text: text.encode("utf-8", "surrogatepass"))
+).map(b"".join)
+
+
+@given(any_bytes, st.integers(1, 50), st.sampled_from(["utf-8", "latin-1", "cp1252", "koi8-r", "iso-8859-7"]))
+def test_any_bytes_are_lines_or_an_error_with_its_place(raw: bytes, size: int, encoding: str) -> None:
+    assume(not raw.startswith(b"\x1f\x8b"))
+    expected = lines_by_definition(raw, encoding)
+    assert read_all(raw, encoding=encoding) == expected
+    # What has arrived when an error is met does not change which lines are good.
+    assert read_all(raw, size, encoding=encoding) == expected
+    assert read_all(gzip.compress(raw), size, encoding=encoding) == expected
+
+
+@given(any_bytes, st.binary(max_size=100), st.integers(1, 50))
+def test_what_follows_the_beginning_of_a_gzip_file_is_text_or_an_error(raw: bytes, rest: bytes, size: int) -> None:
+    packed = gzip.compress(raw)
+    for data in (packed[: size % len(packed)] + rest, packed + rest):
+        found, error = read_all(data, size)
+        assert all(line.encode() for line in found if line)
+        assert error is None or error.endswith(("Get the file again.", "Convert the text to UTF-8.", "file to UTF-8."))
+        assert read_all(data) == (found, error)
+
+
+def test_a_line_that_is_not_text_can_be_repaired_beside_the_others() -> None:
+    raw = b"\xff\nok\na\xffb\r\nok\n\xe2\x82"
+    seen: list[str] = []
+
+    def note(line: bytes, where: str) -> str:
+        seen.append(where)
+        return ""
+
+    for size in (1, 2, 1 << 16):
+        seen.clear()
+        assert read_all(raw, size, repair=note) == (["", "ok", "", "ok", ""], None)
+        assert seen == ["in.txt line 1 byte 1", "in.txt line 3 byte 2", "in.txt line 5 byte 1"]
 
 
 def test_a_line_is_given_out_before_the_next_bytes_are_asked_for() -> None:

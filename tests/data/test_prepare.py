@@ -134,6 +134,7 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
         yield prepared(source.model_copy(update={"src": 2, "tgt": 1})).key
         yield prepared(source, source).key
         yield prepared(files).key
+        yield prepared(files.model_copy(update={"encoding": "latin-1"})).key
         yield prepared(swapped).key
         yield prepared(demo, max_tokens=2000).key
         with monkeypatch.context() as patch:
@@ -142,7 +143,9 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(module, "CODE_VERSION", module.CODE_VERSION + 1)
         yield prepared(source).key
 
-    assert len(set(keys())) == 10
+    assert len(set(keys())) == 11
+    # As it was before there were encodings: a run that began then still knows its data.
+    assert module._content_key(files, DataSettings(train=[files]))[:2] == ["TwoFiles", "{}"]
     assert ids_of(prepared(swapped)) == encoded([("cat", "dog"), ("old", "red")])
     assert ids_of(prepared(source, tokenizer=OTHER_TOKENIZER)) == encoded(
         [("dog", "cat"), ("red bird", "blue bird")], OTHER_TOKENIZER

@@ -1,0 +1,95 @@
+"""Where text comes from and goes to: stdin, stdout, files in their place. In UTF-8, whatever the locale."""
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mtx.checkpoint.files import new_file
+from mtx.data.lines import Repair, stream_lines, unreadable
+from mtx.errors import ExitCode, UserError, machine_error
+
+STDIN = Path("-")
+"""Stands for stdin where a file is asked for."""
+
+
+def open_standard_streams() -> None:
+    """Have stdout and stderr in UTF-8, and something in the place of a stream that the caller has closed.
+
+    To read or write that is an error of the system, and no file of ours gets its number.
+    """
+    for name, flag, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flag), mode, encoding="utf-8"))  # noqa: SIM115
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def path_text(path: Path) -> str:
+    """`path` for `print_line`, which then prints its very bytes."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def print_line(line: str) -> None:
+    """One line of results, at once.
+
+    Raises:
+        UserError: (MACHINE) stdout is closed, or the disk behind it is full.
+        BrokenPipeError: its reader went away.
+    """
+    try:
+        sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise machine_error(error, "cannot write", where="stdout") from error
+
+
+@contextmanager
+def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
+    """What writes a line: to the file `output`, which is there when the block has ended well, or for None to stdout.
+
+    Raises:
+        UserError: (MACHINE) it can't be written, which is noticed at the beginning.
+    """
+    if output is None:
+        yield print_line
+    else:
+        with new_file(output) as file:
+            yield lambda line: file.write(line.encode() + b"\n")
+
+
+def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[list[str]]:
+    """Groups of lines of a file, or of stdin, which None means too, as they arrive.
+
+    Raises:
+        UserError: (DATA) it can't be read; see `stream_lines`.
+    """
+    try:
+        if path is None or path == STDIN:
+            yield from stream_lines(sys.stdin.buffer, "stdin", repair=repair)
+        else:
+            with path.open("rb") as stream:
+                yield from stream_lines(stream, str(path), repair=repair)
+    except OSError as error:
+        raise unreadable("stdin" if path in (None, STDIN) else str(path), error) from error
+
+
+def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Make sure that a file to write is none of those to read, by whatever names; None among these is stdin.
+
+    Raises:
+        UserError: (USAGE) it is one.
+    """
+    for given in inputs:
+        read = sys.stdin.fileno() if given is None or given == STDIN else given
+        with suppress(OSError):  # what is not there is not overwritten
+            new, old = os.stat(output or ""), os.stat(read)
+            if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old):
+                what = f"the output is the input {'stdin' if isinstance(read, int) else read}"
+                raise UserError(ExitCode.USAGE, what, where=str(output), do="Give another file for the output.")

@@ -1,0 +1,138 @@
+"""Any valid config on tiny data ends in a plan or in an error for the user."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mtx.config.keys import choices
+from mtx.config.reading import dump_config, load_config
+from mtx.config.settings import (
+    Config,
+    DataSettings,
+    DecodeSettings,
+    Jsonl,
+    ModelSettings,
+    TrainSettings,
+    Tsv,
+    TwoFiles,
+)
+from mtx.errors import UserError
+from mtx.model import build_transformer
+from mtx.tokenizer import Tokenizer
+from mtx.train.loop import train
+
+TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
+
+
+def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
+    """All the values that a number, a choice or a switch may have."""
+    limits = {
+        name: getattr(bound, name)
+        for bound in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(bound, name, None) is not None
+    }
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if field.annotation is int:
+        return st.integers(low, high - ("lt" in limits))
+    if field.annotation is float:
+        return st.floats(low, high, exclude_min="gt" in limits, exclude_max="lt" in limits)
+    if field.annotation is bool:
+        return st.booleans()
+    return st.sampled_from(choices(field))
+
+
+def any_of(kind: type[BaseModel], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Settings of this kind with any values, those of `given` as there."""
+    fields = {name: values_of(field) for name, field in kind.model_fields.items() if name not in given}
+    return st.builds(kind, **fields, **given)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the data lies that the configs below name."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "text").write_text(TEXT, encoding="utf-8")
+    (folder / "more").write_text(TEXT + "one more\n", encoding="utf-8")
+    (folder / "bytes").write_bytes(b"\x98\xff\n" * 4)
+    (folder / "records").write_text('{"en": "a", "de": "b"}\n' * 3, encoding="utf-8")
+    (folder / "empty").touch()
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_measuring(tokenizer: Tokenizer) -> Iterator[None]:
+    """What takes long and depends on no setting but its own is left out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtx.train.start.matrix_rate", lambda _precision: 1e9)
+        patch.setattr("mtx.train.start.make_tokenizer", lambda _config: tokenizer)
+        yield
+
+
+paths = st.sampled_from(["text", "text", "more", "bytes", "records", "empty", "nowhere", ".", "x" * 300, "text/below"])
+sources = (
+    any_of(TwoFiles, src=paths.map(Path), tgt=paths.map(Path))
+    | any_of(Tsv, tsv=paths.map(Path), src=st.integers(1, 3), tgt=st.just(2) | values_of(Tsv.model_fields["tgt"]))
+    | any_of(
+        Jsonl, jsonl=paths.map(Path), src=st.none() | st.text(max_size=3), tgt=st.sampled_from([None, "de", "src"])
+    )
+)
+good_source = st.just(Tsv(tsv=Path("text")))
+sizes = st.sampled_from([(2, 1), (6, 3), (16, 4), (64, 64)])
+configs = st.builds(
+    Config,
+    data=any_of(
+        DataSettings,
+        src_lang=st.sampled_from(["en", "zh_Hans", "x-"]),
+        tgt_lang=st.sampled_from(["de", "zh", "ja", "yue"]),
+        train=st.lists(good_source | good_source | sources, min_size=1, max_size=2).map(tuple),
+        dev=st.none() | good_source | good_source | sources,
+        test=st.none() | good_source | good_source | sources,
+    ),
+    model=sizes.flatmap(
+        lambda size: any_of(
+            ModelSettings,
+            preset=st.none(),
+            d_model=st.just(size[0]),
+            num_heads=st.just(size[1]),
+            d_ff=st.integers(1, 99),
+            encoder_layers=st.integers(1, 2),
+            decoder_layers=st.integers(1, 2),
+        )
+    ),
+    train=any_of(
+        TrainSettings,
+        precision=st.sampled_from(["fp32"] * 9 + ["auto", "bf16", "fp16"]),
+        device=st.sampled_from(["cpu"] * 9 + ["auto", "cuda:7", "gpu", "", "é\udcff"]),
+    ),
+    decode=any_of(DecodeSettings),
+)
+
+
+@given(config=configs, resume=st.sampled_from(["auto", "never"]))
+def test_any_valid_config_is_a_plan_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
+    path = folder / "any.yaml"
+    path.write_bytes(dump_config(config).encode())
+    with suppress(UserError):
+        assert train(load_config(path, []), folder / "run", resume=resume, dry_run=True) == folder / "run" / "model"
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("size", ["smallest", "largest"])
+def test_a_model_of_any_size_can_be_counted(size: str) -> None:
+    sizes = {"d_model": 2, "num_heads": 1, "d_ff": 1, "encoder_layers": 1, "decoder_layers": 1}
+    if size == "largest":
+        sizes = {"d_model": 16384, "num_heads": 1024, "d_ff": 262_144, "encoder_layers": 200, "decoder_layers": 200}
+    with torch.device("meta"):
+        model = build_transformer(
+            ModelSettings(**sizes), src_vocab_size=10**6, tgt_vocab_size=10**6, pad_id=0, is_joint=False
+        )
+    assert 0 < sum(weight.numel() for weight in model.parameters()) < 2**50
