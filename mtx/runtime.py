@@ -1,6 +1,7 @@
 """What the machine gives to a run: device, precision, threads, random state, signals, logging."""
 
 import ctypes
+import errno
 import logging
 import os
 import random
@@ -120,6 +121,30 @@ def keep_freed_memory() -> None:
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 2**26)
+
+
+# --- what the machine refuses ---
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is one of the many forms in which Python, torch and the system say that there is no memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # On a CPU, in cuBLAS and in cuDNN it has no class of its own.
+    texts = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def is_gpu_error(error: BaseException) -> bool:
+    """Whether `error` says that a GPU failed, after which this process can't use it any more."""
+    if is_out_of_memory(error):
+        return False
+    texts = ("CUDA error", "cuDNN error", "_STATUS_")
+    return isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
 
 
 # --- random state ---

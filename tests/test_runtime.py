@@ -1,5 +1,6 @@
 """Device, precision, threads, random state and signals."""
 
+import errno
 import logging
 import os
 import random
@@ -18,6 +19,8 @@ from mtx.runtime import (
     choose_device,
     choose_precision,
     deferred_stop,
+    is_gpu_error,
+    is_out_of_memory,
     log_to_file,
     random_state,
     restore_random_state,
@@ -108,6 +111,40 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert use_threads() == torch.get_num_threads() == expected
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert use_threads() == 3
+
+
+# --- what the machine refuses ---
+
+
+def tensor_too_large() -> RuntimeError:
+    """How torch says it on a CPU."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (tensor_too_large(), "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be", 2), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), None),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700), "gpu"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "gpu"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "gpu"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), None),
+        (ValueError("out of memory"), None),
+        (UserError(ExitCode.DATA, "CUDA error", do="Stop."), None),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_the_machine_refuses_is_known_by_class_number_or_words(error: Exception, kind: str | None) -> None:
+    assert is_out_of_memory(error) == (kind == "memory")
+    assert is_gpu_error(error) == (kind == "gpu")
 
 
 # --- random state ---
