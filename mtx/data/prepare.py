@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,8 @@ class Corpus:
     """Kept pairs whose two sides are the same text."""
     key: str
     """sha256 of all that decides the ids: text, tokenizer, options and this code's version."""
+    source_sizes: tuple[int, ...] = ()
+    """How many pairs each source has, dropped ones too."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -94,9 +96,9 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
     folder = cache_folder()
     corpus = _cached_corpus(folder / key, key) if folder else None
     if corpus is None:
-        corpus = _encode_corpus(_all_pairs(sources, settings), settings.max_tokens, tokenizer, key)
+        corpus = _encode_corpus(sources, settings, tokenizer, key)
         if folder and len(corpus):
-            save_arrays(folder / key, _arrays(corpus), {"dropped": corpus.dropped, "num_equal": corpus.num_equal})
+            save_arrays(folder / key, _arrays(corpus), _facts(corpus))
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
         what = f"no pair of sentences to use among {corpus.num_read:,}{_dropped_in_words(corpus.dropped)}"
@@ -113,11 +115,6 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
 
 def _dropped_in_words(dropped: dict[str, int]) -> str:
     return ": dropped " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
-
-
-def _all_pairs(sources: Sequence[Source], settings: DataSettings) -> Iterator[Pair]:
-    for source in sources:
-        yield from read_pairs(source, settings.src_lang, settings.tgt_lang)
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------
@@ -160,28 +157,38 @@ def _pairs_digest(pairs: Iterable[Pair]) -> str:
 # --- clean and encode ------------------------------------------------------------------------------------------------
 
 
-def _encode_corpus(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer, key: str) -> Corpus:
+def _encode_corpus(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer, key: str) -> Corpus:
     dropped: Counter[str] = Counter()
     srcs, tgts, lines = [], [], []
     num_equal = num_read = 0
-    while group := list(islice(pairs, PAIRS_AT_ONCE)):
+    source_sizes = [0] * len(sources)
+    for number, group in _groups(sources, settings):
         texts = [
             (line, pair) for line, pair in enumerate(group, start=num_read) if not _count(dropped, _text_fault(pair))
         ]
         num_read += len(group)
+        source_sizes[number] += len(group)
         src_ids = tokenizer.encode_src([src for _, (src, _) in texts])
         tgt_ids = tokenizer.encode_tgt([tgt for _, (_, tgt) in texts])
         kept = [
             row
             for row in range(len(texts))
-            if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), max_tokens))
+            if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), settings.max_tokens))
         ]
         srcs.append(Ids.from_lists([src_ids[row] for row in kept]))
         tgts.append(Ids.from_lists([tgt_ids[row] for row in kept]))
         lines.append(np.array([texts[row][0] for row in kept], np.int64))
         num_equal += sum(texts[row][1][0] == texts[row][1][1] for row in kept)
     all_lines = np.concatenate(lines) if lines else np.zeros(0, np.int64)
-    return Corpus(_join(srcs), _join(tgts), all_lines, dict(dropped), num_equal, key)
+    return Corpus(_join(srcs), _join(tgts), all_lines, dict(dropped), num_equal, key, tuple(source_sizes))
+
+
+def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[tuple[int, list[Pair]]]:
+    """Pairs of one source at a time, and its number."""
+    for number, source in enumerate(sources):
+        pairs = read_pairs(source, settings.src_lang, settings.tgt_lang)
+        while group := list(islice(pairs, PAIRS_AT_ONCE)):
+            yield number, group
 
 
 def _count(dropped: Counter[str], fault: str | None) -> bool:
@@ -228,9 +235,14 @@ def _arrays(corpus: Corpus) -> dict[str, NDArray[np.generic]]:
     }
 
 
+def _facts(corpus: Corpus) -> dict[str, Any]:
+    return {name: getattr(corpus, name) for name in ("dropped", "num_equal", "source_sizes")}
+
+
 def _cached_corpus(folder: Path, key: str) -> Corpus | None:
-    if (found := load_arrays(folder)) is None:
+    found = load_arrays(folder)
+    if found is None or "source_sizes" not in found[1]:  # as an older mtx wrote it
         return None
     arrays, facts = found
     src, tgt = (Ids(arrays[f"{side}_flat"], arrays[f"{side}_offsets"]) for side in ("src", "tgt"))
-    return Corpus(src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key)
+    return Corpus(src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key, tuple(facts["source_sizes"]))
