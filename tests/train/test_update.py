@@ -1,8 +1,13 @@
 """One update: its gradient is that of the mean over all real tokens, however they are split, in every precision."""
 
 import math
+import multiprocessing
+import resource
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -220,6 +225,34 @@ def test_a_single_pair_too_large_for_memory_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(update_module, "loss_sums", lambda *_: torch.ones(2, 3) @ torch.ones(2, 3))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         plain_update([batch_of(PAIRS)])
+
+
+def cuts_within_limit(connection: Connection) -> None:
+    """In a process that may take 384 MiB more, an update with 64 MiB for each row beside what it needs."""
+
+    def heavy_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
+        _weight = torch.empty(len(batch.lines) << 24)
+        return loss_sums(model, batch, *others)
+
+    update_module.loss_sums = heavy_loss_sums
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (384 << 20), resource.RLIM_INFINITY))
+    gradient, stats = plain_update([batch_of(PAIRS + PAIRS[:3])])
+    connection.send((stats.num_cuts, {name: grad.tolist() for name, grad in gradient.items()}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_where_memory_really_ends_the_update_stays_the_same() -> None:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=cuts_within_limit, args=(there,))
+    process.start()
+    there.close()
+    num_cuts, gradient = here.recv()
+    process.join()
+    expected, _ = plain_update([batch_of(PAIRS + PAIRS[:3])])
+    assert num_cuts == 1
+    for name, grad in expected.items():
+        torch.testing.assert_close(torch.tensor(gradient[name], dtype=grad.dtype), grad, rtol=1e-10, atol=1e-10)
 
 
 # --- precision -------------------------------------------------------------------------------------------------------
