@@ -92,6 +92,25 @@ def test_splitting_a_batch_does_not_change_the_gradient(cuts: list[int]) -> None
     assert float(stats.nll) == pytest.approx(float(whole_nll))
 
 
+def test_ten_updates_in_any_number_of_batches_end_with_the_same_weights() -> None:
+    """In float32 and by Adam; of unequal numbers of tokens, and the last update of fewer than the others."""
+
+    def weights_after(cuts: list[int], last_cuts: list[int]) -> dict[str, Tensor]:
+        model, settings = fresh_model(torch.float32), TrainSettings(lr=1e-3, warmup_steps=4)
+        training = Training(model, build_optimizer(model, settings), FP32.scaler(), Progress())
+        for step in range(10):
+            training.progress.step = step
+            bounds = [0, *(last_cuts if step == 9 else cuts), len(PAIRS)]
+            update(training, model, [batch_of(PAIRS[a:b]) for a, b in pairwise(bounds)], FP32, settings)
+        return {name: weight.detach() for name, weight in model.named_parameters()}
+
+    expected = weights_after([], [])
+    for cuts, last_cuts in (([2], [2]), ([1, 2, 4], [3]), ([1, 2, 3, 4], [])):
+        for name, weight in weights_after(cuts, last_cuts).items():
+            if "k_proj.bias" not in name:  # softmax does not see them: their gradient is rounding, which Adam magnifies
+                torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [None, 2.0**12])
 def test_the_gradient_is_clipped_in_true_units(scale: float | None) -> None:
     expected = true_gradient()
@@ -259,18 +278,25 @@ def test_where_memory_really_ends_the_update_stays_the_same() -> None:
 
 
 def test_low_precision_learns_as_float32_does() -> None:
-    def loss_after_updates(precision: Precision) -> float:
-        model = fresh_model(torch.float32)
-        settings = TrainSettings(lr=3e-3, warmup_steps=10, label_smoothing=0.0)
-        training = Training(model, build_optimizer(model, settings), precision.scaler(), Progress())
-        for step in range(40):
-            training.progress.step = step
-            stats = update(training, model, [batch_of(PAIRS)], precision, settings)
-        return float(stats.loss)
+    """To repeat what it is given, for 200 updates."""
+    draw = np.random.default_rng(1)
+    drawn = [[draw.integers(4, VOCAB_SIZE, draw.integers(1, 7)).tolist() for _ in range(16)] for _ in range(200)]
+    batches = [batch_of([(ids, ids) for ids in sentences]) for sentences in drawn]
 
-    exact = loss_after_updates(FP32)
-    with torch.no_grad():
-        untrained = float(loss_sums(fresh_model(torch.float32), batch_of(PAIRS), FP32, 0.0)[0])
-    assert exact < untrained / 2
+    def losses(precision: Precision) -> list[float]:
+        """Of a token, without smoothing."""
+        model, settings = fresh_model(torch.float32), TrainSettings(lr=3e-3, warmup_steps=20)
+        training = Training(model, build_optimizer(model, settings), precision.scaler(), Progress())
+        found = []
+        for step, batch in enumerate(batches):
+            training.progress.step = step
+            stats = update(training, model, [batch], precision, settings)
+            found.append(float(stats.nll) / stats.num_tokens)
+        return found
+
+    exact = losses(FP32)
+    assert np.mean(exact[-20:]) < 0.8 * exact[0]
     for dtype in (torch.bfloat16, torch.float16):
-        assert loss_after_updates(Precision(dtype, CPU)) == pytest.approx(exact, rel=0.02), dtype
+        found = losses(Precision(dtype, CPU))
+        assert np.isfinite(found).all()
+        assert np.mean(found[-20:]) == pytest.approx(np.mean(exact[-20:]), rel=0.02), dtype
