@@ -108,17 +108,13 @@ def test_permuting_the_batch_permutes_the_logits(norm: Norm, make_model: MakeMod
 
 
 @both_norms
+@pytest.mark.usefixtures("one_thread")
 @torch.no_grad()
 def test_permuting_sentences_of_one_length_changes_no_bit(norm: Norm, make_model: MakeModel) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model, order = make_model(4, dtype=torch.float32, norm=norm), torch.randperm(12)
-        src_ids, tgt_in = torch.randint(4, 23, (12, 9)), torch.randint(4, 23, (12, 7))
-        batch = src_ids, torch.ones_like(src_ids, dtype=torch.bool), tgt_in
-        assert torch.equal(model(*(tensor[order] for tensor in batch)), model(*batch)[order])
-    finally:
-        torch.set_num_threads(threads)
+    model, order = make_model(4, dtype=torch.float32, norm=norm), torch.randperm(12)
+    src_ids, tgt_in = torch.randint(4, 23, (12, 9)), torch.randint(4, 23, (12, 7))
+    batch = src_ids, torch.ones_like(src_ids, dtype=torch.bool), tgt_in
+    assert torch.equal(model(*(tensor[order] for tensor in batch)), model(*batch)[order])
 
 
 @both_norms
