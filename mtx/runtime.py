@@ -133,9 +133,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # On a CPU, in cuBLAS and in cuDNN it has no class of its own.
-    texts = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    # On a CPU, in cuBLAS and in cuDNN it has no class of its own. The last is oneDNN's, word for word.
+    texts, whole = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED"), "could not create a primitive"
+    return isinstance(error, RuntimeError) and (str(error) == whole or any(text in str(error) for text in texts))
 
 
 def is_gpu_error(error: BaseException) -> bool:

@@ -50,6 +50,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: sums are formed in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., Transformer]:
     """Builds a tiny Transformer of `dtype`, every weight of it random, biases and norms too; in training mode."""

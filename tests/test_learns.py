@@ -1,11 +1,14 @@
-"""It learns: a tiny model, trained by the real `train`, turns strings of digits round that it has never seen."""
+"""It learns: tiny models, trained by the real `train`, copy and reverse digits, and know 20 sentences by heart."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mtx.config.reading import load_config
+from mtx.config.settings import Demo
+from mtx.data.corpus import read_pairs
 from mtx.train.loop import train
 from mtx.train.run_folder import read_metrics
 
@@ -13,22 +16,38 @@ CONFIG = """
 data: {train: [{tsv: train.tsv}], dev: {tsv: dev.tsv}}
 tokenizer: {vocab_size: 30, byte_fallback: false}
 model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 2, decoder_layers: 2, dropout: 0.0}
-train: {max_steps: 600, batch_tokens: 1000, lr: 3e-3, warmup_steps: 100, precision: fp32, device: cpu,
-        eval_every: 300, save_every: 300, log_every: 100, eval_sentences: 200}
+train: {max_steps: 900, batch_tokens: 1000, lr: 3e-3, warmup_steps: 100, schedule: cosine, precision: fp32, device: cpu,
+        eval_every: 900, save_every: 900, log_every: 100, eval_sentences: 200}
 """
 
 
+@pytest.fixture
+def final_bleu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
+    """Trains on pairs, and tells the BLEU of the last greedy translations of others."""
+
+    def final_bleu(train_pairs: list[tuple[str, str]], dev_pairs: list[tuple[str, str]], *overrides: str) -> float:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        for name, pairs in (("train", train_pairs), ("dev", dev_pairs)):
+            (tmp_path / f"{name}.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
+        (tmp_path / "tiny.yaml").write_text(CONFIG)
+        train(load_config(tmp_path / "tiny.yaml", overrides), tmp_path / "run")
+        metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+        return [float(record["bleu"]) for record in metrics if "bleu" in record][-1]
+
+    return final_bleu
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_reverses_digits(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    draw = random.Random(seed)
+@pytest.mark.parametrize("step", [1, -1], ids=["copies", "reverses"])
+def test_strings_of_digits_that_it_has_never_seen(step: int, final_bleu: Callable[..., float]) -> None:
+    draw = random.Random(1)
     strings = {"".join(draw.choices("0123456789", k=draw.randint(3, 6))) for _ in range(8000)}
-    shuffled = draw.sample(sorted(strings), len(strings))
-    for name, part in (("dev", shuffled[:200]), ("train", shuffled[200:])):
-        lines = [f"{' '.join(digits)}\t{' '.join(reversed(digits))}\n" for digits in part]
-        (tmp_path / f"{name}.tsv").write_text("".join(lines))
-    (tmp_path / "digits.yaml").write_text(CONFIG)
-    train(load_config(tmp_path / "digits.yaml", [f"train.seed={seed}"]), tmp_path / "run")
-    scores = [record["bleu"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl") if "bleu" in record]
-    assert scores[-1] > 95
+    pairs = [(" ".join(digits), " ".join(digits[::step])) for digits in draw.sample(sorted(strings), len(strings))]
+    assert final_bleu(pairs[200:], pairs[:200]) == pytest.approx(100)
+
+
+@pytest.mark.slow
+def test_twenty_sentences_by_heart(final_bleu: Callable[..., float]) -> None:
+    pairs = list(read_pairs(Demo(demo="train"), "en", "de"))[:20]
+    overrides = ["tokenizer.vocab_size=200", "train.max_steps=150", "train.warmup_steps=20", "train.eval_every=150"]
+    assert final_bleu(pairs, pairs, *overrides) == pytest.approx(100)

@@ -132,6 +132,8 @@ def tensor_too_large() -> RuntimeError:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "memory"),
         (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be", 2), "memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "memory"),
+        (RuntimeError("could not create a primitive"), "memory"),
+        (RuntimeError("could not create a primitive descriptor for a matmul primitive"), None),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), None),
         (torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700), "gpu"),

@@ -33,7 +33,7 @@ class Progress:
     """Where a training stands, apart from its tensors."""
 
     step: int = 0
-    """Updates done."""
+    """Updates done, skipped ones too."""
     epoch: int = 0
     batch: int = 0
     """The next batch of the epoch."""
@@ -42,8 +42,10 @@ class Progress:
     seconds: float = 0.0
     """Time spent on updates, in all sessions."""
     skipped_in_a_row: int = 0
-    unlogged: dict[str, float] = field(default_factory=dict)
+    unlogged: dict[str, Any] = field(default_factory=dict)
     """Sums over the updates since the last log line."""
+    ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What loss and gradient of an update were lately."""
     evaluations: list[Evaluation] = field(default_factory=list)
 
 

@@ -197,6 +197,9 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
     adam_beta2: float = Field(default=0.98, ge=0, lt=1, description="Decay of Adam's second moment.")
     adam_eps: float = Field(default=1e-9, ge=1e-20, le=1, description="Term added to Adam's denominator.")
     clip_norm: float = Field(default=1.0, gt=0, le=1e9, description="Largest norm of an update's gradient.")
+    skip_spikes: bool = Field(
+        default=False, description="Skip updates whose loss or gradient is 6 deviations above those of the last 128."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Arithmetic of the forward pass; auto: bf16 where the device is fast at it."
     )

@@ -50,6 +50,27 @@ class Batch:
         names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
         return replace(self, **{name: _copied(getattr(self, name), device) for name in names})
 
+    def halves(self) -> tuple[Self, Self]:
+        """The first and the last rows of a batch on the CPU, each half without padding that it does not need."""
+        middle = len(self.lines) // 2
+        return self._rows(slice(middle)), self._rows(slice(middle, None))
+
+    def _rows(self, rows: slice) -> Self:
+        tgt_mask = torch.zeros(self.tgt_out.shape, dtype=torch.bool).flatten().index_fill(0, self.real, True)
+        src_mask, tgt_mask = self.src_mask[rows], tgt_mask.view_as(self.tgt_out)[rows]
+        src_length, tgt_length = (int(mask.sum(dim=1).max()) for mask in (src_mask, tgt_mask))
+        return replace(
+            self,
+            src_ids=self.src_ids[rows, :src_length],
+            src_mask=src_mask[:, :src_length],
+            tgt_in=self.tgt_in[rows, :tgt_length],
+            tgt_out=self.tgt_out[rows, :tgt_length],
+            real=tgt_mask[:, :tgt_length].flatten().nonzero().flatten(),
+            num_src_tokens=int(src_mask.sum()),
+            num_tokens=int(tgt_mask.sum()),
+            lines=self.lines[rows],
+        )
+
 
 def _copied(tensor: Tensor, device: torch.device) -> Any:
     # From memory that is not pinned a copy to a GPU is waited for.

@@ -75,6 +75,8 @@ class Corpus:
     """sha256 of all that decides the ids: text, tokenizer, options and this code's version."""
     sources: Sequence[Sequence[str]] = ()
     """Name and sha256 of each source."""
+    source_sizes: tuple[int, ...] = ()
+    """How many pairs each source has, dropped ones too."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -132,11 +134,6 @@ def _dropped_in_words(dropped: dict[str, int]) -> str:
     return ": dropped " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
 
 
-def _all_pairs(sources: Sequence[Source], settings: DataSettings) -> Iterator[Pair]:
-    for source in sources:
-        yield from read_pairs(source, settings.src_lang, settings.tgt_lang)
-
-
 # --- the key ---------------------------------------------------------------------------------------------------------
 
 
@@ -187,30 +184,34 @@ def _encode_into(
         OSError: they can't be written.
     """
     with new_arrays(folder) as arrays:
-        arrays.facts |= _encode(_all_pairs(sources, settings), settings.max_tokens, tokenizer, arrays)
+        arrays.facts |= _encode(sources, settings, tokenizer, arrays)
     corpus = _cached_corpus(folder, key)
     if corpus is None:
         raise OSError(errno.EIO, "what was written is not what is read", str(folder))
     return corpus
 
 
-def _encode(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer, arrays: ArrayWriter) -> dict[str, Any]:
+def _encode(
+    sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer, arrays: ArrayWriter
+) -> dict[str, Any]:
     """Append ids and lines of all pairs that can be used to `arrays`; what became of the others."""
     dropped: Counter[str] = Counter()
     num_equal = num_read = src_end = tgt_end = 0
+    source_sizes = [0] * len(sources)
     no_ids, begin = np.zeros(0, np.int32), np.zeros(1, np.int64)
     arrays.append(src_flat=no_ids, src_offsets=begin, tgt_flat=no_ids, tgt_offsets=begin, lines=np.zeros(0, np.int64))
-    while group := list(islice(pairs, PAIRS_AT_ONCE)):
+    for number, group in _groups(sources, settings):
         texts = [
             (line, pair) for line, pair in enumerate(group, start=num_read) if not _count(dropped, _text_fault(pair))
         ]
         num_read += len(group)
+        source_sizes[number] += len(group)
         src_ids = tokenizer.encode_src([src for _, (src, _) in texts])
         tgt_ids = tokenizer.encode_tgt([tgt for _, (_, tgt) in texts])
         kept = [
             row
             for row in range(len(texts))
-            if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), max_tokens))
+            if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), settings.max_tokens))
         ]
         src, tgt = Ids.from_lists([src_ids[row] for row in kept]), Ids.from_lists([tgt_ids[row] for row in kept])
         arrays.append(
@@ -222,7 +223,15 @@ def _encode(pairs: Iterator[Pair], max_tokens: int, tokenizer: Tokenizer, arrays
         )
         src_end, tgt_end = src_end + len(src.flat), tgt_end + len(tgt.flat)
         num_equal += sum(texts[row][1][0] == texts[row][1][1] for row in kept)
-    return {"dropped": dict(dropped), "num_equal": num_equal}
+    return {"dropped": dict(dropped), "num_equal": num_equal, "source_sizes": source_sizes}
+
+
+def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[tuple[int, list[Pair]]]:
+    """Pairs of one source at a time, and its number."""
+    for number, source in enumerate(sources):
+        pairs = read_pairs(source, settings.src_lang, settings.tgt_lang)
+        while group := list(islice(pairs, PAIRS_AT_ONCE)):
+            yield number, group
 
 
 def _count(dropped: Counter[str], fault: str | None) -> bool:
@@ -253,8 +262,9 @@ def _ids_fault(src_length: int, tgt_length: int, max_tokens: int) -> str | None:
 
 
 def _cached_corpus(folder: Path, key: str) -> Corpus | None:
-    if (found := load_arrays(folder)) is None:
+    found = load_arrays(folder)
+    if found is None or "source_sizes" not in found[1]:  # as an older mtx wrote it
         return None
     arrays, facts = found
     src, tgt = (Ids(arrays[f"{side}_flat"], arrays[f"{side}_offsets"]) for side in ("src", "tgt"))
-    return Corpus(src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key)
+    return Corpus(src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key, tuple(facts["source_sizes"]))

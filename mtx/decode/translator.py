@@ -5,15 +5,18 @@ Validation, `mtx evaluate` and `mtx translate` all come through here.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mtx.checkpoint.model_folder import TrainedModel
+from mtx.decode.memory import SentenceTooLargeError, search_within_memory
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
 from mtx.decode.segments import join_parts, split_long
-from mtx.decode.workers import can_have_workers, search_in_workers, start_workers
+from mtx.decode.workers import Sentences, can_have_workers, search_in_workers, start_workers
+from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
 from mtx.runtime import Precision
 
@@ -118,12 +121,14 @@ class Translator:
 
         Raises:
             FloatingPointError: the model's numbers overflow.
+            UserError: there is no memory for one of the sentences by itself (MACHINE).
         """
         segments = self._segments(lines)
         hypotheses: dict[int, list[Hypothesis]] = {}
-        for batch, found in self._search_all(segments):
-            hypotheses |= dict(zip(batch, found, strict=True))
-            after_batch(len(batch))
+        with _too_large_explained(lines, segments):
+            for batch, found in self._search_all(segments):
+                hypotheses |= dict(zip(batch, found, strict=True))
+                after_batch(len(batch))
         by_line: list[list[_Part]] = [[] for _ in lines]
         parts = self._parts(segments, [hypotheses[i] for i in range(len(segments))])
         for segment, part in zip(segments, parts, strict=True):
@@ -183,9 +188,12 @@ class Translator:
             done += work[index]
         return batches
 
+    def _search(self, sentences: Sentences) -> list[list[Hypothesis]]:
+        """Search the translations of sentences of about the same length, all at once if memory allows."""
+        return search_within_memory(self._search_at_once, sentences)
+
     @torch.inference_mode()
-    def _search(self, sentences: list[list[int]]) -> list[list[Hypothesis]]:
-        """Search the translations of sentences of about the same length."""
+    def _search_at_once(self, sentences: Sentences) -> list[list[Hypothesis]]:
         tokenizer = self.trained.tokenizer
         src = np.full((len(sentences), max(map(len, sentences)) + 1), tokenizer.pad_id)
         for row, ids in enumerate(sentences):
@@ -214,6 +222,17 @@ class Translator:
             candidates.append(Candidate(join_parts([c.tgt for c in chosen], self.trained.tgt_lang), score))
         num_tokens, num_left_out = sum(part.num_tokens for part in parts), sum(part.num_left_out for part in parts)
         return Translation(line, tuple(candidates), num_tokens, num_left_out)
+
+
+@contextmanager
+def _too_large_explained(lines: Sequence[str], segments: Sequence[_Segment]) -> Iterator[None]:
+    """Inside, a sentence that there is no memory for becomes one line for the user."""
+    try:
+        yield
+    except SentenceTooLargeError as error:
+        line = next(lines[segment.line] for segment in segments if segment.ids == error.ids)
+        what, where = f"out of memory for one sentence of {len(error.ids) + 1} tokens", f"{line.strip()[:40]}…"
+        raise UserError(ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam.") from error
 
 
 def _work(num_tokens: int) -> float:

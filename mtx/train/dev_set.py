@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import Config
+from mtx.config.settings import Config, Source
 from mtx.data.batching import Rows, fixed_batches
 from mtx.data.corpus import is_same_text, read_pairs
 from mtx.data.prepare import Corpus, prepare
@@ -16,6 +16,7 @@ from mtx.runtime import LOGGER
 class DevSet:
     """A dev set as ids, for its loss, and the first of its pairs as text, for decoding."""
 
+    source: Source
     corpus: Corpus
     batches: list[Rows]
     sources: list[str]
@@ -38,4 +39,4 @@ def load_dev_set(config: Config, trained: TrainedModel) -> DevSet | None:
         islice(read_pairs(config.data.dev, config.data.src_lang, config.data.tgt_lang), config.train.eval_sentences)
     )
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=config.train.batch_tokens)
-    return DevSet(corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])
+    return DevSet(config.data.dev, corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])

@@ -1,5 +1,6 @@
 """The story of a run, from a config to a model folder."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -11,18 +12,20 @@ from typing import NoReturn
 from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
-from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.errors import DiskFullError, UserError
 from mtx.runtime import (
     LOGGER,
     deferred_signals,
     log_to_file,
 )
+from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
 from mtx.train.retention import make_room, prune
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
+from mtx.train.spikes import Ordinary
 from mtx.train.start import begin_or_resume, equip
 from mtx.train.update import UpdateStats, update
 from mtx.train.validation import best_of, describe, validate
@@ -35,6 +38,9 @@ UPDATES_AHEAD = {"cpu": 0, "cuda": 1}
 
 SKIPS_IN_A_ROW = 10
 """So many updates without a finite gradient end the run."""
+
+LOWEST_SCALE = 1e-4
+"""A scale of the fp16 loss below it ends the run, too: gradients that need it are huge."""
 
 
 def train(
@@ -63,12 +69,11 @@ def train(
             training = begin_or_resume(config, run, equipment, allow_data_change)
             session = Session(config, run, equipment, training, requests)
             try:
-                run_updates(session)
-                folder = write_model(session, choose_weights(session))
+                with gpu_failure_explained(session), overflow_explained(session):
+                    run_updates(session)
+                    folder = write_model(session, choose_weights(session))
             except Stopped:
                 leave(session)
-            except FloatingPointError as error:
-                raise _divergence(session, str(error)) from error
             LOGGER.info("model folder: %s", folder)
             LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
             return folder
@@ -80,10 +85,13 @@ def run_updates(session: Session) -> None:
     Raises:
         Stopped: a signal asked for it.
     """
-    settings, progress, device = session.config.train, session.progress, session.precision.device
-    window = Window.of(progress.unlogged, device)
+    settings, progress = session.config.train, session.progress
+    # Whether the next update is too far out of the ordinary depends on the one before, which must be known then.
+    num_ahead = 0 if settings.skip_spikes else UPDATES_AHEAD[session.precision.device.type]
+    window, ordinary = Window(**progress.unlogged), Ordinary.of(progress.ordinary)
     made: deque[tuple[UpdateStats, int]] = deque()  # updates that are not counted in yet
     batches, begun = _batches(session), progress.step
+    is_cut_told = False
     session.trained.model.train()
     if progress.step:
         _validate_if_due(session)  # a kill between a save and its validation left that undone
@@ -91,26 +99,30 @@ def run_updates(session: Session) -> None:
         while progress.step < settings.max_steps and not _is_out_of_patience(session):
             start = time.perf_counter()
             taken = list(islice(batches, settings.accumulate))
-            stats = update(session.training, session.trained.model, [b for _, b in taken], session.precision, settings)
+            stats = _update(session, [batch for _, batch in taken], ordinary)
             _advance(session, taken[-1][0], stats.num_tokens)
             made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
             is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
             is_save_due = session.is_save_due(progress.step) or session.requests.are_any
-            while len(made) > (0 if is_log_due or is_save_due else UPDATES_AHEAD[device.type]):
-                _count_in(session, window, *made.popleft())
+            while len(made) > (0 if is_log_due or is_save_due else num_ahead):
+                _count_in(session, window, ordinary, *made.popleft())
             window.seconds += (seconds := time.perf_counter() - start)
             progress.seconds += seconds
             bar.update()
+            if stats.num_cuts and not is_cut_told:
+                what = "no memory for a batch at once: cut in two, for the same update; not said again"
+                LOGGER.warning("step %s  %s", f"{progress.step:,}", what)
+                is_cut_told = True
             if progress.step == begun + UPDATES_TO_ESTIMATE:
                 LOGGER.info("estimate  %s", _time_left(session))
             if is_log_due:
                 record = window.record(progress.step, stats.lr, session.equipment.matrix_rate)
-                window = Window.of({}, device)
+                window = Window()
                 append_record(session.run.metrics, record)
                 bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
                 LOGGER.info("%s", describe_record(record, settings.max_steps) + _time_left(session))
             if is_save_due:
-                progress.unlogged = window.numbers()
+                progress.unlogged, progress.ordinary = asdict(window), asdict(ordinary)
                 save(session)
                 session.stop_if_asked()
                 _validate_if_due(session)
@@ -170,23 +182,37 @@ def _advance(session: Session, position: Position, num_tokens: int) -> None:
     progress.num_tokens += num_tokens
 
 
-def _count_in(session: Session, window: Window, stats: UpdateStats, num_flops: int) -> None:
-    """Count in an update, which is waited for.
+def _update(session: Session, batches: list[Batch], ordinary: Ordinary) -> UpdateStats:
+    settings, model = session.config.train, session.trained.model
+    with pair_too_large_explained(session.corpus, session.config.data.train):
+        to_keep_to = ordinary if settings.skip_spikes else None
+        return update(session.training, model, batches, session.precision, settings, to_keep_to)
+
+
+def _count_in(session: Session, window: Window, ordinary: Ordinary, stats: UpdateStats, num_flops: int) -> None:
+    """Count in an update, which is waited for; say so if it was far out of the ordinary.
 
     Raises:
-        UserError: the last of too many in a row that were skipped (DIVERGED).
+        UserError: the last of too many in a row without a finite gradient, or with one too large for fp16 (DIVERGED).
     """
     progress = session.progress
     window.add(stats, num_flops)
-    progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if stats.is_skipped else 0
+    loss, grad_norm = float(stats.loss) / stats.num_tokens, float(stats.grad_norm)
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        progress.skipped_in_a_row = 0
+        if ordinary.is_spike(loss, grad_norm):
+            window.num_spikes += 1
+            told = "skipped" if stats.is_skipped else "spike"
+            where, numbers = origin_of(session, stats), ordinary.describe(loss, grad_norm)
+            LOGGER.warning("step %s  %s: %s: %s", f"{stats.step:,}", told, numbers, where)
+        ordinary.add(loss, grad_norm)
+        return
+    progress.skipped_in_a_row += 1
     if progress.skipped_in_a_row >= SKIPS_IN_A_ROW:
-        raise _divergence(session, f"{SKIPS_IN_A_ROW} updates in a row without a finite gradient")
-
-
-def _divergence(session: Session, sign: str) -> UserError:
-    do = "Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
-    where = f"step {session.progress.step:,}"
-    return UserError(ExitCode.DIVERGED, f"training diverged: {sign}", where=where, do=do)
+        raise diverged(session, stats, f"{SKIPS_IN_A_ROW} updates in a row without a finite gradient")
+    # Only here: to read the scale waits for the updates that follow, and only skipped ones lower it.
+    if session.training.scaler.get_scale() < LOWEST_SCALE:
+        raise diverged(session, stats, f"gradients overflow fp16 even if scaled by {LOWEST_SCALE}")
 
 
 def _validate_if_due(session: Session) -> None:

@@ -5,12 +5,9 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from mtx.runtime import LOGGER
 from mtx.train.update import UpdateStats
@@ -18,31 +15,23 @@ from mtx.train.update import UpdateStats
 
 @dataclass(slots=True)
 class Window:
-    """Sums over the updates since the last log line; tensors stay on the device until the line is due.
+    """Sums over the updates since the last log line.
 
     Updates that were skipped are counted, and leave no trace in the other sums.
     """
 
-    loss: Tensor
-    nll: Tensor
-    grad_norm: Tensor
+    loss: float = 0.0
+    nll: float = 0.0
+    grad_norm: float = 0.0
     num_updates: int = 0
     num_tokens: int = 0
     num_padded: int = 0
     num_real: int = 0
     num_skipped: int = 0
+    num_spikes: int = 0
+    """Skipped or not."""
     seconds: float = 0.0
     num_flops: int = 0
-
-    @classmethod
-    def of(cls, numbers: dict[str, float], device: torch.device) -> Self:
-        """The window that `numbers` were taken from; none at all make an empty one."""
-        sums = {name: torch.tensor(numbers.get(name, 0.0), device=device) for name in ("loss", "nll", "grad_norm")}
-        return cls(**(numbers | sums))  # type: ignore[arg-type]
-
-    def numbers(self) -> dict[str, float]:
-        """What to save, so that a run that goes on from here logs what it would have logged."""
-        return {name: value.item() if isinstance(value, Tensor) else value for name, value in asdict(self).items()}
 
     def add(self, stats: UpdateStats, num_flops: int) -> None:
         """Count one update in that took, by `mtx.train.flops`, so much arithmetic; waits until it is made."""
@@ -54,9 +43,9 @@ class Window:
         self.num_tokens += stats.num_tokens
         self.num_padded += stats.num_padded
         self.num_real += stats.num_real
-        self.loss = self.loss + stats.loss
-        self.nll = self.nll + stats.nll
-        self.grad_norm = self.grad_norm + stats.grad_norm
+        self.loss += float(stats.loss)
+        self.nll += float(stats.nll)
+        self.grad_norm += float(stats.grad_norm)
 
     def record(self, step: int, lr: float, matrix_rate: float) -> dict[str, Any]:
         """The means, as one record of `metrics.jsonl`; null where every update was skipped.
@@ -67,9 +56,9 @@ class Window:
         return {
             "event": "update",
             "step": step,
-            "loss": float(self.loss) / self.num_tokens if has_updates else None,
-            "nll": float(self.nll) / self.num_tokens if has_updates else None,
-            "grad_norm": float(self.grad_norm) / self.num_updates if has_updates else None,
+            "loss": self.loss / self.num_tokens if has_updates else None,
+            "nll": self.nll / self.num_tokens if has_updates else None,
+            "grad_norm": self.grad_norm / self.num_updates if has_updates else None,
             "lr": lr,
             "tokens": self.num_tokens,
             "tokens_per_second": self.num_tokens / self.seconds if self.seconds else 0.0,
@@ -77,6 +66,7 @@ class Window:
             "matrix_rate": matrix_rate,
             "padding": 1 - self.num_real / self.num_padded if has_updates else None,
             "skipped": self.num_skipped,
+            "spikes": self.num_spikes,
         }
 
 
@@ -84,7 +74,7 @@ def describe_record(record: dict[str, Any], max_steps: int) -> str:
     """One line for people."""
     step = f"step {record['step']:,}/{max_steps:,}"
     if record["loss"] is None:
-        return f"{step}  no finite gradient, {record['skipped']} updates skipped"
+        return f"{step}  all of {record['skipped']} updates skipped"
     skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
     return (
         f"{step}  loss {record['loss']:.3f}  "
@@ -102,9 +92,10 @@ def describe_rate(flops_per_second: float) -> str:
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Add one line to a metrics file."""
+    """Add one line to a metrics file; JSON has no number that is not finite, and null instead."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(json.dumps(finite, allow_nan=False) + "\n")
 
 
 @contextmanager

@@ -71,6 +71,11 @@ class RunFolder:
         """What the program said."""
         return self.path / "train.log"
 
+    @property
+    def bad_batch(self) -> Path:
+        """Which pairs a training that diverged ended with."""
+        return self.path / "bad-batch.json"
+
     def finished_steps(self) -> int | None:
         """The `max_steps` that the finished model here was trained for; None if it is still to be made, or again.
 

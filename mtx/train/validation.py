@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from contextlib import closing
 
 import torch
+from torch import Tensor
 
 from mtx.checkpoint.training import Evaluation
-from mtx.data.batching import collate
+from mtx.data.batching import Batch, collate
 from mtx.decode.translator import Translator
 from mtx.evaluate import score
-from mtx.runtime import LOGGER
+from mtx.runtime import LOGGER, is_out_of_memory
 from mtx.train.dev_set import DevSet
+from mtx.train.faults import pair_too_large_explained
 from mtx.train.session import Session
-from mtx.train.update import loss_sums
+from mtx.train.update import PairTooLargeError, loss_sums
 
 NUM_SAMPLES = 5
 """Dev sentences whose translations are shown at every validation."""
@@ -29,7 +31,8 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
     was_training = model.training
     model.eval()
     try:
-        loss = _dev_loss(session, dev)
+        with pair_too_large_explained(dev.corpus, [dev.source]):
+            loss = _dev_loss(session, dev)
         translator = Translator(
             session.trained,
             session.precision,
@@ -48,8 +51,8 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The evaluation with the highest BLEU, the lowest loss among equals."""
-    return max(evaluations, key=lambda evaluation: (evaluation.bleu, -evaluation.loss))
+    """The evaluation with the highest BLEU, the lowest loss among equals; one without a finite loss only if all are."""
+    return max(evaluations, key=lambda e: (math.isfinite(e.loss), e.bleu, -e.loss))
 
 
 def describe(evaluation: Evaluation) -> str:
@@ -68,10 +71,24 @@ def _dev_loss(session: Session, dev: DevSet) -> float:
     num_tokens = 0
     for rows in dev.batches:
         batch = collate(dev.corpus, rows, pad_id=special.pad_id, bos_id=special.bos_id, eos_id=special.eos_id)
-        nll_sum += loss_sums(session.trained.model, batch.to(device), session.precision, label_smoothing=0.0)[1]
+        nll_sum += _nll_sum(session, batch)
         num_tokens += batch.num_tokens
         session.stop_if_asked()
     return float(nll_sum) / num_tokens
+
+
+def _nll_sum(session: Session, batch: Batch) -> Tensor:
+    """Summed over all of `batch`, or over its halves where there is no memory for it at once."""
+    try:
+        on_device = batch.to(session.precision.device)
+        return loss_sums(session.trained.model, on_device, session.precision, label_smoothing=0.0)[1]
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(batch.lines) == 1:
+            raise PairTooLargeError(batch) from error
+    first, last = batch.halves()
+    return _nll_sum(session, first) + _nll_sum(session, last)
 
 
 def _show_samples(dev: DevSet, hypotheses: Sequence[str]) -> None:

@@ -151,6 +151,17 @@ def test_collate_frames_and_pads_like_lists_do() -> None:
     assert equal(batch.to(torch.device("cpu")), batch)
 
 
+@pytest.mark.parametrize("num_rows", [2, 3, 8])
+def test_halves_are_what_their_rows_alone_would_make(num_rows: int) -> None:
+    corpus, rows = make_corpus(50, seed=num_rows), np.arange(40, 40 + num_rows)
+    batch = collate(corpus, rows, **SPECIALS)
+    middle = num_rows // 2
+    for half, its_rows in zip(batch.halves(), (rows[:middle], rows[middle:]), strict=True):
+        expected = collate(corpus, its_rows, **SPECIALS)
+        assert equal(half, expected)
+        assert (half.num_src_tokens, half.num_tokens) == (expected.num_src_tokens, expected.num_tokens)
+
+
 def test_the_stream_goes_through_the_epochs_and_resumes_anywhere() -> None:
     corpus = make_corpus(60)
     options = {"batch_tokens": 150, "seed": 5, **SPECIALS}

@@ -15,7 +15,7 @@ import pytest
 
 from mtx.config.settings import DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
 from mtx.data import prepare as module
-from mtx.data.cache import ArrayWriter
+from mtx.data.cache import ArrayWriter, load_arrays, new_arrays
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer, train_tokenizer
@@ -76,6 +76,7 @@ def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkey
     corpus = prepared(tsv(tmp_path, first), tsv(tmp_path, second, "b.tsv"), max_tokens=limit)
     assert ids_of(corpus) == encoded([first[0], first[3], second[2], second[4]])
     assert corpus.lines.tolist() == [0, 3, 8, 10]
+    assert corpus.source_sizes == (6, 5)
     assert corpus.dropped == {"empty": 4, f"longer than {limit} tokens": 1, "over 1 MB": 2}
     assert corpus.num_read == 11
     assert corpus.summary() == f"kept 4 of 11 pairs: dropped 4 empty, 1 longer than {limit} tokens, 2 over 1 MB"
@@ -115,7 +116,9 @@ def test_the_same_again_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest
     forbid_encoding(monkeypatch)
     again = prepared(tsv(tmp_path, pairs, "another name.tsv"))
     assert ids_of(again) == ids_of(fresh)
-    assert (again.lines.tolist(), again.dropped, again.key) == (fresh.lines.tolist(), fresh.dropped, fresh.key)
+    for name in ("dropped", "num_equal", "key", "source_sizes"):
+        assert getattr(again, name) == getattr(fresh, name)
+    assert again.lines.tolist() == fresh.lines.tolist()
 
 
 def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +195,18 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: py
     assert os.listdir(cache) == [fresh.key]
     forbid_encoding(monkeypatch)
     prepared(source)
+
+
+def test_a_cache_that_does_not_know_how_large_its_sources_were_is_rebuilt(tmp_path: Path, cache: Path) -> None:
+    """As the first version of mtx wrote it, to which a run may go back."""
+    source = tsv(tmp_path, [("dog", "cat"), ("", "x")])
+    fresh = prepared(source)
+    arrays, facts = load_arrays(cache / fresh.key)  # type: ignore[misc]
+    facts.pop("source_sizes")
+    with new_arrays(cache / fresh.key) as writer:
+        writer.facts = facts
+        writer.append(**arrays)
+    assert prepared(source).source_sizes == fresh.source_sizes == (2,)
 
 
 def test_without_a_writable_cache_all_works_and_it_is_said(

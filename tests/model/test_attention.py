@@ -60,6 +60,8 @@ def test_the_formula_equals_torch(
             lambda *x, m=mask: F.scaled_dot_product_attention(*x, attn_mask=m), query, key, value
         )
         torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance, msg=f"{q} x {k}, mask: {kind}")
+        if dtype == torch.float64:
+            torch.testing.assert_close(ours[0], theirs[0], atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("num_heads", HEADS)

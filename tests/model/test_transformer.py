@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mtx.config.settings import PRESETS, ModelSettings
 from mtx.model import Transformer, build_transformer, transformer
 from mtx.model.state import Selection
+from mtx.train.loss import projected_loss_sum
 
 MakeModel = Callable[..., Transformer]
 MakeBatch = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -104,6 +105,35 @@ def test_permuting_the_batch_permutes_the_logits(norm: Norm, make_model: MakeMod
     model, batch, order = make_model(4, norm=norm), make_batch(4), torch.tensor([2, 0, 3, 1])
     permuted = model(*(tensor[order] for tensor in batch))
     torch.testing.assert_close(permuted, model(*batch)[order], atol=1e-12, rtol=0)
+
+
+@both_norms
+@pytest.mark.usefixtures("one_thread")
+@torch.no_grad()
+def test_permuting_sentences_of_one_length_changes_no_bit(norm: Norm, make_model: MakeModel) -> None:
+    model, order = make_model(4, dtype=torch.float32, norm=norm), torch.randperm(12)
+    src_ids, tgt_in = torch.randint(4, 23, (12, 9)), torch.randint(4, 23, (12, 7))
+    batch = src_ids, torch.ones_like(src_ids, dtype=torch.bool), tgt_in
+    assert torch.equal(model(*(tensor[order] for tensor in batch)), model(*batch)[order])
+
+
+@both_norms
+@pytest.mark.parametrize("is_joint", [True, False])
+def test_the_gradient_of_every_weight_is_that_of_finite_differences(
+    norm: Norm, is_joint: bool, make_model: MakeModel, make_batch: MakeBatch
+) -> None:
+    """Through every module and the loss, with every dropout on and its mask the same each time."""
+    sizes = {"d_model": 4, "num_heads": 2, "d_ff": 3, "encoder_layers": 1, "decoder_layers": 1}
+    dropouts = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), 0.2)
+    model = make_model(1, norm=norm, is_joint=is_joint, **sizes, **dropouts)
+    src_ids, src_mask, tgt_in = make_batch(1, sizes=(2, 3, 3))
+
+    def loss(*_: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        hidden = model.decode(tgt_in, model.encode(src_ids, src_mask), src_mask)
+        return projected_loss_sum(hidden.flatten(0, 1), model.output.weight, tgt_in.flatten(), 0.1)[0]
+
+    assert torch.autograd.gradcheck(loss, tuple(model.parameters()), atol=1e-6, rtol=1e-6)
 
 
 @both_norms

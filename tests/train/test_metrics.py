@@ -1,29 +1,29 @@
 """What is logged: means over the updates that counted, the same after a restart."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from mtx.train.metrics import Window, describe_record
+from mtx.train.metrics import Window, append_record, describe_record
 from mtx.train.update import UpdateStats
-
-CPU = torch.device("cpu")
 
 
 def stats(loss: float, num_tokens: int, *, is_skipped: bool = False) -> UpdateStats:
     grad_norm = torch.tensor(float("nan") if is_skipped else loss / 10)
-    return UpdateStats(
-        torch.tensor(loss), torch.tensor(loss / 2), grad_norm, 0.1, num_tokens, 40, 30, torch.tensor(is_skipped)
-    )
+    sums = torch.tensor(loss), torch.tensor(loss / 2), grad_norm
+    return UpdateStats(1, *sums, 0.1, num_tokens, 40, 30, torch.tensor(is_skipped), np.arange(2), num_cuts=0)
 
 
 UPDATES = [stats(0.1, 3), stats(float("nan"), 5, is_skipped=True), stats(7.7, 10), stats(0.7, 1)]
 
 
 def record_of(updates: list[UpdateStats], window: Window | None = None) -> dict[str, Any]:
-    window = window or Window.of({}, CPU)
+    window = window or Window()
     for update in updates:
         window.add(update, num_flops=30)
         window.seconds += 2.0
@@ -47,9 +47,9 @@ def test_means_are_over_the_updates_that_were_made() -> None:
 
 @pytest.mark.parametrize("cut", range(len(UPDATES) + 1))
 def test_a_window_that_was_saved_goes_on(cut: int) -> None:
-    first = Window.of({}, CPU)
+    first = Window()
     record_of(UPDATES[:cut], first)
-    second = Window.of(json.loads(json.dumps(first.numbers())), CPU)
+    second = Window(**json.loads(json.dumps(asdict(first))))
     assert record_of(UPDATES[cut:], second) == record_of(UPDATES)
 
 
@@ -58,3 +58,8 @@ def test_where_every_update_was_skipped_there_is_no_mean() -> None:
     assert (record["loss"], record["skipped"]) == (None, 1)
     assert "1 updates skipped" in describe_record(record, 50)
     json.loads(json.dumps(record, allow_nan=False))
+
+
+def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    append_record(tmp_path / "metrics.jsonl", {"step": 1, "loss": float("nan"), "bleu": float("-inf"), "chrf": 0.5})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": null, "bleu": null, "chrf": 0.5}\n'

@@ -2,23 +2,31 @@
 
 import hashlib
 import json
+import math
 import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch import Tensor
 
 from mtx.checkpoint.training import saved_steps
 from mtx.config.settings import Config
+from mtx.data.batching import Batch
 from mtx.errors import ExitCode, UserError
-from mtx.train import finish, loop
+from mtx.model import Transformer
+from mtx.train import finish, loop, spikes
+from mtx.train import update as update_module
 from mtx.train.loop import train
 from mtx.train.run_folder import read_metrics
+from mtx.train.update import loss_sums
 
 Configure = Callable[..., Config]
 
@@ -30,9 +38,9 @@ class Killed(BaseException):
     """The process is gone: nothing of ours catches it."""
 
 
-def result(run: Path) -> dict[str, Any]:
+def result(run: Path, last_step: int = LAST) -> dict[str, Any]:
     """All that a finished run leaves, but for times."""
-    last = run / "checkpoints" / f"step-{LAST:06d}"
+    last = run / "checkpoints" / f"step-{last_step:06d}"
     state = json.loads((last / "state.json").read_text())
     for times in (state["progress"], state["progress"]["unlogged"]):
         times.pop("seconds")
@@ -114,6 +122,48 @@ def test_stopped_after_every_update(
         assert not (run / "model").exists()
     train(config, run)
     assert result(run) == expected
+
+
+def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve epochs of five batches, two an update; those with one of the pairs are not finite, with another spikes."""
+
+    def faulty_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
+        loss, nll = loss_sums(model, batch, *others)
+        return loss * (math.nan if 3 in batch.lines else 3.0 if 0 in batch.lines else 1.0), nll
+
+    monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
+    monkeypatch.setattr(spikes, "MEMORY", 4)
+    monkeypatch.setattr(spikes, "SIGMAS", 0.5)
+    overrides = ["train.max_steps=30", "train.eval_every=15", "train.save_every=10", "train.log_every=7"]
+    config, run = configure(*overrides, "train.skip_spikes=true"), tmp_path / "run"
+    train(config, tmp_path / "whole")
+    expected = result(tmp_path / "whole", 30)
+    updates = [record for record in expected["metrics"] if record["event"] == "update"]
+    num_skipped, num_spikes = (sum(record[name] for record in updates) for name in ("skipped", "spikes"))
+    assert 30 > num_skipped > num_spikes > 1
+    for step in range(1, 31):
+        with monkeypatch.context() as patch:
+            call_then(patch, loop, "update", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+            with pytest.raises(UserError, match=f"stopped by a signal at step {step}, state saved"):
+                train(config, run)
+    train(config, run)
+    assert result(run, 30) == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fresh_processes_give_the_same_run(threads: int, config_path: Path, tmp_path: Path) -> None:
+    """Whatever Python's hashes are."""
+    code = "import sys; from mtx.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "train", "--config", str(config_path), "train.max_steps=4", "--run-dir"]
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": str(threads)}
+        environment["MTX_CACHE"] = str(tmp_path / f"cache-{hash_seed}")
+        ended = subprocess.run([*command, str(tmp_path / hash_seed)], env=environment, capture_output=True, check=False)
+        assert ended.returncode == 0, ended.stderr.decode()
+    first, second = (result(tmp_path / hash_seed, 4) for hash_seed in ("1", "2"))
+    assert first == second
 
 
 def test_stopped_inside_validations(

@@ -38,7 +38,8 @@ HARMFUL = {
     "model.norm": "post",
     "train.batch_tokens": 99, "train.accumulate": 3, "train.lr": 0.1, "train.warmup_steps": 3,
     "train.schedule": "cosine", "train.label_smoothing": 0.2, "train.weight_decay": 0.1, "train.adam_beta1": 0.8,
-    "train.adam_beta2": 0.9, "train.adam_eps": 1e-6, "train.clip_norm": 2.0, "train.precision": "bf16",
+    "train.adam_beta2": 0.9, "train.adam_eps": 1e-6, "train.clip_norm": 2.0,
+    "train.skip_spikes": "true", "train.precision": "bf16",
     "train.compile": "never", "train.seed": 2, "train.eval_sentences": 7, "train.eval_beam": 2, "train.average": 2,
     "decode.beam_size": 4, "decode.length_penalty": 0.5, "decode.max_length_factor": 3.0, "decode.max_length_extra": 3,
 }  # fmt: skip
