@@ -14,17 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-from torch import Tensor
-
 from mtx import __version__
+from mtx.checkpoint.manifest import Manifest
 from mtx.errors import ExitCode, UserError
+from mtx.foreign_files import check_regular, read_small_file
 
 FORMAT = 1
 """Version of the layout of folders; raised when an older mtx could not read a newer folder."""
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 20
 
 
 @contextmanager
@@ -51,37 +50,42 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         raise
 
 
-def open_sealed(folder: Path) -> dict[str, Any]:
-    """The manifest's `about` of a folder whose every sealed file has been checked.
+def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest's `about` of a folder whose every sealed file has been checked, those `needed` among them.
 
     Raises:
         UserError: the folder is missing, damaged, incomplete or of a newer mtx (MODEL).
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        made_by, layout, about = manifest["mtx"], manifest["format"], manifest["about"]
-        is_whole = layout != FORMAT or manifest["sha256"] == _manifest_digest(manifest)
-        files = {str(name): (int(f["size"]), str(f["sha256"])) for name, f in manifest["files"].items()}
+        content = json.loads(read_small_file(folder / MANIFEST, MAX_MANIFEST_BYTES))
+        made_by, layout = content["mtx"], content["format"]
+        if content["sha256"] != _manifest_digest(content):
+            raise _unusable(folder, f"{MANIFEST}: wrong checksum")
+        if layout != FORMAT:
+            what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
+            raise UserError(ExitCode.MODEL, what[:200], where=str(folder), do="Use a matching mtx.")
+        manifest = Manifest.model_validate(content)
     except FileNotFoundError:
         raise _unusable(folder, f"no {MANIFEST}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _unusable(folder, f"unreadable {MANIFEST}") from None
-    if layout != FORMAT:
-        what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
-        raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use a matching mtx.")
-    if not is_whole or not isinstance(about, dict):
-        raise _unusable(folder, f"{MANIFEST}: wrong checksum")
-    for name, (size, digest) in files.items():
+    for name in needed:
+        if name not in manifest.files:
+            raise _unusable(folder, f"{name}: not in {MANIFEST}")
+    for name, seal in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink() or not path.is_file():
-            raise _unusable(folder, f"{name}: missing")
         try:
-            is_whole = path.stat().st_size == size and _sha256(path) == digest
+            check_regular(path)
+            is_whole = path.stat().st_size == seal.size and _sha256(path) == seal.sha256
+        except FileNotFoundError:
+            raise _unusable(folder, f"{name}: missing") from None
+        except ValueError as error:
+            raise _unusable(folder, f"{name}: {error}") from None
         except OSError as error:
             raise _unusable(folder, f"{name}: {error.strerror}") from error
         if not is_whole:
             raise _unusable(folder, f"{name}: wrong checksum")
-    return about
+    return manifest.about
 
 
 def remove_leftovers(parent: Path) -> None:
@@ -111,26 +115,6 @@ def write_file(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise disk_error(error, path) from error
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors; the same tensors make the same bytes."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    # Not save_file, which makes a file that only its owner may read and hides the system's error number.
-    path.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file.
-
-    Raises:
-        UserError: it isn't one (MODEL).
-    """
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _unusable(path.parent, f"{path.name}: {error}") from error
-    return tensors
 
 
 def disk_error(error: OSError, path: Path) -> UserError:

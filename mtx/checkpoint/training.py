@@ -2,17 +2,26 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
-from mtx.checkpoint.sealed import load_tensors, open_sealed, save_tensors, sealed_folder
+from mtx.checkpoint.sealed import open_sealed, sealed_folder
+from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import ExitCode, UserError
+from mtx.foreign_files import read_json
 from mtx.runtime import LOGGER, random_state, restore_random_state
+
+FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
+    "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
+)  # fmt: skip
+MAX_STATE_BYTES = 64 << 20
+"""A validation takes 120 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,13 @@ class Progress:
     evaluations: list[Evaluation] = field(default_factory=list)
 
 
+class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
+    """What `state.json` holds."""
+
+    progress: Progress
+    scaler: dict[str, float | int]
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """All that an update changes: what a checkpoint must hold."""
@@ -68,11 +84,11 @@ def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]
     """
     folder = checkpoint_folder(checkpoints, training.progress.step)
     with sealed_folder(folder, {**about, "step": training.progress.step}) as new:
-        save_tensors(new / "weights.safetensors", weights_of(training.model))
-        save_tensors(new / "optimizer.safetensors", _optimizer_tensors(training))
-        save_tensors(new / "random.safetensors", random_state())
+        save_tensors(new / WEIGHTS, weights_of(training.model))
+        save_tensors(new / OPTIMIZER, _optimizer_tensors(training))
+        save_tensors(new / RANDOM, random_state())
         state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
-        (new / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        (new / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
@@ -80,26 +96,33 @@ def load_checkpoint(folder: Path, training: Training) -> None:
     """Put `training` and torch's random state back to where they were when `folder` was saved.
 
     Raises:
-        UserError: the checkpoint does not fit this model (MODEL).
+        UserError: the checkpoint does not fit this model (MODEL); `training` may then be half of each.
     """
-    load_weights(training.model, load_tensors(folder / "weights.safetensors"), folder)
-    moments = load_tensors(folder / "optimizer.safetensors")
-    for name, parameter in training.model.named_parameters():
-        training.optimizer.state[parameter] = {
-            # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
-            key: moments[f"{name}.{key}"].to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
-            if f"{name}.{key}" in moments
-        }
-    restore_random_state(load_tensors(folder / "random.safetensors"))
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    if state["scaler"]:
-        training.scaler.load_state_dict(state["scaler"])
-    saved = state["progress"]
-    evaluations = [Evaluation(**evaluation) for evaluation in saved.pop("evaluations")]
-    for name, value in saved.items():
-        setattr(training.progress, name, value)
-    training.progress.evaluations = evaluations
+    load_weights(training.model, load_tensors(folder / WEIGHTS), folder)
+    _load_moments(training, load_tensors(folder / OPTIMIZER), folder)
+    try:
+        restore_random_state(load_tensors(folder / RANDOM))
+        state = read_json(folder / STATE, MAX_STATE_BYTES, SavedState)
+        if state.scaler:
+            training.scaler.load_state_dict(state.scaler)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise _does_not_fit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
+    for each in fields(Progress):
+        setattr(training.progress, each.name, getattr(state.progress, each.name))
+
+
+def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:
+    """Give the optimizer what Adam remembers of each parameter: all of it, or nothing before the first update."""
+    parameters = dict(training.model.named_parameters())
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    if moments and moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
+        raise _does_not_fit(f"{OPTIMIZER} is of another model", where)
+    for name, parameter in parameters.items() if moments else ():
+        for key in keys:
+            shape = torch.Size() if key == "step" else parameter.shape
+            _check_tensor(f"{name}.{key}", moments[f"{name}.{key}"], shape, torch.float32, where)
+        # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
+        training.optimizer.state[parameter] = {key: moments[f"{name}.{key}"].to(parameter.device) for key in keys}
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -111,7 +134,7 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     steps = saved_steps(checkpoints)
     for folder in (checkpoint_folder(checkpoints, step) for step in reversed(steps)):
         try:
-            return folder, open_sealed(folder)
+            return folder, open_sealed(folder, needed=FILES)
         except UserError as error:
             LOGGER.warning("%s", error)
     if steps:
@@ -141,8 +164,8 @@ def average_weights(folders: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of each weight over checkpoints, formed in float64."""
     mean: dict[str, Tensor] = {}
     for folder in folders:
-        open_sealed(folder)
-        for name, weight in load_tensors(folder / "weights.safetensors").items():
+        open_sealed(folder, needed=FILES)
+        for name, weight in load_tensors(folder / WEIGHTS).items():
             share = weight.double() / len(folders)
             mean[name] = mean[name] + share if name in mean else share
     return {name: weight.float() for name, weight in mean.items()}
@@ -153,8 +176,20 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
     """Copy `weights` into `model`.
+
+    Raises:
+        UserError: names or shapes differ, or a number is not finite (MODEL).
+    """
+    check_weights(model, weights, where)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def check_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Make sure that `weights` are those of a model like `model`, and sound.
 
     Raises:
         UserError: names or shapes differ, or a number is not finite (MODEL).
@@ -162,14 +197,19 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
     own = dict(model.named_parameters())
     if own.keys() != weights.keys():
         odd = min(own.keys() ^ weights.keys())
-        raise _does_not_fit(f"{odd} is only on one side", where)
+        raise _does_not_fit(f"{odd[:100]} is only on one side", where)
     for name, parameter in own.items():
-        if parameter.shape != weights[name].shape:
-            raise _does_not_fit(f"{name} is {tuple(weights[name].shape)}, not {tuple(parameter.shape)}", where)
-        if not bool(weights[name].isfinite().all()):
-            raise _does_not_fit(f"{name} holds numbers that are not finite", where)
-        with torch.no_grad():
-            parameter.copy_(weights[name])
+        _check_tensor(name, weights[name], parameter.shape, parameter.dtype, where)
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: torch.Size, dtype: torch.dtype, where: Path) -> None:
+    """Make sure that `tensor` has `shape` and is finite in the arithmetic of `dtype`."""
+    if tensor.shape != shape:
+        raise _does_not_fit(f"{name} is {tuple(tensor.shape)}, not {tuple(shape)}", where)
+    if not tensor.is_floating_point():
+        raise _does_not_fit(f"{name} is {tensor.dtype}", where)
+    if not bool(tensor.to(dtype).isfinite().all()):
+        raise _does_not_fit(f"{name} holds numbers that are not finite", where)
 
 
 def _does_not_fit(why: str, where: Path) -> UserError:

@@ -93,7 +93,7 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     dev: Source | None = Field(default=None, description="Pairs that choose the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
     max_tokens: int = Field(
-        default=256, ge=2, description="Pairs with a side longer than this many tokens are dropped."
+        default=256, ge=2, le=100_000, description="Pairs with a side longer than this many tokens are dropped."
     )
 
 
@@ -126,8 +126,8 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default=None, description="Sizes by their name in the literature; keys given beside it win."
     )
     d_model: int = Field(default=256, ge=2, le=16384, description="Width of the residual stream.")
-    num_heads: int = Field(default=4, ge=1, description="Attention heads; must divide d_model.")
-    d_ff: int = Field(default=1024, ge=1, description="Inner width of the feed-forward sub-layer.")
+    num_heads: int = Field(default=4, ge=1, le=1024, description="Attention heads; must divide d_model.")
+    d_ff: int = Field(default=1024, ge=1, le=262_144, description="Inner width of the feed-forward sub-layer.")
     encoder_layers: int = Field(default=3, ge=1, le=200, description="Layers of the encoder.")
     decoder_layers: int = Field(default=3, ge=1, le=200, description="Layers of the decoder.")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on embeddings and on each sub-layer's output.")

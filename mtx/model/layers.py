@@ -28,8 +28,10 @@ def sinusoids(num_positions: int, d_model: int) -> Tensor:
         return: (num_positions, D)
     """
     half = d_model // 2
-    frequencies = torch.exp(torch.arange(half, dtype=torch.float64) * -(math.log(10000.0) / max(half - 1, 1)))
-    angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies
+    # On the CPU even inside `torch.device("meta")`: no file holds these numbers.
+    exponents = torch.arange(half, dtype=torch.float64, device="cpu")
+    frequencies = torch.exp(exponents * -(math.log(10000.0) / max(half - 1, 1)))
+    angles = torch.arange(num_positions, dtype=torch.float64, device="cpu")[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
-from mtx.checkpoint.sealed import load_tensors, open_sealed
-from mtx.checkpoint.training import Evaluation, average_weights, checkpoint_folder, load_weights
+from mtx.checkpoint.sealed import open_sealed
+from mtx.checkpoint.tensors import load_tensors
+from mtx.checkpoint.training import WEIGHTS, Evaluation, average_weights, checkpoint_folder, load_weights
 from mtx.data.corpus import source_name
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, evaluate
@@ -92,8 +93,8 @@ def _final_scores(session: Session) -> Report | None:
 def _weights_at(run: RunFolder, steps: list[int]) -> dict[str, Tensor]:
     folders = [checkpoint_folder(run.checkpoints, step) for step in steps]
     if len(folders) == 1:
-        open_sealed(folders[0])
-        return load_tensors(folders[0] / "weights.safetensors")
+        open_sealed(folders[0], needed=[WEIGHTS])
+        return load_tensors(folders[0] / WEIGHTS)
     return average_weights(folders)
 
 
