@@ -115,14 +115,18 @@ def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path
     """Give the optimizer what Adam remembers of each parameter: all of it, or nothing before the first update."""
     parameters = dict(training.model.named_parameters())
     keys = ("step", "exp_avg", "exp_avg_sq")
-    if moments and moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
+    training.optimizer.state.clear()
+    if not moments:
+        return
+    if moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
         raise _does_not_fit(f"{OPTIMIZER} is of another model", where)
-    for name, parameter in parameters.items() if moments else ():
-        for key in keys:
+    for name, parameter in parameters.items():
+        state = {key: moments[f"{name}.{key}"] for key in keys}
+        for key, tensor in state.items():
             shape = torch.Size() if key == "step" else parameter.shape
-            _check_tensor(f"{name}.{key}", moments[f"{name}.{key}"], shape, torch.float32, where)
+            _check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
         # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
-        training.optimizer.state[parameter] = {key: moments[f"{name}.{key}"].to(parameter.device) for key in keys}
+        training.optimizer.state[parameter] = {key: tensor.to(parameter.device) for key, tensor in state.items()}
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
