@@ -83,10 +83,11 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _varint(message: bytes, pos: int) -> tuple[int, int]:
     """The number at `pos`, 7 bits a byte, the lowest first, and the position after it."""
-    value = message[pos] & 0x7F
-    for shift in range(7, 70, 7):
-        if message[pos] < 0x80:
-            return value, pos + 1
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[pos]
         pos += 1
-        value |= (message[pos] & 0x7F) << shift
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, pos
     raise ValueError("an endless number")
