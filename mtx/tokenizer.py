@@ -132,6 +132,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if os.path.isfile(path):
         return Tokenizer.from_files({"spm.model": _read_model(path.resolve())}, str(path))
     names = tokenizer_files(path)
+    if not names:
+        do = "Give a model folder, a run folder or a SentencePiece model."
+        raise UserError(ExitCode.MODEL, f"no tokenizer at {path}", do=do)
     models = {name: _read_model(path / name) for name in names}
     if len(names) == 1:
         return Tokenizer.from_files({"spm.model": models[names[0]]}, str(path / names[0]))
@@ -139,17 +142,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def tokenizer_files(folder: Path) -> tuple[str, ...]:
-    """The names of the file, or of the files of source and target, that hold the tokenizer in `folder`.
-
-    Raises:
-        UserError: (MODEL) there are none.
-    """
+    """The names of the file, or of the files of source and target, that hold the tokenizer in `folder`, if any do."""
     for names in (("spm.model",), ("tokenizer.model",), ("source.spm", "target.spm"), _RUN_SIDES):
         if os.path.lexists(folder / names[0]):
             return names
-    raise UserError(
-        ExitCode.MODEL, f"no tokenizer at {folder}", do="Give a model folder, a run folder or a SentencePiece model."
-    )
+    return ()
 
 
 def _read_model(path: Path) -> bytes:

@@ -19,6 +19,7 @@ from mtx.runtime import (
     choose_precision,
     deferred_stop,
     log_to_file,
+    log_to_stderr,
     random_state,
     restore_random_state,
     seed_everything,
@@ -171,3 +172,27 @@ def test_the_log_file_takes_what_is_said_inside(tmp_path: Path, caplog: pytest.L
     lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["one – 1", "two"]
     assert not LOGGER.handlers
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+        ("a\n2026-01-01 00:00:00 finished\r\n", r"a\n2026-01-01 00:00:00 finished\r\n"),
+        ("a\x85b\u2028c\u2029d\x9b31m\x7f\0", r"a\x85b\u2028c\u2029d\x9b31m\x7f\x00"),
+        ("\u202egnp.exe\u2066", r"\u202egnp.exe\u2066"),
+        (os.fsdecode(b"/run/\xff\x1b"), r"/run/\udcff\x1b"),
+        *[(text, text) for text in ("Ça va\xa0? «\u202fOui\u202f»", "👩\u200d👧", "می\u200cخواهم", "\u05d0\u200e")],
+    ],
+)
+def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
+    said: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "handlers", [])
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    monkeypatch.setattr(LOGGER, "level", logging.INFO)
+    log_to_stderr()
+    with log_to_file(tmp_path / "log"):
+        LOGGER.info("  source     %s", said)
+    assert capsys.readouterr().err == f"  source     {shown}\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {shown}\n"

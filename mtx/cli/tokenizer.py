@@ -1,16 +1,20 @@
 """`mtx tokenizer`: SentencePiece alone, as filters."""
 
+import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mtx.cli.options import print_line
 from mtx.cli.reporting import reported
 from mtx.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from mtx.tokenizer import Tokenizer
 
 tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
 
@@ -58,9 +62,9 @@ def encode_command(
     as_ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of pieces.")] = False,
 ) -> None:
     """Cut lines of stdin into pieces, separated by spaces."""
-    from mtx.tokenizer import load_tokenizer, pieces_of
+    from mtx.tokenizer import pieces_of
 
-    tokenizer = load_tokenizer(model)
+    tokenizer = _tokenizer_of(model)
     for line in _stdin_lines():
         ids = tokenizer.encode_src([line])[0]
         print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
@@ -73,12 +77,22 @@ def decode_command(
     as_ids: Annotated[bool, typer.Option("--ids", help="Read ids instead of pieces.")] = False,
 ) -> None:
     """Put the pieces on each line of stdin together to text."""
-    from mtx.tokenizer import ids_of, load_tokenizer
+    from mtx.tokenizer import ids_of
 
-    tokenizer = load_tokenizer(model)
+    tokenizer = _tokenizer_of(model)
     for number, line in enumerate(_stdin_lines(), start=1):
         ids = _parse_ids(line, number, tokenizer.tgt_vocab_size) if as_ids else ids_of(tokenizer, line.split(" "))
         print_line(tokenizer.decode([ids])[0])
+
+
+def _tokenizer_of(path: Path) -> "Tokenizer":
+    """The tokenizer at `path`; that of a model folder as its manifest says it is."""
+    from mtx.checkpoint.sealed import MANIFEST, open_sealed
+    from mtx.tokenizer import load_tokenizer, tokenizer_files
+
+    if os.path.lexists(path / MANIFEST):
+        open_sealed(path, needed=tokenizer_files(path))
+    return load_tokenizer(path)
 
 
 def _stdin_lines() -> Iterator[str]:
