@@ -119,7 +119,7 @@ def load_model(folder: Path) -> TrainedModel:
     return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation)
 
 
-def _shared_facts(tokenizer: Tokenizer) -> dict[str, int]:
+def _shared_facts(tokenizer: Tokenizer) -> dict[str, Any]:
     """What `config.json` repeats of the tokenizer, for readers that have no SentencePiece."""
     names = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
     return {name: getattr(tokenizer, name) for name in names}

@@ -1,10 +1,11 @@
-"""No damaged SentencePiece model kills the process that loads it; an attempt that does is known by its number."""
+"""Neither damaged SentencePiece models nor made-up weights kill the process that loads them; what would is named."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from faults.attempts import outcomes, report
+from faults.headers import try_headers
 from faults.tokenizers import try_mutants, write_models
 
 CHILD = """
@@ -23,6 +24,12 @@ def test_no_mutant_kills_or_surprises(tmp_path: Path) -> None:
     found = Counter(try_mutants(write_models(tmp_path), count=200, seed=1))
     assert found.keys() == {"refused", "works"}
     assert min(found.values()) > 5
+
+
+def test_no_header_kills_or_surprises_or_takes_memory() -> None:
+    found = Counter(try_headers(count=1000, seed=1))
+    assert found.keys() == {"refused", "works"}
+    assert min(found.values()) > 50
 
 
 def test_whoever_kills_its_process_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
