@@ -46,7 +46,8 @@ def find_tables(path: Path, split: str) -> list[Path]:
 def column_names(path: Path) -> list[str]:
     """The columns of a file."""
     with path.open("rb") as file:
-        return _parquet(file).schema_arrow.names if path.suffix == ".parquet" else _arrow(file).schema.names
+        schema = _parquet(file).schema_arrow if path.suffix == ".parquet" else _arrow(file).schema
+        return [str(name) for name in schema.names]
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
