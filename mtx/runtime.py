@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -239,11 +240,22 @@ def deferred_signals() -> Iterator[Requests]:
 
 # --- logging ---
 
+_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What ends a line, moves a cursor or turns text around on a terminal; and surrogates, which cannot be written."""
+
+
+class _OneLine(logging.Formatter):
+    """One line a message, whatever text or path stands in it: none can forge a line or steer a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _STEERS.sub(lambda found: repr(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
+
 
 def log_to_stderr() -> None:
     """Send what the program says of its work to stderr, one plain line each."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine("%(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
@@ -260,7 +272,7 @@ class _LogFile(logging.FileHandler):
 def log_to_file(path: Path) -> Iterator[None]:
     """Inside, append what the program says to the file at `path` too, with the time of day, and any bug's traceback."""
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     LOGGER.addHandler(handler)
     try:
         yield

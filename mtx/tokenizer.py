@@ -8,6 +8,7 @@ escaped for a lossless one.
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from typing import Any, Self
 
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
+from mtx.foreign_files import read_small_file
+from mtx.sentencepiece_file import MAX_MODEL_BYTES, check_model
 
-MAX_MODEL_BYTES = 64 << 20
 MAX_LINE_BYTES = 16384
 """Longer lines are left out of the training of a vocabulary."""
 MAX_LINES = 10_000_000
@@ -26,6 +28,7 @@ MAX_LINES = 10_000_000
 
 _RESERVED = "\u2585"
 """SentencePiece's own mark in training: it silently leaves out a line that holds it."""
+_RUN_SIDES = ("tokenizer.src.model", "tokenizer.tgt.model")
 _SPECIALS = ("pad", "unk", "bos", "eos")
 _BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -112,8 +115,15 @@ class Tokenizer:
         """Target sentences, one line each: special ids leave nothing, characters that would break the line a space.
 
         From a lossless model all other characters come as they are; else there is no space at the ends.
+
+        Raises:
+            UserError: the model's own tables yield no UTF-8 (MODEL).
         """
-        texts = self.tgt_pieces.decode([list(sentence) for sentence in ids], num_threads=1)
+        try:
+            texts = self.tgt_pieces.decode([list(sentence) for sentence in ids], num_threads=1)
+        except UnicodeDecodeError as error:
+            what, do = "the SentencePiece model of the target makes text that is not UTF-8", "Train a new one."
+            raise UserError(ExitCode.MODEL, what, do=do) from error
         return [_unescape(text).replace("\n", " ") if self.is_lossless else _on_one_line(text) for text in texts]
 
     def _encode(self, pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
@@ -166,27 +176,33 @@ def load_tokenizer(path: Path) -> Tokenizer:
     Raises:
         UserError: (MODEL) none there, damaged, too large, without the special symbols that translation needs.
     """
-    if path.is_file():
-        return Tokenizer.from_files({"spm.model": _read_model(path)}, str(path))
-    for name in ("spm.model", "tokenizer.model"):
-        if (path / name).exists():
-            return Tokenizer.from_files({"spm.model": _read_model(path / name)}, str(path / name))
-    for src, tgt in (("source.spm", "target.spm"), ("tokenizer.src.model", "tokenizer.tgt.model")):
-        if (path / src).exists():
-            return Tokenizer.from_files({"source.spm": _read_model(path / src), "target.spm": _read_model(path / tgt)})
-    raise UserError(
-        ExitCode.MODEL, f"no tokenizer at {path}", do="Give a model folder, a run folder or a SentencePiece model."
-    )
+    if os.path.isfile(path):
+        return Tokenizer.from_files({"spm.model": _read_model(path.resolve())}, str(path))
+    names = tokenizer_files(path)
+    if not names:
+        do = "Give a model folder, a run folder or a SentencePiece model."
+        raise UserError(ExitCode.MODEL, f"no tokenizer at {path}", do=do)
+    models = {name: _read_model(path / name) for name in names}
+    if len(names) == 1:
+        return Tokenizer.from_files({"spm.model": models[names[0]]}, str(path / names[0]))
+    return Tokenizer.from_files(dict(zip(("source.spm", "target.spm"), models.values(), strict=True)))
+
+
+def tokenizer_files(folder: Path) -> tuple[str, ...]:
+    """The names of the file, or of the files of source and target, that hold the tokenizer in `folder`, if any do."""
+    for names in (("spm.model",), ("tokenizer.model",), ("source.spm", "target.spm"), _RUN_SIDES):
+        if os.path.lexists(folder / names[0]):
+            return names
+    return ()
 
 
 def _read_model(path: Path) -> bytes:
     try:
-        if not path.is_file():
-            raise UserError(ExitCode.MODEL, f"{path} is missing or no file", do="Restore it.")
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            do = "Give a SentencePiece model."
-            raise UserError(ExitCode.MODEL, f"{path} is larger than {MAX_MODEL_BYTES >> 20} MiB", do=do)
-        return path.read_bytes()
+        return read_small_file(path, MAX_MODEL_BYTES)
+    except FileNotFoundError:
+        raise UserError(ExitCode.MODEL, f"{path} is missing", do="Restore it.") from None
+    except ValueError as error:
+        raise UserError(ExitCode.MODEL, f"{path} is {error}", do="Give a SentencePiece model.") from None
     except OSError as error:
         raise UserError(ExitCode.MODEL, f"cannot read {path}: {error.strerror}", do="Check the file.") from error
 
@@ -194,15 +210,13 @@ def _read_model(path: Path) -> bytes:
 def _load_pieces(model: bytes, name: str) -> Any:
     import sentencepiece
 
-    # SentencePiece takes no bytes at all for an empty model, and then crashes on use.
-    if model:
-        try:
-            return sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (RuntimeError, UnicodeDecodeError):  # the latter from its own message about a damaged piece
-            pass
-    raise UserError(
-        ExitCode.MODEL, f"{name} is no SentencePiece model, or is damaged", do="Restore it or train a new one."
-    )
+    try:
+        check_model(model)
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
+    except (RuntimeError, ValueError) as error:
+        why = f": {error}" if type(error) is ValueError else ""
+        what = f"{name} is no SentencePiece model, or is damaged{why}"
+        raise UserError(ExitCode.MODEL, what, do="Restore it or train a new one.") from error
 
 
 def _special_ids(pieces: Any) -> dict[str, int]:

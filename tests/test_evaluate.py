@@ -107,7 +107,7 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
         seed % 4
     ]
     hypotheses, references = corpus(seed, alphabet, joint)
-    bleu, chrf, length_ratio = score(hypotheses, references, lang, num_samples=1)
+    bleu, chrf, length_ratio = score(hypotheses, [references], lang, num_samples=1)
     expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh" if lang == "zh" else "13a")
     assert bleu.score == expected.score
     assert length_ratio == expected.sys_len / expected.ref_len

@@ -20,13 +20,14 @@ LAYERS = [
     {"data", "checkpoint"},
     {"tokenizer", "model", "runtime"},
     {"config"},
+    {"foreign_files", "sentencepiece_file"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""
 
 WITHOUT_TORCH = [
     "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.data.lines", "mtx.data.corpus",
-    "mtx.data.prepare", "mtx.data.demo",
+    "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed",
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from mtx.runtime import (
     is_gpu_error,
     is_out_of_memory,
     log_to_file,
+    log_to_stderr,
     random_state,
     restore_random_state,
     seed_everything,
@@ -199,7 +200,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_first_signal_is_noted_the_second_leaves(
     number: signal.Signals, code: int, clock: list[float], left: list[int]
 ) -> None:
-    before = signal.getsignal(number)
+    started_with = signal.signal(number, signal.SIG_DFL)
     with deferred_signals() as requests:
         assert requests.stop is None
         signal.raise_signal(number)
@@ -211,7 +212,7 @@ def test_the_first_signal_is_noted_the_second_leaves(
         clock[0] += 1.0
         signal.raise_signal(signal.SIGTERM)
         assert left == [143]
-    assert signal.getsignal(number) is before
+    assert signal.signal(number, started_with) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("number", [number for number, _ in STOPS])
@@ -272,3 +273,27 @@ def test_a_log_takes_names_that_are_no_text(tmp_path: Path) -> None:
     with log_to_file(tmp_path / "log"):
         LOGGER.info("in %s", os.fsdecode(b"f\xff"))
     assert (tmp_path / "log").read_text(encoding="utf-8").endswith("in f\\udcff\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+        ("a\n2026-01-01 00:00:00 finished\r\n", r"a\n2026-01-01 00:00:00 finished\r\n"),
+        ("a\x85b\u2028c\u2029d\x9b31m\x7f\0", r"a\x85b\u2028c\u2029d\x9b31m\x7f\x00"),
+        ("\u202egnp.exe\u2066", r"\u202egnp.exe\u2066"),
+        (os.fsdecode(b"/run/\xff\x1b"), r"/run/\udcff\x1b"),
+        *[(text, text) for text in ("Ça va\xa0? «\u202fOui\u202f»", "👩\u200d👧", "می\u200cخواهم", "\u05d0\u200e")],
+    ],
+)
+def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
+    said: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LOGGER, "handlers", [])
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    monkeypatch.setattr(LOGGER, "level", logging.INFO)
+    log_to_stderr()
+    with log_to_file(tmp_path / "log"):
+        LOGGER.info("  source     %s", said)
+    assert capsys.readouterr().err == f"  source     {shown}\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {shown}\n"

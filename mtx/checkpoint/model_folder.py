@@ -14,24 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field
 from torch import Tensor
 
-from mtx.checkpoint.sealed import load_tensors, open_sealed, save_tensors, sealed_folder
-from mtx.checkpoint.training import load_weights
-from mtx.config.settings import DecodeSettings, ModelSettings
+from mtx.checkpoint.sealed import open_sealed, sealed_folder
+from mtx.checkpoint.tensors import load_tensors, save_tensors
+from mtx.checkpoint.training import check_weights
+from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
-from mtx.model import Transformer, build_transformer
-from mtx.tokenizer import Tokenizer, load_tokenizer
+from mtx.foreign_files import Schema, read_json
+from mtx.model import Transformer
+from mtx.model.blank import blank_transformer, fill
+from mtx.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 CARD = "README.md"
+WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
+MAX_JSON_BYTES = 1 << 20
+MAX_SOURCE_TOKENS = 100_001
+"""The most that `data.max_tokens` may be, and the end symbol: attention looks at every pair of tokens."""
 
 
-class ModelDescription(BaseModel, extra="forbid", frozen=True):
+class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
     """What `config.json` holds."""
 
-    src_lang: str
-    tgt_lang: str
+    src_lang: Language
+    tgt_lang: Language
     src_vocab_size: int
     tgt_vocab_size: int
     is_joint: bool
@@ -41,11 +48,11 @@ class ModelDescription(BaseModel, extra="forbid", frozen=True):
     model: ModelSettings
 
 
-class GenerationDefaults(BaseModel, extra="forbid", frozen=True):
+class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
     """What `generation_config.json` holds."""
 
     decode: DecodeSettings
-    max_source_tokens: int
+    max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
     """The longest source of the training data, end symbol included; longer ones are translated in parts."""
 
 
@@ -75,22 +82,12 @@ def save_model(
     """
     tokenizer = trained.tokenizer
     config = ModelDescription(
-        src_lang=trained.src_lang,
-        tgt_lang=trained.tgt_lang,
-        src_vocab_size=tokenizer.src_vocab_size,
-        tgt_vocab_size=tokenizer.tgt_vocab_size,
-        is_joint=tokenizer.is_joint,
-        pad_id=tokenizer.pad_id,
-        bos_id=tokenizer.bos_id,
-        eos_id=tokenizer.eos_id,
-        model=settings,
+        src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **_shared_facts(tokenizer)
     )
     with sealed_folder(folder, about, unsealed=[CARD]) as new:
-        save_tensors(new / "model.safetensors", weights)
-        (new / "config.json").write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (new / "generation_config.json").write_text(
-            trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8"
-        )
+        save_tensors(new / WEIGHTS, weights)
+        (new / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (new / GENERATION).write_text(trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for name, data in tokenizer.files().items():
             (new / name).write_bytes(data)
         (new / CARD).write_text(card, encoding="utf-8")
@@ -100,54 +97,66 @@ def load_model(folder: Path) -> TrainedModel:
     """The model in `folder`, on the CPU, ready to translate.
 
     Raises:
-        UserError: the folder is no model folder, or damaged (MODEL).
+        UserError: the folder is no model folder, or damaged, or its files do not belong together (MODEL).
     """
-    open_sealed(folder)
-    try:
-        config = ModelDescription.model_validate_json((folder / "config.json").read_bytes())
-        generation = GenerationDefaults.model_validate_json((folder / "generation_config.json").read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UserError(
-            ExitCode.MODEL,
-            "no model: config.json or generation_config.json unusable",
-            where=str(folder),
-            do="Copy it again.",
-        ) from error
+    open_sealed(folder, needed=(WEIGHTS, CONFIG, GENERATION, *tokenizer_files(folder)))
+    config = _read_json(folder / CONFIG, ModelDescription)
+    generation = _read_json(folder / GENERATION, GenerationDefaults)
     tokenizer = load_tokenizer(folder)
-    if (tokenizer.src_vocab_size, tokenizer.tgt_vocab_size) != (config.src_vocab_size, config.tgt_vocab_size):
-        raise UserError(
-            ExitCode.MODEL,
-            "tokenizer and weights differ in vocabulary",
-            where=str(folder),
-            do="Use the files of one model.",
-        )
-    model = build_transformer(
+    for name, fact in _shared_facts(tokenizer).items():
+        if getattr(config, name) != fact:
+            what = f"config.json and the tokenizer differ: {name} {getattr(config, name)} and {fact}"
+            raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use the files of one model.")
+    model = blank_transformer(
         config.model,
         src_vocab_size=config.src_vocab_size,
         tgt_vocab_size=config.tgt_vocab_size,
         pad_id=config.pad_id,
         is_joint=config.is_joint,
     )
-    load_weights(model, load_tensors(folder / "model.safetensors"), folder)
+    weights = load_tensors(folder / WEIGHTS)
+    check_weights(model, weights, folder)
+    fill(model, weights)
     return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation)
+
+
+def _shared_facts(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What `config.json` repeats of the tokenizer, for readers that have no SentencePiece."""
+    names = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
+    return {name: getattr(tokenizer, name) for name in names}
+
+
+def _read_json(path: Path, schema: type[Schema]) -> Schema:
+    try:
+        return read_json(path, MAX_JSON_BYTES, schema)
+    except (OSError, ValueError) as error:
+        what = f"no model: {path.name} unusable: {error}"
+        raise UserError(ExitCode.MODEL, what, where=str(path.parent), do="Copy it again.") from None
 
 
 def find_model(given: Path | None, runs: Path) -> Path:
     """The model folder meant by `--model`: a model folder or a run folder; where none is given, the newest in `runs`.
 
     Raises:
-        UserError: there is none (MODEL).
+        UserError: there is none, or it can't be looked at (MODEL).
     """
-    if given is None:
-        finished = sorted(runs.glob("*/model/manifest.json"), key=lambda path: path.stat().st_mtime)
-        if not finished:
-            raise UserError(
-                ExitCode.MODEL,
-                "no finished model",
-                where=str(runs),
-                do="Train one with mtx train, or give --model DIR.",
-            )
-        return finished[-1].parent
+    try:
+        return _newest_model(runs) if given is None else _model_folder(given)
+    except OSError as error:
+        what = f"cannot look for a model: {error.strerror}"
+        raise UserError(ExitCode.MODEL, what, where=str(given or runs), do="Give another --model DIR.") from error
+
+
+def _newest_model(runs: Path) -> Path:
+    finished = sorted(runs.glob("*/model/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise UserError(
+            ExitCode.MODEL, "no finished model", where=str(runs), do="Train one with mtx train, or give --model DIR."
+        )
+    return finished[-1].parent
+
+
+def _model_folder(given: Path) -> Path:
     if not os.path.isdir(given):
         what = "not a folder" if os.path.exists(given) else "no such folder"
         raise UserError(ExitCode.MODEL, what, where=str(given), do="Give a model folder or a run folder with --model.")

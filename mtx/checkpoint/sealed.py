@@ -13,13 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-from torch import Tensor
-
 from mtx import __version__
 from mtx.checkpoint.files import make_folder, outgoing_name, sync, temporary_name
+from mtx.checkpoint.manifest import Manifest
 from mtx.errors import ExitCode, UserError, machine_error
+from mtx.foreign_files import check_regular, read_small_file
 
 FORMAT = 1
 """Version of the layout of folders; raised when an older mtx could not read a newer folder.
@@ -28,6 +26,7 @@ In every format the manifest has `mtx`, `format` and `sha256`, so that damage is
 """
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 20
 
 
 class DamagedError(UserError):
@@ -63,62 +62,45 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         raise
 
 
-def open_sealed(folder: Path) -> dict[str, Any]:
-    """The manifest's `about` of a folder whose every sealed file has been checked.
+def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest's `about` of a folder whose every sealed file has been checked, those `needed` among them.
 
     Raises:
         DamagedError: the folder is missing, damaged or incomplete (MODEL).
         UserError: the machine can't read it (MACHINE); another mtx wrote it, in a format that this one can't (MODEL).
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        made_by, layout = manifest["mtx"], manifest["format"]
-        if manifest["sha256"] != _manifest_digest(manifest):
+        content = json.loads(read_small_file(folder / MANIFEST, MAX_MANIFEST_BYTES))
+        made_by, layout = content["mtx"], content["format"]
+        if content["sha256"] != _manifest_digest(content):
             raise DamagedError(folder, f"{MANIFEST}: wrong checksum")
         if layout != FORMAT:
             what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
-            raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use a matching mtx.")
-        about = manifest["about"]
-        files = {str(name): (int(f["size"]), str(f["sha256"])) for name, f in manifest["files"].items()}
+            raise UserError(ExitCode.MODEL, what[:200], where=str(folder), do="Use a matching mtx.")
+        manifest = Manifest.model_validate(content)
     except FileNotFoundError:
         raise DamagedError(folder, f"no {MANIFEST}") from None
     except OSError as error:
         raise _unreadable(folder / MANIFEST, error) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DamagedError(folder, f"unreadable {MANIFEST}") from None
-    if not isinstance(about, dict):
-        raise DamagedError(folder, f"unreadable {MANIFEST}")
-    for name, (size, digest) in files.items():
+    for name in needed:
+        if name not in manifest.files:
+            raise DamagedError(folder, f"{name}: not in {MANIFEST}")
+    for name, seal in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink() or not path.is_file():
-            raise DamagedError(folder, f"{name}: missing")
         try:
-            is_whole = path.stat().st_size == size and _sha256(path) == digest
+            check_regular(path)
+            is_whole = path.stat().st_size == seal.size and _sha256(path) == seal.sha256
+        except FileNotFoundError:
+            raise DamagedError(folder, f"{name}: missing") from None
+        except ValueError as error:
+            raise DamagedError(folder, f"{name}: {error}") from None
         except OSError as error:
             raise _unreadable(path, error) from error
         if not is_whole:
             raise DamagedError(folder, f"{name}: wrong checksum")
-    return about
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors; the same tensors make the same bytes."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    # Not save_file, which makes a file that only its owner may read and hides the system's error number.
-    path.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file.
-
-    Raises:
-        UserError: it isn't one (MODEL).
-    """
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise DamagedError(path.parent, f"{path.name}: {error}") from error
-    return tensors
+    return manifest.about
 
 
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:

@@ -4,17 +4,26 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from mtx.checkpoint.files import megabytes, outgoing_name
-from mtx.checkpoint.sealed import DamagedError, load_tensors, open_sealed, save_tensors, sealed_folder
+from mtx.checkpoint.sealed import DamagedError, open_sealed, sealed_folder
+from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.foreign_files import read_json
 from mtx.runtime import LOGGER, random_state, restore_random_state
+
+FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
+    "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
+)  # fmt: skip
+MAX_STATE_BYTES = 64 << 20
+"""A validation takes 120 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,13 @@ class Progress:
     evaluations: list[Evaluation] = field(default_factory=list)
 
 
+class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
+    """What `state.json` holds."""
+
+    progress: Progress
+    scaler: dict[str, float | int]
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """All that an update changes: what a checkpoint must hold."""
@@ -81,14 +97,14 @@ def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]
     _check_finite({**weights, **moments}, step)
     try:
         with sealed_folder(folder, {**about, "step": step}) as new:
-            save_tensors(new / "weights.safetensors", weights)
-            save_tensors(new / "optimizer.safetensors", moments)
-            save_tensors(new / "random.safetensors", random_state())
+            save_tensors(new / WEIGHTS, weights)
+            save_tensors(new / OPTIMIZER, moments)
+            save_tensors(new / RANDOM, random_state())
             state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
-            (new / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+            (new / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     except DiskFullError as error:
         raise _no_space(error, checkpoints, training) from error
-    open_sealed(folder)
+    open_sealed(folder, needed=FILES)
     return folder
 
 
@@ -101,26 +117,37 @@ def load_checkpoint(folder: Path, training: Training) -> None:
     """Put `training` and torch's random state back to where they were when `folder` was saved.
 
     Raises:
-        UserError: the checkpoint does not fit this model (MODEL).
+        UserError: the checkpoint does not fit this model (MODEL); `training` may then be half of each.
     """
-    load_weights(training.model, load_tensors(folder / "weights.safetensors"), folder)
-    moments = load_tensors(folder / "optimizer.safetensors")
-    for name, parameter in training.model.named_parameters():
-        training.optimizer.state[parameter] = {
-            # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
-            key: moments[f"{name}.{key}"].to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
-            if f"{name}.{key}" in moments
-        }
-    restore_random_state(load_tensors(folder / "random.safetensors"))
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    if state["scaler"]:
-        training.scaler.load_state_dict(state["scaler"])
-    saved = state["progress"]
-    evaluations = [Evaluation(**evaluation) for evaluation in saved.pop("evaluations")]
-    for name, value in saved.items():
-        setattr(training.progress, name, value)
-    training.progress.evaluations = evaluations
+    load_weights(training.model, load_tensors(folder / WEIGHTS), folder)
+    _load_moments(training, load_tensors(folder / OPTIMIZER), folder)
+    try:
+        restore_random_state(load_tensors(folder / RANDOM))
+        state = read_json(folder / STATE, MAX_STATE_BYTES, SavedState)
+        if state.scaler:
+            training.scaler.load_state_dict(state.scaler)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise _does_not_fit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
+    for each in fields(Progress):
+        setattr(training.progress, each.name, getattr(state.progress, each.name))
+
+
+def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:
+    """Give the optimizer what Adam remembers of each parameter: all of it, or nothing before the first update."""
+    parameters = dict(training.model.named_parameters())
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    training.optimizer.state.clear()
+    if not moments:
+        return
+    if moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
+        raise _does_not_fit(f"{OPTIMIZER} is of another model", where)
+    for name, parameter in parameters.items():
+        state = {key: moments[f"{name}.{key}"] for key in keys}
+        for key, tensor in state.items():
+            shape = torch.Size() if key == "step" else parameter.shape
+            _check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
+        # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
+        training.optimizer.state[parameter] = {key: tensor.to(parameter.device) for key, tensor in state.items()}
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -134,7 +161,7 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     for step in reversed(saved_steps(checkpoints)):
         folder = checkpoint_folder(checkpoints, step)
         try:
-            newest = folder, open_sealed(folder)
+            newest = folder, open_sealed(folder, needed=FILES)
         except DamagedError as damage:
             damaged.append(f"{folder.name} is damaged ({damage.why})")
             continue
@@ -159,7 +186,7 @@ def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
     for step in steps:
         folder = checkpoint_folder(checkpoints, step)
         try:
-            open_sealed(folder)
+            open_sealed(folder, needed=FILES)
         except DamagedError as damage:
             LOGGER.warning("%s is damaged (%s); left out", folder.name, damage.why)
         else:
@@ -191,8 +218,8 @@ def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor
     """
     mean: dict[str, Tensor] = {}
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
-        open_sealed(folder)
-        for name, weight in load_tensors(folder / "weights.safetensors").items():
+        open_sealed(folder, needed=FILES)
+        for name, weight in load_tensors(folder / WEIGHTS).items():
             share = weight.double() / len(steps)
             mean[name] = mean[name] + share if name in mean else share
     return {name: weight.float() for name, weight in mean.items()}
@@ -203,8 +230,20 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
     """Copy `weights` into `model`.
+
+    Raises:
+        UserError: names or shapes differ, or a number is not finite (MODEL).
+    """
+    check_weights(model, weights, where)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def check_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Make sure that `weights` are those of a model like `model`, and sound.
 
     Raises:
         UserError: names or shapes differ, or a number is not finite (MODEL).
@@ -212,14 +251,19 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
     own = dict(model.named_parameters())
     if own.keys() != weights.keys():
         odd = min(own.keys() ^ weights.keys())
-        raise _does_not_fit(f"{odd} is only on one side", where)
+        raise _does_not_fit(f"{odd[:100]} is only on one side", where)
     for name, parameter in own.items():
-        if parameter.shape != weights[name].shape:
-            raise _does_not_fit(f"{name} is {tuple(weights[name].shape)}, not {tuple(parameter.shape)}", where)
-        if not bool(weights[name].isfinite().all()):
-            raise _does_not_fit(f"{name} holds numbers that are not finite", where)
-        with torch.no_grad():
-            parameter.copy_(weights[name])
+        _check_tensor(name, weights[name], parameter.shape, parameter.dtype, where)
+
+
+def _check_tensor(name: str, tensor: Tensor, shape: torch.Size, dtype: torch.dtype, where: Path) -> None:
+    """Make sure that `tensor` has `shape` and is finite in the arithmetic of `dtype`."""
+    if tensor.shape != shape:
+        raise _does_not_fit(f"{name} is {tuple(tensor.shape)}, not {tuple(shape)}", where)
+    if not tensor.is_floating_point():
+        raise _does_not_fit(f"{name} is {tensor.dtype}", where)
+    if not bool(tensor.to(dtype).isfinite().all()):
+        raise _does_not_fit(f"{name} holds numbers that are not finite", where)
 
 
 def _check_finite(tensors: Mapping[str, Tensor], step: int) -> None:

@@ -1,10 +1,11 @@
 """`mtx tokenizer`: SentencePiece alone, as filters."""
 
+import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from mtx.cli.reporting import reported
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
 from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from mtx.tokenizer import Tokenizer
 
 tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
 
@@ -87,9 +91,9 @@ def encode_command(
 
     A U+2581 in the text counts as a space, save for a lossless model.
     """
-    from mtx.tokenizer import load_tokenizer, pieces_of
+    from mtx.tokenizer import pieces_of
 
-    tokenizer = load_tokenizer(model)
+    tokenizer = _tokenizer_of(model)
     for line in _lines(None):
         ids = tokenizer.encode_src([line])[0]
         print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
@@ -102,15 +106,25 @@ def decode_command(
     as_ids: Annotated[bool, typer.Option("--ids", help="Read ids instead of pieces.")] = False,
 ) -> None:
     """Put the pieces on each line of stdin together to text."""
-    from mtx.tokenizer import ids_of, load_tokenizer
+    from mtx.tokenizer import ids_of
 
-    tokenizer = load_tokenizer(model)
+    tokenizer = _tokenizer_of(model)
     for number, line in enumerate(_lines(None), start=1):
         if as_ids:
             ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
         else:
             ids = ids_of(tokenizer, [piece for piece in line.split(" ") if piece])
         print_line(tokenizer.decode([ids])[0])
+
+
+def _tokenizer_of(path: Path) -> "Tokenizer":
+    """The tokenizer at `path`; that of a model folder as its manifest says it is."""
+    from mtx.checkpoint.sealed import MANIFEST, open_sealed
+    from mtx.tokenizer import load_tokenizer, tokenizer_files
+
+    if os.path.lexists(path / MANIFEST):
+        open_sealed(path, needed=tokenizer_files(path))
+    return load_tokenizer(path)
 
 
 def _lines(path: Path | None) -> Iterator[str]:

@@ -1,18 +1,31 @@
-"""Pairs from what Hugging Face `datasets` loads: hub ids, local folders and files. All that may open a connection."""
+"""Pairs from data sets: those of the Hugging Face hub, the only source that opens a connection, and local tables."""
 
 import logging
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtx.config.settings import HubDataset
+from mtx.data.tables import ROWS_AT_ONCE, column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError
 
-ROWS_AT_ONCE = 1000
-
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+Rows = dict[str, list[Any]]
+"""The values of some rows, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A split of a data set."""
+
+    columns: Sequence[str]
+    read: Callable[[list[str]], Iterator[Rows]]
+    """Groups of rows, of these columns."""
 
 
 def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
@@ -23,26 +36,27 @@ def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple
     Raises:
         UserError: (DATA) no such data set, split or column, no network, a value that is no text.
     """
-    with _errors_explained(source), _quiet():
-        rows = _load(source)
-        columns = rows.column_names or list(next(iter(rows), {}))
+    with _errors_explained(source):
+        path = Path(source.dataset)
+        table = _local_table(path, source) if os.path.exists(path) else _hub_table(source)
     src, tgt = source.src or src_lang, source.tgt or tgt_lang
-    is_nested = "translation" in columns and not {src, tgt} <= set(columns)
-    for name in ["translation"] if is_nested else [src, tgt]:
-        if name not in columns:
-            do = f"Set src and tgt of the source to two of its columns: {', '.join(columns) or 'none'}."
+    is_nested = "translation" in table.columns and not {src, tgt} <= set(table.columns)
+    wanted = ["translation"] if is_nested else [src, tgt]
+    for name in wanted:
+        if name not in table.columns:
+            do = f"Set src and tgt of the source to two of its columns: {', '.join(table.columns) or 'none'}."
             raise UserError(ExitCode.DATA, f"no column {name}", where=f"data set {source.dataset}", do=do)
-    for number, record in enumerate(_records(rows, source, ["translation"] if is_nested else [src, tgt]), start=1):
+    for number, record in enumerate(_records(table.read(wanted), source), start=1):
         texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
         where = f"data set {source.dataset} row {number}"
         yield _text(texts, src, where), _text(texts, tgt, where)
 
 
-def _records(rows: Any, source: HubDataset, columns: list[str]) -> Iterator[dict[str, Any]]:
+def _records(groups: Iterator[Rows], source: HubDataset) -> Iterator[dict[str, Any]]:
     with _errors_explained(source):
-        for group in rows.select_columns(columns).iter(batch_size=ROWS_AT_ONCE):
-            for values in zip(*(group[column] for column in columns), strict=True):
-                yield dict(zip(columns, values, strict=True))
+        for group in groups:
+            for values in zip(*group.values(), strict=True):
+                yield dict(zip(group, values, strict=True))
 
 
 def _text(texts: dict[str, Any], name: str, where: str) -> str:
@@ -56,47 +70,43 @@ def _text(texts: dict[str, Any], name: str, where: str) -> str:
     return value or ""
 
 
-# --- load ------------------------------------------------------------------------------------------------------------
+# --- open ------------------------------------------------------------------------------------------------------------
 
 
-def _load(source: HubDataset) -> Any:
-    """The split of the data set that `source` names; a path that does not exist is never looked up on the hub."""
+def _local_table(path: Path, source: HubDataset) -> _Table:
+    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
+        do = "Give the name of a folder in it."
+        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
+    files = find_tables(path / (source.name or ""), source.split)
+    return _Table(
+        column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
+    )
+
+
+def _hub_table(source: HubDataset) -> _Table:
+    """A data set of the hub; a path that does not exist is never looked up there."""
+    if not _HUB_ID.fullmatch(source.dataset):
+        do = "Give a folder that exists, or a hub id (owner/name)."
+        raise UserError(ExitCode.DATA, f"no data set at {source.dataset}", do=do)
     import datasets
 
-    path = Path(source.dataset)
-    if not path.exists():
-        if not _HUB_ID.fullmatch(source.dataset):
-            do = "Give a folder that exists, or a hub id (owner/name)."
-            raise UserError(ExitCode.DATA, f"no data set at {path}", do=do)
-        return datasets.load_dataset(source.dataset, source.name, split=source.split)
-    if (path / "state.json").exists():
-        return datasets.load_from_disk(str(path))
-    if (path / "dataset_dict.json").exists():
-        splits = datasets.load_from_disk(str(path))
-        if source.split not in splits:
-            raise ValueError(f"Bad split: {source.split}. Available splits: {list(splits)}")
-        return splits[source.split]
-    # Streaming reads the files themselves, where `datasets` may else answer from a copy made before they changed.
-    if path.is_dir():
-        return datasets.load_dataset(str(path), source.name, split=source.split, streaming=True)
-    if path.suffix not in (".parquet", ".arrow"):
-        do = "Use the source tsv or jsonl, or src and tgt, for a file of text."
-        raise UserError(ExitCode.DATA, f"{path} is neither .parquet nor .arrow", do=do)
-    return datasets.load_dataset(path.suffix[1:], data_files=str(path), split=source.split, streaming=True)
+    with _quiet():
+        rows = datasets.load_dataset(source.dataset, source.name, split=source.split)
+    return _Table(rows.column_names, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
 
 
 @contextmanager
 def _errors_explained(source: HubDataset) -> Iterator[None]:
-    """Turn what `datasets` raises into one line for the user."""
-    from datasets.exceptions import DatasetsError
-
+    """Turn what the libraries raise of a data set, each in its own way, into one line for the user."""
     try:
         yield
+    except (UserError, MemoryError):
+        raise
     except ConnectionError as error:
         what = f"cannot reach the data set {source.dataset} on the hub"
         do = "Connect to the network and check the id, or give a local folder."
         raise UserError(ExitCode.DATA, what, do=do) from error
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         is_script = "scripts are no longer supported" in reason
         do = "Give a data set of Parquet files: scripts are not run." if is_script else "Check its id, name and split."

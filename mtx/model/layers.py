@@ -47,7 +47,8 @@ class InputLayer(nn.Module):
         self.first_row = pad_id + 1
         self.scale = math.sqrt(embedding.embedding_dim)
         self.dropout = Dropout(dropout)
-        self.register_buffer("table", sinusoids(512, embedding.embedding_dim), persistent=False)
+        # Filled at the first use; on the CPU even in a blank model, whose parameters are nowhere.
+        self.register_buffer("table", torch.empty(0, embedding.embedding_dim, device="cpu"), persistent=False)
 
     def forward(self, ids: Tensor, first_position: int = 0) -> Tensor:
         """Embed `ids`, the first of which stands at `first_position` of its sentence.
@@ -59,7 +60,7 @@ class InputLayer(nn.Module):
         start = self.first_row + first_position
         stop = start + ids.size(1)
         if stop > self.table.size(0):
-            self.table = sinusoids(2 * stop, self.table.size(1)).to(self.table)
+            self.table = sinusoids(max(512, 2 * stop), self.table.size(1)).to(self.table)
         scaled: Tensor = self.embedding(ids) * self.scale
         out: Tensor = self.dropout(scaled + self.table[start:stop])
         return out

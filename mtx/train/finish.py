@@ -89,7 +89,9 @@ def _final_scores(session: Session) -> Report | None:
         batch_tokens=session.config.train.batch_tokens,
     )
     report, _ = evaluate(translator, dev.sources, [dev.references], str(session.run.model), session.stop_if_asked)
-    LOGGER.info("dev, beam %d:\n%s", decode.beam_size, report.to_text())
+    LOGGER.info("dev, beam %d:", decode.beam_size)
+    for line in report.to_text().split("\n"):
+        LOGGER.info("%s", line)
     return report
 
 

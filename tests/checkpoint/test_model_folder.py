@@ -134,6 +134,105 @@ def test_a_folder_that_was_sealed_around_something_else(
             assert caught.value.code == ExitCode.MODEL, (name, content)
 
 
+def changed(whole: Path, folder: Path, changes: dict[str, bytes], *, seals: bool = True) -> Path:
+    """A copy of the folder `whole` with other files, sealed around them or not."""
+    with sealed_folder(folder, {}, unsealed=() if seals else tuple(changes)) as new:
+        for path in whole.iterdir():
+            if path.name != "manifest.json":
+                (new / path.name).write_bytes(changes.get(path.name, path.read_bytes()))
+        for name in changes.keys() - {path.name for path in whole.iterdir()}:
+            (new / name).write_bytes(changes[name])
+    return folder
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "generation_config.json", "spm.model"])
+def test_what_is_loaded_must_be_sealed(name: str, tmp_path: Path, ours: TrainedModel) -> None:
+    whole = save(tmp_path / "whole", ours)
+    folder = changed(whole, tmp_path / "changed", {name: (whole / name).read_bytes()}, seals=False)
+    with pytest.raises(UserError, match=f"{name}: not in manifest.json") as caught:
+        load_model(folder)
+    assert caught.value.code == ExitCode.MODEL
+
+
+def test_a_tokenizer_that_would_win_over_the_sealed_one_is_noticed(tmp_path: Path, ours: TrainedModel) -> None:
+    whole = save(tmp_path / "whole", ours)
+    model = (whole / "spm.model").read_bytes()
+    (whole / "tokenizer.model").write_bytes(b"another, after spm.model")
+    assert load_model(whole).tokenizer.files() == {"spm.model": model}
+    two_sided = {"source.spm": model, "target.spm": model}
+    folder = changed(whole, tmp_path / "changed", two_sided)
+    (folder / "spm.model").unlink()
+    (folder / "spm.model").symlink_to("source.spm")
+    with pytest.raises(UserError, match=r"spm\.model: no regular file"):
+        load_model(folder)
+
+
+CONFIG_CLAIMS: list[tuple[str, Any, str]] = [
+    ("pad_id", 10**9, "the tokenizer differ: pad_id 1000000000 and 0"),
+    ("pad_id", -(10**9), "the tokenizer differ: pad_id -1000000000 and 0"),
+    ("bos_id", 3, "the tokenizer differ: bos_id 3 and 2"),
+    ("eos_id", 2, "the tokenizer differ: eos_id 2 and 3"),
+    ("is_joint", False, "the tokenizer differ: is_joint False and True"),
+    ("src_vocab_size", 10**12, "the tokenizer differ: src_vocab_size 1000000000000 and 60"),
+    ("tgt_vocab_size", 59, "the tokenizer differ: tgt_vocab_size 59 and 60"),
+    ("pad_id", "0", "pad_id: Input should be a valid integer"),
+    ("is_joint", 1, "is_joint: Input should be a valid boolean"),
+    ("src_lang", "en\x1b[2J", "src_lang: String should match"),
+    ("auto_map", {"AutoModel": "code.Model"}, "auto_map: Extra inputs are not permitted"),
+    ("model.class", "os.system", "model.class: Extra inputs are not permitted"),
+    ("model.norm", "code.Norm", "model.norm: Input should be 'pre' or 'post'"),
+    ("model.d_ff", 10**12, "model.d_ff: Input should be less than or equal to 262144"),
+    ("model.d_ff", 262_144, r"inner.weight is \(12, 8\), not \(262144, 8\)"),
+    ("model.encoder_layers", 200, "is only on one side"),
+    ("decode.beam_size", 10**6, "decode.beam_size: Input should be less than or equal to 1000"),
+    ("decode.max_length_factor", 1e9, "decode.max_length_factor: Input should be less than or equal to 20"),
+    ("max_source_tokens", 10**9, "max_source_tokens: Input should be less than or equal to 100001"),
+    ("max_source_tokens", 0, "max_source_tokens: Input should be greater than or equal to 2"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), CONFIG_CLAIMS)
+def test_a_config_that_claims_too_much_is_refused(
+    key: str, value: Any, message: str, tmp_path: Path, ours: TrainedModel
+) -> None:
+    whole = save(tmp_path / "whole", ours)
+    is_generation = key.startswith(("decode", "max_source"))
+    name = "generation_config.json" if is_generation else "config.json"
+    content = json.loads((whole / name).read_text())
+    *above, last = key.split(".")
+    (content[above[0]] if above else content)[last] = value
+    folder = changed(whole, tmp_path / "changed", {name: json.dumps(content).encode()})
+    with pytest.raises(UserError, match=message) as caught:
+        load_model(folder)
+    assert caught.value.code == ExitCode.MODEL
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        (torch.float16, 0.5, None),
+        (torch.bfloat16, 0.5, None),
+        (torch.float64, 0.5, None),
+        (torch.float64, 1e300, "numbers that are not finite"),
+        (torch.float32, float("inf"), "numbers that are not finite"),
+        (torch.int32, 1, "encoder_norm.bias is torch.int32"),
+        (torch.complex64, 1, "encoder_norm.bias is torch.complex64"),
+        (torch.bool, 1, "encoder_norm.bias is torch.bool"),
+    ],
+)
+def test_weights_are_finite_numbers(
+    dtype: torch.dtype, value: float, message: str | None, tmp_path: Path, ours: TrainedModel
+) -> None:
+    folder = save(tmp_path / "model", ours, **{"encoder_norm.bias": torch.full((8,), value, dtype=dtype)})
+    if message is None:
+        assert load_model(folder).model.encoder_norm.bias.equal(torch.full((8,), value))
+    else:
+        with pytest.raises(UserError, match=message) as caught:
+            load_model(folder)
+        assert caught.value.code == ExitCode.MODEL
+
+
 # --- find ---
 
 
@@ -157,4 +256,22 @@ def test_find_model(tmp_path: Path, ours: TrainedModel) -> None:
     for nothing in (tmp_path / "missing", runs / "c"):
         with pytest.raises(UserError, match="no finished model") as caught:
             find_model(None, nothing)
+        assert caught.value.code == ExitCode.MODEL
+
+
+def test_a_path_that_cannot_be_looked_at_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in (tmp_path / ("n" * 300), tmp_path / ("n/" * 3000), tmp_path / "\udcff"):
+        with pytest.raises(UserError) as caught:
+            find_model(given, tmp_path)
+        assert caught.value.code == ExitCode.MODEL
+
+    def forbidden(path: Path, **_: Any) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a" / "model").mkdir(parents=True)
+    (tmp_path / "a" / "model" / "manifest.json").touch()
+    monkeypatch.setattr(Path, "stat", forbidden)
+    for given_or_none in (tmp_path / "a", None):
+        with pytest.raises(UserError, match=r"Permission denied|no finished model") as caught:
+            find_model(given_or_none, tmp_path)
         assert caught.value.code == ExitCode.MODEL

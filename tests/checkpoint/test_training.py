@@ -6,6 +6,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from mtx.checkpoint import sealed
 from mtx.checkpoint.files import remove_leftovers
+from mtx.checkpoint.sealed import sealed_folder
+from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.training import (
     CHECKPOINT_NAMES,
     Evaluation,
@@ -78,7 +81,9 @@ def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
 
 def test_it_can_be_saved_before_its_first_update(tmp_path: Path) -> None:
     training = fresh(1)
-    load_checkpoint(save_checkpoint(tmp_path, training, {}), other := fresh(2))
+    folder = save_checkpoint(tmp_path, training, {})
+    learn(other := fresh(2), 1)
+    load_checkpoint(folder, other)
     learn(training, 2)
     torch.set_rng_state(_state_after_building(1))
     learn(other, 2)
@@ -116,6 +121,69 @@ def damage(checkpoints: Path, step: int, name: str = "weights.safetensors") -> N
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def resealed(folder: Path, name: str, content: bytes) -> Path:
+    """`folder` as one who can write a manifest would change it."""
+    kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    with sealed_folder(folder, {"step": 1}) as new:
+        for other, data in (kept | {name: content}).items():
+            (new / other).write_bytes(data)
+    return folder
+
+
+def as_file(tensors: dict[str, Tensor], tmp_path: Path) -> bytes:
+    save_tensors(tmp_path / "tensors", tensors)
+    return (tmp_path / "tensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"0.weight.exp_avg": None}, "optimizer.safetensors is of another model"),
+        ({"9.weight.exp_avg": torch.zeros(3)}, "optimizer.safetensors is of another model"),
+        ({"1.bias.exp_avg": torch.zeros(4)}, r"1\.bias\.exp_avg is \(4,\), not \(3,\)"),
+        ({"1.bias.step": torch.zeros(3)}, r"1\.bias\.step is \(3,\), not \(\)"),
+        ({"1.bias.exp_avg_sq": torch.full((3,), float("nan"))}, "numbers that are not finite"),
+        ({"1.bias.exp_avg_sq": torch.zeros(3, dtype=torch.int64)}, "is torch.int64"),
+    ],
+)
+def test_moments_of_another_model_are_refused(change: dict[str, Tensor | None], message: str, tmp_path: Path) -> None:
+    training = fresh(1)
+    learn(training, 2)
+    folder = save_checkpoint(tmp_path, training, {})
+    moments = load_tensors(folder / "optimizer.safetensors") | change
+    kept = {name: tensor for name, tensor in moments.items() if tensor is not None}
+    resealed(folder, "optimizer.safetensors", as_file(kept, tmp_path))
+    with pytest.raises(UserError, match=message) as caught:
+        load_checkpoint(folder, fresh(2))
+    assert caught.value.code == ExitCode.MODEL
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"{}"),
+        ("state.json", b"[" * 100_000),
+        ("state.json", b'{"progress": {"step": "x"}, "scaler": {}}'),
+        ("state.json", b'{"progress": {"step": 1e999}, "scaler": {}}'),
+        ("state.json", b'{"progress": {"evaluations": [{"step": 1}]}, "scaler": {}}'),
+        ("state.json", b'{"progress": {"class": 1}, "scaler": {}}'),
+        ("state.json", b'{"progress": {}, "scaler": {"scale": 1.0}}'),
+        ("state.json", b"\xff"),
+        ("random.safetensors", {}),
+        ("random.safetensors", {"cpu": torch.zeros(5056)}),
+        ("random.safetensors", {"cpu": torch.zeros(3, dtype=torch.uint8)}),
+    ],
+)
+def test_a_state_that_is_none_is_refused(name: str, content: Any, tmp_path: Path) -> None:
+    training = fresh(1)
+    folder = save_checkpoint(tmp_path, training, {})
+    resealed(folder, name, content if isinstance(content, bytes) else as_file(content, tmp_path))
+    with pytest.raises(UserError, match=r"random\.safetensors or state\.json: ") as caught:
+        load_checkpoint(folder, fresh(2))
+    assert caught.value.code == ExitCode.MODEL
+    assert "\n" not in str(caught.value)
 
 
 def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

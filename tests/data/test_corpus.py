@@ -188,7 +188,7 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
         ({"dataset": "owner/name"}, "cannot reach the data set owner/name on the hub. Connect to the network"),
         (
             {"dataset": "{folder}/good", "split": "dev"},
-            r"cannot load the data set .*: Bad split: dev. Available splits: \['train'\]",
+            r"no files of the split dev, only train.parquet \(data set .*\)",
         ),
         (
             {"dataset": "{folder}/good", "tgt": "german"},
@@ -197,8 +197,8 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
         ({"dataset": "{folder}/good", "src": "id"}, r"id is no text but int \(data set .* row 1\)"),
         ({"dataset": "{folder}/nested"}, r"no language fr \(data set .* row 1\)\. .* two of its languages: de, en\."),
         ({"dataset": "{folder}/damaged"}, "cannot load the data set .*damaged: .*Parquet"),
-        ({"dataset": "{folder}/script"}, "scripts are no longer supported.* Give a data set of Parquet files"),
-        ({"dataset": "{folder}/empty"}, "cannot load the data set .*empty"),
+        ({"dataset": "{folder}/script"}, r"no .parquet or .arrow files \(data set .*script\)"),
+        ({"dataset": "{folder}/empty"}, r"no .parquet or .arrow files \(data set .*empty\)"),
         ({"dataset": "{folder}/text.txt"}, "text.txt is neither .parquet nor .arrow"),
     ],
 )

@@ -1,0 +1,48 @@
+"""Numbered attempts in a child process, so that one that kills its process is known by its number.
+
+The child prints the number of an attempt before it and one word for its outcome after it. Where it dies, another one
+goes on with the next number.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+HARMLESS = ("refused", "works")
+"""Outcomes as they should be: one error for the user, or none."""
+
+
+def outcomes(command: Sequence[str], count: int) -> list[str]:
+    """What became of the attempts 0 to `count` - 1 of `command FIRST STOP`, by number."""
+    found: list[str] = []
+    while len(found) < count:
+        child = subprocess.run(
+            [sys.executable, *command, str(len(found)), str(count)], stdout=subprocess.PIPE, text=True, check=False
+        )
+        words = child.stdout.split()
+        numbers, results = words[::2], words[1::2]
+        if numbers[: len(results)] != [str(number) for number in range(len(found), len(found) + len(results))]:
+            raise RuntimeError(f"{command[0]} printed something else")
+        found += results
+        if len(found) < count:
+            if len(numbers) == len(results):
+                raise RuntimeError(f"{command[0]} ended by itself, with code {child.returncode}")
+            found.append(f"died{child.returncode}")
+    return found
+
+
+def run_attempts(first: int, stop: int, attempt: Callable[[int], str]) -> None:
+    """The child's side: make the attempts `first` to `stop` - 1."""
+    for number in range(first, stop):
+        print(number, flush=True)
+        print(attempt(number), flush=True)
+
+
+def report(found: Sequence[str]) -> int:
+    """Print how often each outcome came and the numbers of those that should not be; the exit code for them."""
+    for outcome, times in Counter(found).most_common():
+        print(f"{outcome:12} {times:7,}")
+    bad = [f"{number}: {outcome}" for number, outcome in enumerate(found) if outcome not in HARMLESS]
+    print("\n".join(bad[:20]))
+    return 1 if bad else 0

@@ -1,0 +1,101 @@
+"""The process in which `test_hostile` calls mtx: after a warm-up it may do nothing but read the folder at hand.
+
+Reads a list of cases from stdin, as JSON, and prints what became of each, one JSON object a line. Python's audit hook
+sees every file, process, connection, import and piece of code on its way. A case that hangs is ended by a signal.
+"""
+
+import io
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+from mtx.cli import main
+
+ADDRESSES = 1 << 30
+"""What the process may map in addition to what it has after the warm-up: much more than it may use, as C does."""
+SECONDS = 60
+FORBIDDEN = (
+    "socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "pty.", "import",
+    "compile", "exec", "pickle.", "marshal.load", "code.", "ctypes.dlopen", "os.remove", "os.rename", "os.mkdir",
+    "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.",
+    "tempfile.", "urllib.", "http.",
+)  # fmt: skip
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+allowed_folder = ""
+offences: list[str] = []
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note and stop what no reading of a folder needs."""
+    if not allowed_folder:
+        return
+    if event == "open":
+        path, _, flags = arguments
+        is_inside = isinstance(path, int) or os.path.abspath(os.fsdecode(path)).startswith(allowed_folder)
+        is_offence = not is_inside or bool((flags or 0) & WRITES)
+    else:
+        is_offence = event.startswith(FORBIDDEN) and (event, arguments) != ("ctypes.dlopen", (None,))
+    if is_offence:
+        offences.append(f"{event} {arguments}"[:200])
+        raise PermissionError(f"forbidden here: {event}")
+
+
+def call_mtx(arguments: list[str]) -> dict[str, Any]:
+    """What `mtx ARGUMENTS…` answers."""
+    sys.argv = ["mtx", *arguments]
+    sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    try:
+        main()
+    except SystemExit as ended:
+        out = sys.stdout.buffer.getvalue().decode()
+        return {"code": ended.code or 0, "out": out, "err": sys.stderr.getvalue()}
+    finally:
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    return {"code": None}
+
+
+def count_calls(arguments: list[str]) -> dict[str, Any]:
+    """What `mtx ARGUMENTS…` answers, and how many calls of functions that takes."""
+    num_calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal num_calls
+        num_calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        answer = call_mtx(arguments)
+    finally:
+        sys.setprofile(None)
+    return {**answer, "calls": num_calls}
+
+
+def run() -> None:
+    """Warm up, then answer all cases within limits."""
+    global allowed_folder
+    given = json.load(sys.stdin)
+    for arguments in given["warm_up"]:
+        call_mtx(arguments)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESSES, resource.RLIM_INFINITY))
+    sys.addaudithook(watch)
+    for case in given["cases"]:
+        offences.clear()
+        signal.alarm(SECONDS)
+        allowed_folder = case["folder"]
+        answer = (count_calls if case["counts"] else call_mtx)(case["arguments"])
+        allowed_folder = ""
+        signal.alarm(0)
+        print(json.dumps({"name": case["name"], "offences": offences, **answer}), flush=True)
+    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    print(json.dumps({"name": "memory", "taken": taken}))
+
+
+if __name__ == "__main__":
+    run()

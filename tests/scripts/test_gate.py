@@ -1,0 +1,70 @@
+"""The gate lets the code of this repository through, and nothing that runs what came as data."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+GATE = Path(__file__).parents[2] / "scripts" / "gate"
+
+
+def gate(*folders: Path) -> tuple[int, str]:
+    done = subprocess.run([GATE, *folders], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_our_own_code_passes_and_is_checked_with_all_else() -> None:
+    assert gate() == (0, "")
+    assert "\nscripts/gate\n" in (GATE.parent / "check").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "    import os, marshal as m",
+        "from shelve import open",
+        "import dill",
+        "import cloudpickle as cp",
+        "from joblib.numpy_pickle import load",
+        "x = torch.load(path)",
+        "f = torch.load",
+        "from torch import load",
+        "yaml.load(text, Loader)",
+        "yaml.unsafe_load(text)",
+        "yaml.full_load(text)",
+        "yaml.load_all(text)",
+        "x = eval(text)",
+        "exec (text)",
+        "__import__(name)",
+        "subprocess.run(x, shell=True)",
+        "os.system(x)",
+        "os.popen(x)",
+        "np.load(path, allow_pickle=True)",
+        "load_dataset(x, trust_remote_code=True)",
+        "load(x, weights_only=False)",
+    ],
+)
+def test_each_way_to_run_data_is_stopped(line: str, tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(f"a = 1\n{line}\n")
+    code, found = gate(tmp_path)
+    assert code == 1
+    assert f"planted.py:2:{line}" in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model.eval()",
+        "np.load(path, allow_pickle=False)",
+        "# No pickle anywhere.",
+        "retrieval(x); my_exec(x)",
+        "json.load(file)",
+        "torch.loadtxt",
+        "importlib.import_module",
+        "from mtx.picklejar import x",
+    ],
+)
+def test_what_is_alike_passes(line: str, tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(f"{line}\n")
+    assert gate(tmp_path) == (0, "")
