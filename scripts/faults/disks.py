@@ -24,7 +24,7 @@ def limit_files(folder: Path, tries: int, seed: int) -> list[Outcome]:
     with Starter() as starter:
         expected, sizes = measure(training, folder, starter)
         for number in range(tries):
-            place, limit = folder / f"limit-{number}", draw.randrange(max(sizes))
+            place, limit = folder / f"limit-{number}", draw.randrange(8192, max(sizes))
             ended = starter.start(training.start(place, file_size=limit)).wait()
             failure = check_full(ended) or finish(training, place, starter, expected)
             count(row, failure, f"RLIMIT_FSIZE of {limit} bytes", place)

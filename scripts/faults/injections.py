@@ -12,7 +12,7 @@ from pathlib import Path
 
 from faults.disks import check_full
 from faults.outcome import Outcome, SkippedError, Verdict
-from faults.process import Ended, HangError, Start
+from faults.process import Ended, Start
 from faults.starter import Starter
 from faults.training import Failure, Training, check_finished, count, untouched
 
@@ -51,7 +51,8 @@ def inject_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
         traced = folder / "traced"
         _, calls = run_under_strace(training.start(traced), starter)
         points = [(call, fault) for call in calls if call.changes(traced) for fault in FAULTS]
-        for call, fault in random.Random(seed).sample(points, min(tries, len(points))):
+        random.Random(seed).shuffle(points)
+        for call, fault in points[:tries]:
             place = folder / f"{fault}-{call.name}-{call.number}"
             failure = injected_run(training, place, starter, call, fault, expected)
             count(rows[fault], failure, f"{fault} at {call.name} number {call.number}", place)
@@ -64,11 +65,8 @@ def injected_run(
     """One training whose `call` is hit, then its command again."""
     start = training.start(place)
     injection = f"inject={call.name}:{FAULTS[fault]}:when={call.number}"
-    try:
-        ended, calls = run_under_strace(start, starter, injection)
-        finished = starter.start(start).wait()
-    except HangError as error:
-        return Verdict.LOST, str(error)
+    ended, calls = run_under_strace(start, starter, injection)
+    finished = starter.start(start).wait()
     hit = next((c.text for c in calls if "INJECTED" in c.text), calls[-1].text)
     failure = check_hit(ended, fault) or check_finished(finished, place / "run", expected)
     return (failure[0], f"{failure[1]} after {hit[:200]}") if failure else None

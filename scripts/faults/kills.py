@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faults.outcome import Outcome, Verdict
-from faults.process import HangError, Running, Start, start_command
+from faults.process import Running, Start, start_command
 from faults.starter import Starter
 from faults.training import Failure, Training, check_finished, difference, untouched
 
@@ -36,6 +36,8 @@ def kill_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
             kills = [draw.uniform(0, longest) for _ in range(min(left, STARTS_AT_MOST))]
             place = folder / f"seed-{seed}"
             phases, failure = killed_run(training, place, begin, kills, expected)
+            if failure and not phases:
+                phases = ["that came too late"]
             for number, phase in enumerate(phases, start=1):
                 row = rows.setdefault(phase, Outcome(f"kill -9 {phase}"))
                 if failure and number == len(phases):
@@ -68,10 +70,7 @@ def killed_run(
             break
         phases.append(training.phase(run))
     else:
-        try:
-            ended = begin(start).wait()
-        except HangError as error:
-            return phases, (Verdict.LOST, str(error))
+        ended = begin(start).wait()
     return phases, check_finished(ended, run, expected)
 
 

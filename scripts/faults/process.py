@@ -13,9 +13,8 @@ from pathlib import Path
 SECONDS_AT_MOST = 120
 """No tiny training takes as long: it hangs."""
 
-
-class HangError(Exception):
-    """A process did not end, and was killed."""
+HANGS = 124
+"""Stands for the exit code of a process that did not end and was killed, as it does for `timeout`."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,11 @@ class Running:
         return time.monotonic() - self.begun
 
     def wait(self, seconds: float = SECONDS_AT_MOST) -> Ended:
-        """Wait for its end.
-
-        Raises:
-            HangError: it did not end in time.
-        """
+        """Wait for its end, or kill it after so many seconds."""
         code = self.status(seconds)
         if code is None:
             self.kill()
-            raise HangError(f"still running after {seconds:.0f} s")
+            return Ended(HANGS, "", f"it hung: still running after {seconds:.0f} s")
         if self.start.terminal:
             return Ended(code, "", "")
         return Ended(code, *(path.read_text(errors="replace") for path in self.start.printed))

@@ -70,7 +70,7 @@ def damage_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
                 place = folder / f"{whole.name}-{seed + number}"
                 shutil.copytree(whole, place)
                 files = sorted(p for p in (place / "run").rglob("*") if p.is_file() and p.name not in HARMLESS)
-                file, (name, damage) = files[number % len(files)], draw.choice(list(DAMAGES.items()))
+                file, (name, damage) = files[(seed + number) % len(files)], draw.choice(list(DAMAGES.items()))
                 newest = max(saved_steps(place / "run"))
                 apply(damage, file, draw)
                 where = file.relative_to(place / "run")

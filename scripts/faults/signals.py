@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faults.outcome import Outcome, Verdict
-from faults.process import Ended, HangError, Running
+from faults.process import Ended, Running
 from faults.starter import Starter
 from faults.training import Failure, Training, check_finished, count, metrics, result, saved_steps
 
@@ -137,14 +137,10 @@ def signalled_run(
     running.send(number, to_group=to_group)
     if again is not None and running.status(again) is None:
         running.send(number, to_group=to_group)
-    try:
-        ended = running.wait()
-        failure = check_stopped(ended, place / "run", number, is_twice=again is not None)
-        if running.leaves_children():
-            failure = failure or (Verdict.LOST, "left children behind")
-        return failure or check_finished(starter.start(start).wait(), place / "run", expected)
-    except HangError as error:
-        return Verdict.LOST, str(error)
+    failure = check_stopped(running.wait(), place / "run", number, is_twice=again is not None)
+    if running.leaves_children():
+        failure = failure or (Verdict.LOST, "left children behind")
+    return failure or check_finished(starter.start(start).wait(), place / "run", expected)
 
 
 def check_stopped(ended: Ended, run: Path, number: signal.Signals, *, is_twice: bool) -> Failure | None:

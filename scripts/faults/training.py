@@ -85,7 +85,7 @@ class Training:
 
 def result(run: Path) -> dict[str, str]:
     """What a finished run must come to whatever happened to it: digests by name, without times."""
-    last = max(run.glob("checkpoints/step-*"), default=run / "checkpoints")
+    last = run / "checkpoints" / f"step-{max(saved_steps(run), default=0):06d}"
     files = [path for path in run.glob("model/*") if path.name != "README.md"]
     files += [*last.glob("*.safetensors"), *run.glob("tokenizer*"), run / "config.yaml"]
     found = {str(path.relative_to(run)): digest(path.read_bytes()) for path in files if path.is_file()}
