@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -64,8 +65,10 @@ def main() -> None:
             continue
         say(f"{name}: {sum(outcome.tries for outcome in found)} tries in {time.monotonic() - begun:.0f} s")
         outcomes += found
+        for line in failures_of(found):  # at once: whoever watches need not wait for the table
+            say(line)
     print(table(outcomes))
-    failures = [f"{outcome.fault}: {failure}" for outcome in outcomes for failure in outcome.failures]
+    failures = failures_of(outcomes)
     print(*failures, sep="\n", end="\n" if failures else "")
     if options.json:
         options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
@@ -88,6 +91,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="so many processes share the tries (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the rows, for programs")
     return parser.parse_args()
+
+
+def failures_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each try that was not survived."""
+    return [f"{outcome.fault}: {failure}" for outcome in outcomes for failure in outcome.failures]
 
 
 def names(text: str) -> list[str]:

@@ -147,8 +147,10 @@ def check_stopped(ended: Ended, run: Path, number: signal.Signals, *, is_twice: 
     """What is wrong with how a training answered a signal; None where nothing is."""
     if ended.has_traceback:
         return Verdict.TRACEBACK, str(ended)
-    is_early = ended.code == -number and not run.exists()  # mtx had not begun
-    if ended.code not in (0, EXIT_CODES[number]) and not is_early:
+    # Killed by it, before mtx had begun or when all was done: Python itself was starting or ending.
+    is_done = is_twice or not run.exists() or (run / "model" / "manifest.json").exists()
+    is_killed = ended.code == -number and is_done
+    if ended.code not in (0, EXIT_CODES[number]) and not is_killed:
         return Verdict.LOST, str(ended)
     if EXIT_CODES[number] and ended.code > 0 and not is_twice:
         if len(ended.errors) != 1:
