@@ -1,0 +1,124 @@
+"""Any file of a run folder damaged: `mtx train` goes on, rebuilds or refuses; `mtx translate` never says otherwise."""
+
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from faults.outcome import Outcome, Verdict
+from faults.process import Ended, Start
+from faults.starter import Starter
+from faults.training import Failure, Training, check_finished, check_refused, count, saved_steps, untouched
+
+REFUSALS = (2, 3, 4, 7)
+MODEL = 4
+
+HARMLESS = ("train.log", "README.md", ".lock")
+"""Files that nothing is read from."""
+
+SENTENCES = ("one two three", "seven", "ten nine one")
+
+
+def flip(data: bytes, draw: random.Random) -> bytes:
+    """One bit is another."""
+    index = draw.randrange(len(data))
+    return data[:index] + bytes([data[index] ^ 1 << draw.randrange(8)]) + data[index + 1 :]
+
+
+def cut(data: bytes, draw: random.Random) -> bytes:
+    """The end is missing."""
+    return data[: draw.randrange(len(data))]
+
+
+def zero(data: bytes, draw: random.Random) -> bytes:
+    """A block never reached the disk."""
+    begin = draw.randrange(len(data)) // 4096 * 4096
+    return data[:begin] + bytes(min(4096, len(data) - begin)) + data[begin + 4096 :]
+
+
+def append(data: bytes, draw: random.Random) -> bytes:
+    """Something follows."""
+    return data + draw.randbytes(draw.randint(1, 100))
+
+
+Damage = Callable[[bytes, random.Random], bytes]
+DAMAGES: dict[str, Damage | None] = {
+    "flipped": flip,
+    "cut": cut,
+    "zeroed": zero,
+    "appended to": append,
+    "deleted": None,
+}
+
+
+def damage_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
+    """Damage one file of a stopped, then of a finished run, `tries` times each; all files and all ways have their turn.
+
+    The first is drawn from `seed`, the next from `seed + 1` and so on.
+    """
+    training = Training(folder / "data", max_steps=12, save_every=4, eval_every=6)
+    training.write()
+    stopped, finished = Outcome("damaged file, stopped run"), Outcome("damaged file, finished run")
+    with Starter() as starter:
+        _, expected = untouched(training, folder / "untouched", starter.start)
+        stop(training, folder / "stopped", starter, after=8)
+        translated = translate(folder / "untouched", starter)
+        for number in range(tries):
+            for row, whole in ((stopped, folder / "stopped"), (finished, folder / "untouched")):
+                draw = random.Random(seed + number)
+                place = folder / f"{whole.name}-{seed + number}"
+                shutil.copytree(whole, place)
+                files = sorted(p for p in (place / "run").rglob("*") if p.is_file() and p.name not in HARMLESS)
+                file, (name, damage) = files[(seed + number) % len(files)], draw.choice(list(DAMAGES.items()))
+                newest = max(saved_steps(place / "run"))
+                apply(damage, file, draw)
+                where = file.relative_to(place / "run")
+                ended = starter.start(training.start(place)).wait()
+                if row is stopped:
+                    failure = check_continued(ended, place / "run", where, newest, expected)
+                else:
+                    failure = check_refused(ended, 0, *REFUSALS) if ended.code else None
+                    failure = failure or check_translated(translate(place, starter), translated)
+                count(row, failure, f"{where} {name}, seed {seed + number}", place)
+    return [stopped, finished]
+
+
+def apply(damage: Damage | None, file: Path, draw: random.Random) -> None:
+    """Damage a file, or delete it."""
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage(file.read_bytes() or b"\0", draw))
+
+
+def stop(training: Training, place: Path, starter: Starter, *, after: int) -> None:
+    """Let a training run up to the checkpoint of step `after`, and then stop it as a scheduler would."""
+    running = starter.start(training.start(place))
+    while after not in saved_steps(place / "run") and running.status(0.001) is None:
+        pass
+    running.send(signal.SIGTERM)
+    running.wait()
+    shutil.rmtree(place / "run" / "model", ignore_errors=True)  # it had finished already: a busy machine
+
+
+def check_continued(ended: Ended, run: Path, damaged: Path, newest: int, expected: dict[str, str]) -> Failure | None:
+    """What is wrong with how a stopped run went on; a damaged checkpoint beside whole ones must not stop it."""
+    if damaged.parts[0] == "checkpoints" or damaged.name == "metrics.jsonl":
+        is_redone = f"{newest:06d}" in str(damaged)
+        if ended.code or ended.has_traceback or is_redone:
+            return check_finished(ended, run, expected)
+        return None  # what was to be averaged, or logged, is gone
+    return check_refused(ended, *REFUSALS) if ended.code else check_finished(ended, run, expected)
+
+
+def translate(place: Path, starter: Starter) -> Ended:
+    """Some sentences by the model of a run."""
+    return starter.start(Start(["translate", "--model", "run", *SENTENCES], place)).wait()
+
+
+def check_translated(found: Ended, expected: Ended) -> Failure | None:
+    """What is wrong with translations of a model that may be damaged."""
+    if found.code:
+        return check_refused(found, MODEL)
+    return None if found.stdout == expected.stdout else (Verdict.SILENT, f"translates otherwise: {found.stdout!r}")

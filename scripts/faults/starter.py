@@ -1,0 +1,129 @@
+"""Starts `mtx` hundreds of times without importing torch as often.
+
+A process of its own has imported all of mtx; for each start it forks a child that goes on as the `mtx` command would,
+in a session of its own. One child at a time: who needs two at once takes two starters.
+"""
+
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from faults.process import Running, Start
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+LONGEST_MESSAGE = 65536
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+"""One thread while it imports: a process with more can't be forked safely. Threads of children wait without working,
+which would take hours beside others."""
+
+IMPORTED_LATER = ("sacrebleu", "sentencepiece", "torch._dynamo", "tqdm.contrib.logging")
+"""What mtx, or torch for it, imports only when it is needed; torch's optimizers take seconds for that."""
+
+
+class Starter:
+    """A process that forks `mtx` commands; a context manager."""
+
+    def __enter__(self) -> Self:
+        # Each message arrives whole.
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "faults.starter", str(theirs.fileno())],
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{SCRIPTS}:{SCRIPTS.parent}"},
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def start(self, start: Start) -> Running:
+        """Start a command; the one before has ended."""
+        request = {**asdict(start), "folder": str(start.folder), "printed": [str(path) for path in start.printed]}
+        self._socket.send(json.dumps(request).encode())
+        codes: list[int] = []
+
+        def status(seconds: float) -> int | None:
+            if not codes and select.select([self._socket], [], [], seconds)[0]:
+                codes.append(os.waitstatus_to_exitcode(self._receive()))
+            return codes[0] if codes else None
+
+        return Running(self._receive(), start, status)
+
+    def release(self) -> None:
+        """Let a held command go on."""
+        self._socket.send(b"go")
+
+    def _receive(self) -> int:
+        message = self._socket.recv(LONGEST_MESSAGE)
+        assert message, "the starter has ended"
+        return int(message)
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a child for each request and wait for it; returns in the children, and without requests never."""
+    while message := requests.recv(LONGEST_MESSAGE):
+        pid = os.fork()
+        if not pid:
+            _become(json.loads(message), requests)
+            return
+        requests.send(str(pid).encode())
+        requests.send(str(os.waitpid(pid, 0)[1]).encode())
+    sys.exit()
+
+
+def _become(start: dict[str, Any], requests: socket.socket) -> None:
+    """Make this process what a shell would have started."""
+    os.setsid()
+    os.chdir(start["folder"])
+    os.environ.update(start["environment"])
+    if start["terminal"]:
+        terminal = os.open(start["terminal"], os.O_RDWR)  # that of the session, since it has none
+        places = [terminal] * 3
+    else:
+        places = [os.open(os.devnull, os.O_RDONLY)]
+        places += [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644) for path in start["printed"]]
+    for number, place in enumerate(places):
+        os.dup2(place, number)
+    os.closerange(3, requests.fileno())
+    os.closerange(requests.fileno() + 1, 256)
+    for number in start["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    if start["file_size"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (start["file_size"], resource.RLIM_INFINITY))
+    if start["is_held"]:
+        requests.recv(LONGEST_MESSAGE)
+    requests.close()
+    sys.argv = ["mtx", *start["arguments"]]
+
+
+def _import_all_of_mtx() -> None:
+    import mtx
+
+    for module in pkgutil.walk_packages(mtx.__path__, "mtx."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in IMPORTED_LATER:
+        importlib.import_module(name)
+    assert len(os.listdir("/proc/self/task")) == 1, "an import has started a thread"
+
+
+if __name__ == "__main__":
+    _import_all_of_mtx()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    from mtx.cli import main
+
+    # What follows, up to the end of the interpreter, is the child as the `mtx` command.
+    main()
