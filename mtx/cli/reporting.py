@@ -13,6 +13,7 @@ from typing import NoReturn, ParamSpec
 from mtx.errors import ExitCode, UserError, machine_error
 
 P = ParamSpec("P")
+Answer = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -20,12 +21,15 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        _raise_on_signals()
+        _answer_signals(_raise)  # until a training defers them
+        # Asks a training to save; elsewhere, and before there is anything to save, nothing comes of it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
         except BaseException as error:
             _end_after(error)
+        _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
 
     return run
 
@@ -50,17 +54,16 @@ class _Terminated(BaseException):
     """SIGTERM or SIGHUP."""
 
 
-def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+def _raise(number: int, _frame: FrameType | None) -> None:
+    """Stop the command where it stands."""
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
-def _raise_on_signals() -> None:
-    """Let signals stop the command where it stands, until a training defers them."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, _raise_terminated)
-    # Asks a training to save; elsewhere, and before there is anything to save, nothing comes of it.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+def _answer_signals(answer: Answer) -> None:
+    """What signals do from now on, but for those that whoever started this process had it ignore, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, answer)
 
 
 def _end_after(error: BaseException) -> NoReturn:
@@ -103,9 +106,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)  # one more need not wait for the end
+    _answer_signals(lambda *_: os._exit(code))  # one more need not wait for the end
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
             printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)

@@ -16,7 +16,7 @@ Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
 
-MAX_VOCAB_SIZE = 1_000_000
+MAX_VOCAB_SIZE = 500_000
 
 # The sizes of the literature. `base` and `big` are Table 3 of Vaswani et al. 2017; `tiny` is the one of
 # Wu et al. 2021 for captions; `small` lies between.

@@ -68,9 +68,20 @@ def test_a_bug_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_a_signal_stops_a_command_where_it_stands(number: signal.Signals, code: int) -> None:
+def test_a_signal_stops_a_command_where_it_stands(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert end_of(lambda: signal.raise_signal(number)) == code
-    assert signal.getsignal(number) is signal.SIG_DFL, "one more ends it without delay"
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    signal.raise_signal(number)
+    assert left == [code], "one more ends it without delay"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_after_all_is_done_changes_nothing(number: signal.Signals) -> None:
+    reported(lambda: None)()
+    signal.raise_signal(number)
 
 
 def test_signals_that_stop_nothing() -> None:
