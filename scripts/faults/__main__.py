@@ -48,6 +48,12 @@ KINDS = {
     "disks": Kind("disks", "fill_disks", 10),
     "damage": Kind("run_files", "damage_at_random", 200),
     "sharing": Kind("two_runs", "share_a_folder", 3),
+    "saves": Kind("inside", "fail_one_save", 1),
+    "power": Kind("inside", "lose_power", 1),
+    "folders": Kind("inside", "damage_folders", 200),
+    "tokenizers": Kind("inside", "damage_tokenizers", 10_000),
+    "weights": Kind("inside", "make_up_weights", 1000),
+    "company": Kind("inside", "change_company", 1000),
 }
 
 
@@ -84,7 +90,8 @@ def parse() -> argparse.Namespace:
         prog="scripts/torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, kind in KINDS.items():
-        first_line = (import_module(f"faults.{kind.module}").__doc__ or "").partition("\n")[0]
+        module = import_module(f"faults.{kind.module}")
+        first_line = (getattr(module, kind.function).__doc__ or module.__doc__ or "").partition("\n")[0]
         parser.add_argument(f"--{name}", type=int, default=kind.tries, metavar="TRIES", help=first_line)
     parser.add_argument("--only", type=names, default=list(KINDS), metavar="NAME,…", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--seed", type=int, default=1, help="all that is drawn is drawn from it (default: 1)")

@@ -2,9 +2,24 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
+from mtx.checkpoint.model_folder import TrainedModel, load_model
+from mtx.config.reading import load_config
+from mtx.data.demo import read_demo
 from mtx.decode.translator import Translation, Translator
+from mtx.train.loop import train
+
+CONFIG = """
+data: {train: [{tsv: train.tsv}]}
+tokenizer: {vocab_size: 600}
+model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 1, decoder_layers: 1, dropout: 0.0}
+train: {max_steps: 700, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule: cosine, label_smoothing: 0.0,
+        precision: fp32, device: cpu, eval_every: 700, save_every: 700, log_every: 100}
+"""
+LONG_SENTENCE = " ".join(["The dog that sees the cat knows the child of the old man, who never slept."] * 5)
 
 NEAR_TIE = 1e-5
 """Scores this close may change places by rounding; it is counted all the same."""
@@ -20,6 +35,16 @@ class Comparison:
     """Sentences whose translation is another one, with a score that is all but the same."""
     differing: tuple[str, ...]
     """Sentences whose translation is another one, for no such reason."""
+
+
+def learned_model(folder: Path) -> TrainedModel:
+    """A model of short sentences of the demo, trained in `folder`, which takes a sentence of 200 tokens whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = islice((pair for pair in read_demo("train") if len(pair[0].split()) < 9), 6000)
+    (folder / "train.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
+    (folder / "short.yaml").write_text(CONFIG)
+    learned = load_model(train(load_config(folder / "short.yaml", []), folder / "run"))
+    return replace(learned, generation=learned.generation.model_copy(update={"max_source_tokens": 300}))
 
 
 def compare_batchings(

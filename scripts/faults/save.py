@@ -54,9 +54,9 @@ def injected_saves(error: str, every: int = 1) -> Iterator[Outcome]:
     """Save once for every `every`-th system call that changes the disk, with the fault `error` of FAULTS in it."""
     with tempfile.TemporaryDirectory() as folder:
         old, both, scratch = (Path(folder, name) for name in ("old", "both", "scratch"))
-        save_checkpoint(old, _training(OLD), {})
+        save_checkpoint(old, a_training(OLD), {})
         shutil.copytree(old, both)
-        new = _training(NEW)  # here: torch's threads for gradients do not live on in a fork
+        new = a_training(NEW)  # here: torch's threads for gradients do not live on in a fork
         save_checkpoint(both, new, {})
 
         shutil.copytree(old, scratch)
@@ -88,7 +88,8 @@ def why_unavailable() -> str | None:
     return None
 
 
-def _training(step: int) -> Training:
+def a_training(step: int) -> Training:
+    """A small training that stands at `step`."""
     torch.manual_seed(step)
     model = nn.Linear(20, 20)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

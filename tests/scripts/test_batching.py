@@ -1,42 +1,24 @@
 """No translation of a trained model depends on the sentences beside it; a translator that cheats is seen."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 import torch
-from faults.batching import compare_batchings
+from faults.batching import LONG_SENTENCE, compare_batchings, learned_model
 
-from mtx.checkpoint.model_folder import TrainedModel, load_model
-from mtx.config.reading import load_config
+from mtx.checkpoint.model_folder import TrainedModel
 from mtx.data.demo import read_demo
 from mtx.decode.translator import Candidate, Translation, Translator
 from mtx.runtime import choose_precision
-from mtx.train.loop import train
-
-CONFIG = """
-data: {train: [{tsv: train.tsv}]}
-tokenizer: {vocab_size: 600}
-model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 1, decoder_layers: 1, dropout: 0.0}
-train: {max_steps: 700, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule: cosine, label_smoothing: 0.0,
-        precision: fp32, device: cpu, eval_every: 700, save_every: 700, log_every: 100}
-"""
-LONG_SENTENCE = " ".join(["The dog that sees the cat knows the child of the old man, who never slept."] * 5)
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    """A model of short sentences of the demo, which takes a sentence of 200 tokens whole all the same."""
-    folder = tmp_path_factory.mktemp("learned")
-    pairs = islice((pair for pair in read_demo("train") if len(pair[0].split()) < 9), 6000)
-    (folder / "train.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
-    (folder / "short.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        learned = load_model(train(load_config(folder / "short.yaml", []), folder / "run"))
-    return replace(learned, generation=learned.generation.model_copy(update={"max_source_tokens": 300}))
+        return learned_model(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.mark.slow

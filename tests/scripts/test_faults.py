@@ -6,24 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from faults.calls import Call, recorded_calls
 from faults.damage import damaged_loads
 from faults.power import State, build_state, read_state, states_after
-from faults.save import FAULTS, NEW, OLD, injected_saves, why_unavailable
-from torch import nn
+from faults.save import FAULTS, NEW, OLD, a_training, injected_saves, why_unavailable
 
 from mtx.checkpoint.files import write_file
 from mtx.checkpoint.model_folder import load_model
-from mtx.checkpoint.training import Progress, Training, delete_checkpoints, newest_checkpoint, save_checkpoint
+from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
 from mtx.errors import ExitCode, UserError
-
-
-def a_training(step: int) -> Training:
-    model = nn.Linear(2, 2)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    return Training(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), Progress(step))
-
 
 # --- system calls ---
 
