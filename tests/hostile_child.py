@@ -1,4 +1,4 @@
-"""The process in which `test_hostile` calls mtx: after a warm-up it may do nothing but read the folder at hand.
+"""The process in which `test_hostile` calls mtx: after a warm-up it may read the folder at hand, write a run in it, no more.
 
 Reads a list of cases from stdin, as JSON, and prints what became of each, one JSON object a line. Python's audit hook
 sees every file, process, connection, import and piece of code on its way. A case that hangs is ended by a signal.
@@ -19,14 +19,18 @@ ADDRESSES = 1 << 30
 SECONDS = 60
 FORBIDDEN = (
     "socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "pty.", "import",
-    "compile", "exec", "pickle.", "marshal.load", "code.", "ctypes.dlopen", "os.remove", "os.rename", "os.mkdir",
-    "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.",
-    "tempfile.", "urllib.", "http.",
+    "compile", "exec", "pickle.", "marshal.load", "code.", "ctypes.dlopen", "os.rename", "os.link", "os.symlink",
+    "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.", "tempfile.", "urllib.", "http.",
 )  # fmt: skip
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 allowed_folder = ""
 offences: list[str] = []
+
+
+def is_run_folder(path: Any) -> bool:
+    """Whether `path` is what the case was given as --run-dir, or in it: there a training may write."""
+    return not isinstance(path, int) and os.path.abspath(os.fsdecode(path)).startswith(f"{allowed_folder}/run")
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -36,7 +40,9 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = arguments
         is_inside = isinstance(path, int) or os.path.abspath(os.fsdecode(path)).startswith(allowed_folder)
-        is_offence = not is_inside or bool((flags or 0) & WRITES)
+        is_offence = not is_inside or (bool((flags or 0) & WRITES) and not is_run_folder(path))
+    elif event in ("os.mkdir", "os.rmdir", "os.remove"):
+        is_offence = not is_run_folder(arguments[0])
     else:
         is_offence = event.startswith(FORBIDDEN) and (event, arguments) != ("ctypes.dlopen", (None,))
     if is_offence:
