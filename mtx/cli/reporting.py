@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec
 
 from mtx.errors import ExitCode, UserError, machine_error
+from mtx.signals import stops
 
 P = ParamSpec("P")
 Answer = Callable[[int, FrameType | None], object] | signal.Handlers
@@ -60,10 +61,9 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _answer_signals(answer: Answer) -> None:
-    """What signals do from now on, but for those that whoever started this process had it ignore, as nohup does."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, answer)
+    """What signals to stop do from now on."""
+    for number in stops():
+        signal.signal(number, answer)
 
 
 def _end_after(error: BaseException) -> NoReturn:
