@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.errors import ExitCode, UserError, machine_error, printable
 from mtx.signals import stops
 
 P = ParamSpec("P")
@@ -109,8 +109,7 @@ def _end(code: ExitCode, *lines: str) -> NoReturn:
     _answer_signals(lambda *_: os._exit(code))  # one more need not wait for the end
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
-            printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-            print(f"mtx: error: {printable}", file=sys.stderr)
+            print(f"mtx: error: {printable(line)}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
