@@ -281,9 +281,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> A
         path = root / name / "config.yaml"
         path.parent.mkdir()
         path.write_bytes(content)
-        # What would be written goes into the folder of the run, which a start makes and may take away again.
-        arguments = ["train", "--dry-run", "--config", str(path), "--run-dir", str(path.parent / "run")]
-        add(f"config {name}", path.parent, *arguments, counts=True)
+        run_dir = str(path.parent / "run")
+        add(f"config {name}", path.parent, "train", "--config", str(path), "--run-dir", run_dir, counts=True)
     for number, text in enumerate(TEXTS):
         add(f"text {number}", good, "translate", "--model", str(good), "--", text)
     warm_up = [

@@ -267,4 +267,6 @@ def _cached_corpus(folder: Path, key: str) -> Corpus | None:
         return None
     arrays, facts = found
     src, tgt = (Ids(arrays[f"{side}_flat"], arrays[f"{side}_offsets"]) for side in ("src", "tgt"))
-    return Corpus(src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key, tuple(facts["source_sizes"]))
+    return Corpus(
+        src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key, source_sizes=tuple(facts["source_sizes"])
+    )

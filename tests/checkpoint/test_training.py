@@ -58,16 +58,9 @@ def learn(training: Training, num_updates: int) -> None:
 
 
 def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
-    progress = Progress(
-        epoch=3,
-        batch=14,
-        num_tokens=1592,
-        seconds=65.5,
-        skipped_in_a_row=2,
-        unlogged={"loss": 0.1, "num_tokens": 7},
-        ordinary={"loss": {"count": 3, "mean": 1 / 3, "variance": 0.2}},
-        evaluations=[Evaluation(5, 0.1, 1 / 3, 20.0)],
-    )
+    ordinary = {"loss": {"count": 3, "mean": 0.1, "variance": 0.2}}
+    evaluations = [Evaluation(5, 0.1, 1 / 3, 20.0)]
+    progress = Progress(0, 3, 14, 1592, 65.5, 2, {"loss": 0.1, "num_tokens": 7}, ordinary, evaluations)
     training = fresh(1, progress=progress)
     learn(training, 3)
     folder = save_checkpoint(tmp_path, training, {"data": "ab"})
