@@ -71,6 +71,11 @@ def machine_error(error: OSError, what: str, where: object = "") -> UserError:
     return kind(ExitCode.MACHINE, f"{what}: {error.strerror or error}", where=str(place), do=do)
 
 
+def printable(text: str) -> str:
+    """`text` as a message shows it: on one line, what is invisible or would steer a terminal escaped."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REMEDIES = {
     **dict.fromkeys(_FULL, "Free some space and run the same command again."),

@@ -1,4 +1,4 @@
-"""What the machine gives to a run: device, precision, threads, random state, signals, logging."""
+"""What the machine gives to a run: device, precision, threads, memory, random state, logging."""
 
 import ctypes
 import errno
@@ -6,15 +6,12 @@ import logging
 import os
 import random
 import re
-import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -176,68 +173,6 @@ def restore_random_state(state: dict[str, Tensor]) -> None:
                 torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
 
 
-# --- signals ---
-
-EXIT_OF_SIGNAL = {
-    signal.SIGINT: ExitCode.INTERRUPTED,
-    signal.SIGTERM: ExitCode.TERMINATED,
-    signal.SIGHUP: ExitCode.TERMINATED,
-}
-
-
-ECHO_SECONDS = 0.3
-"""Signals that follow the first one so soon are the same wish: a terminal and a wrapper both pass Ctrl-C on, a service
-manager sends SIGHUP right after SIGTERM."""
-
-
-@dataclass(slots=True)
-class Requests:
-    """What signals asked of a training."""
-
-    stop: ExitCode | None = None
-    """To stop, with this code."""
-    is_save_wanted: bool = False
-    """To save, and go on."""
-
-    @property
-    def are_any(self) -> bool:
-        """Whether there is something to do; either needs a save."""
-        return self.stop is not None or self.is_save_wanted
-
-
-def can_handle(number: signal.Signals) -> bool:
-    """Whether this process may act on a signal: not where whoever started it had it ignored, as nohup does."""
-    return signal.getsignal(number) is not signal.SIG_IGN
-
-
-@contextmanager
-def deferred_signals() -> Iterator[Requests]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place; so is SIGUSR1.
-
-    One more of the first three leaves at once.
-    """
-    requests, noted_at = Requests(), 0.0
-
-    def note_stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal noted_at
-        code = EXIT_OF_SIGNAL[signal.Signals(number)]
-        if requests.stop is None:
-            requests.stop, noted_at = code, time.monotonic()
-        elif time.monotonic() - noted_at > ECHO_SECONDS:
-            os._exit(code)
-
-    def note_save(_number: int, _frame: FrameType | None) -> None:
-        requests.is_save_wanted = True
-
-    handlers = {number: note_stop for number in EXIT_OF_SIGNAL if can_handle(number)} | {signal.SIGUSR1: note_save}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 # --- logging ---
 
 _STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -245,7 +180,10 @@ _STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff
 
 
 class _OneLine(logging.Formatter):
-    """One line a message, whatever text or path stands in it: none can forge a line or steer a terminal."""
+    """One line a message, whatever text or path stands in it: none can forge a line or steer a terminal.
+
+    Unlike `printable` of errors it leaves what is only invisible: a log shows sentences, and many scripts need that.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = _STEERS.sub(lambda found: repr(found[0])[1:-1], record.message)

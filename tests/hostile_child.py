@@ -1,4 +1,4 @@
-"""The process in which `test_hostile` calls mtx: after a warm-up it may read the folder at hand, write a run in it, no more.
+"""The process in which `test_hostile` calls mtx: once warm it may read the folder at hand, write a run in it, no more.
 
 Reads a list of cases from stdin, as JSON, and prints what became of each, one JSON object a line. Python's audit hook
 sees every file, process, connection, import and piece of code on its way. A case that hangs is ended by a signal.

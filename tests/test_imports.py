@@ -20,7 +20,7 @@ LAYERS = [
     {"data", "checkpoint"},
     {"tokenizer", "model", "runtime"},
     {"config"},
-    {"foreign_files", "sentencepiece_file"},
+    {"foreign_files", "sentencepiece_file", "signals"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""

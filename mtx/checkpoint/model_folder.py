@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from mtx.checkpoint.sealed import open_sealed, sealed_folder
+from mtx.checkpoint.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.training import check_weights
 from mtx.config.settings import DecodeSettings, Language, ModelSettings
@@ -148,7 +148,7 @@ def find_model(given: Path | None, runs: Path) -> Path:
 
 
 def _newest_model(runs: Path) -> Path:
-    finished = sorted(runs.glob("*/model/manifest.json"), key=lambda path: path.stat().st_mtime)
+    finished = sorted(runs.glob(f"*/model/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     if not finished:
         raise UserError(
             ExitCode.MODEL, "no finished model", where=str(runs), do="Train one with mtx train, or give --model DIR."
@@ -160,7 +160,7 @@ def _model_folder(given: Path) -> Path:
     if not os.path.isdir(given):
         what = "not a folder" if os.path.exists(given) else "no such folder"
         raise UserError(ExitCode.MODEL, what, where=str(given), do="Give a model folder or a run folder with --model.")
-    if (given / "model" / "manifest.json").is_file():
+    if (given / "model" / MANIFEST).is_file():
         return given / "model"
     if (given / "checkpoints").is_dir():
         raise UserError(

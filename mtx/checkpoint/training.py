@@ -146,8 +146,11 @@ def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path
         for key, tensor in state.items():
             shape = torch.Size() if key == "step" else parameter.shape
             _check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
-        # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere.
-        training.optimizer.state[parameter] = {key: tensor.to(parameter.device) for key, tensor in state.items()}
+        # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere. Copies: what stays in the
+        # file changes if that does, and keeps its space on the disk taken after the checkpoint is deleted.
+        training.optimizer.state[parameter] = {
+            key: tensor.to(parameter.device, copy=True) for key, tensor in state.items()
+        }
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:

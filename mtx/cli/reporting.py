@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.errors import ExitCode, UserError, machine_error, printable
+from mtx.signals import stops
 
 P = ParamSpec("P")
 Answer = Callable[[int, FrameType | None], object] | signal.Handlers
@@ -60,10 +61,9 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _answer_signals(answer: Answer) -> None:
-    """What signals do from now on, but for those that whoever started this process had it ignore, as nohup does."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, answer)
+    """What signals to stop do from now on."""
+    for number in stops():
+        signal.signal(number, answer)
 
 
 def _end_after(error: BaseException) -> NoReturn:
@@ -109,8 +109,7 @@ def _end(code: ExitCode, *lines: str) -> NoReturn:
     _answer_signals(lambda *_: os._exit(code))  # one more need not wait for the end
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
-            printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-            print(f"mtx: error: {printable}", file=sys.stderr)
+            print(f"mtx: error: {printable(line)}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):

@@ -70,26 +70,34 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
     Raises:
         UserError: (DATA) it can't be read; see `stream_lines`.
     """
+    name = input_name(path)
     try:
         if path is None or path == STDIN:
-            yield from stream_lines(sys.stdin.buffer, "stdin", repair=repair)
+            yield from stream_lines(sys.stdin.buffer, name, repair=repair)
         else:
             with path.open("rb") as stream:
-                yield from stream_lines(stream, str(path), repair=repair)
+                yield from stream_lines(stream, name, repair=repair)
     except OSError as error:
-        raise unreadable("stdin" if path in (None, STDIN) else str(path), error) from error
+        raise unreadable(name, error) from error
+
+
+def input_name(path: Path | None) -> str:
+    """What messages call a file to read, or stdin."""
+    return "stdin" if path is None or path == STDIN else str(path)
 
 
 def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
-    """Make sure that a file to write is none of those to read, by whatever names; None among these is stdin.
+    """Make sure that a file to write, if there is one, is none of those to read, by whatever names; None is stdin.
 
     Raises:
         UserError: (USAGE) it is one.
     """
+    if output is None:
+        return
     for given in inputs:
         read = sys.stdin.fileno() if given is None or given == STDIN else given
         with suppress(OSError):  # what is not there is not overwritten
-            new, old = os.stat(output or ""), os.stat(read)
+            new, old = os.stat(output), os.stat(read)
             if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old):
-                what = f"the output is the input {'stdin' if isinstance(read, int) else read}"
+                what = f"the output is the input {input_name(given)}"
                 raise UserError(ExitCode.USAGE, what, where=str(output), do="Give another file for the output.")

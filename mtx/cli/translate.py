@@ -24,7 +24,7 @@ from mtx.cli.options import (
     load_translator,
 )
 from mtx.cli.reporting import reported
-from mtx.cli.streams import input_lines, line_writer, refuse_overwriting
+from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.lines import Repair, decode_line
 from mtx.errors import ExitCode, UserError
 
@@ -131,7 +131,7 @@ def translate(
         )
         translations: Iterator[Translation] = (t for group in groups for t in translator.translate(group))
         if on_too_long is not OnTooLong.split:
-            name = "sentence" if sentences else f"{input_path or 'stdin'} line"
+            name = "sentence" if sentences else f"{input_name(input_path)} line"
             translations = _checked(translations, on_too_long, name)
         for translation in translations:
             write_line(_formatted(translation, output_format))

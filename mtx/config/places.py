@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, printable
 
 Key = tuple[str | int, ...]
 """A key path: ("data", "train", 0, "src") is printed as data.train[0].src."""
@@ -54,11 +54,6 @@ def all_at_once(problems: Iterable[Problem]) -> UserError:
             Problem(hidden[0].place, f"{len(hidden)} more problems from here on", "Mend those above.").error()
         )
     return UserError.several(errors)
-
-
-def printable(text: str) -> str:
-    """`text` on one line, with the characters escaped that would steer a terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def shortened(text: str) -> str:

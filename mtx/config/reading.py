@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from mtx.config.places import COMMAND_LINE, Key, Place, Problem, all_at_once, key_text, printable, shortened, value_text
+from mtx.config.places import COMMAND_LINE, Key, Place, Problem, all_at_once, key_text, shortened, value_text
 from mtx.config.problems import explain
 from mtx.config.settings import PRESETS, Config, HubDataset
 from mtx.config.yaml_lines import Document, dump, in_one_line, parse
+from mtx.errors import printable
 
 MAX_BYTES = 1_000_000
 

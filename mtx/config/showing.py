@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mtx.config.keys import SECTIONS, SOURCE_KEYS, SOURCE_KINDS, choices, nearest, range_text, type_text
-from mtx.config.places import key_text, printable, shortened
+from mtx.config.places import key_text, shortened
 from mtx.config.settings import PRESETS, Config
 from mtx.config.yaml_lines import in_one_line
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, printable
 
 WIDTH = 100
 

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from pydantic_core import to_jsonable_python
 
-from mtx.config.places import COMMAND_LINE, Key, Place, Problem, key_text, printable, shortened
-from mtx.errors import ExitCode, UserError
+from mtx.config.places import COMMAND_LINE, Key, Place, Problem, key_text, shortened
+from mtx.errors import ExitCode, UserError, printable
 
 # A config needs 4 levels and some hundred values, and a reader in Python needs a bound to answer within a second.
 MAX_DEPTH = 20

@@ -13,11 +13,8 @@ from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
 from mtx.errors import DiskFullError, UserError
-from mtx.runtime import (
-    LOGGER,
-    deferred_signals,
-    log_to_file,
-)
+from mtx.runtime import LOGGER, log_to_file
+from mtx.signals import deferred_signals
 from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops

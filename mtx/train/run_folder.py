@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mtx.checkpoint.files import make_folder, remove_leftovers, write_file
-from mtx.checkpoint.sealed import DamagedError, open_sealed
+from mtx.checkpoint.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
@@ -82,7 +82,7 @@ class RunFolder:
         Raises:
             UserError: it is damaged, and no checkpoint is there to make it of (MODEL).
         """
-        if not (self.model / "manifest.json").exists():
+        if not (self.model / MANIFEST).exists():
             return None
         try:
             steps = open_sealed(self.model).get("max_steps")

@@ -7,7 +7,8 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Progress, Training, saved_steps
 from mtx.config.settings import Config
 from mtx.data.prepare import Corpus
-from mtx.runtime import Precision, Requests
+from mtx.runtime import Precision
+from mtx.signals import Requests
 from mtx.train.dev_set import DevSet
 from mtx.train.run_folder import RunFolder
 

@@ -158,9 +158,10 @@ def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> 
     Raises:
         DiskFullError: it has not (MACHINE).
     """
+    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
     num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
     held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
-    needed = num_kept * checkpoint_bytes(training.model) - held
+    needed = min(num_kept, num_saves) * checkpoint_bytes(training.model) - held
     free = shutil.disk_usage(run.path).free
     if free < needed:
         what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"

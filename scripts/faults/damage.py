@@ -1,4 +1,4 @@
-"""Damage to every file of a sealed folder, of every kind that disks and copies do: what comes of loading it?"""
+"""Damage to files, of every kind that disks and copies do; what comes of loading a sealed folder after it?"""
 
 import random
 import shutil
@@ -10,33 +10,46 @@ from pathlib import Path
 from mtx.checkpoint.sealed import MANIFEST
 
 
-def _flip(data: bytes, draw: random.Random) -> bytes:
-    flipped = bytearray(data)
-    flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-    return bytes(flipped)
+def flip(data: bytes, draw: random.Random) -> bytes:
+    """One bit is another."""
+    index = draw.randrange(len(data))
+    return data[:index] + bytes([data[index] ^ 1 << draw.randrange(8)]) + data[index + 1 :]
 
 
-def _cut(data: bytes, draw: random.Random) -> bytes:
+def cut(data: bytes, draw: random.Random) -> bytes:
+    """The end is missing."""
     return data[: draw.randrange(len(data))]
 
 
-def _zero(data: bytes, draw: random.Random) -> bytes:
-    start = draw.randrange(len(data))
-    end = min(start + draw.choice([1, 100, 4096]), len(data))
-    return data[:start] + bytes(end - start) + data[end:]
+def zero(data: bytes, draw: random.Random) -> bytes:
+    """Some bytes, or a block, never reached the disk."""
+    begin = draw.randrange(len(data))
+    end = min(begin + draw.choice([1, 100, 4096]), len(data))
+    return data[:begin] + bytes(end - begin) + data[end:]
 
 
-def _append(data: bytes, draw: random.Random) -> bytes:
-    return data + draw.randbytes(draw.choice([1, 100]))
+def append(data: bytes, draw: random.Random) -> bytes:
+    """Something follows."""
+    return data + draw.randbytes(draw.randint(1, 100))
 
 
-KINDS: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
-    "flip a bit": _flip,
-    "cut": _cut,
-    "zero a stretch": _zero,
-    "append": _append,
-    "delete": lambda data, draw: None,
+Damage = Callable[[bytes, random.Random], bytes]
+KINDS: dict[str, Damage | None] = {
+    "flipped": flip,
+    "cut": cut,
+    "zeroed": zero,
+    "appended to": append,
+    "deleted": None,
 }
+
+
+def damage(path: Path, kind: str, draw: random.Random) -> None:
+    """Damage a file, or delete it."""
+    change = KINDS[kind]
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes() or b"\0", draw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +73,21 @@ def damaged_loads(
         load(copy)
         for path in sorted(path for path in copy.iterdir() if path.name != unsealed):
             whole = path.read_bytes()
-            for kind, damage in KINDS.items():
+            for kind in KINDS:
                 for _ in range(tries):
-                    while not _is_damage(path, whole, damaged := damage(whole, draw)):
-                        pass
-                    path.unlink() if damaged is None else path.write_bytes(damaged)
+                    damage(path, kind, draw)
+                    while not _is_damaged(path, whole):
+                        damage(path, kind, draw)
                     yield Load(path.name, kind, _error_of(load, copy))
                     path.write_bytes(whole)
 
 
-def _is_damage(path: Path, whole: bytes, damaged: bytes | None) -> bool:
+def _is_damaged(path: Path, whole: bytes) -> bool:
     """Whether anything is changed, by more than the white space after what a manifest says."""
-    if path.name == MANIFEST and damaged is not None:
-        return damaged.rstrip() != whole.rstrip()
-    return damaged != whole
+    if not path.exists():
+        return True
+    found = path.read_bytes()
+    return found.rstrip() != whole.rstrip() if path.name == MANIFEST else found != whole
 
 
 def _error_of(load: Callable[[Path], object], folder: Path) -> Exception | None:

@@ -27,7 +27,7 @@ DATA = 3
 
 
 @dataclass(frozen=True)
-class Call:
+class SystemCall:
     """The N-th call of that name by a process."""
 
     name: str
@@ -64,7 +64,7 @@ def inject_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 
 def injected_run(
-    training: Training, place: Path, starter: Starter, call: Call, fault: str, expected: dict[str, str]
+    training: Training, place: Path, starter: Starter, call: SystemCall, fault: str, expected: dict[str, str]
 ) -> Failure | None:
     """One training whose `call` is hit, then its command again."""
     start = training.start(place)
@@ -76,7 +76,7 @@ def injected_run(
     return (failure[0], f"{failure[1]} after {hit.text[:200]}") if failure else None
 
 
-def check_hit(ended: Ended, fault: str, hit: Call, place: Path) -> Failure | None:
+def check_hit(ended: Ended, fault: str, hit: SystemCall, place: Path) -> Failure | None:
     """What is wrong with how a process ended whose call was hit: some calls may fail without harm."""
     if fault == "KILL":
         return None if ended.code in (-9, 0) else (Verdict.LOST, str(ended))
@@ -85,7 +85,7 @@ def check_hit(ended: Ended, fault: str, hit: Call, place: Path) -> Failure | Non
     return check_full(ended)
 
 
-def run_under_strace(start: Start, starter: Starter, *injections: str) -> tuple[Ended, list[Call]]:
+def run_under_strace(start: Start, starter: Starter, *injections: str) -> tuple[Ended, list[SystemCall]]:
     """Run a command with `injections`; also returns its calls.
 
     Raises:
@@ -109,7 +109,7 @@ def run_under_strace(start: Start, starter: Starter, *injections: str) -> tuple[
     return ended, read_calls(trace.read_text(errors="replace"))
 
 
-def read_calls(trace: str) -> list[Call]:
+def read_calls(trace: str) -> list[SystemCall]:
     """The calls of a trace, each name counted from 1."""
     counts = dict.fromkeys(CALLS, 0)
     calls = []
@@ -117,5 +117,5 @@ def read_calls(trace: str) -> list[Call]:
         name = line.split("(")[0]
         if name in counts:
             counts[name] += 1
-            calls.append(Call(name, counts[name], line))
+            calls.append(SystemCall(name, counts[name], line))
     return calls

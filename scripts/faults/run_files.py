@@ -3,9 +3,9 @@
 import random
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
+from faults.damage import KINDS, damage
 from faults.outcome import Outcome, Verdict
 from faults.process import Ended, Start
 from faults.starter import Starter
@@ -18,38 +18,6 @@ HARMLESS = ("train.log", "README.md", ".lock")
 """Files that nothing is read from."""
 
 SENTENCES = ("one two three", "seven", "ten nine one")
-
-
-def flip(data: bytes, draw: random.Random) -> bytes:
-    """One bit is another."""
-    index = draw.randrange(len(data))
-    return data[:index] + bytes([data[index] ^ 1 << draw.randrange(8)]) + data[index + 1 :]
-
-
-def cut(data: bytes, draw: random.Random) -> bytes:
-    """The end is missing."""
-    return data[: draw.randrange(len(data))]
-
-
-def zero(data: bytes, draw: random.Random) -> bytes:
-    """A block never reached the disk."""
-    begin = draw.randrange(len(data)) // 4096 * 4096
-    return data[:begin] + bytes(min(4096, len(data) - begin)) + data[begin + 4096 :]
-
-
-def append(data: bytes, draw: random.Random) -> bytes:
-    """Something follows."""
-    return data + draw.randbytes(draw.randint(1, 100))
-
-
-Damage = Callable[[bytes, random.Random], bytes]
-DAMAGES: dict[str, Damage | None] = {
-    "flipped": flip,
-    "cut": cut,
-    "zeroed": zero,
-    "appended to": append,
-    "deleted": None,
-}
 
 
 def damage_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
@@ -70,9 +38,9 @@ def damage_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
                 place = folder / f"{whole.name}-{seed + number}"
                 shutil.copytree(whole, place)
                 files = sorted(p for p in (place / "run").rglob("*") if p.is_file() and p.name not in HARMLESS)
-                file, (name, damage) = files[(seed + number) % len(files)], draw.choice(list(DAMAGES.items()))
+                file, kind = files[(seed + number) % len(files)], draw.choice(list(KINDS))
                 newest = max(saved_steps(place / "run"))
-                apply(damage, file, draw)
+                damage(file, kind, draw)
                 where = file.relative_to(place / "run")
                 ended = starter.start(training.start(place)).wait()
                 if row is stopped:
@@ -80,16 +48,8 @@ def damage_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
                 else:
                     failure = check_refused(ended, 0, *REFUSALS) if ended.code else None
                     failure = failure or check_translated(translate(place, starter), translated)
-                count(row, failure, f"{where} {name}, seed {seed + number}", place)
+                count(row, failure, f"{where} {kind}, seed {seed + number}", place)
     return [stopped, finished]
-
-
-def apply(damage: Damage | None, file: Path, draw: random.Random) -> None:
-    """Damage a file, or delete it."""
-    if damage is None:
-        file.unlink()
-    else:
-        file.write_bytes(damage(file.read_bytes() or b"\0", draw))
 
 
 def stop(training: Training, place: Path, starter: Starter, *, after: int) -> None:

@@ -36,7 +36,7 @@ FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class InjectedSave:
     """What became of a save one of whose system calls did not do what it should."""
 
     call: str
@@ -50,7 +50,7 @@ class Outcome:
     """Whether it holds, byte for byte, what was saved at that step."""
 
 
-def injected_saves(error: str, every: int = 1) -> Iterator[Outcome]:
+def injected_saves(error: str, every: int = 1) -> Iterator[InjectedSave]:
     """Save once for every `every`-th system call that changes the disk, with the fault `error` of FAULTS in it."""
     with tempfile.TemporaryDirectory() as folder:
         old, both, scratch = (Path(folder, name) for name in ("old", "both", "scratch"))
@@ -74,7 +74,7 @@ def injected_saves(error: str, every: int = 1) -> Iterator[Outcome]:
             newest = newest_checkpoint(scratch)
             found = newest[1]["step"] if newest else 0
             is_whole = newest is not None and _contents(newest[0]) == _contents(both / newest[0].name)
-            yield Outcome(call, number, code, found, is_whole)
+            yield InjectedSave(call, number, code, found, is_whole)
 
 
 def why_unavailable() -> str | None:

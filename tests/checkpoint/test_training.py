@@ -81,6 +81,22 @@ def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
     assert kinds == {".safetensors", ".json"}
 
 
+def test_nothing_of_a_checkpoint_stays_in_its_files(tmp_path: Path) -> None:
+    """Deleted or overwritten, they give their space back and change nothing."""
+    training, other = fresh(1), fresh(2)
+    learn(training, 3)
+    folder = save_checkpoint(tmp_path, training, {})
+    load_checkpoint(folder, other)
+    for path in folder.glob("*.safetensors"):
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+    moments = zip(training.optimizer.state.values(), other.optimizer.state.values(), strict=True)
+    assert all(one[key].equal(loaded[key]) for one, loaded in moments for key in one)
+    assert all(
+        one.equal(loaded) for one, loaded in zip(training.model.parameters(), other.model.parameters(), strict=True)
+    )
+
+
 def test_it_can_be_saved_before_its_first_update(tmp_path: Path) -> None:
     training = fresh(1)
     folder = save_checkpoint(tmp_path, training, {})

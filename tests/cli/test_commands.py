@@ -86,7 +86,7 @@ def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path)
     assert second == first.replace("line 2", "line 4")
     assert count == "mtx: warning: 2 lines were too long and truncated"
 
-    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", stdin=text)
+    refused = mtx("translate", "-m", finished_run, "-i", "-", "--on-too-long", "error", stdin=text)
     assert (refused.code, refused.out) == (3, split.out[: split.out.index("\n") + 1])
     assert "(stdin line 2). Shorten it" in refused.errors[0]
     refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.", long)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import (
+    MAX_VOCAB_SIZE,
     Config,
     DataSettings,
     DecodeSettings,
@@ -154,7 +155,7 @@ configs = st.builds(
         train=st.lists(sources, min_size=1, max_size=3).map(tuple),
         dev=st.none() | sources,
     ),
-    tokenizer=st.builds(TokenizerSettings, vocab_size=st.integers(8, 10**6), file=st.none() | paths),
+    tokenizer=st.builds(TokenizerSettings, vocab_size=st.integers(8, MAX_VOCAB_SIZE), file=st.none() | paths),
     model=st.builds(
         ModelSettings, preset=st.none() | st.sampled_from(["tiny", "big"]), encoder_layers=st.integers(1, 9)
     ),

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from faults import __main__ as torture
+from faults.damage import damage
 from faults.disks import check_full, disk_at, remount
-from faults.injections import FAULTS, Call, injected_run, run_under_strace
+from faults.injections import FAULTS, SystemCall, injected_run, run_under_strace
 from faults.kills import killed_run
 from faults.outcome import Outcome, SkippedError, Verdict, merged, table
 from faults.process import Ended, start_command
-from faults.run_files import DAMAGES, apply, check_continued, check_translated, stop, translate
+from faults.run_files import check_continued, check_translated, stop, translate
 from faults.signals import EXIT_CODES, Moment, signalled_run
 from faults.starter import Starter
 from faults.training import Training, check_finished, check_refused, difference, result, saved_steps, untouched
@@ -82,7 +83,7 @@ def test_signals(
 
 
 @pytest.fixture(scope="module")
-def calls(training: Training, starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+def calls(training: Training, starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> list[SystemCall]:
     """All calls of the training that change something of its own."""
     place = tmp_path_factory.mktemp("traced")
     try:
@@ -100,7 +101,7 @@ def test_calls_that_fail(
     name: str,
     share: float,
     fault: str,
-    calls: list[Call],
+    calls: list[SystemCall],
     training: Training,
     starter: Starter,
     expected: dict[str, str],
@@ -126,10 +127,10 @@ def test_a_full_disk(training: Training, starter: Starter, expected: dict[str, s
 def test_damage(training: Training, starter: Starter, expected: dict[str, str], tmp_path: Path) -> None:
     stop(training, tmp_path / "stopped", starter, after=8)
     newest = max(saved_steps(tmp_path / "stopped" / "run"))
-    for file, damage in ((f"checkpoints/step-{newest:06d}/optimizer.safetensors", "flipped"), ("metrics.jsonl", "cut")):
-        place = tmp_path / damage
+    for file, kind in ((f"checkpoints/step-{newest:06d}/optimizer.safetensors", "flipped"), ("metrics.jsonl", "cut")):
+        place = tmp_path / kind
         shutil.copytree(tmp_path / "stopped", place)
-        apply(DAMAGES[damage], place / "run" / file, random.Random(1))
+        damage(place / "run" / file, kind, random.Random(1))
         ended = starter.start(training.start(place)).wait()
         assert check_continued(ended, place / "run", Path(file), newest, expected) is None
 
@@ -139,7 +140,7 @@ def test_a_damaged_model_is_not_used(whole: Path, starter: Starter, tmp_path: Pa
     assert good.code == 0
     assert check_translated(good, good) is None
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    apply(DAMAGES["flipped"], tmp_path / "run" / "model" / "model.safetensors", random.Random(1))
+    damage(tmp_path / "run" / "model" / "model.safetensors", "flipped", random.Random(1))
     damaged = translate(tmp_path, starter)
     assert damaged.code == 4
     assert check_translated(damaged, good) is None

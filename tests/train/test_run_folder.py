@@ -267,6 +267,13 @@ def test_too_little_space_is_told_before_training_begins(
     train(configure("train.max_steps=7"), run)
 
 
+def test_a_run_that_keeps_all_needs_no_more_space_than_it_saves(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    train(configure("train.max_steps=2", "train.keep=1000000"), tmp_path / "run")
+
+
 # --- metrics ---
 
 
