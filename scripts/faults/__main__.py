@@ -51,6 +51,7 @@ KINDS = {
     "saves": Kind("inside", "fail_one_save", 1),
     "power": Kind("inside", "lose_power", 1),
     "folders": Kind("inside", "damage_folders", 200),
+    "files": Kind("inside", "damage_run_files", 200),
     "tokenizers": Kind("inside", "damage_tokenizers", 10_000),
     "weights": Kind("inside", "make_up_weights", 1000),
     "company": Kind("inside", "change_company", 1000),

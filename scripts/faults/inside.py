@@ -16,10 +16,13 @@ from faults.starter import Starter
 from faults.training import Training
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
+from mtx.config.reading import load_config
 from mtx.data.demo import read_demo
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
 from mtx.runtime import LOGGER, Precision
+from mtx.tokenizer import load_tokenizer
+from mtx.train.run_folder import RunFolder
 
 
 def fail_one_save(folder: Path, tries: int, seed: int) -> list[Outcome]:
@@ -64,12 +67,7 @@ def lose_power(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 def damage_folders(folder: Path, tries: int, seed: int) -> list[Outcome]:
     """Each file of a checkpoint and of a model folder damaged in each of five ways, `tries` times, and loaded."""
-    training = Training(folder / "data", max_steps=20)
-    training.write()
-    with Starter() as starter:
-        ended = starter.start(training.start(folder / "whole")).wait()
-    assert not ended.code, ended
-    run = folder / "whole" / "run"
+    run = _finished_run(folder)
     checkpoint = max(run.glob("checkpoints/step-*"))
 
     def go_on(copy: Path) -> object:
@@ -90,6 +88,45 @@ def damage_folders(folder: Path, tries: int, seed: int) -> list[Outcome]:
             else:
                 row.count(Verdict.TRACEBACK, f"{found.file}: {found.error!r}")
     return list(rows.values())
+
+
+def damage_run_files(folder: Path, tries: int, seed: int) -> list[Outcome]:
+    """The files of a run folder itself, damaged in each of five ways, `tries` times, and read as a start reads them.
+
+    A damaged tokenizer must be refused. A damaged config may count as none other than the command's own, or is refused;
+    metrics are read as far as they can be: both are for people, and hold nothing that a run goes on from.
+    """
+    run, files = _finished_run(folder), folder / "files"
+    files.mkdir()
+    for name in ("config.yaml", "tokenizer.model", "metrics.jsonl"):
+        shutil.copy(run / name, files)
+    config, digest = load_config(run / "config.yaml", []), load_tokenizer(run).digest
+
+    def start(copy: Path) -> None:
+        RunFolder(copy).check_continuable(config, "auto")
+        RunFolder(copy).rewind_metrics(15)
+        tokenizer = RunFolder(copy).tokenizer()
+        if tokenizer is not None and tokenizer.digest != digest:  # as a start finds out by the checkpoint
+            raise UserError(ExitCode.MODEL, "another tokenizer", do="")
+
+    rows: dict[str, Outcome] = {}
+    for found in damage.damaged_loads(files, start, tries, seed=seed):
+        row = rows.setdefault(found.kind, Outcome(f"a file of a run folder: {found.kind}"))
+        is_refused = isinstance(found.error, UserError) and found.error.code in (2, 4, 7)
+        if is_refused or (found.error is None and (found.file != "tokenizer.model" or found.kind == "deleted")):
+            row.count(Verdict.SURVIVED)
+        else:
+            row.count(Verdict.SILENT if found.error is None else Verdict.TRACEBACK, f"{found.file}: {found.error!r}")
+    return list(rows.values())
+
+
+def _finished_run(folder: Path) -> Path:
+    training = Training(folder / "data", max_steps=20)
+    training.write()
+    with Starter() as starter:
+        ended = starter.start(training.start(folder / "whole")).wait()
+    assert not ended.code, ended
+    return folder / "whole" / "run"
 
 
 def damage_tokenizers(folder: Path, tries: int, seed: int) -> list[Outcome]:
