@@ -95,8 +95,10 @@ def _become(start: dict[str, Any], requests: socket.socket) -> None:
     else:
         places = [os.open(os.devnull, os.O_RDONLY)]
         places += [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644) for path in start["printed"]]
-    for number, place in enumerate(places):
+    for number, (name, place) in enumerate(zip(("stdin", "stdout", "stderr"), places, strict=True)):
         os.dup2(place, number)
+        # As Python finds them at a start of its own: what it had may have been a file where there is a terminal now.
+        setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
     os.closerange(3, requests.fileno())
     os.closerange(requests.fileno() + 1, 256)
     for number in start["ignored"]:
