@@ -109,10 +109,13 @@ def check_finished(ended: Ended, run: Path, expected: Mapping[str, str]) -> Fail
 
 
 def check_refused(ended: Ended, *codes: int) -> Failure | None:
-    """What is wrong with a command that had to end with one of `codes` and one line; None where nothing is."""
+    """What is wrong with a command that had to end with one of `codes` and one line; None where nothing is.
+
+    What is wrong with a config, code 2, is told all at once: one line for each key.
+    """
     if ended.has_traceback:
         return Verdict.TRACEBACK, str(ended)
-    if ended.code not in codes or len(ended.errors) != 1:
+    if ended.code not in codes or not ended.errors or (len(ended.errors) > 1 and ended.code != 2):
         return Verdict.LOST, f"{ended}, {len(ended.errors)} error lines"
     return None
 
