@@ -204,7 +204,8 @@ def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
         with suppress(OSError):  # one that stays takes space, and harms nothing
             folder.rename(outgoing_name(folder))
-            shutil.rmtree(outgoing_name(folder))
+    for outgoing in checkpoints.glob("step-*.old-*"):  # what could not be deleted the last time, too
+        shutil.rmtree(outgoing, ignore_errors=True)
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
