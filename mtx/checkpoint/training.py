@@ -201,11 +201,13 @@ def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
 
 def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
     """Delete the checkpoints of `steps`, at no moment leaving a part of one under its name."""
+    # One that stays takes space, and harms nothing.
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
-        with suppress(OSError):  # one that stays takes space, and harms nothing
+        with suppress(OSError):
             folder.rename(outgoing_name(folder))
-    for outgoing in checkpoints.glob("step-*.old-*"):  # what could not be deleted the last time, too
-        shutil.rmtree(outgoing, ignore_errors=True)
+    with suppress(OSError):
+        for outgoing in checkpoints.glob("step-*.old-*"):  # what could not be deleted the last time, too
+            shutil.rmtree(outgoing, ignore_errors=True)
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
