@@ -247,15 +247,15 @@ def test_a_single_pair_too_large_for_memory_is_told(monkeypatch: pytest.MonkeyPa
 
 
 def cuts_within_limit(connection: Connection) -> None:
-    """In a process that may take 384 MiB more, an update with 64 MiB for each row beside what it needs."""
+    """In a process that may take 768 MiB more, an update with 128 MiB for each of 8 rows beside what it needs."""
 
     def heavy_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
-        _weight = torch.empty(len(batch.lines) << 24)
+        _weight = torch.empty(len(batch.lines) << 25)
         return loss_sums(model, batch, *others)
 
     update_module.loss_sums = heavy_loss_sums
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (384 << 20), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (used + (768 << 20), resource.RLIM_INFINITY))
     gradient, stats = plain_update([batch_of(PAIRS + PAIRS[:3])])
     connection.send((stats.num_cuts, {name: grad.tolist() for name, grad in gradient.items()}))
 
