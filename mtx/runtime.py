@@ -21,10 +21,6 @@ from mtx.errors import ExitCode, UserError
 
 LOGGER = logging.getLogger("mtx")
 
-HUGE_PAGE = 2**21
-HUGE_PAGES = 256
-"""So many, each of so many bytes, are asked for in advance: address space, no memory before it is used."""
-
 
 def choose_device(name: str) -> torch.device:
     """The device called `name`: auto, cpu, cuda or cuda:N.
@@ -110,29 +106,20 @@ def use_threads() -> int:
     return torch.get_num_threads()
 
 
-def prepare_heap() -> None:
-    """Let the C library keep freed memory for the next tensors, and have half a gigabyte of it in huge pages.
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next tensors, where it is glibc.
 
     Left alone it gives large blocks back to the system, which then maps and clears them anew, page by page, at every
-    step of a search and every block of a loss; and pages of 2 MiB are found faster than those of 4 KiB. What both gain
-    is in scripts/README.md. Elsewhere than on Linux with glibc nothing is done.
+    step of a search and every block of a loss. What that costs is in scripts/README.md.
     """
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # malloc.h
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
         return
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, 2**31 - 1)
-    libc.mallopt(top_pad, 2**26)
-
-    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
-    block = libc.malloc(ctypes.c_size_t(HUGE_PAGES * HUGE_PAGE))  # at the end of the heap, not touched yet
-    if block is None:
-        return
-    libc.free(ctypes.c_void_p(block))
-    start, stop = -(-block // HUGE_PAGE) * HUGE_PAGE, libc.sbrk(ctypes.c_ssize_t(0))
-    if start < stop:  # else the block was not of the heap
-        advise_huge_pages = 14  # sys/mman.h
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), advise_huge_pages)
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 2**26)
 
 
 # --- what the machine refuses ---

@@ -4,8 +4,6 @@ import errno
 import logging
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,22 +222,3 @@ def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
         LOGGER.info("  source     %s", said)
     assert capsys.readouterr().err == f"  source     {shown}\n"
     assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {shown}\n"
-
-
-@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="needs a system with huge pages")
-def test_large_tensors_are_to_lie_in_huge_pages() -> None:
-    """The mapping that holds the middle of one is marked so; whether the system has such pages left is its business."""
-    script = """
-import re, torch
-from mtx.runtime import prepare_heap
-prepare_heap()
-tensor = torch.zeros(2**24)
-for line in open("/proc/self/smaps"):
-    found = re.match("([0-9a-f]+)-([0-9a-f]+) ", line)
-    if found:
-        is_here = int(found[1], 16) <= tensor.data_ptr() + 2**25 < int(found[2], 16)
-    elif is_here and line.startswith("VmFlags:"):
-        print(" hg" in line)
-"""
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert child.stdout == "True\n"

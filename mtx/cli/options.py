@@ -58,10 +58,10 @@ def load_translator(
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
-    from mtx.runtime import choose_device, choose_precision, prepare_heap, use_threads
+    from mtx.runtime import choose_device, choose_precision, keep_freed_memory, use_threads
 
     use_threads()
-    prepare_heap()
+    keep_freed_memory()
     arithmetic = choose_precision(precision.value, choose_device(device))
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)

@@ -20,8 +20,8 @@ from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
 from mtx.runtime import Precision
 
-TOKENS_FOR_A_WORKER = 512
-"""Beams times source tokens for which it is worth starting another process, some 20 ms."""
+ROWS_FOR_A_WORKER = 64
+"""Hypotheses searched at once from which a process of its own pays: with fewer a step takes hardly less time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Translator:
         sizes = [(len(segment.ids) + 1) * width for segment in segments]
         work = [_work(len(segment.ids) + 1) for segment in segments]
         # As much for each worker: large batches, whose products of matrices are faster for each row.
-        num_parts = max(1, min(self.num_workers, sum(sizes) // TOKENS_FOR_A_WORKER))
+        num_parts = max(1, min(self.num_workers, len(sizes) * width // ROWS_FOR_A_WORKER))
         for_each, done = sum(work) / num_parts, 0.0
         batches: list[list[int]] = []
         part = longest = 0

@@ -20,7 +20,7 @@ import torch
 
 from mtx.decode.search import Hypothesis
 from mtx.errors import ExitCode, UserError
-from mtx.runtime import prepare_heap
+from mtx.runtime import keep_freed_memory
 
 Sentences = list[list[int]]
 Search = Callable[[Sentences], list[list[Hypothesis]]]
@@ -75,7 +75,7 @@ def _become_worker(search: Search) -> None:
     set_parent_death_signal = 1  # linux/prctl.h: a worker does not outlive its parent, however that ends
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     torch.set_num_threads(1)
-    prepare_heap()
+    keep_freed_memory()
     gc.freeze()  # what it inherits stays: to look through it for garbage would take long, and copy its pages
 
 

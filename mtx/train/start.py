@@ -14,7 +14,7 @@ from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
-from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, prepare_heap, seed_everything, use_threads
+from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, keep_freed_memory, seed_everything, use_threads
 from mtx.tokenizer import Tokenizer, train_tokenizer
 from mtx.train.dev_set import load_dev_set
 from mtx.train.flops import matrix_rate
@@ -39,7 +39,7 @@ def equip(config: Config, run: RunFolder) -> Equipment:
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
     corpus = prepare(config.data.train, config.data, tokenizer)
-    prepare_heap()  # not before: what the preparation had is given back to the system
+    keep_freed_memory()  # not before: what the preparation had is given back to the system
     seed_everything(settings.seed)
     trained = new_model(config, tokenizer, corpus, precision)
     dev = load_dev_set(config, trained)

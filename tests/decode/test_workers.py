@@ -51,8 +51,8 @@ def test_work_is_shared_out(
     nothing for a second where there is little."""
     shared = translator(2)
     segments = shared._segments(sentences)
-    for batch_tokens, tokens_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
-        monkeypatch.setattr(decode_translator, "TOKENS_FOR_A_WORKER", tokens_for_a_worker)
+    for batch_tokens, rows_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
+        monkeypatch.setattr(decode_translator, "ROWS_FOR_A_WORKER", rows_for_a_worker)
         shared.batch_tokens = batch_tokens
         batches = shared._batches(segments)
         assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
