@@ -9,6 +9,7 @@ from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.model import build_transformer
 from mtx.runtime import choose_precision
+from mtx.train.update import Awaited
 from mtx.train.loss import projected_loss_sum
 from mtx.train.optim import build_optimizer
 
@@ -75,3 +76,13 @@ def test_every_precision_learns_a_batch_by_heart(
         optimizer.zero_grad()
         losses.append(float(nll) / len(hidden))
     assert losses[-1] < 0.2 < losses[0]
+
+
+def test_numbers_are_awaited_without_what_the_device_was_given_later() -> None:
+    """A second of work given after a number was asked for is still going on when the number has been read."""
+    numbers = Awaited.of(torch.tensor(3.5, device="cuda"), torch.tensor(True, device="cuda"))
+    torch.cuda._sleep(2 * 10**9)  # type: ignore[no-untyped-call]
+    later = torch.cuda.Event()
+    later.record()  # type: ignore[no-untyped-call]
+    assert numbers.read() == [3.5, 1.0]
+    assert not later.query()

@@ -194,7 +194,7 @@ def _count_in(session: Session, window: Window, ordinary: Ordinary, stats: Updat
     """
     progress = session.progress
     window.add(stats, num_flops)
-    loss, grad_norm = float(stats.loss) / stats.num_tokens, float(stats.grad_norm)
+    loss, grad_norm = stats.loss / stats.num_tokens, stats.grad_norm
     if math.isfinite(loss) and math.isfinite(grad_norm):
         progress.skipped_in_a_row = 0
         if ordinary.is_spike(loss, grad_norm):

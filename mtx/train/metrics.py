@@ -43,9 +43,9 @@ class Window:
         self.num_tokens += stats.num_tokens
         self.num_padded += stats.num_padded
         self.num_real += stats.num_real
-        self.loss += float(stats.loss)
-        self.nll += float(stats.nll)
-        self.grad_norm += float(stats.grad_norm)
+        self.loss += stats.loss
+        self.nll += stats.nll
+        self.grad_norm += stats.grad_norm
 
     def record(self, step: int, lr: float, matrix_rate: float) -> dict[str, Any]:
         """The means, as one record of `metrics.jsonl`; null where every update was skipped.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -20,17 +21,41 @@ from mtx.train.spikes import Ordinary
 
 
 @dataclass(frozen=True, slots=True)
+class Awaited:
+    """Numbers on their way from a device. Who reads them waits for them, and for nothing that it was given later."""
+
+    numbers_X: Tensor
+    arrival: torch.cuda.Event | None
+    """After it they are there; None where they always were."""
+
+    @classmethod
+    def of(cls, *numbers: Tensor) -> Self:
+        """Ask for numbers that one device has, or will have."""
+        together_X = torch.stack([number.detach().double() for number in numbers])
+        if together_X.device.type != "cuda":
+            return cls(together_X, None)
+        # Together, and into memory that the device can write by itself.
+        numbers_X = torch.empty_like(together_X, device="cpu", pin_memory=True).copy_(together_X, non_blocking=True)
+        arrival = torch.cuda.Event()
+        arrival.record()  # type: ignore[no-untyped-call]
+        return cls(numbers_X, arrival)
+
+    def read(self) -> list[float]:
+        """The numbers, once they are there."""
+        if self.arrival is not None:
+            self.arrival.synchronize()  # type: ignore[no-untyped-call]
+        numbers: list[float] = self.numbers_X.tolist()
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateStats:
-    """What an update tells; tensors stay on the device until somebody reads them."""
+    """What an update tells; what the device finds out is waited for by who asks."""
 
     step: int
     """Which update it is, counted from 1."""
-    loss: Tensor
-    """Label-smoothed loss, a sum in nats."""
-    nll: Tensor
-    """Negative log-likelihood, a sum in nats."""
-    grad_norm: Tensor
-    """Before clipping, in true units."""
+    found: Awaited
+    """Loss, negative log-likelihood, norm of the gradient, and 1 for an update that was skipped."""
     lr: float
     num_tokens: int
     """Real target tokens."""
@@ -38,12 +63,30 @@ class UpdateStats:
     """Tokens of both sides, padding included."""
     num_real: int
     """Tokens of both sides, without padding."""
-    is_skipped: Tensor
-    """Whether the weights stayed as they were: a number was not finite, or too high."""
     lines: NDArray[np.int64]
     """Where its pairs stood in the input."""
     num_cuts: int
     """How often a batch was cut in two, for want of memory."""
+
+    @property
+    def loss(self) -> float:
+        """Label-smoothed loss, a sum in nats."""
+        return self.found.read()[0]
+
+    @property
+    def nll(self) -> float:
+        """Negative log-likelihood, a sum in nats."""
+        return self.found.read()[1]
+
+    @property
+    def grad_norm(self) -> float:
+        """Before clipping, in true units."""
+        return self.found.read()[2]
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the weights stayed as they were: a number was not finite, or too high."""
+        return self.found.read()[3] != 0
 
 
 class PairTooLargeError(Exception):
@@ -103,14 +146,11 @@ def update(
     optimizer.zero_grad(set_to_none=True)
     return UpdateStats(
         step,
-        loss_sum,
-        nll_sum,
-        grad_norm,
+        Awaited.of(loss_sum, nll_sum, grad_norm, is_skipped),
         lr,
         num_tokens,
         num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts),
         num_real=sum(batch.num_src_tokens for batch in parts) + num_tokens,
-        is_skipped=is_skipped,
         lines=np.concatenate([batch.lines for batch in batches]),
         num_cuts=len(parts) - len(batches),
     )

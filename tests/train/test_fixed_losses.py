@@ -49,7 +49,7 @@ def losses(norm: str) -> list[float]:
         training.progress.step = step
         batches = [collate(corpus, part, pad_id=0, bos_id=2, eos_id=3) for part in rows]
         stats = update(training, model, batches, precision, settings)
-        found.append(float(stats.loss) / stats.num_tokens)
+        found.append(stats.loss / stats.num_tokens)
     return found
 
 

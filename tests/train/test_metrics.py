@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mtx.train.metrics import Window, append_record, describe_record
-from mtx.train.update import UpdateStats
+from mtx.train.update import Awaited, UpdateStats
 
 
 def stats(loss: float, num_tokens: int, *, is_skipped: bool = False) -> UpdateStats:
     grad_norm = torch.tensor(float("nan") if is_skipped else loss / 10)
-    sums = torch.tensor(loss), torch.tensor(loss / 2), grad_norm
-    return UpdateStats(1, *sums, 0.1, num_tokens, 40, 30, torch.tensor(is_skipped), np.arange(2), num_cuts=0)
+    found = Awaited.of(torch.tensor(loss), torch.tensor(loss / 2), grad_norm, torch.tensor(is_skipped))
+    return UpdateStats(1, found, 0.1, num_tokens, 40, 30, np.arange(2), num_cuts=0)
 
 
 UPDATES = [stats(0.1, 3), stats(float("nan"), 5, is_skipped=True), stats(7.7, 10), stats(0.7, 1)]

@@ -85,11 +85,11 @@ def test_splitting_a_batch_does_not_change_the_gradient(cuts: list[int]) -> None
         torch.testing.assert_close(grad, expected[name], rtol=1e-10, atol=1e-10)
     assert (stats.num_tokens, stats.num_real) == (NUM_TOKENS, NUM_TOKENS + sum(len(src) + 1 for src, _ in PAIRS))
     assert stats.num_padded == sum(batch.src_ids.numel() + batch.tgt_in.numel() for batch in batches)
-    assert float(stats.grad_norm) == pytest.approx(norm_of(expected))
+    assert stats.grad_norm == pytest.approx(norm_of(expected))
     with torch.no_grad():
         whole_loss, whole_nll = loss_sums(fresh_model(), batch_of(PAIRS), FP32, 0.2)
-    assert float(stats.loss) == pytest.approx(float(whole_loss))
-    assert float(stats.nll) == pytest.approx(float(whole_nll))
+    assert stats.loss == pytest.approx(float(whole_loss))
+    assert stats.nll == pytest.approx(float(whole_nll))
 
 
 def test_ten_updates_in_any_number_of_batches_end_with_the_same_weights() -> None:
@@ -117,7 +117,7 @@ def test_the_gradient_is_clipped_in_true_units(scale: float | None) -> None:
     norm = norm_of(expected)
     scaler = torch.amp.GradScaler("cpu", init_scale=scale) if scale else None
     gradient, stats = plain_update([batch_of(PAIRS)], clip_norm=norm / 4, scaler=scaler)
-    assert float(stats.grad_norm) == pytest.approx(norm)
+    assert stats.grad_norm == pytest.approx(norm)
     for name, grad in gradient.items():
         # torch adds 1e-6 to the norm that it divides by.
         torch.testing.assert_close(grad, expected[name] / 4, rtol=1e-5, atol=1e-10)
@@ -149,8 +149,8 @@ def test_an_update_that_is_not_finite_is_skipped(name: str, is_scaled: bool, mon
         stats = update(training, model, [batch_of(PAIRS)], FP32, settings)
         hook.remove()
     assert stats.is_skipped
-    assert bool(stats.loss.isfinite()) == (name != "loss")
-    assert bool(stats.grad_norm.isfinite()) == (name == "loss")
+    assert math.isfinite(stats.loss) == (name != "loss")
+    assert math.isfinite(stats.grad_norm) == (name == "loss")
     assert all(torch.equal(now, then) for now, then in zip(state(), before, strict=True))
     is_overflow_of_scaled = is_scaled and name in ("nan", "inf")
     assert scaler.get_scale() == (scale_before / 2 if is_overflow_of_scaled else scale_before)
@@ -167,12 +167,12 @@ def test_what_is_far_out_of_the_ordinary_is_skipped_if_asked_for(name: str) -> N
         return model.output.weight.detach(), stats
 
     weights, stats = weights_and_stats(None)
-    found = {"loss": float(stats.loss) / NUM_TOKENS, "grad_norm": float(stats.grad_norm)}[name]
+    found = {"loss": stats.loss / NUM_TOKENS, "grad_norm": stats.grad_norm}[name]
     for highest, is_skipped in ((0.9 * found, True), (1.1 * found, False)):
         ordinary = Ordinary(Level(MEMORY, 1e3), Level(MEMORY, 1e3))
         setattr(ordinary, name, Level(MEMORY, 0.0, (highest / SIGMAS) ** 2))
         now, stats = weights_and_stats(ordinary)
-        assert bool(stats.is_skipped) == is_skipped
+        assert stats.is_skipped == is_skipped
         assert torch.equal(now, fresh_model().output.weight if is_skipped else weights)
 
 
@@ -291,7 +291,7 @@ def test_low_precision_learns_as_float32_does() -> None:
         for step, batch in enumerate(batches):
             training.progress.step = step
             stats = update(training, model, [batch], precision, settings)
-            found.append(float(stats.nll) / stats.num_tokens)
+            found.append(stats.nll / stats.num_tokens)
         return found
 
     exact = losses(FP32)
