@@ -14,7 +14,15 @@ from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
-from mtx.runtime import LOGGER, Precision, choose_device, choose_precision, keep_freed_memory, seed_everything, use_threads
+from mtx.runtime import (
+    LOGGER,
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    seed_everything,
+    use_threads,
+)
 from mtx.tokenizer import Tokenizer, train_tokenizer
 from mtx.train.dev_set import load_dev_set
 from mtx.train.flops import matrix_rate

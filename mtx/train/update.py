@@ -36,14 +36,14 @@ class Awaited:
             return cls(together_X, None)
         # Together, and into memory that the device can write by itself.
         numbers_X = torch.empty_like(together_X, device="cpu", pin_memory=True).copy_(together_X, non_blocking=True)
-        arrival = torch.cuda.Event()
-        arrival.record()  # type: ignore[no-untyped-call]
+        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrival.record()
         return cls(numbers_X, arrival)
 
     def read(self) -> list[float]:
         """The numbers, once they are there."""
         if self.arrival is not None:
-            self.arrival.synchronize()  # type: ignore[no-untyped-call]
+            self.arrival.synchronize()
         numbers: list[float] = self.numbers_X.tolist()
         return numbers
 
