@@ -227,7 +227,7 @@ def reader_gone(run: Path, place: Path) -> Outcome:
     """`mtx translate | head -1`."""
     row = Outcome("reader of translate goes away")
     place.mkdir()
-    (place / "many.txt").write_text("one two three\n" * 2000)
+    (place / "many.txt").write_text("one two three\n" * 100_000)  # whose translations no pipe holds: 64 KiB
     command = f"{sys.executable} -m mtx translate --model {run} --input many.txt --beam 1"
     shell = f'{command} | head -1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", shell], cwd=place, capture_output=True, text=True, check=False)
