@@ -143,8 +143,8 @@ def make_up_weights(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 def change_company(folder: Path, tries: int, seed: int) -> list[Outcome]:
     """Translations of `tries` sentences in six batchings, greedy and with beam 5, by a trained model in float32."""
-    torch.set_num_threads(1)  # no workers: what is given at once is one batch
     trained = batching.learned_model(folder)
+    torch.set_num_threads(1)  # no workers: what is given at once is one batch
     sentences = [src for src, _ in read_demo("test")][:tries]
     rows = []
     for beam_size in (1, 5):
