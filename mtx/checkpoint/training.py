@@ -200,14 +200,15 @@ def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
 
 
 def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
-    """Delete the checkpoints of `steps`, at no moment leaving a part of one under its name."""
-    # One that stays takes space, and harms nothing.
+    """Delete the checkpoints of `steps`, at no moment leaving a part of one under its name; say what is left."""
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
         with suppress(OSError):
             folder.rename(outgoing_name(folder))
     with suppress(OSError):
         for outgoing in checkpoints.glob("step-*.old-*"):  # what could not be deleted the last time, too
             shutil.rmtree(outgoing, ignore_errors=True)
+            if outgoing.exists():
+                LOGGER.warning("could not delete %s: it takes space, and harms nothing", outgoing)
 
 
 def saved_steps(checkpoints: Path) -> list[int]:

@@ -69,6 +69,7 @@ def train(
                 with gpu_failure_explained(session), overflow_explained(session):
                     run_updates(session)
                     folder = write_model(session, choose_weights(session))
+                    prune(session)  # once more, for what the disk did not let go before
             except Stopped:
                 leave(session)
             LOGGER.info("model folder: %s", folder)

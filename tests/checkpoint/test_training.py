@@ -320,7 +320,7 @@ def test_a_checkpoint_that_is_not_read_back_is_none(tmp_path: Path, monkeypatch:
         save_checkpoint(tmp_path, fresh(1), {})
 
 
-def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_steps(tmp_path, 1, 2, 30, 1_000_000)
     (tmp_path / "notes").mkdir()
     (tmp_path / "step-000030.old-1").mkdir()
@@ -328,14 +328,21 @@ def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path) -> None:
         delete_checkpoints(tmp_path, [1, 30, 77])
     assert saved_steps(tmp_path) == [2, 1_000_000]
     assert sorted(os.listdir(tmp_path)) == ["notes", "step-000002", "step-1000000"]
+    left: list[str] = []
+    told: list[str] = []
     for number in range(len(calls)):
         save_steps(tmp_path, 1)
+        caplog.clear()
         with failing_call(number, errno.EIO):
             delete_checkpoints(tmp_path, [1])
         assert newest_checkpoint(tmp_path) is not None
         assert 1 not in saved_steps(tmp_path) or whole_checkpoints(tmp_path, [1]) == [1]
+        left += [str(outgoing) for outgoing in tmp_path.glob("*.old-*")]
+        told += [record.getMessage() for record in caplog.records]
         delete_checkpoints(tmp_path, [])
         assert not list(tmp_path.glob("*.old-*")), "what could not be deleted goes the next time"
+    assert told
+    assert all(any(folder in line for folder in left) for line in told)
 
 
 def test_the_average_is_the_exact_mean(tmp_path: Path) -> None:

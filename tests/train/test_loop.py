@@ -57,6 +57,20 @@ def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure:
         assert f"| weights of step | {', '.join(map(str, chosen))} |" in card
 
 
+def test_what_could_not_be_deleted_goes_at_the_end(configure: Configure, tmp_path: Path) -> None:
+    config, leftover = configure("train.max_steps=4"), tmp_path / "run" / "checkpoints" / "step-000001.old-7"
+    real = loop.write_model
+
+    def write_model(session: Session, choice: finish.Choice) -> Path:
+        leftover.mkdir()
+        return real(session, choice)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "write_model", write_model)
+        train(config, tmp_path / "run")
+    assert not leftover.exists()
+
+
 def test_damaged_checkpoints_are_left_out_at_the_end(
     configure: Configure, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
