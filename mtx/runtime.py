@@ -81,6 +81,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         raise UserError(
             ExitCode.USAGE, "int8 needs a CPU", where="precision", do="Use bf16, fp16, auto or --device cpu."
         )
+    if name == "bf16" and device.type == "cpu" and not _cpu_multiplies_bf16():
+        LOGGER.warning("this CPU has no instructions for bf16: fp32 is faster")
     return Precision(DTYPES[name], device)
 
 
@@ -120,6 +122,16 @@ def keep_freed_memory() -> None:
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 2**26)
+
+
+def keep_few_programs(count: int = 384) -> None:
+    """Let oneDNN, and torch's own store beside it, keep no more than `count` programs each.
+
+    Each size of a product is a program, which takes up to half a megabyte; left alone they keep 1,024. A search for
+    some hundred sentences needs 300. To be called before the first product. What the user has set stays.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(count))
 
 
 # --- what the machine refuses ---

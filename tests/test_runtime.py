@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from mtx.runtime import (
     choose_precision,
     is_gpu_error,
     is_out_of_memory,
+    keep_few_programs,
     log_to_file,
     log_to_stderr,
     random_state,
@@ -70,7 +73,7 @@ def test_devices_that_are_not_there(name: str, code: ExitCode, message: str) -> 
     assert caught.value.code == code
 
 
-def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precisions(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     assert [str(choose_precision(name, cuda)) for name in ("auto", "fp32", "bf16", "fp16")] == [
@@ -81,6 +84,9 @@ def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     for capabilities, name in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": False, "avx2": True}, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
         assert str(choose_precision("auto", CPU)) == name
+        caplog.clear()
+        assert str(choose_precision("bf16", CPU)) == "bf16"
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * (name != "bf16")
     with pytest.raises(UserError, match="fp16 needs a GPU") as caught:
         choose_precision("fp16", CPU)
     assert caught.value.code == ExitCode.USAGE
@@ -222,3 +228,51 @@ def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
         LOGGER.info("  source     %s", said)
     assert capsys.readouterr().err == f"  source     {shown}\n"
     assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {shown}\n"
+
+
+MEMORY_OF_PROGRAMS = """
+import ctypes, sys, torch
+from mtx.model.linear import TORCH_HAS_ONEDNN, onednn_product
+from mtx.runtime import keep_few_programs
+
+class MallInfo(ctypes.Structure):  # malloc.h
+    _fields_ = [(name, ctypes.c_size_t) for name in "0 1 2 3 mmapped 5 6 in_use 8 9".split()]
+
+def in_use():
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = MallInfo
+    info = mallinfo()
+    return info.in_use + info.mmapped
+
+if int(sys.argv[1]):
+    keep_few_programs(int(sys.argv[1]))
+torch.set_num_threads(1)
+x, weight = torch.ones(400, 8), torch.ones(8, 8)
+onednn_product(x, weight)
+before = in_use()
+for num_rows in range(1, 400):
+    onednn_product(x[:num_rows], weight)
+print((in_use() - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc what is in use")
+def test_the_memory_of_programs_is_bounded() -> None:
+    """By a process that has loaded torch already, and not by one that asks for nothing: this test sees the programs."""
+
+    def megabytes(count: int) -> float:
+        environ = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+        command = [sys.executable, "-c", MEMORY_OF_PROGRAMS, str(count)]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=120)
+        return float(done.stdout)
+
+    assert megabytes(8) < 10
+    assert megabytes(0) > 20
+
+
+def test_what_the_user_says_of_programs_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "8")
+    keep_few_programs(9)
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
+    assert os.environ["LRU_CACHE_CAPACITY"] == "8"

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.model.layers import DecoderLayer, EncoderLayer
-from mtx.model.linear import TORCH_HAS_ONEDNN, Linear, has_onednn
+from mtx.model.linear import TORCH_HAS_ONEDNN, Linear, has_onednn, in_few_sizes, onednn_product
 from mtx.model.transformer import Transformer
-
-MANY = 2**17
-"""Rows times outputs from which on oneDNN's product of whole numbers pays: a call costs 15 microseconds beforehand."""
 
 SOME_ROWS = 64
 """Rows of x that matrices in float32 are laid out for; any number is multiplied, and those from 16 to 512 alike."""
@@ -21,45 +20,63 @@ class Int8Linear(nn.Module):
     """y = x Wᵀ + b in whole numbers: each row of W and each row of x is scaled so that its largest number is ±127.
 
     With w = s_w · ŵ and x = s_x · x̂ the product is s_x s_w · x̂ ŵᵀ, exact but for the rounding to x̂ and ŵ: at most
-    half a step, 1/254 of the largest number of the row. Scales of W are found once, those of x for each x.
+    half a step, 1/254 of the largest number of the row (of W 1/126 where `Int8Arithmetic` says so). Scales of W are
+    found once, those of x for each x.
 
     Shapes:
         x:      (…, I)
         return: (…, O)
     """
 
-    def __init__(self, linear: Linear) -> None:
+    def __init__(self, linear: Linear, arithmetic: "Int8Arithmetic | None" = None) -> None:
         super().__init__()
-        rounded_OI, scale_O1 = round_rows(linear.weight.detach())
-        self.product_of_few = plain_int8_product(rounded_OI, scale_O1[:, 0])
-        product_of_many = onednn_int8_product if has_onednn_int8() else plain_int8_product
-        self.product_of_many = product_of_many(rounded_OI, scale_O1[:, 0])
-        self.most_rows = MANY // linear.weight.size(0)
+        arithmetic = arithmetic or Int8Arithmetic.of_this_machine()
+        rounded_OI, scale_O1 = round_rows(linear.weight.detach(), arithmetic.largest_weight)
+        self.product_of_few = arithmetic.product_of_few(rounded_OI, scale_O1[:, 0])
+        self.product_of_many = arithmetic.product_of_many(rounded_OI, scale_O1[:, 0])
+        self.most_rows = arithmetic.many // linear.weight.size(0)
         self.bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (…, I) -> (…, O)."""
-        rounded_RI, scale_R1 = round_rows(x.flatten(0, -2))
+        return in_few_sizes(self._map, x)
+
+    def _map(self, x_RI: Tensor) -> Tensor:
+        rounded_RI, scale_R1 = round_rows(x_RI)
         product = self.product_of_few if len(rounded_RI) <= self.most_rows else self.product_of_many
-        y_RO = product(rounded_RI).to(x.dtype)
+        y_RO = product(rounded_RI).to(x_RI.dtype)
         if self.bias is None:
-            y_RO.mul_(scale_R1)
-        else:
-            torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
-        return y_RO.view(*x.shape[:-1], -1)
+            return y_RO.mul_(scale_R1)
+        return torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
 
 
 Int8Product = Callable[[Tensor], Tensor]
 """x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32."""
 
 
-def has_onednn_int8() -> bool:
-    """Whether oneDNN multiplies whole numbers with instructions made for it, as far as torch can tell."""
-    return (
-        TORCH_HAS_ONEDNN
-        and hasattr(torch.cpu, "get_capabilities")
-        and bool(torch.cpu.get_capabilities().get("avx512_vnni"))
-    )
+@dataclass(frozen=True, slots=True)
+class Int8Arithmetic:
+    """How a machine multiplies whole numbers: by its own instructions where it has them, or in place of them."""
+
+    product_of_few: Callable[[Tensor, Tensor], Int8Product]
+    product_of_many: Callable[[Tensor, Tensor], Int8Product]
+    """Made of ŵ (O, I) and s_w (O,)."""
+    many: int = 0
+    """Rows times outputs from which on the second pays: oneDNN's calls cost 15 microseconds beforehand."""
+    largest_weight: int = 127
+
+    @classmethod
+    def of_this_machine(cls) -> "Int8Arithmetic":
+        """The fastest one, as far as torch can tell what the machine has."""
+        if TORCH_HAS_ONEDNN and hasattr(torch.cpu, "get_capabilities"):
+            capabilities = torch.cpu.get_capabilities()
+            if capabilities.get("avx512_vnni"):
+                return cls(plain_int8_product, onednn_int8_product, 2**17)
+            if capabilities.get("avx2"):
+                # Its instruction adds two products in 16 bits. Weights of 7 bits can't overflow them; one number after
+                # another, as torch's own product goes there, takes 30 times as long.
+                return cls(float_int8_product, onednn_int8_product, 2**15, largest_weight=63)
+        return cls(float_int8_product, float_int8_product)
 
 
 def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
@@ -79,15 +96,23 @@ def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
 
 
 def plain_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
-    """The product by torch alone."""
+    """The product by torch alone, for machines with instructions for it."""
     # The transpose, row by row, is what the product reads fastest when x has few rows.
     weight_IO = weight_OI.T.contiguous()
     return lambda x_RI: torch._int_mm(x_RI, weight_IO).to(scale_O.dtype).mul_(scale_O)
 
 
-def round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row as whole numbers from -127 to 127, and its scale; a row of zeros stays one. Shapes: (R, I), (R, 1)."""
-    scale_R1 = x_RI.abs().amax(dim=1, keepdim=True).div_(127).clamp_min_(torch.finfo(x_RI.dtype).tiny)
+def float_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
+    """The product in float32: its sums of whole numbers are exact up to 2^24, and err in the last bit beyond."""
+    weight_OI = weight_OI.to(scale_O.dtype)
+    product = onednn_product if has_onednn(weight_OI) else F.linear
+    packed = _packed(weight_OI)
+    return lambda x_RI: product(x_RI.to(scale_O.dtype), packed).mul_(scale_O)
+
+
+def round_rows(x_RI: Tensor, largest: int = 127) -> tuple[Tensor, Tensor]:
+    """Each row as whole numbers up to ±largest, and its scale; a row of zeros stays one. Shapes: (R, I), (R, 1)."""
+    scale_R1 = x_RI.abs().amax(dim=1, keepdim=True).div_(largest).clamp_min_(torch.finfo(x_RI.dtype).tiny)
     return (x_RI / scale_R1).round_().to(torch.int8), scale_R1
 
 
@@ -123,12 +148,19 @@ def _fast(linear: Linear, dtype: torch.dtype) -> nn.Module:
         return Int8Linear(linear)
     if not has_onednn(linear.weight):
         return linear
-    # The same matrix in blocks, as oneDNN reads it. What is tied to the embedding comes apart from it, which is looked
-    # up row by row.
-    packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), SOME_ROWS)
-    fast = Linear(packed.size(1), packed.size(0), weight=nn.Parameter(packed, requires_grad=False))
+    # What is tied to the embedding comes apart from it, which is looked up row by row.
+    packed = nn.Parameter(_packed(linear.weight.detach()), requires_grad=False)
+    fast = Linear(packed.size(1), packed.size(0), weight=packed)
     fast.bias = linear.bias
     return fast
+
+
+def _packed(weight_OI: Tensor) -> Tensor:
+    """The same matrix in blocks, as oneDNN reads it; itself where it is not oneDNN that does."""
+    if not has_onednn(weight_OI):
+        return weight_OI
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight_OI, SOME_ROWS)
+    return packed
 
 
 def _join(*maps: Linear) -> Linear:

@@ -1,5 +1,6 @@
 """Linear maps, where nearly all of a model's time goes. The letters of the shapes are explained in `mtx.model`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 TORCH_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 """Whether torch was built with oneDNN."""
+
+DIGITS = 4
+"""Binary digits of a number of rows before nothing but zeros: 8 numbers from one power of two to the next."""
 
 
 class Linear(nn.Module):
@@ -47,12 +51,38 @@ def side_by_side(x: Tensor, *maps: Linear) -> Tensor:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if not has_onednn(x):
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler chooses for itself
         return F.linear(x, weight, bias)
+    product = onednn_product if has_onednn(x) else F.linear
     if not torch.is_grad_enabled():
-        return onednn_product(x, weight, bias)
+        return in_few_sizes(lambda x_RI: product(x_RI, weight, bias), x)
+    if product is F.linear:
+        return F.linear(x, weight, bias)
     out: Tensor = _OneDnnLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
+
+
+def in_few_sizes(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`product` of the rows of `x`, for searches, where nearly each step has another number of rows.
+
+    Each number is a program of its own for oneDNN, which takes a millisecond to make and up to half a megabyte to keep.
+    So rows of zeros are added up to the next number with few `DIGITS`, at most an eighth, and their products dropped.
+
+    Shapes:
+        product: (R, I) -> (R, O), row by row
+        x:       (…, I)
+        return:  (…, O)
+    """
+    x_RI = x.reshape(-1, x.size(-1))
+    num_rows = len(x_RI)
+    num_missing = -num_rows % 2 ** max(0, num_rows.bit_length() - DIGITS)
+    if num_missing:
+        full_RI = x_RI.new_empty(num_rows + num_missing, x_RI.size(1))
+        full_RI[:num_rows] = x_RI
+        full_RI[num_rows:] = 0
+        x_RI = full_RI
+    y_RO = product(x_RI)
+    return y_RO[:num_rows].view(*x.shape[:-1], y_RO.size(1))
 
 
 def has_onednn(x: Tensor) -> bool:
@@ -61,7 +91,6 @@ def has_onednn(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and TORCH_HAS_ONEDNN
-        and not torch.compiler.is_compiling()  # a compiler chooses for itself
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -19,6 +19,7 @@ from mtx.runtime import (
     Precision,
     choose_device,
     choose_precision,
+    keep_few_programs,
     keep_freed_memory,
     seed_everything,
     use_threads,
@@ -48,6 +49,7 @@ def equip(config: Config, run: RunFolder) -> Equipment:
     tokenizer = run.tokenizer() or make_tokenizer(config)
     corpus = prepare(config.data.train, config.data, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
+    keep_few_programs()
     seed_everything(settings.seed)
     trained = new_model(config, tokenizer, corpus, precision)
     dev = load_dev_set(config, trained)

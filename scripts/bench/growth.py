@@ -20,7 +20,14 @@ from mtx.data.batching import collate
 from mtx.data.prepare import Corpus, Ids
 from mtx.decode.translator import Translator
 from mtx.model import Transformer, build_transformer
-from mtx.runtime import Precision, choose_device, choose_precision, keep_freed_memory, use_threads
+from mtx.runtime import (
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_few_programs,
+    keep_freed_memory,
+    use_threads,
+)
 from mtx.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
 from mtx.train.optim import build_optimizer
@@ -70,6 +77,7 @@ def measure(point: Point, precision_name: str, repeats: int) -> Facts:
     """
     use_threads()
     keep_freed_memory()
+    keep_few_programs()
     torch.manual_seed(1)
     imported = peak_rss_mib()
     precision = choose_precision(precision_name, choose_device("cpu"))

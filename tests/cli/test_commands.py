@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -130,6 +131,22 @@ def test_translate_is_silent_when_its_reader_goes_away(finished_run: Path) -> No
     run = subprocess.run(["bash", "-c", script], input=lines, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "141"
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["translate", "train"])
+def test_programs_of_products_are_bounded(
+    command: str, mtx: "Mtx", finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of ever new sizes take no more memory, in translation as in training."""
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "")  # so that what is set here ends with this test
+        monkeypatch.delenv(name)
+    if command == "translate":
+        assert mtx("translate", "--model", finished_run, "The dog sees a cat.").code == 0
+    else:
+        config = finished_run.parents[1] / "my.yaml"
+        assert mtx("train", "--config", config, "--run-dir", tmp_path / "new", "train.max_steps=1").code == 0
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
 
 
 def test_sentences_that_begin_with_a_dash_are_text() -> None:

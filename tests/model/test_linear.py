@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtx.model.linear import Linear, has_onednn, side_by_side
+from mtx.model.linear import Linear, has_onednn, in_few_sizes, side_by_side
 
 SHAPES = [(1,), (7,), (3, 5), (2, 1, 9)]
 
@@ -72,3 +72,32 @@ def test_maps_side_by_side_are_the_maps_one_by_one(bias: bool) -> None:
     torch.testing.assert_close(joined, apart)
     for ours, theirs in zip(gradients(joined), gradients(apart), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_products_come_in_few_sizes() -> None:
+    """Whatever the number of rows: at most an eighth more of them, all zeros, and dropped again."""
+    seen: set[int] = set()
+
+    def product(x_RI: Tensor) -> Tensor:
+        seen.add(len(x_RI))
+        assert num_rows <= len(x_RI) <= num_rows * 9 / 8
+        assert not x_RI[num_rows:].any()
+        return x_RI.cumsum(dim=1)
+
+    for num_rows in range(3000):
+        x = torch.full((num_rows, 2), num_rows + 1.0)
+        torch.testing.assert_close(in_few_sizes(product, x), x.cumsum(dim=1), atol=0, rtol=0)
+    assert len(seen) <= 16 + 8 * 8
+    assert seen.issuperset(range(17)), "the smallest stay as they are"
+    num_rows = 2 * 33
+    x = torch.randn(2, 33, 3)
+    torch.testing.assert_close(in_few_sizes(product, x), x.cumsum(dim=2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_search_multiplies_in_few_sizes(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtx.model.linear.in_few_sizes", lambda product, x: product(x) + 1)
+    linear, x = Linear(6, 4).to(dtype), torch.randn(5, 6, dtype=dtype)
+    expected = linear(x).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(x), expected + 1)
