@@ -121,6 +121,7 @@ def greedy_search(
             next_logp, next_ids = next_logp[kept], next_ids[kept]
         logp = next_logp
         ids = torch.cat([ids, next_ids[:, None]], dim=1)
+        del logits_RV, logp_RV  # by far the largest: the next ones take their place
     return found
 
 
@@ -184,6 +185,7 @@ def beam_search(
         newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
         ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
         state = state.select(rows_R, kept_B)
+        del logits_RV, logp_RV  # as in greedy search
     return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in found]
 
 
