@@ -16,40 +16,6 @@ SOME_ROWS = 64
 """Rows of x that matrices in float32 are laid out for; any number is multiplied, and those from 16 to 512 alike."""
 
 
-class Int8Linear(nn.Module):
-    """y = x Wᵀ + b in whole numbers: each row of W and each row of x is scaled so that its largest number is ±127.
-
-    With w = s_w · ŵ and x = s_x · x̂ the product is s_x s_w · x̂ ŵᵀ, exact but for the rounding to x̂ and ŵ: at most
-    half a step, 1/254 of the largest number of the row (of W 1/126 where `Int8Arithmetic` says so). Scales of W are
-    found once, those of x for each x.
-
-    Shapes:
-        x:      (…, I)
-        return: (…, O)
-    """
-
-    def __init__(self, linear: Linear, arithmetic: "Int8Arithmetic | None" = None) -> None:
-        super().__init__()
-        arithmetic = arithmetic or Int8Arithmetic.of_this_machine()
-        rounded_OI, scale_O1 = round_rows(linear.weight.detach(), arithmetic.largest_weight)
-        self.product_of_few = arithmetic.product_of_few(rounded_OI, scale_O1[:, 0])
-        self.product_of_many = arithmetic.product_of_many(rounded_OI, scale_O1[:, 0])
-        self.most_rows = arithmetic.many // linear.weight.size(0)
-        self.bias = None if linear.bias is None else linear.bias.detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (…, I) -> (…, O)."""
-        return in_few_sizes(self._map, x)
-
-    def _map(self, x_RI: Tensor) -> Tensor:
-        rounded_RI, scale_R1 = round_rows(x_RI)
-        product = self.product_of_few if len(rounded_RI) <= self.most_rows else self.product_of_many
-        y_RO = product(rounded_RI).to(x_RI.dtype)
-        if self.bias is None:
-            return y_RO.mul_(scale_R1)
-        return torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
-
-
 Int8Product = Callable[[Tensor], Tensor]
 """x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32."""
 
@@ -77,6 +43,40 @@ class Int8Arithmetic:
                 # another, as torch's own product goes there, takes 30 times as long.
                 return cls(float_int8_product, onednn_int8_product, 2**15, largest_weight=63)
         return cls(float_int8_product, float_int8_product)
+
+
+class Int8Linear(nn.Module):
+    """y = x Wᵀ + b in whole numbers: each row of W and each row of x is scaled so that its largest number is ±127.
+
+    With w = s_w · ŵ and x = s_x · x̂ the product is s_x s_w · x̂ ŵᵀ, exact but for the rounding to x̂ and ŵ: at most
+    half a step, 1/254 of the largest number of the row (of W 1/126 where `Int8Arithmetic` says so). Scales of W are
+    found once, those of x for each x.
+
+    Shapes:
+        x:      (…, I)
+        return: (…, O)
+    """
+
+    def __init__(self, linear: Linear, arithmetic: Int8Arithmetic | None = None) -> None:
+        super().__init__()
+        arithmetic = arithmetic or Int8Arithmetic.of_this_machine()
+        rounded_OI, scale_O1 = round_rows(linear.weight.detach(), arithmetic.largest_weight)
+        self.product_of_few = arithmetic.product_of_few(rounded_OI, scale_O1[:, 0])
+        self.product_of_many = arithmetic.product_of_many(rounded_OI, scale_O1[:, 0])
+        self.most_rows = arithmetic.many // linear.weight.size(0)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (…, I) -> (…, O)."""
+        return in_few_sizes(self._map, x)
+
+    def _map(self, x_RI: Tensor) -> Tensor:
+        rounded_RI, scale_R1 = round_rows(x_RI)
+        product = self.product_of_few if len(rounded_RI) <= self.most_rows else self.product_of_many
+        y_RO = product(rounded_RI).to(x_RI.dtype)
+        if self.bias is None:
+            return y_RO.mul_(scale_R1)
+        return torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
 
 
 def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
