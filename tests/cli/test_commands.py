@@ -146,7 +146,8 @@ def test_programs_of_products_are_bounded(
     else:
         config = finished_run.parents[1] / "my.yaml"
         assert mtx("train", "--config", config, "--run-dir", tmp_path / "new", "train.max_steps=1").code == 0
-    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) < 10
 
 
 def test_sentences_that_begin_with_a_dash_are_text() -> None:
