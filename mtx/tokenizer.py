@@ -1,4 +1,4 @@
-"""Strings to ids and back by SentencePiece models, trained or loaded. Special ids are read from the model.
+"""Strings to ids and back by SentencePiece models. Special ids are read from the model.
 
 What comes back from the ids of a text is the text as the model's normalisation leaves it, on one line. A model that
 normalises nothing, keeps all spaces and spells in bytes what has no piece is lossless: the text itself comes back, but
@@ -7,30 +7,21 @@ escaped for a lossless one.
 """
 
 import hashlib
-import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Self
 
-from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.foreign_files import read_small_file
 from mtx.sentencepiece_file import MAX_MODEL_BYTES, check_model
 
-MAX_LINE_BYTES = 16384
-"""Longer lines are left out of the training of a vocabulary."""
-MAX_LINES = 10_000_000
-"""Lines after these are left out of the training of a vocabulary: more make it slower, not better."""
-
-_RESERVED = "\u2585"
-"""SentencePiece's own mark in training: it silently leaves out a line that holds it."""
 _RUN_SIDES = ("tokenizer.src.model", "tokenizer.tgt.model")
 _SPECIALS = ("pad", "unk", "bos", "eos")
-_BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What ends a line for some reader, or steers a terminal."""
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _SPACE_MARK = "\u2581"
@@ -128,7 +119,7 @@ class Tokenizer:
 
     def _encode(self, pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
         if self.is_lossless:
-            texts = [_escape(sentence) for sentence in sentences]
+            texts = [escape(sentence) for sentence in sentences]
         else:
             texts = [sentence.replace(_SPACE_MARK, " ") for sentence in sentences]
         ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
@@ -147,16 +138,16 @@ def ids_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
 
 def _on_one_line(text: str) -> str:
     """`text` with a space for what would break the line and all spaces around it."""
-    return (_SPACES.sub(" ", text) if _BREAKS_LINE.search(text) else text).strip()
+    return (_SPACES.sub(" ", text) if BREAKS_LINE.search(text) else text).strip()
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """`text` as a lossless model is given it."""
     return _TO_ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
 
 
 def _unescape(text: str) -> str:
-    """The inverse of `_escape`; an escape that stands for nothing stays."""
+    """The inverse of `escape`; an escape that stands for nothing stays."""
     return _ESCAPED.sub(lambda match: _UNESCAPES[match[0]], text)
 
 
@@ -227,105 +218,3 @@ def _special_ids(pieces: Any) -> dict[str, int]:
             do = "Train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3."
             raise UserError(ExitCode.MODEL, f"the SentencePiece model has no {name} symbol", do=do)
     return {f"{name}_id": id_ for name, id_ in ids.items()}
-
-
-# --- train -----------------------------------------------------------------------------------------------------------
-
-
-def train_tokenizer(
-    src: Iterable[str], tgt: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]
-) -> Tokenizer:
-    """Train the model or models that `settings` asks for; the same text gives the same bytes.
-
-    `src` and `tgt` are read once. `log` is told what was left out or lowered.
-
-    Raises:
-        UserError: (DATA) no text, or a vocabulary too small for its alphabet.
-    """
-    if settings.file is not None:
-        return load_tokenizer(settings.file)
-    if settings.joint:
-        # Alternating, so that a corpus cut at MAX_LINES keeps both languages.
-        both = (line for pair in zip_longest(src, tgt) for line in pair if line is not None)
-        return Tokenizer.from_files({"spm.model": _train_model(both, settings, log)})
-    models = {"source.spm": _train_model(src, settings, log), "target.spm": _train_model(tgt, settings, log)}
-    return Tokenizer.from_files(models)
-
-
-def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]) -> bytes:
-    import sentencepiece
-
-    is_lossless = settings.normalization == "lossless"
-    if is_lossless:
-        # What breaks a line gets no piece but is spelled in bytes, so that pieces can be printed on a line.
-        lines = (_BREAKS_LINE.sub(" ", _escape(line)) for line in lines)
-    selection = _Selection()
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=selection.of(lines),
-            model_writer=model,
-            model_type=settings.model_type,
-            vocab_size=settings.vocab_size,
-            hard_vocab_limit=False,
-            character_coverage=settings.character_coverage,
-            byte_fallback=settings.byte_fallback,
-            normalization_rule_name="identity" if is_lossless else settings.normalization,
-            remove_extra_whitespaces=not is_lossless,
-            max_sentence_length=MAX_LINE_BYTES,
-            num_threads=1,  # more make the result depend on their timing
-            minloglevel=2,
-            pad_id=0,
-            unk_id=1,
-            bos_id=2,
-            eos_id=3,
-        )
-    except RuntimeError as error:
-        raise selection.error or _training_error(error, settings.vocab_size) from error
-    if selection.num_long:
-        log(f"vocabulary trained without {selection.num_long:,} lines of more than {MAX_LINE_BYTES:,} bytes")
-    if selection.is_cut:
-        log(f"vocabulary trained on the first {MAX_LINES:,} lines")
-    num_pieces = _load_pieces(model.getvalue(), "the new vocabulary").get_piece_size()
-    if num_pieces < settings.vocab_size:
-        log(f"vocabulary lowered from {settings.vocab_size} to {num_pieces}: the corpus has no more pieces")
-    return model.getvalue()
-
-
-@dataclass(slots=True)
-class _Selection:
-    """Which lines a vocabulary was trained on."""
-
-    num_long: int = 0
-    is_cut: bool = False
-    error: BaseException | None = None
-    """What reading the lines raised, or a signal meanwhile, which SentencePiece would turn into a RuntimeError."""
-
-    def of(self, lines: Iterable[str]) -> Iterator[str]:
-        num_kept = 0
-        try:
-            for line in lines:
-                if len(line.encode("utf-8")) > MAX_LINE_BYTES:
-                    self.num_long += 1
-                    continue
-                if num_kept == MAX_LINES:
-                    self.is_cut = True
-                    return
-                num_kept += 1
-                yield line.replace(_RESERVED, " ")
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
-
-
-def _training_error(error: RuntimeError, vocab_size: int) -> UserError:
-    """What the user should read in place of SentencePiece's `error`."""
-    if too_small := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
-        what = f"tokenizer.vocab_size {vocab_size} is smaller than the alphabet of the corpus"
-        return UserError(ExitCode.DATA, what, do=f"Set tokenizer.vocab_size to at least {too_small[1]}.")
-    if "sentences_.empty()" in str(error) or "all_chars_count" in str(error):
-        return UserError(ExitCode.DATA, "the corpus holds no text to train a vocabulary on", do="Give text.")
-    what = f"SentencePiece cannot train a vocabulary of {vocab_size} on this corpus: {str(error).splitlines()[-1]}"
-    return UserError(ExitCode.DATA, what, do="Give more text, or set tokenizer.vocab_size to 300 or more.")

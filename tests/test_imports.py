@@ -18,6 +18,7 @@ LAYERS = [
     {"evaluate"},
     {"decode"},
     {"data", "checkpoint"},
+    {"vocabulary"},
     {"tokenizer", "model", "runtime"},
     {"config"},
     {"foreign_files", "sentencepiece_file", "signals"},
@@ -26,8 +27,8 @@ LAYERS = [
 """Each part may import those of the layers below its own."""
 
 WITHOUT_TORCH = [
-    "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.data.lines", "mtx.data.corpus",
-    "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed",
+    "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.vocabulary", "mtx.data.lines",
+    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed",
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import io
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from hypothesis import strategies as st
 from mtx import tokenizer as module
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
-from mtx.tokenizer import Tokenizer, ids_of, load_tokenizer, pieces_of, train_tokenizer
+from mtx.tokenizer import Tokenizer, ids_of, load_tokenizer, pieces_of
+from mtx.vocabulary import train_tokenizer
 
 WORDS = ["the", "dog", "cat", "house", "sees", "big", "<s>", "</s>", "<pad>", "<unk>", "with", "red", "happily"]
 RNG = random.Random(0)
@@ -186,9 +186,6 @@ def test_a_line_break_spelt_in_bytes_becomes_a_space() -> None:
     assert tokenizer.decode([[*word, newline, carriage_return, *word, newline]]) == ["DOG DOG"]
 
 
-# --- train -----------------------------------------------------------------------------------------------------------
-
-
 def test_special_ids_and_sides() -> None:
     for name, tokenizer in VARIANTS.items():
         assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2, 3)
@@ -197,107 +194,6 @@ def test_special_ids_and_sides() -> None:
     one_language = VARIANTS["separate"]
     assert len(one_language.encode_src(["dog"])[0]) < len(one_language.encode_tgt(["dog"])[0])
     assert len(one_language.encode_src(["DOG"])[0]) > len(one_language.encode_tgt(["DOG"])[0])
-
-
-def test_the_same_text_trains_the_same_bytes() -> None:
-    assert train().files() == VARIANTS["unigram"].files()
-    assert len({tokenizer.digest for tokenizer in VARIANTS.values()}) == len(VARIANTS)
-
-
-@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_a_vocabulary_too_large_is_lowered_with_a_line(model_type: str) -> None:
-    log: list[str] = []
-    size = train(log, vocab_size=9000, model_type=model_type).src_vocab_size
-    assert size < 9000
-    assert log == [f"vocabulary lowered from 9000 to {size}: the corpus has no more pieces"]
-
-
-def test_a_vocabulary_too_small_is_refused_with_the_smallest_possible() -> None:
-    with pytest.raises(UserError, match=r"vocab_size 50 is smaller than the alphabet .* at least \d+\.") as caught:
-        train(vocab_size=50)
-    assert caught.value.code == ExitCode.DATA
-    smallest = int(re.findall(r"at least (\d+)", str(caught.value))[0])
-    assert train(vocab_size=smallest).src_vocab_size == smallest
-
-
-def test_lines_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-    long = "é" * (module.MAX_LINE_BYTES // 2 + 1)
-    settings = TokenizerSettings(vocab_size=310)
-    assert train_tokenizer([*SRC, long], [long, *TGT], settings, log.append).src_vocab_size == 310
-    assert log == ["vocabulary trained without 2 lines of more than 16,384 bytes"]
-    monkeypatch.setattr(module, "MAX_LINES", 400)
-    tokenizer = train_tokenizer(SRC, TGT, settings, log.append)
-    assert log[1] == "vocabulary trained on the first 400 lines"
-    assert tokenizer.files() == train_tokenizer(SRC[:200], TGT[:200], settings, log.append).files()
-
-
-@pytest.mark.parametrize("lines", [[], [""], ["  ", "\u2028"]])
-def test_no_text_is_refused(lines: list[str]) -> None:
-    with pytest.raises(UserError, match="the corpus holds no text to train a vocabulary on") as caught:
-        train_tokenizer(lines, lines, TokenizerSettings(), print)
-    assert caught.value.code == ExitCode.DATA
-
-
-class Signal(BaseException):
-    """What a signal handler may raise."""
-
-
-@pytest.mark.parametrize(
-    "error", [UserError(ExitCode.DATA, "not UTF-8", do="Convert it."), Signal(), KeyboardInterrupt()]
-)
-def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
-    def read() -> Iterator[str]:
-        yield "text"
-        raise error
-
-    with pytest.raises(type(error)) as caught:
-        train_tokenizer(read(), [], TokenizerSettings(), print)
-    assert caught.value is error
-
-
-def test_a_line_with_the_mark_of_sentencepiece_is_trained_on() -> None:
-    settings = TokenizerSettings(vocab_size=280)
-    marked, plain = (train_tokenizer([f"{line} {end}" for line in SRC], [], settings, print) for end in ("\u2585", ""))
-    assert marked.files() == plain.files()
-
-
-strange = st.sampled_from([*"aab c\t\0\u2581\u2585é日🙂\u2028\x85.\u0300⁇", "<s>", "</s>", "<pad>", "<unk>"])
-strange_text = st.lists(strange, max_size=12).map("".join) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=8
-)
-tokenizer_settings = st.builds(
-    TokenizerSettings,
-    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, 1_000_000),
-    model_type=st.sampled_from(["unigram", "bpe"]),
-    byte_fallback=st.booleans(),
-    character_coverage=st.sampled_from([0.98, 0.999, 1.0]),
-    normalization=st.sampled_from(["nmt_nfkc", "nfkc_cf", "identity"]),
-)
-
-
-@given(st.lists(strange_text, max_size=8), tokenizer_settings)
-def test_any_corpus_gives_a_tokenizer_or_a_possible_size(lines: list[str], settings: TokenizerSettings) -> None:
-    try:
-        tokenizer = train_tokenizer(lines, [], settings, lambda _: None)
-    except UserError as error:
-        if "holds no text" in str(error):
-            return
-        smallest = int(re.findall(r"at least (\d+)\.$", str(error))[0])
-        enough = settings.model_copy(update={"vocab_size": smallest})
-        tokenizer = train_tokenizer(lines, [], enough, lambda _: None)
-    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
-    assert not special & {id_ for ids in tokenizer.encode_src(lines) for id_ in ids}
-
-
-def test_whatever_sentencepiece_says_is_for_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: Any) -> None:
-        raise RuntimeError("INTERNAL: trainer.cc(1)\n[!std::isnan(x)] likelihood is NAN")
-
-    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", fail)
-    with pytest.raises(UserError, match=r"vocabulary of 8000 on this corpus: \[.*NAN\. Give more") as caught:
-        train_tokenizer(SRC, [], TokenizerSettings(), print)
-    assert caught.value.code == ExitCode.DATA
 
 
 # --- load ------------------------------------------------------------------------------------------------------------

@@ -55,13 +55,16 @@ def train_tokenizer_command(
     normalization: Annotated[
         Normalization, typer.Option(help="Unicode normalisation; identity changes spaces only, lossless nothing.")
     ] = Normalization.nmt_nfkc,
+    sample_megabytes: Annotated[
+        int, typer.Option(help="Text to train it on at most, drawn evenly from all.", min=1, max=100_000)
+    ] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
 
     \b
     cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
     """
-    from mtx.tokenizer import train_tokenizer
+    from mtx.vocabulary import train_tokenizer
 
     if normalization is Normalization.lossless and not byte_fallback:
         what, do = "lossless without bytes for what has no piece", "Leave out --no-byte-fallback."
@@ -73,6 +76,7 @@ def train_tokenizer_command(
         model_type=model_type.value,
         byte_fallback=byte_fallback,
         normalization=normalization.value,
+        sample_megabytes=sample_megabytes,
     )
     with new_file(output) as file:
         lines = (line for path in inputs for line in _lines(path))

@@ -125,6 +125,12 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default="nmt_nfkc",
         description="Unicode normalisation before the text is cut; identity changes spaces only, lossless nothing.",
     )
+    sample_megabytes: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Text to train it on at most, drawn evenly from all; unigram takes 20 times as much memory.",
+    )
     file: FilePath | None = Field(default=None, description="A SentencePiece model to use instead of training one.")
 
     @model_validator(mode="after")

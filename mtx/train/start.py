@@ -24,13 +24,14 @@ from mtx.runtime import (
     seed_everything,
     use_threads,
 )
-from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.tokenizer import Tokenizer
 from mtx.train.dev_set import load_dev_set
 from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
+from mtx.vocabulary import train_tokenizer
 
 SAME_BITS = ("threads", "precision")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""

@@ -17,7 +17,8 @@ from mtx.checkpoint.training import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
-from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.tokenizer import Tokenizer
+from mtx.vocabulary import train_tokenizer
 
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=2)
 

@@ -10,7 +10,8 @@ from mtx.data.batching import collate
 from mtx.data.corpus import read_pairs
 from mtx.data.origin import origins
 from mtx.data.prepare import Corpus, prepare
-from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.tokenizer import Tokenizer
+from mtx.vocabulary import train_tokenizer
 
 SIDES = {"bad.tsv": ["", "", "four", "", "six"], "a.tsv": ["one", "", "three"], "b.jsonl": ["", "two"], "c": ["x", "y"]}
 

@@ -18,7 +18,8 @@ from mtx.data import prepare as module
 from mtx.data.cache import ArrayWriter, load_arrays, new_arrays
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
-from mtx.tokenizer import Tokenizer, train_tokenizer
+from mtx.tokenizer import Tokenizer
+from mtx.vocabulary import train_tokenizer
 
 TEXT = [
     f"the {colour} {animal} sleeps" for colour in ("red", "blue", "old") for animal in ("dog", "cat", "bird", "horse")

@@ -17,7 +17,7 @@ from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
 from mtx.runtime import Precision
-from mtx.tokenizer import train_tokenizer
+from mtx.vocabulary import train_tokenizer
 
 CPU = Precision(torch.float32, torch.device("cpu"))
 BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -32,7 +32,7 @@ HARMFUL = {
     "data.test": "{demo: test}", "data.max_tokens": 99,
     "tokenizer.vocab_size": 41, "tokenizer.model_type": "bpe", "tokenizer.joint": "false",
     "tokenizer.byte_fallback": "true", "tokenizer.character_coverage": 0.99, "tokenizer.normalization": "nfkc",
-    "tokenizer.file": "other.model",
+    "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",
     "model.preset": "tiny", "model.d_model": 18, "model.num_heads": 4, "model.d_ff": 33, "model.encoder_layers": 2,
     "model.decoder_layers": 2, "model.dropout": 0.2, "model.attention_dropout": 0.1, "model.activation_dropout": 0.1,
     "model.norm": "post",
