@@ -37,7 +37,13 @@ PenaltyOption = Annotated[
     float | None, typer.Option("--length-penalty", help="Rank by log-probability / length ** this.", min=0.0, max=10.0)
 ]
 BatchOption = Annotated[
-    int, typer.Option("--batch-tokens", help="Beams x padded source tokens in a batch.", min=1, max=MAX_COUNT)
+    int,
+    typer.Option(
+        "--batch-tokens",
+        help="Beams x padded source tokens in a batch; a sentence counts as 16 at least.",
+        min=1,
+        max=MAX_COUNT,
+    ),
 ]
 PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic; fp32 is exact.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]

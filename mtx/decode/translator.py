@@ -24,6 +24,10 @@ ROWS_FOR_A_WORKER = 64
 """Hypotheses searched at once from which a process of its own pays: with fewer a step takes hardly less time."""
 
 
+MIN_TOKENS = 16
+"""What a sentence counts as in a batch if it is shorter: the logits of its next token take as much memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One translation of a sentence."""
@@ -171,14 +175,14 @@ class Translator:
     def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
         """Indices of segments, longest first, so many that beams times padded source tokens stay within bounds."""
         width = self.options.beam_size
-        sizes = [(len(segment.ids) + 1) * width for segment in segments]
+        sizes = [max(len(segment.ids) + 1, MIN_TOKENS) * width for segment in segments]
         work = [_work(len(segment.ids) + 1) for segment in segments]
         # As much for each worker: large batches, whose products of matrices are faster for each row.
         num_parts = max(1, min(self.num_workers, len(sizes) * width // ROWS_FOR_A_WORKER))
         for_each, done = sum(work) / num_parts, 0.0
         batches: list[list[int]] = []
         part = longest = 0
-        for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        for index in sorted(range(len(sizes)), key=lambda i: -len(segments[i].ids)):
             is_next_part = done >= (part + 1) * for_each
             if not batches or is_next_part or (len(batches[-1]) + 1) * longest > self.batch_tokens:
                 batches.append([])

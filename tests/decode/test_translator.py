@@ -12,7 +12,7 @@ from torch import Tensor
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.decode.segments import split_long
-from mtx.decode.translator import Translator
+from mtx.decode.translator import MIN_TOKENS, Translator
 from mtx.runtime import choose_precision
 from mtx.tokenizer import Tokenizer
 
@@ -78,7 +78,7 @@ def test_batches_stay_within_their_tokens(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
-    translator = make_translator(beam_size=3, batch_tokens=120)
+    translator = make_translator(beam_size=3, batch_tokens=240)
     shapes: list[tuple[int, int]] = []
     start = type(translator.trained.model).start
 
@@ -89,8 +89,12 @@ def test_batches_stay_within_their_tokens(
 
     monkeypatch.setattr(type(translator.trained.model), "start", noting_start)
     translator.translate(sentences)
-    assert all(count * length * 3 <= 120 or count == 1 for count, length in shapes)
+    assert all(count * max(length, MIN_TOKENS) * 3 <= 240 or count == 1 for count, length in shapes)
     assert max(count for count, _ in shapes) > 3
+    shapes.clear()
+    translator.translate([sentence.split()[0] for sentence in sentences])
+    assert max(length for _, length in shapes) < MIN_TOKENS
+    assert max(count for count, _ in shapes) == 240 // (3 * MIN_TOKENS)
 
 
 def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Translator], trained: TrainedModel) -> None:
