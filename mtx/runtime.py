@@ -21,6 +21,9 @@ from mtx.errors import ExitCode, UserError
 
 LOGGER = logging.getLogger("mtx")
 
+MAX_THREADS = 1024
+"""More than any machine makes use of: a slip of the keyboard."""
+
 
 def choose_device(name: str) -> torch.device:
     """The device called `name`: auto, cpu, cuda or cuda:N.
@@ -104,7 +107,7 @@ def use_threads() -> int:
     """Let torch use OMP_NUM_THREADS threads, or else one for each processor this process may run on; says how many."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
-    torch.set_num_threads(int(given) if given.isdecimal() and int(given) > 0 else allowed)
+    torch.set_num_threads(int(given) if given.isdecimal() and 0 < int(given) <= MAX_THREADS else allowed)
     return torch.get_num_threads()
 
 

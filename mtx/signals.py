@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ EXIT_CODES = {
 ECHO_SECONDS = 0.3
 """Signals that follow the first one so soon are the same wish: a terminal and a wrapper both pass Ctrl-C on, a service
 manager sends SIGHUP right after SIGTERM."""
+
+
+_NO_SIGNAL = 0
 
 
 @dataclass(slots=True)
@@ -48,23 +52,55 @@ def deferred_signals() -> Iterator[Requests]:
 
     One more of the first three leaves at once.
     """
-    requests, noted_at = Requests(), 0.0
+    requests = Requests()
 
     def note_stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal noted_at
-        code = EXIT_CODES[signal.Signals(number)]
         if requests.stop is None:
-            requests.stop, noted_at = code, time.monotonic()
-        elif time.monotonic() - noted_at > ECHO_SECONDS:
-            os._exit(code)
+            requests.stop = EXIT_CODES[signal.Signals(number)]
 
     def note_save(_number: int, _frame: FrameType | None) -> None:
         requests.is_save_wanted = True
 
     handlers = dict.fromkeys(stops(), note_stop) | {signal.SIGUSR1: note_save}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    with _second_one_leaves():
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield requests
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _second_one_leaves() -> Iterator[None]:
+    """Inside, the process ends with the code of the second signal to stop, as soon as that comes.
+
+    Python hands a signal to its handler when the main thread comes back from torch, which may be seconds later: neither
+    could that leave at once, nor would it know how long after the first one the second came. Python writes the number
+    of each signal into a pipe at the moment itself, and a thread reads it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # as Python wants it
+    listener = threading.Thread(target=_leave_at_second, args=(reading,), daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield requests
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.write(writing, bytes([_NO_SIGNAL]))  # closing it would not do: processes forked meanwhile hold it too
+        listener.join()
+        os.close(writing)
+        os.close(reading)
+
+
+def _leave_at_second(reading: int) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they interrupt what the main thread waits for
+    first = None
+    while _NO_SIGNAL not in (numbers := os.read(reading, 4096)):
+        now = time.monotonic()
+        for number in numbers:
+            if number in EXIT_CODES:
+                first = first or now
+                if now - first > ECHO_SECONDS:
+                    os._exit(EXIT_CODES[signal.Signals(number)])

@@ -30,7 +30,7 @@ offences: list[str] = []
 
 def is_run_folder(path: Any) -> bool:
     """Whether `path` is what the case was given as --run-dir, or in it: there a training may write."""
-    return not isinstance(path, int) and os.path.abspath(os.fsdecode(path)).startswith(f"{allowed_folder}/run")
+    return not isinstance(path, int) and os.path.realpath(os.fsdecode(path)).startswith(f"{allowed_folder}/run")
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -39,7 +39,7 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "open":
         path, _, flags = arguments
-        is_inside = isinstance(path, int) or os.path.abspath(os.fsdecode(path)).startswith(allowed_folder)
+        is_inside = isinstance(path, int) or f"{os.path.realpath(os.fsdecode(path))}/".startswith(f"{allowed_folder}/")
         is_offence = not is_inside or (bool((flags or 0) & WRITES) and not is_run_folder(path))
     elif event in ("os.mkdir", "os.rmdir", "os.remove"):
         is_offence = not is_run_folder(arguments[0])

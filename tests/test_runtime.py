@@ -111,7 +111,7 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    for given, expected in (("1", 1), ("2", 2), ("", 3), ("0", 3), ("many", 3), ("-1", 3)):
+    for given, expected in (("1", 1), ("2", 2), ("", 3), ("0", 3), ("many", 3), ("-1", 3), ("9" * 20, 3)):
         monkeypatch.setenv("OMP_NUM_THREADS", given)
         assert use_threads() == torch.get_num_threads() == expected
     monkeypatch.delenv("OMP_NUM_THREADS")

@@ -26,7 +26,7 @@ def show_command(
 @config_app.command("validate")
 @reported
 def validate_command(
-    files: Annotated[list[Path], typer.Argument(help="Config files.")],
+    files: Annotated[list[Path], typer.Argument(help="Config files.", readable=False)],
 ) -> None:
     """Check config files without running them."""
     from mtx.config.reading import load_config

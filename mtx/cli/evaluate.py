@@ -33,19 +33,25 @@ if TYPE_CHECKING:
 def evaluate(
     model: ModelOption = None,
     src: Annotated[
-        Path | None, typer.Option("--src", help="Source sentences; default: the test set of the model's run.")
+        Path | None,
+        typer.Option("--src", help="Source sentences; default: the test set of the model's run.", readable=False),
     ] = None,
     ref: Annotated[
-        list[Path] | None, typer.Option("--ref", help="Their reference translations; several times for several.")
+        list[Path] | None,
+        typer.Option("--ref", help="Their reference translations; several times for several.", readable=False),
     ] = None,
-    hyp: Annotated[Path | None, typer.Option("--hyp", help="Score these translations; no model is asked.")] = None,
+    hyp: Annotated[
+        Path | None, typer.Option("--hyp", help="Score these translations; no model is asked.", readable=False)
+    ] = None,
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    save_hyp: Annotated[Path | None, typer.Option("--save-hyp", help="Write the translations to this file.")] = None,
+    save_hyp: Annotated[
+        Path | None, typer.Option("--save-hyp", help="Write the translations to this file.", readable=False)
+    ] = None,
     minimum: Annotated[
         list[str] | None, typer.Option("--min", help="Exit 1 if a score is lower, such as bleu=30.")
     ] = None,
@@ -63,7 +69,8 @@ def evaluate(
         raise UserError(ExitCode.USAGE, "both --hyp and --src given", where="command line", do="Give one of them.")
     if (not ref) != (hyp is None and src is None):
         raise UserError(ExitCode.USAGE, "--ref goes with --src or --hyp", where="command line", do="Give both files.")
-    refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
+    if save_hyp is not None:
+        refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
     with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
         if hyp is not None:
             hypotheses, references = _parallel_files(hyp, ref or [])
@@ -73,7 +80,10 @@ def evaluate(
             from mtx.evaluate import evaluate as run_evaluation
 
             folder = find_model(model, RUNS)
-            sources, references = _parallel_files(src, ref or []) if src is not None else _recorded_test_set(folder)
+            if src is not None:
+                sources, references = _parallel_files(src, ref or [])
+            else:
+                sources, references = _recorded_test_set(folder, save_hyp)
             translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device)
             report, translations = run_evaluation(translator, sources, references, str(folder))
             hypotheses = [translation.tgt for translation in translations]
@@ -116,16 +126,22 @@ def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_la
     return Report(None, len(hypotheses), bleu, chrf, ratio, 0.0, 0.0, count_empty(hypotheses))
 
 
-def _recorded_test_set(folder: Path) -> tuple[list[str], list[list[str]]]:
-    """The test set that the run around the model folder recorded."""
+def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]]]:
+    """The test set that the run around the model folder recorded.
+
+    Raises:
+        UserError: there is none, or `output` is one of its files (USAGE); it can't be read (DATA).
+    """
     from mtx.config.reading import load_config
-    from mtx.data.corpus import read_pairs
+    from mtx.data.corpus import read_pairs, source_files
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
     if data is None or data.test is None:
         what, do = "no test set is recorded beside this model", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
+    if output is not None:
+        refuse_overwriting(output, source_files(data.test))
     pairs = list(read_pairs(data.test, data.src_lang, data.tgt_lang))
     return [source for source, _ in pairs], [[reference for _, reference in pairs]]
 

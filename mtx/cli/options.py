@@ -28,7 +28,8 @@ class PrecisionName(StrEnum):
 
 
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", "-m", help="Model folder or run folder; default: the newest under ./runs.")
+    Path | None,
+    typer.Option("--model", "-m", help="Model folder or run folder; default: the newest under ./runs.", readable=False),
 ]
 BeamOption = Annotated[
     int | None, typer.Option("--beam", help="Hypotheses alive at each step; 1 is greedy.", min=1, max=MAX_BEAM)

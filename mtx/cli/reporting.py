@@ -13,6 +13,8 @@ from typing import NoReturn, ParamSpec
 from mtx.errors import ExitCode, UserError, machine_error, printable
 from mtx.signals import stops
 
+OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
+
 P = ParamSpec("P")
 Answer = Callable[[int, FrameType | None], object] | signal.Handlers
 
@@ -26,6 +28,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         # Asks a training to save; elsewhere, and before there is anything to save, nothing comes of it.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         try:
+            _check_current_folder()
             command(*args, **kwargs)
             sys.stdout.flush()
         except BaseException as error:
@@ -33,6 +36,13 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
 
     return run
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch's libraries would end the process in a way of their own
+        raise UserError(ExitCode.MACHINE, "the current folder was deleted", do="Change to another.") from None
 
 
 @contextmanager
@@ -83,14 +93,26 @@ def _end_after(error: BaseException) -> NoReturn:
             _end(ExitCode.MODEL, f"{error}. Try --precision fp32; if that does not help, train it again.")
         case OSError():
             _end(ExitCode.MACHINE, *machine_error(error, "the system refused").lines)
+        case MemoryError():
+            _end(ExitCode.MACHINE, OUT_OF_MEMORY)
+        case ImportError() if "failed to map segment" in str(error):
+            _end(
+                ExitCode.MACHINE, f"out of memory for a library: {_first_line(error)}. Free memory, or raise ulimit -v."
+            )
+    if "torch" not in sys.modules:  # which may be what failed
+        _end_after_bug(error)
     from mtx.runtime import is_gpu_error, is_out_of_memory
 
     if is_out_of_memory(error):
-        _end(ExitCode.MACHINE, "out of memory. Use smaller batches or a smaller model.")
+        _end(ExitCode.MACHINE, OUT_OF_MEMORY)
     if is_gpu_error(error):
         _end(
             ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. Run the same command again, or use --device cpu."
         )
+    _end_after_bug(error)
+
+
+def _end_after_bug(error: BaseException) -> NoReturn:
     notes = getattr(error, "__notes__", [])
     if not notes:
         traceback.print_exception(error)

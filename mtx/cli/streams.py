@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mtx.checkpoint.files import new_file
+from mtx.checkpoint.sealed import MANIFEST
 from mtx.data.lines import Repair, stream_lines, unreadable
 from mtx.errors import ExitCode, UserError, machine_error
 
-STDIN = Path("-")
-"""Stands for stdin where a file is asked for."""
+STANDARD = Path("-")
+"""Stands for stdin where a file to read is asked for, and for stdout where one to write is."""
 
 
 def open_standard_streams() -> None:
@@ -52,12 +53,12 @@ def print_line(line: str) -> None:
 
 @contextmanager
 def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
-    """What writes a line: to the file `output`, which is there when the block has ended well, or for None to stdout.
+    """What writes a line: to the file `output`, which is there when the block has ended well; for None or - to stdout.
 
     Raises:
         UserError: (MACHINE) it can't be written, which is noticed at the beginning.
     """
-    if output is None:
+    if output is None or output == STANDARD:
         yield print_line
     else:
         with new_file(output) as file:
@@ -72,7 +73,7 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
     """
     name = input_name(path)
     try:
-        if path is None or path == STDIN:
+        if path is None or path == STANDARD:
             yield from stream_lines(sys.stdin.buffer, name, repair=repair)
         else:
             with path.open("rb") as stream:
@@ -83,21 +84,35 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
 
 def input_name(path: Path | None) -> str:
     """What messages call a file to read, or stdin."""
-    return "stdin" if path is None or path == STDIN else str(path)
+    return "stdin" if _is_standard(path) else str(path)
 
 
 def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
-    """Make sure that a file to write, if there is one, is none of those to read, by whatever names; None is stdin.
+    """Make sure that what is written is none of the files to read, by whatever names, nor in a folder of weights.
+
+    For an output None is stdout, for an input stdin.
 
     Raises:
         UserError: (USAGE) it is one.
     """
-    if output is None:
-        return
     for given in inputs:
-        read = sys.stdin.fileno() if given is None or given == STDIN else given
         with suppress(OSError):  # what is not there is not overwritten
-            new, old = os.stat(output), os.stat(read)
-            if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old):
-                what = f"the output is the input {input_name(given)}"
-                raise UserError(ExitCode.USAGE, what, where=str(output), do="Give another file for the output.")
+            new = os.fstat(sys.stdout.fileno()) if _is_standard(output) else os.stat(str(output))
+            old = os.fstat(sys.stdin.fileno()) if _is_standard(given) else os.stat(str(given))
+            # An empty one on stdout may have been the input, and be emptied by the shell: nothing is read of it.
+            is_read = old.st_size > 0 or not _is_standard(output)
+            if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old) and is_read:
+                what, where = f"the output is the input {input_name(given)}", _output_name(output)
+                raise UserError(ExitCode.USAGE, what, where=where, do="Give another file for the output.")
+    folder = Path(os.path.realpath(str(output))).parent
+    if not _is_standard(output) and os.path.exists(folder / MANIFEST) and any(folder.glob("*.safetensors")):
+        what, do = "the output would lie in the folder of a model", "Give another file for the output."
+        raise UserError(ExitCode.USAGE, what, where=str(output), do=do)
+
+
+def _is_standard(path: Path | None) -> bool:
+    return path is None or path == STANDARD
+
+
+def _output_name(path: Path | None) -> str:
+    return "stdout" if _is_standard(path) else str(path)

@@ -39,14 +39,18 @@ class Normalization(StrEnum):
     lossless = "lossless"
 
 
-ModelArgument = Annotated[Path, typer.Option("--model", "-m", help="SentencePiece model, model folder or run folder.")]
+ModelArgument = Annotated[
+    Path, typer.Option("--model", "-m", help="SentencePiece model, model folder or run folder.", readable=False)
+]
 
 
 @tokenizer_app.command("train")
 @reported
 def train_tokenizer_command(
-    files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the model.")] = Path("spm.model"),
+    files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.", readable=False)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the model.", readable=False)] = Path(
+        "spm.model"
+    ),
     vocab_size: Annotated[
         int, typer.Option(help="Pieces, special symbols included.", min=8, max=MAX_VOCAB_SIZE)
     ] = 8000,
@@ -97,6 +101,7 @@ def encode_command(
     """
     from mtx.tokenizer import pieces_of
 
+    refuse_overwriting(None, [None])
     tokenizer = _tokenizer_of(model)
     for line in _lines(None):
         ids = tokenizer.encode_src([line])[0]

@@ -24,12 +24,15 @@ def train(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as train.lr=1e-3.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.")
+        Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.", readable=False)
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="Default: runs/ and the config's name.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Default: runs/ and the config's name.", readable=False)
+    ] = None,
     resume: Annotated[Resume, typer.Option(help="Continue a run that is there, or refuse to.")] = Resume.auto,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing but the cache."),
     ] = False,
     allow_data_change: Annotated[
         bool, typer.Option("--allow-data-change", help="Continue a run although its training data has changed.")

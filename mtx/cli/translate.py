@@ -26,7 +26,7 @@ from mtx.cli.options import (
 from mtx.cli.reporting import reported
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.lines import Repair, decode_line
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, printable
 
 if TYPE_CHECKING:
     from mtx.decode.translator import Translation
@@ -71,9 +71,11 @@ def translate(
     ] = None,
     model: ModelOption = None,
     input_path: Annotated[
-        Path | None, typer.Option("--input", "-i", help="File with one sentence a line; - is stdin.")
+        Path | None, typer.Option("--input", "-i", help="File with one sentence a line; - is stdin.", readable=False)
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default, and -: stdout.", readable=False)
+    ] = None,
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
     n_best: Annotated[
@@ -113,8 +115,7 @@ def translate(
         raise UserError(
             ExitCode.USAGE, "both sentences and --input given", where="command line", do="Give one of them."
         )
-    if not sentences:
-        refuse_overwriting(output, [input_path])
+    refuse_overwriting(output, [] if sentences else [input_path])
     unread = _UnreadLines()
     groups = _groups_of_lines(sentences, input_path, _repair(errors, unread))
     with line_writer(output) as write_line:
@@ -221,7 +222,7 @@ def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name
             if on_too_long is OnTooLong.error:
                 do = "Shorten it, or let it be translated in parts: --on-too-long split."
                 raise UserError(ExitCode.DATA, what, where=where, do=do)
-            print(f"mtx: warning: {what}, which are left out ({where})", file=sys.stderr)
+            print(f"mtx: warning: {what}, which are left out ({printable(where)})", file=sys.stderr)
         yield translation
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and truncated", file=sys.stderr)

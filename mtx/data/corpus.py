@@ -83,12 +83,16 @@ def _is_same_file(one: Path, other: Path) -> bool:
     return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
-def check_files(source: Source) -> None:
+def check_source(source: Source, src_lang: str, tgt_lang: str) -> None:
     """Read the beginning of each file of `source`, so that a missing one is noticed before long work begins.
 
     Raises:
-        UserError: (DATA) a file cannot be read.
+        UserError: (DATA) a file, or a data set that is not on the hub, cannot be read.
     """
+    if isinstance(source, HubDataset):
+        from mtx.data.hub import check_hub
+
+        check_hub(source, src_lang, tgt_lang)
     for path in source_files(source):
         next(_corpus_lines(path, source_encoding(source)), None)
 
@@ -139,7 +143,7 @@ def _first_mismatch(source: TwoFiles) -> str:
 
 
 def _read_tsv(source: Tsv) -> Iterator[Pair]:
-    needed = max(source.src, source.tgt)
+    needed, most = max(source.src, source.tgt), 0
     for number, line in enumerate(_corpus_lines(source.tsv, source.encoding), start=1):
         if not line:
             yield "", ""
@@ -148,6 +152,10 @@ def _read_tsv(source: Tsv) -> Iterator[Pair]:
         if len(columns) < needed:
             what = f"found {len(columns)} columns, needed {needed}"
             raise UserError(ExitCode.DATA, what, where=f"{source.tsv} line {number}", do="Separate columns by one tab.")
+        most = most or len(columns)
+        if len(columns) > most:  # what stands behind a tab too many would be lost
+            what, do = f"found {len(columns)} columns, {most} in the lines before", "Take out tabs that separate none."
+            raise UserError(ExitCode.DATA, what, where=f"{source.tsv} line {number}", do=do)
         yield columns[source.src - 1], columns[source.tgt - 1]
 
 

@@ -47,9 +47,22 @@ def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple
             do = f"Set src and tgt of the source to two of its columns: {', '.join(table.columns) or 'none'}."
             raise UserError(ExitCode.DATA, f"no column {name}", where=f"data set {source.dataset}", do=do)
     for number, record in enumerate(_records(table.read(wanted), source), start=1):
-        texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
         where = f"data set {source.dataset} row {number}"
+        texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
+        if not isinstance(texts, dict):
+            what, do = f"translation is no struct but {type(texts).__name__}", "Give one with a text for each language."
+            raise UserError(ExitCode.DATA, what, where=where, do=do)
         yield _text(texts, src, where), _text(texts, tgt, where)
+
+
+def check_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> None:
+    """Read the first pair of a data set, unless it lies on the hub.
+
+    Raises:
+        UserError: (DATA) see `read_hub`.
+    """
+    if os.path.exists(source.dataset) or not _HUB_ID.fullmatch(source.dataset):
+        next(read_hub(source, src_lang, tgt_lang), None)
 
 
 def _records(groups: Iterator[Rows], source: HubDataset) -> Iterator[dict[str, Any]]:

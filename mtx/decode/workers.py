@@ -37,7 +37,7 @@ def can_have_workers() -> bool:
 def start_workers(count: int, search: Search) -> ProcessPoolExecutor:
     """Processes that search with `search`, as copies of this one: what it refers to is theirs without being sent."""
     context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(search,))
+    return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(search, os.getpid()))
 
 
 def search_in_workers(
@@ -65,7 +65,7 @@ def search_in_workers(
             search.cancel()
 
 
-def _become_worker(search: Search) -> None:
+def _become_worker(search: Search, parent: int) -> None:
     global _search
     _search = search
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -74,6 +74,8 @@ def _become_worker(search: Search) -> None:
     threading.Thread(target=_obey_parent, daemon=True).start()
     set_parent_death_signal = 1  # linux/prctl.h: a worker does not outlive its parent, however that ends
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it had ended already: nobody would tell, and the lock of its run would stay
+        os._exit(0)
     torch.set_num_threads(1)
     keep_freed_memory()
     gc.freeze()  # what it inherits stays: to look through it for garbage would take long, and copy its pages

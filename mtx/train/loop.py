@@ -60,6 +60,7 @@ def train(
 
     with run.locked():
         run.check_continuable(config, resume)  # again, now that no other process can change it
+        run.check_checkpoints()
         equipment = equip(config, run)
         run.begin(config, equipment.trained.tokenizer)
         with log_to_file(run.log), deferred_signals() as requests:

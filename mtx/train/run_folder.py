@@ -121,6 +121,25 @@ class RunFolder:
         if problems:
             raise UserError.several(problems)
 
+    def check_checkpoints(self) -> None:
+        """Make sure that a run that has saved checkpoints has one: without, it would begin anew, and forget its log.
+
+        Raises:
+            UserError: all are gone (MODEL).
+        """
+        if saved_steps(self.checkpoints):
+            return
+        records = list(read_metrics(self.metrics)) if self.metrics.exists() else []
+        steps = [record["step"] for record in records if isinstance(record.get("step"), int)]
+        if (
+            (self.model / MANIFEST).exists()
+            or (records and not self.checkpoints.is_dir())
+            or any(record.get("event") == "validation" for record in records)  # which comes after a save
+            or (steps and max(steps) > load_config(self.config, []).train.save_every)
+        ):
+            what, do = "the checkpoints of this run are gone", "Restore them, or give another --run-dir."
+            raise UserError(ExitCode.MODEL, what, where=str(self.checkpoints), do=do)
+
     def _content(self) -> list[str]:
         """What is in the folder, apart from what a start leaves that was killed before there was a run.
 

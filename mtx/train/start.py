@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
-from mtx.config.settings import Config, TrainSettings
+from mtx.config.settings import Config, HubDataset, TrainSettings
 from mtx.data.batching import epoch_batches, padding_share
-from mtx.data.corpus import check_files, read_pairs
+from mtx.data.corpus import check_source, is_same_text, read_pairs
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
@@ -33,7 +35,7 @@ from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
 
-SAME_BITS = ("threads", "precision")
+SAME_BITS = ("threads", "precision", "device", "torch")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
@@ -61,6 +63,8 @@ def equip(config: Config, run: RunFolder) -> Equipment:
         "tokenizer": tokenizer.digest,
         "threads": threads,
         "precision": str(precision),
+        "device": precision.device.type,
+        "torch": torch.__version__,
     }
     equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
     announce(config, equipment)
@@ -68,14 +72,22 @@ def equip(config: Config, run: RunFolder) -> Equipment:
 
 
 def check_sources(config: Config) -> None:
-    """Make sure that the files of all sources are there, those that are needed last too.
+    """Make sure that all sources are there, and that the test set, which is needed last, can be read to its end.
 
     Raises:
-        UserError: a file cannot be read (DATA).
+        UserError: one cannot be read (DATA).
     """
-    for source in (*config.data.train, config.data.dev, config.data.test):
+    data = config.data
+    for source in (*data.train, data.dev, data.test):
         if source is not None:
-            check_files(source)
+            check_source(source, data.src_lang, data.tgt_lang)
+    if data.test is None:
+        return
+    if any(is_same_text(data.test, source) for source in data.train):
+        LOGGER.warning("the test pairs are training pairs: they cannot tell how well new sentences are translated")
+    if not isinstance(data.test, HubDataset):
+        for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
+            pass
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
@@ -202,7 +214,9 @@ def _compare(
         files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())
         what, do = "the tokenizer is not what this run began with", "Restore it, or give another --run-dir."
         raise UserError(ExitCode.MODEL, what, where=files, do=do)
-    differences = [f"{key} was {saved.get(key)}, is {about[key]}" for key in SAME_BITS if saved.get(key) != about[key]]
+    # Older checkpoints do not tell all of them.
+    known = [key for key in SAME_BITS if key in saved]
+    differences = [f"{key} was {saved[key]}, is {about[key]}" for key in known if saved[key] != about[key]]
     if is_changed:
         differences.append(f"other training data ({', '.join(changed) or 'prepared anew'})")
     if differences:

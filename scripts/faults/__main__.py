@@ -55,6 +55,8 @@ KINDS = {
     "tokenizers": Kind("inside", "damage_tokenizers", 10_000),
     "weights": Kind("inside", "make_up_weights", 1000),
     "company": Kind("inside", "change_company", 1000),
+    "lines": Kind("long_inputs", "translate_many_lines", 1_000_000),
+    "pairs": Kind("long_inputs", "train_on_many_pairs", 1_000_000),
 }
 
 

@@ -156,10 +156,16 @@ ROWS = [
         files={"train.en": text(*EN, "a" * 10_000_000), "train.de": text(*DE, "zu lang")}),
     Row("B14", [*PLAN, "data.train=[{src: train.de, tgt: train.de}]"],
         0, ["in 8 of 8 pairs source and target are the same"]),
+    Row("B1", [*PLAN, "data.test={src: dev.en, tgt: train.de}"], 3, ["dev.en has 1 lines, train.de 8"]),
+    Row("B9", [*PLAN, "data.test={dataset: ./owner/name}"], 3, ["no data set at", "owner/name"]),
+    Row("B10", [*TRAIN, "data.train=[{tsv: a.tsv}]"], 3, ["found 3 columns, 2 in the lines before (", "a.tsv line 3)"],
+        files={"a.tsv": b"a\tb\n\nstray\ttab\tinside\n"}),
+    Row("B12", [*PLAN, "data.test={src: train.en, tgt: train.de}"], 0, ["the test pairs are training pairs"]),
     # --- translate ---
     Row("B20", TRANSLATE, out=b"\n\n\n\n", stdin="\n  \n\t\n\u3000\u2028\n".encode()),
     Row("B21", TRANSLATE, out=b"", stdin=b""),
     Row("B22", TRANSLATE, num_lines=5, stdin="a\x85b\u2028c\rd\n\n\x0b\x0c\r\n<0x0A>\nlast".encode()),
+    Row("B22", [*TRANSLATE, "-o", "-"], num_lines=1, stdin=b"a"),
     Row("B23", TRANSLATE, 3, ["not UTF-8 (stdin line 2 byte 3)", "Convert"], num_lines=1, stdin=b"ok\nab\xff\nok\n"),
     Row("B23", [*TRANSLATE, "--errors", "stop", "--input", "a"], 3, ["(a line 1 byte 1)"], num_lines=0,
         files={"a": b"\xff"}),
@@ -173,6 +179,8 @@ ROWS = [
     Row("B25", TRANSLATE, num_lines=1, stdin=b"</s> <pad> <2fr> <s> <unk>\n"),
     Row("B26", TRANSLATE, num_lines=1, stdin="\u2581a\u2581\u2581b \u2585\n".encode()),
     Row("B27", TRANSLATE, num_lines=3, stdin=b"1234567890 http://a.b/c?d=e&f\n" + b"dog " * 1000 + b"\n" + b"d" * 2000),
+    Row("B27", [*TRANSLATE, "--on-too-long", "truncate", "--input", "a\x1b[31m\r"], 0, ["(a\\x1b[31m\\r line 1)"],
+        num_lines=1, files={"a\x1b[31m\r": b"dog " * 1000}),
     Row("B28", ["translate", "-m", "nowhere", "a"], 4, ["no such folder (nowhere)", "with --model"]),
     Row("B28", ["translate", "-m", ".", "a"], 4, ["no manifest.json"]),
     Row("B28", ["translate", "-m", "my.yaml", "a"], 4, ["not a folder (my.yaml)", "with --model"]),
@@ -194,6 +202,8 @@ ROWS = [
     Row("B30", [*TRANSLATE, "--input", "dev.en", "a"], 2, ["both sentences and --input", "Give one"]),
     Row("B31", [*TRANSLATE, "--input", "dev.en", "-o", "./dev.en"],
         2, ["the output is the input dev.en (dev.en)", "another file"]),
+    Row("B31", [*TRANSLATE, "--input", "dev.en", "-o", "model/model.safetensors"],
+        2, ["would lie in the folder of a model (model/model.safetensors)", "another file"]),
     Row("B31", ["tokenizer", "train", "train.en", "train.de", "-o", "train.de"],
         2, ["the output is the input train.de"]),
     Row("B31", [*EVALUATE, "--ref", "dev.en", "--save-hyp", "dev.en"], 2, ["the output is the input dev.en"]),
@@ -228,4 +238,4 @@ ROWS = [
     Row("B55", ["tokenizer", "encode", "-m", "nowhere"], 4, ["no tokenizer at nowhere", "Give a model folder"],
         stdin=b"a"),
 ]  # fmt: skip
-"""All cases; B53, B54 and the rest of the tables for the tokenizer are properties, in tests/test_tokenizer.py."""
+"""All; B53, B54 and the rest of the tokenizer are properties, in tests/test_tokenizer.py and test_vocabulary.py."""

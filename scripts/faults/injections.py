@@ -18,7 +18,8 @@ from faults.training import Failure, Training, check_finished, check_refused, co
 
 CALLS = ("openat", "write", "fsync", "mkdir", "rename", "unlink", "unlinkat", "rmdir")
 
-FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO", "EROFS": "error=EROFS"}
+FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO", "EROFS": "error=EROFS",
+          "EACCES": "error=EACCES"}  # fmt: skip
 """What a call is made to do, as strace puts it."""
 
 

@@ -64,7 +64,7 @@ def send_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
             draw = random.Random(one)
             number, moment = draw.choice(list(EXIT_CODES)), draw_moment(draw, training, timetable)
             to_group = draw.random() < 0.5
-            again = draw.uniform(0, 0.3) if draw.random() < SHARE_OF_SECONDS else None
+            again = draw.uniform(0, 1.0) if draw.random() < SHARE_OF_SECONDS else None
             place = folder / f"seed-{one}"
             failure = signalled_run(training, place, starter, number, moment, expected, to_group=to_group, again=again)
             target = "the group" if to_group else "the process"
@@ -217,7 +217,7 @@ def suspended(training: Training, place: Path, starter: Starter, times: Timetabl
     running = starter.start(training.start(place))
     wait_for(Moment("", f"checkpoints/step-{training.eval_every:06d}", times.validation / 2), running)
     running.send(signal.SIGSTOP, to_group=True)
-    time.sleep(1)
+    time.sleep(5)
     running.send(signal.SIGCONT, to_group=True)
     count(row, check_finished(running.wait(), place / "run", expected), row.fault, place)
     return row

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 # --- translate ---
 
 
+def test_the_recorded_test_set_is_not_overwritten(mtx: "Mtx", finished_run: Path) -> None:
+    references = finished_run.parents[1] / "test.de"
+    before = references.read_bytes()
+    answer = mtx("evaluate", "--model", finished_run, "--save-hyp", references)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"the output is the input {references}" in answer.err
+    assert references.read_bytes() == before
+
+
 def test_translate_prints_only_translations_in_order(mtx: "Mtx", finished_run: Path) -> None:
     texts = ["The dog sees a cat.", "The man knows a bird.", "The dog sees a cat."]
     given = mtx("translate", "--model", finished_run, *texts)

@@ -2,8 +2,13 @@
 
 import errno
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +47,11 @@ def end_of(command: Callable[[], None]) -> int:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "the system refused: Cannot allocate memory. Free mem"),
         (OSError(errno.EMFILE, "Too many open files"), 5, "the system refused: Too many open files. Raise the limit"),
         (MemoryError(), 5, "out of memory. "),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment"),
+            5,
+            "out of memory for a library: libtorch_cpu.so: fail",
+        ),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 5, "out of memory. "),
         (RuntimeError("CUDA error: unspecified launch failure\nmore"), 5, "the GPU failed: CUDA error: unspecified"),
     ],
@@ -55,6 +65,51 @@ def test_errors(error: BaseException, code: int, line: str, capfd: pytest.Captur
     assert not out
     assert err.startswith(f"mtx: error: {line}")
     assert err.count("\n") == 1
+
+
+def test_torch_is_not_asked_about_an_error_before_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may be what cannot be imported."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "mtx.runtime", None)
+
+    def command() -> None:
+        raise RuntimeError("x")
+
+    assert end_of(command) == ExitCode.BUG
+    assert "mtx: error: a bug in mtx: RuntimeError: x." in capfd.readouterr().err
+
+
+def test_a_deleted_current_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert end_of(lambda: None) == ExitCode.MACHINE
+    assert capfd.readouterr().err == "mtx: error: the current folder was deleted. Change to another.\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="root gives up its rights by setpriv")
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        (["evaluate", "--hyp", "secret", "--ref", "secret"], 3, "secret: permission denied"),
+        (["config", "validate", "secret"], 2, "permission denied"),
+        (["tokenizer", "encode", "--model", "secret"], 4, "secret: Permission denied. Check the file."),
+        (["tokenizer", "train", "secret"], 3, "secret: permission denied"),
+    ],
+)
+def test_what_may_not_be_read_has_the_code_of_what_it_is(
+    command: list[str], code: int, line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("text")
+    (tmp_path / "secret").chmod(0o200)
+    rights = "-dac_override,-dac_read_search"
+    without = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", sys.executable, "-m", "mtx"]
+    done = subprocess.run([*without, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert line in done.stderr.lower() or line in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,15 @@ def test_an_output_is_no_input_by_any_name(tmp_path: Path, monkeypatch: pytest.M
                 refuse_overwriting(tmp_path / "link", [stdin])
         refuse_overwriting(other, [None, file])
     refuse_overwriting(None, [file])
+    with file.open("a") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        refuse_overwriting(None, [file])  # empty: nothing comes back
+        other.write_text("some")
+        refuse_overwriting(None, [other])
+        file.write_text("some")
+        for output in (None, Path("-")):
+            with pytest.raises(UserError, match=r"the output is the input .*file \(stdout\)"):
+                refuse_overwriting(output, [other, file])
     refuse_overwriting(tmp_path / "new", [tmp_path / "new", file])
     refuse_overwriting(Path("/dev/null"), [Path("/dev/null")])
 

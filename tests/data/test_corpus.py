@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
-from mtx.data.corpus import check_files, read_pairs, source_name
+from mtx.data.corpus import check_source, read_pairs, source_name
 from mtx.data.demo import read_demo
 from mtx.errors import ExitCode, UserError
 
@@ -121,7 +123,7 @@ def test_files_may_be_in_another_encoding(encoding: str, pair: tuple[str, str], 
     tsv = write(tmp_path / "c", "\t".join(pair).encode(encoding))
     for source in (TwoFiles(src=src, tgt=tgt, encoding=encoding), Tsv(tsv=tsv, encoding=encoding)):
         assert list(read_pairs(source, "en", "de")) == [pair]
-        check_files(source)
+        check_source(source, "en", "de")
         with pytest.raises(UserError, match=r"not UTF-8 \(.* line 1 byte \d\)"):
             list(read_pairs(source.model_copy(update={"encoding": "utf-8"}), "en", "de"))
 
@@ -196,6 +198,10 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
         ),
         ({"dataset": "{folder}/good", "src": "id"}, r"id is no text but int \(data set .* row 1\)"),
         ({"dataset": "{folder}/nested"}, r"no language fr \(data set .* row 1\)\. .* two of its languages: de, en\."),
+        (
+            {"dataset": "{folder}/flat"},
+            r"translation is no struct but str \(data set .* row 1\)\. Give one with a text",
+        ),
         ({"dataset": "{folder}/damaged"}, "cannot load the data set .*damaged: .*Parquet"),
         ({"dataset": "{folder}/script"}, r"no .parquet or .arrow files \(data set .*script\)"),
         ({"dataset": "{folder}/empty"}, r"no .parquet or .arrow files \(data set .*empty\)"),
@@ -209,8 +215,9 @@ def test_bad_data_sets(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for name in ("good", "nested", "damaged", "script", "empty"):
+    for name in ("good", "nested", "flat", "damaged", "script", "empty"):
         (tmp_path / name).mkdir()
+    pq.write_table(pa.table({"translation": ["text"]}), tmp_path / "flat" / "train.parquet")
     data_set(PAIRS).to_parquet(tmp_path / "good" / "train.parquet")
     data_set(PAIRS, "translation").to_parquet(tmp_path / "nested" / "train.parquet")
     whole = (tmp_path / "good" / "train.parquet").read_bytes()

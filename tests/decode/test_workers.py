@@ -1,6 +1,7 @@
 """Workers find what one process finds, and their end is noticed."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import mtx.decode.translator as decode_translator
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
-from mtx.decode.workers import can_have_workers, search_in_workers, start_workers
+from mtx.decode.workers import _become_worker, can_have_workers, search_in_workers, start_workers
 from mtx.errors import ExitCode, UserError
 from mtx.runtime import choose_precision
 
@@ -100,6 +101,37 @@ def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
     workers.shutdown()
 
 
+def echo(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+    return [[Hypothesis(ids, 0.0, 0.0)] for ids in sentences]
+
+
+def test_workers_end_with_a_killed_parent() -> None:
+    """They hold all that it held, the lock of its run too."""
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        workers = start_workers(2, echo)
+        list(search_in_workers(workers, [[[1]], [[2]]]))
+        os.write(writing, b"begun")
+        signal.pause()
+    os.close(writing)
+    assert os.read(reading, 5) == b"begun"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    ready, _, _ = select.select([reading], [], [], 60)
+    assert ready, "somebody still holds the other end"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_a_worker_whose_parent_is_gone_already_ends() -> None:
+    process = os.fork()
+    if process == 0:
+        _become_worker(echo, parent=os.getpid())  # which is not the parent
+        os._exit(7)
+    assert os.waitpid(process, 0)[1] == 0
+
+
 AFTER_BACKWARD = """
 import sys
 
@@ -133,9 +165,9 @@ for _ in range(int(sys.argv[1])):
 
 def test_workers_start_beside_the_threads_of_a_training() -> None:
     """A fork takes over what the threads of a backward pass hold, and none of them. Ended if it hangs."""
-    command = [sys.executable, "-c", AFTER_BACKWARD, "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout.split() == ["4"] * 3, done.stderr
+    command = [sys.executable, "-c", AFTER_BACKWARD, "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.stdout.split() == ["4"] * 20, done.stderr
 
 
 def test_an_error_in_a_worker_is_an_error_here() -> None:

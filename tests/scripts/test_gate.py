@@ -43,6 +43,22 @@ def test_our_own_code_passes_and_is_checked_with_all_else() -> None:
         "np.load(path, allow_pickle=True)",
         "load_dataset(x, trust_remote_code=True)",
         "load(x, weights_only=False)",
+        "torch.jit.load(path)",
+        "torch.hub.load(x)",
+        "torch.serialization.load(path)",
+        "import torch as t",
+        "from torch import (load)",
+        "from torch.serialization import load",
+        "from yaml import load",
+        "import yaml as y",
+        "yaml.Loader(text)",
+        "Loader=yaml.UnsafeLoader",
+        "pandas.read_pickle(path)",
+        "import _pickle",
+        "import builtins",
+        "import runpy",
+        "from os import system",
+        "subprocess.getoutput(x)",
     ],
 )
 def test_each_way_to_run_data_is_stopped(line: str, tmp_path: Path) -> None:
@@ -50,6 +66,10 @@ def test_each_way_to_run_data_is_stopped(line: str, tmp_path: Path) -> None:
     code, found = gate(tmp_path)
     assert code == 1
     assert f"planted.py:2:{line}" in found
+
+
+def test_a_folder_that_is_not_there_is_no_proof(tmp_path: Path) -> None:
+    assert gate(tmp_path / "nowhere")[0] == 2
 
 
 @pytest.mark.parametrize(

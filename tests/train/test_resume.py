@@ -286,6 +286,38 @@ def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Config
     assert sorted(run.rglob("*")) == before
 
 
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/*"])
+@pytest.mark.parametrize("number", [5, 13])
+def test_with_every_checkpoint_gone_it_does_not_begin_again(
+    number: int, gone: str, configure: Configure, tmp_path: Path
+) -> None:
+    """Stopped after the first validation, or finished and asked to go on."""
+    run = tmp_path / "run"
+    if number > LAST:
+        train(configure(), run)
+    else:
+        train_until_killed(configure(), run, loop, "update", number)
+    for folder in run.glob(gone):
+        shutil.rmtree(folder)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="the checkpoints of this run are gone") as caught:
+        train(configure("train.max_steps=14"), run)
+    assert caught.value.code == ExitCode.MODEL
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert {**after, run / ".lock": b""} == {**before, run / ".lock": b""}
+
+
+def test_without_a_dev_set_a_checkpoint_that_is_gone_is_missed_too(configure: Configure, tmp_path: Path) -> None:
+    config, run = configure("data.dev=null", "train.save_every=2", "train.log_every=1"), tmp_path / "run"
+    train_until_killed(config, run, loop, "append_record", 2)
+    assert saved_steps(run / "checkpoints") == []
+    train_until_killed(config, run, loop, "append_record", 3)
+    for folder in run.glob("checkpoints/*"):
+        shutil.rmtree(folder)
+    with pytest.raises(UserError, match="the checkpoints of this run are gone"):
+        train(config, run)
+
+
 def test_a_damaged_model_is_made_again(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TextIO
 
 import pytest
+import torch
 from pydantic import BaseModel
 
 from mtx.config.reading import dump_config
@@ -245,6 +246,17 @@ def test_other_threads_or_another_precision_are_told(
     monkeypatch.setattr(start, "use_threads", lambda: 77)
     train(config(2), run.path)
     assert "not bit-equal to an uninterrupted run: threads was 1, is 77" in caplog.messages
+
+
+def test_another_torch_is_told(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    version = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "2.99.0")
+    train(config(2), run.path)
+    assert f"not bit-equal to an uninterrupted run: torch was {version}, is 2.99.0" in caplog.messages
 
 
 def test_too_little_space_is_told_before_training_begins(
