@@ -12,6 +12,8 @@ TORCH_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no
 
 DIGITS = 4
 """Binary digits of a number of rows before nothing but zeros: 8 numbers from one power of two to the next."""
+ROWS_AT_ONCE = 8
+"""A larger number of rows is a multiple of it, as fast as one of fewer rows: they share what is read of the weights."""
 
 
 class Linear(nn.Module):
@@ -75,7 +77,8 @@ def in_few_sizes(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     x_RI = x.reshape(-1, x.size(-1))
     num_rows = len(x_RI)
-    num_missing = -num_rows % 2 ** max(0, num_rows.bit_length() - DIGITS)
+    step = 2 ** max(0, num_rows.bit_length() - DIGITS)
+    num_missing = -num_rows % max(step, ROWS_AT_ONCE if num_rows > ROWS_AT_ONCE else 1)
     if num_missing:
         full_RI = x_RI.new_empty(num_rows + num_missing, x_RI.size(1))
         full_RI[:num_rows] = x_RI

@@ -22,7 +22,7 @@ def kill_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
     The first run is drawn from `seed`, the next from `seed + 1` and so on: to repeat one, begin with its seed.
     """
-    training = Training(folder / "data", num_dev=200, threads=2)  # whose validations have workers
+    training = Training(folder / "data")
     training.write()
     rows: dict[str, Outcome] = {}
     with Starter() as starter:
