@@ -270,6 +270,31 @@ def test_the_memory_of_programs_is_bounded() -> None:
     assert megabytes(0) > 20
 
 
+MEMORY_GIVEN_BACK = """
+from mtx.runtime import give_memory_back, keep_freed_memory, resident_memory
+
+keep_freed_memory()
+empty = resident_memory()
+blocks = [bytearray(b"x") * 2**20 for _ in range(200)]
+last, full = blocks.pop(), resident_memory()  # it stands at the end: what is freed is not at the heap's
+blocks.clear()
+kept = resident_memory()
+give_memory_back()
+print(*(size / 2**20 for size in (full - empty, full - kept, kept - resident_memory())))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is resident")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_GIVEN_BACK], capture_output=True, text=True, check=True, timeout=120
+    )
+    taken, gone_before, given_back = map(float, done.stdout.split())
+    assert taken > 150
+    assert gone_before < 10
+    assert given_back > 150
+
+
 def test_what_the_user_says_of_programs_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "8")

@@ -18,7 +18,7 @@ from mtx.decode.segments import join_parts, split_long
 from mtx.decode.workers import Sentences, can_have_workers, search_in_workers, start_workers
 from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
-from mtx.runtime import Precision
+from mtx.runtime import Precision, give_memory_back, resident_memory
 
 ROWS_FOR_A_WORKER = 64
 """Hypotheses searched at once from which a process of its own pays: with fewer a step takes hardly less time."""
@@ -26,6 +26,9 @@ ROWS_FOR_A_WORKER = 64
 
 MIN_TOKENS = 16
 """What a sentence counts as in a batch if it is shorter: the logits of its next token take as much memory."""
+
+MOST_GROWTH = 2**24
+"""Bytes that a process may take more than for the batch after it last gave memory back; then it does so again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Translator:
         is_shared_out = precision.device.type == "cpu" and can_have_workers()
         self.num_workers = torch.get_num_threads() if is_shared_out else 1
         self._workers: ProcessPoolExecutor | None = None
+        self._usual_memory: int | None = None  # that this process holds after a batch
         self.splits_long = splits_long
         decode = trained.generation.decode
         # No beam is wider than what it can choose from.
@@ -194,7 +198,14 @@ class Translator:
 
     def _search(self, sentences: Sentences) -> list[list[Hypothesis]]:
         """Search the translations of sentences of about the same length, all at once if memory allows."""
-        return search_within_memory(self._search_at_once, sentences)
+        found = search_within_memory(self._search_at_once, sentences)
+        held = resident_memory()
+        if self._usual_memory is None:
+            self._usual_memory = held
+        elif held > self._usual_memory + MOST_GROWTH:
+            give_memory_back()
+            self._usual_memory = None
+        return found
 
     @torch.inference_mode()
     def _search_at_once(self, sentences: Sentences) -> list[list[Hypothesis]]:

@@ -282,6 +282,24 @@ def test_tokenizer_commands_are_filters(mtx: "Mtx", finished_run: Path) -> None:
         assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
 
 
+def test_a_tokenizer_is_trained_on_no_more_than_is_asked_for(mtx: "Mtx", finished_run: Path) -> None:
+    Path("text").write_text("ab cd ef gh\n" * 40_000)  # which count as 32 bytes each: 1.28 MB
+    command = ("tokenizer", "train", "text", "--vocab-size", 270, "-o", "spm.model")
+    assert "drawn evenly" not in mtx(*command).err
+    assert "drawn evenly from 40,000" in mtx(*command, "--sample-megabytes", 1).err
+
+
+def test_pieces_are_not_written_into_the_text_that_is_read(mtx: "Mtx", finished_run: Path) -> None:
+    assert mtx("tokenizer", "train", "--vocab-size", 270, "-o", "spm.model", stdin=b"some text\n").code == 0
+    Path("text").write_text("some text\n")
+    command = [sys.executable, "-m", "mtx", "tokenizer", "encode", "-m", "spm.model"]
+    with open("text") as file, open("text", "a") as same:
+        done = subprocess.run(command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "the output is the input stdin" in done.stderr
+    assert Path("text").read_text() == "some text\n"
+
+
 def test_a_lossless_tokenizer_gives_every_line_back(mtx: "Mtx", finished_run: Path) -> None:
     corpus = (finished_run.parent.parent / "train.en").read_bytes()
     options = ["--vocab-size", 300, "--normalization", "lossless", "-o", "spm.model"]

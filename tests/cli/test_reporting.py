@@ -74,11 +74,16 @@ def test_torch_is_not_asked_about_an_error_before_it_is_there(
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setitem(sys.modules, "mtx.runtime", None)
 
-    def command() -> None:
+    def bug() -> None:
         raise RuntimeError("x")
 
-    assert end_of(command) == ExitCode.BUG
+    def no_memory() -> None:
+        raise MemoryError
+
+    assert end_of(bug) == ExitCode.BUG
     assert "mtx: error: a bug in mtx: RuntimeError: x." in capfd.readouterr().err
+    assert end_of(no_memory) == ExitCode.MACHINE
+    assert capfd.readouterr().err.startswith("mtx: error: out of memory.")
 
 
 def test_a_deleted_current_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.decode.segments import split_long
-from mtx.decode.translator import MIN_TOKENS, Translator
+from mtx.decode.translator import MIN_TOKENS, MOST_GROWTH, Translator
 from mtx.runtime import choose_precision
 from mtx.tokenizer import Tokenizer
 
@@ -95,6 +95,30 @@ def test_batches_stay_within_their_tokens(
     translator.translate([sentence.split()[0] for sentence in sentences])
     assert max(length for _, length in shapes) < MIN_TOKENS
     assert max(count for count, _ in shapes) == 240 // (3 * MIN_TOKENS)
+
+
+def test_memory_that_has_grown_is_given_back(
+    make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held after the batch after that is what is usual then."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
+    most = 100 + MOST_GROWTH
+    held_after = [100, 90, most, most + 1, 2 * most, most, 2 * most + MOST_GROWTH, 3 * most, 0, most]
+    given_back: list[int] = []
+    num_batches = 0
+
+    def resident_memory() -> int:
+        nonlocal num_batches
+        num_batches += 1
+        return held_after[num_batches - 1]
+
+    monkeypatch.setattr("mtx.decode.translator.resident_memory", resident_memory)
+    monkeypatch.setattr("mtx.decode.translator.give_memory_back", lambda: given_back.append(num_batches))
+    translator = make_translator(batch_tokens=1)
+    for sentence in sentences[: len(held_after)]:  # over calls, too: each may be small
+        translator.translate([sentence.split()[0]])
+    assert num_batches == len(held_after)
+    assert given_back == [4, 8, 10]
 
 
 def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Translator], trained: TrainedModel) -> None:
