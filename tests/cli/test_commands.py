@@ -294,7 +294,9 @@ def test_pieces_are_not_written_into_the_text_that_is_read(mtx: "Mtx", finished_
     Path("text").write_text("some text\n")
     command = [sys.executable, "-m", "mtx", "tokenizer", "encode", "-m", "spm.model"]
     with open("text") as file, open("text", "a") as same:
-        done = subprocess.run(command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )  # it would read what it writes, for ever
     assert done.returncode == 2
     assert "the output is the input stdin" in done.stderr
     assert Path("text").read_text() == "some text\n"
