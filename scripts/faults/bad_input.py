@@ -204,6 +204,8 @@ ROWS = [
         2, ["the output is the input dev.en (dev.en)", "another file"]),
     Row("B31", [*TRANSLATE, "--input", "dev.en", "-o", "model/model.safetensors"],
         2, ["would lie in the folder of a model (model/model.safetensors)", "another file"]),
+    Row("B31", [*TRANSLATE, "a", "-o", "model/config.json"],
+        2, ["would lie in the folder of a model (model/config.json)", "another file"]),
     Row("B31", ["tokenizer", "train", "train.en", "train.de", "-o", "train.de"],
         2, ["the output is the input train.de"]),
     Row("B31", [*EVALUATE, "--ref", "dev.en", "--save-hyp", "dev.en"], 2, ["the output is the input dev.en"]),

@@ -95,6 +95,11 @@ def test_batches_stay_within_their_tokens(
     translator.translate([sentence.split()[0] for sentence in sentences])
     assert max(length for _, length in shapes) < MIN_TOKENS
     assert max(count for count, _ in shapes) == 240 // (3 * MIN_TOKENS)
+    shapes.clear()
+    translator.translate([" ".join(sentence.split()[: 1 + i % 3]) for i, sentence in enumerate(sentences)])
+    lengths = [length for _, length in shapes]  # by true length, though all count as the same
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[-1] < lengths[0]
 
 
 def test_memory_that_has_grown_is_given_back(
