@@ -112,7 +112,7 @@ def test_what_follows_the_beginning_of_a_gzip_file_is_text_or_an_error(raw: byte
         assert error is None or error.endswith(("Get the file again.", "Convert the text to UTF-8.", "file to UTF-8."))
         found_at_once, error_at_once = read_all(data)
         assert (error_at_once is None) == (error is None)
-        # zlib tells of damage before it gives what it has unpacked up to there: how much that is depends on what arrived.
+        # zlib tells of damage before it gives what it has unpacked: how much that is depends on what has arrived.
         fewer, more = sorted((found, found_at_once), key=len)
         assert fewer == (more[: len(fewer)] if error else more)
 
