@@ -18,11 +18,9 @@ import torch
 from torch import Tensor
 
 from mtx.errors import ExitCode, UserError
+from mtx.workers import num_threads
 
 LOGGER = logging.getLogger("mtx")
-
-MAX_THREADS = 1024
-"""More than any machine makes use of: a slip of the keyboard."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -105,9 +103,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 def use_threads() -> int:
     """Let torch use OMP_NUM_THREADS threads, or else one for each processor this process may run on; says how many."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    torch.set_num_threads(int(given) if given.isdecimal() and 0 < int(given) <= MAX_THREADS else allowed)
+    torch.set_num_threads(num_threads())
     return torch.get_num_threads()
 
 

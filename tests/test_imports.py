@@ -21,14 +21,14 @@ LAYERS = [
     {"vocabulary"},
     {"tokenizer", "model", "runtime"},
     {"config"},
-    {"foreign_files", "sentencepiece_file", "signals"},
+    {"foreign_files", "sentencepiece_file", "signals", "workers"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""
 
 WITHOUT_TORCH = [
     "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.vocabulary", "mtx.data.lines",
-    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed",
+    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed", "mtx.workers",
 ]  # fmt: skip
 
 

@@ -44,8 +44,9 @@ class Progress:
     step: int = 0
     """Updates done, skipped ones too."""
     epoch: int = 0
+    part: int = 0
     batch: int = 0
-    """The next batch of the epoch."""
+    """The next batch of this part of the epoch."""
     num_tokens: int = 0
     """Real target tokens seen."""
     seconds: float = 0.0

@@ -10,7 +10,10 @@ from mtx.config.places import Problem, key_text, value_text
 from mtx.config.yaml_lines import Document, is_number
 
 RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
-A_SOURCE = "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {dataset: ID} or {demo: SPLIT}"
+A_SOURCE = (
+    "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {tmx: FILE}, {zip: FILE}, {folder: FOLDER}, {dataset: ID} "
+    "or {demo: SPLIT}"
+)
 
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:

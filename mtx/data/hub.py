@@ -55,6 +55,12 @@ def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple
         yield _text(texts, src, where), _text(texts, tgt, where)
 
 
+def local_files(source: HubDataset) -> list[Path]:
+    """The files of a data set that lies here; none where it does not."""
+    path = Path(source.dataset)
+    return _local_tables(path, source) if os.path.exists(path) else []
+
+
 def check_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> None:
     """Read the first pair of a data set, unless it lies on the hub.
 
@@ -87,13 +93,17 @@ def _text(texts: dict[str, Any], name: str, where: str) -> str:
 
 
 def _local_table(path: Path, source: HubDataset) -> _Table:
-    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
-        do = "Give the name of a folder in it."
-        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
-    files = find_tables(path / (source.name or ""), source.split)
+    files = _local_tables(path, source)
     return _Table(
         column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
     )
+
+
+def _local_tables(path: Path, source: HubDataset) -> list[Path]:
+    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
+        do = "Give the name of a folder in it."
+        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
+    return find_tables(path / (source.name or ""), source.split)
 
 
 def _hub_table(source: HubDataset) -> _Table:
@@ -104,8 +114,10 @@ def _hub_table(source: HubDataset) -> _Table:
     import datasets
 
     with _quiet():
-        rows = datasets.load_dataset(source.dataset, source.name, split=source.split)
-    return _Table(rows.column_names, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
+        rows = datasets.load_dataset(source.dataset, source.name, split=source.split, streaming=source.streaming)
+        # A stream that does not know its columns beforehand looks at its first row.
+        columns = rows.column_names or list(next(iter(rows), {}))
+    return _Table(columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def _final_scores(session: Session) -> Report | None:
         beam_size=decode.beam_size,
         length_penalty=decode.length_penalty,
         batch_tokens=session.config.train.batch_tokens,
+        tag=dev.source.tag,
     )
     report, _ = evaluate(translator, dev.sources, [dev.references], str(session.run.model), session.stop_if_asked)
     LOGGER.info("dev, beam %d:", decode.beam_size)

@@ -23,7 +23,7 @@ from mtx.train.retention import make_room, prune
 from mtx.train.run_folder import RunFolder
 from mtx.train.session import Session, Stopped
 from mtx.train.spikes import Ordinary
-from mtx.train.start import begin_or_resume, equip
+from mtx.train.start import begin_or_resume, equip, with_found_sources
 from mtx.train.update import UpdateStats, update
 from mtx.train.validation import best_of, describe, validate
 
@@ -55,14 +55,15 @@ def train(
         LOGGER.info("already finished at step %s", f"{finished_steps:,}")
         return run.model
     if dry_run:
-        equip(config, run)
+        equip(with_found_sources(config), run)
         return run.model
 
     with run.locked():
         run.check_continuable(config, resume)  # again, now that no other process can change it
         run.check_checkpoints()
+        asked, config = config, with_found_sources(config)
         equipment = equip(config, run)
-        run.begin(config, equipment.trained.tokenizer)
+        run.begin(asked, equipment.trained.tokenizer)
         with log_to_file(run.log), deferred_signals() as requests:
             training = begin_or_resume(config, run, equipment, allow_data_change)
             session = Session(config, run, equipment, training, requests)
@@ -159,7 +160,8 @@ def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:
     settings, special = session.config.train, session.trained.tokenizer
     return batches_from(
         session.corpus,
-        Position(session.progress.epoch, session.progress.batch),
+        session.equipment.mixture,
+        Position(session.progress.epoch, session.progress.part, session.progress.batch),
         batch_tokens=settings.batch_tokens,
         seed=settings.seed,
         pad_id=special.pad_id,
@@ -177,7 +179,7 @@ def _flops(session: Session, batch: Batch) -> int:
 def _advance(session: Session, position: Position, num_tokens: int) -> None:
     progress = session.progress
     progress.step += 1
-    progress.epoch, progress.batch = position.epoch, position.batch
+    progress.epoch, progress.part, progress.batch = position.epoch, position.part, position.batch
     progress.num_tokens += num_tokens
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Progress, Training, saved_steps
 from mtx.config.settings import Config
+from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
 from mtx.runtime import Precision
 from mtx.signals import Requests
@@ -23,6 +24,8 @@ class Equipment:
 
     trained: TrainedModel
     corpus: Corpus
+    mixture: Mixture
+    """How often each of its sources comes."""
     dev: DevSet | None
     precision: Precision
     matrix_rate: float

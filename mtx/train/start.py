@@ -10,8 +10,10 @@ from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, HubDataset, TrainSettings
-from mtx.data.batching import epoch_batches, padding_share
+from mtx.data.batching import check_longest, padding_share, part_batches
 from mtx.data.corpus import check_source, is_same_text, read_pairs
+from mtx.data.found import expand
+from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
@@ -50,7 +52,7 @@ def equip(config: Config, run: RunFolder) -> Equipment:
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
-    corpus = prepare(config.data.train, config.data, tokenizer)
+    corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
     keep_few_programs()
     seed_everything(settings.seed)
@@ -66,9 +68,21 @@ def equip(config: Config, run: RunFolder) -> Equipment:
         "device": precision.device.type,
         "torch": torch.__version__,
     }
-    equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
+    mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
+    equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)
     announce(config, equipment)
     return equipment
+
+
+def with_found_sources(config: Config) -> Config:
+    """`config` with the sources in folders, each by itself, in place of these.
+
+    Raises:
+        UserError: there are none (DATA).
+    """
+    data = config.data
+    found = expand(data.train, data.src_lang, data.tgt_lang)
+    return config.model_copy(update={"data": data.model_copy(update={"train": found})})
 
 
 def check_sources(config: Config) -> None:
@@ -97,7 +111,9 @@ def make_tokenizer(config: Config) -> Tokenizer:
         for source in config.data.train:
             yield from read_pairs(source, config.data.src_lang, config.data.tgt_lang)
 
-    return train_tokenizer((src for src, _ in pairs()), (tgt for _, tgt in pairs()), config.tokenizer, LOGGER.info)
+    tags = sorted({source.tag for source in config.data.train if source.tag is not None})
+    sides = (src for src, _ in pairs()), (tgt for _, tgt in pairs())
+    return train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
 
 
 def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
@@ -132,7 +148,10 @@ def announce(config: Config, equipment: Equipment) -> None:
     trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
-    plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
+    check_longest(*lengths, settings.batch_tokens)
+    order = equipment.mixture.order(settings.seed, epoch=0)
+    plan = part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
+    num_batches = len(plan) * len(order) / sum(map(len, plan))  # of the whole epoch, of which the plan is a part
     embeddings = {model.src_input.embedding.weight, model.tgt_input.embedding.weight}  # one, where they are tied
     num_parts = {
         "embeddings": sum(p.numel() for p in embeddings),
@@ -142,14 +161,14 @@ def announce(config: Config, equipment: Equipment) -> None:
     total = sum(p.numel() for p in model.parameters())
     parts = ", ".join(f"{name} {count:,}" for name, count in num_parts.items())
     vocabulary = f"{trained.tokenizer.src_vocab_size:,} source and {trained.tokenizer.tgt_vocab_size:,} target pieces"
-    tokens = int(lengths[1].sum()) + len(corpus)
-    updates = max(len(plan) / settings.accumulate, 1)
+    tokens = sum(int(lengths[1][rows].sum()) + len(rows) for rows in plan)
+    updates = max(num_batches / settings.accumulate, 1)
     LOGGER.info("data        %s", corpus.summary())
     LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if trained.tokenizer.is_joint else "")
     LOGGER.info("model       %s parameters: %s", f"{total:,}", parts)
     LOGGER.info(
         "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s updates",
-        f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
+        f"{num_batches:,.0f}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
     rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]

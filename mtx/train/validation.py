@@ -40,6 +40,7 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
             length_penalty=config.decode.length_penalty,
             batch_tokens=config.train.batch_tokens,
             with_scores=False,
+            tag=dev.source.tag,
         )
         with closing(translator):
             hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]

@@ -16,11 +16,14 @@ from mtx.data.batching import (
     Position,
     batches_from,
     collate,
-    epoch_batches,
     fixed_batches,
+    num_parts,
     padding_share,
+    part_batches,
 )
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines, Rows
+from mtx.data.mixing import Mixture
+from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 
 SPECIALS = {"pad_id": 0, "bos_id": 2, "eos_id": 3}
@@ -32,7 +35,19 @@ def make_corpus(num_pairs: int, seed: int = 0) -> Corpus:
     sides = [
         Ids.from_lists([rng.integers(4, 99, rng.integers(1, 20)).tolist() for _ in range(num_pairs)]) for _ in "st"
     ]
-    return Corpus(*sides, lines=np.arange(num_pairs) * 2, dropped={}, num_equal=0, key="")
+    return Corpus(*sides, lines=Lines([np.arange(num_pairs) * 2]), dropped={}, num_equal=0, key="")
+
+
+def mixture_of(num_pairs: int) -> Mixture:
+    return Mixture((0, num_pairs), (1.0,))
+
+
+def epoch_batches(src: Any, tgt: Any, *, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
+    """The batches of all parts of an epoch, in order."""
+    order = mixture_of(len(src)).order(seed, epoch)
+    options = {"batch_tokens": batch_tokens, "seed": seed, "epoch": epoch}
+    parts = [part_batches(order, src, tgt, **options, part=part) for part in range(num_parts(order))]
+    return [batch for part in parts for batch in part]
 
 
 def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
@@ -49,13 +64,14 @@ def equal(a: Batch, b: Batch) -> bool:
 # --- plan ------------------------------------------------------------------------------------------------------------
 
 
-@given(LENGTHS, st.integers(21, 200), st.integers(0, 9), st.integers(0, 9), st.integers(1, 40))
+@given(LENGTHS, st.integers(21, 200), st.integers(0, 9), st.integers(0, 9), st.integers(1, 40), st.integers(1, 90))
 def test_every_pair_once_and_within_the_budget(
-    pairs: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, window: int
+    pairs: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, window: int, part: int
 ) -> None:
     src, tgt = sizes(pairs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batching, "WINDOW_PAIRS", window)
+        patch.setattr(batching, "PART_PAIRS", part)
         plan = epoch_batches(src, tgt, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
     for batches in (plan, fixed_batches(src, tgt, batch_tokens=batch_tokens)):
         assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
@@ -162,16 +178,22 @@ def test_halves_are_what_their_rows_alone_would_make(num_rows: int) -> None:
         assert (half.num_src_tokens, half.num_tokens) == (expected.num_src_tokens, expected.num_tokens)
 
 
-def test_the_stream_goes_through_the_epochs_and_resumes_anywhere() -> None:
+@pytest.mark.parametrize("part_pairs", [1000, 25])
+def test_the_stream_goes_through_the_epochs_and_resumes_anywhere(
+    part_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "PART_PAIRS", part_pairs)
     corpus = make_corpus(60)
     options = {"batch_tokens": 150, "seed": 5, **SPECIALS}
+    mixture = mixture_of(60)
     num_batches = len(epoch_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=150, seed=5, epoch=0))
-    whole = list(islice(batches_from(corpus, Position(), **options), 3 * num_batches))
+    whole = list(islice(batches_from(corpus, mixture, Position(), **options), 3 * num_batches))
     first_epoch = [line for _, batch in whole[:num_batches] for line in batch.lines]
-    assert sorted(first_epoch) == corpus.lines.tolist()
-    assert whole[num_batches - 1][0] == Position(epoch=1, batch=0)
+    assert sorted(first_epoch) == list(range(0, 120, 2))
+    assert whole[num_batches - 1][0] == Position(epoch=1)
+    assert {position.part for position, _ in whole} == set(range(-(-60 // part_pairs)))
     for done in range(1, 2 * num_batches):
         position = whole[done - 1][0]
-        again = list(islice(batches_from(corpus, position, **options), 3))
+        again = list(islice(batches_from(corpus, mixture, position, **options), 3))
         assert [after for after, _ in again] == [after for after, _ in whole[done : done + 3]]
         assert all(equal(a, b) for (_, a), (_, b) in zip(again, whole[done : done + 3], strict=True))

@@ -19,7 +19,8 @@ from torch import Tensor
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import Batch, collate
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines
+from mtx.data.prepare import Corpus
 from mtx.model import Transformer, build_transformer
 from mtx.runtime import Precision
 from mtx.train import update as update_module
@@ -36,7 +37,7 @@ NUM_TOKENS = sum(len(tgt) + 1 for _, tgt in PAIRS)
 
 def batch_of(pairs: Sequence[tuple[list[int], list[int]]]) -> Batch:
     src, tgt = (Ids.from_lists([pair[side] for pair in pairs]) for side in (0, 1))
-    corpus = Corpus(src, tgt, np.arange(len(pairs)), {}, 0, "key")
+    corpus = Corpus(src, tgt, Lines([np.arange(len(pairs))]), {}, 0, "key")
     return collate(corpus, np.arange(len(pairs)), pad_id=0, bos_id=2, eos_id=3)
 
 

@@ -1,0 +1,87 @@
+"""Pairs in zip archives as OPUS gives them: two files in Moses format, or one TMX file; read without unpacking."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import BinaryIO, cast
+
+from mtx.config.settings import Zip
+from mtx.data.lines import stream_lines
+from mtx.data.packed import SUFFIXES
+from mtx.data.tmx import read_tmx
+from mtx.errors import ExitCode, UserError
+
+_DO = "Set src and tgt of the source to two of its files: "
+
+
+def read_zip(source: Zip, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
+    """The pairs in a zip archive.
+
+    Raises:
+        UserError: (DATA) no zip, damaged, encrypted, no two files that fit, unequal numbers of lines.
+    """
+    with _errors_explained(source), zipfile.ZipFile(source.zip) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        memories = [name for name in names if _plain_name(name).lower().endswith(".tmx")]
+        if source.src is None and source.tgt is None and len(memories) == 1:
+            with archive.open(memories[0]) as stream:
+                yield from read_tmx(cast(BinaryIO, stream), _place(source, memories[0]), src_lang, tgt_lang)
+            return
+        members = _members(source, names, src_lang, tgt_lang)
+        with archive.open(members[0]) as src_stream, archive.open(members[1]) as tgt_stream:
+            streams = zip(members, (src_stream, tgt_stream), strict=True)
+            sides = [_lines(cast(BinaryIO, stream), _place(source, member)) for member, stream in streams]
+            counts = [0, 0]
+            for src, tgt in zip_longest(*sides):
+                counts[0] += src is not None
+                counts[1] += tgt is not None
+                if src is not None and tgt is not None:
+                    yield src, tgt
+        if counts[0] != counts[1]:
+            what = f"{members[0]} has {counts[0]} lines, {members[1]} {counts[1]}"
+            do = "Line n of each must translate the other's."
+            raise UserError(ExitCode.DATA, what, where=str(source.zip), do=do)
+
+
+def _members(source: Zip, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
+    """The names of the two files to read."""
+    listed = ", ".join(sorted(names)[:10]) + (", …" if len(names) > 10 else "")
+    for given in (source.src, source.tgt):
+        if given is not None and given not in names:
+            raise UserError(ExitCode.DATA, f"no file {given}", where=str(source.zip), do=f"{_DO}{listed}.")
+    src = [source.src] if source.src else [name for name in names if _plain_name(name).endswith(f".{src_lang}")]
+    tgt = [source.tgt] if source.tgt else [name for name in names if _plain_name(name).endswith(f".{tgt_lang}")]
+    if len(src) == len(tgt) == 1:
+        return src[0], tgt[0]
+    what = f"no two files that end in .{src_lang} and .{tgt_lang}"
+    if src and tgt:
+        what = f"{len(src)} files that end in .{src_lang}, {len(tgt)} in .{tgt_lang}"
+    raise UserError(ExitCode.DATA, what, where=str(source.zip), do=f"{_DO}{listed or 'it is empty'}.")
+
+
+def _plain_name(name: str) -> str:
+    """`name` without the suffix of a packed file."""
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def _place(source: Zip, member: str) -> str:
+    return f"{source.zip}: {member}"
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    for group in stream_lines(stream, name):
+        yield from group
+
+
+@contextmanager
+def _errors_explained(source: Zip) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
+        what, do = f"damaged zip, or none: {error}".rstrip(": "), "Get the file again."
+        raise UserError(ExitCode.DATA, what, where=str(source.zip), do=do) from error
+    except RuntimeError as error:
+        if "password" not in str(error) and "encrypted" not in str(error):
+            raise
+        raise UserError(ExitCode.DATA, "an encrypted zip", where=str(source.zip), do="Unpack it yourself.") from error
