@@ -107,6 +107,12 @@ def use_threads() -> int:
     return torch.get_num_threads()
 
 
+def use_one_thread() -> None:
+    """What a forked process has to begin with, if it shall use torch: the threads of the other are not there."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next tensors, where it is glibc.
 

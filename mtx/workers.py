@@ -45,7 +45,7 @@ def num_threads() -> int:
 def start_workers(count: int, work: Work, begin: Callable[[], None] = lambda: None) -> ProcessPoolExecutor:
     """Processes that do `work`, as copies of this one: what it refers to is theirs without being sent.
 
-    Each calls `begin` first.
+    Each calls `begin` first, which is `mtx.runtime.use_one_thread` where the work is torch's.
     """
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(work, begin, os.getpid()))

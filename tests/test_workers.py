@@ -141,6 +141,7 @@ from mtx.config.settings import ModelSettings
 from mtx.decode.search import SearchOptions, greedy_search
 from mtx.model import build_transformer
 from mtx.model.inference import for_inference
+from mtx.runtime import use_one_thread
 from mtx.workers import as_done, start_workers
 
 torch.set_num_threads(2)
@@ -156,7 +157,7 @@ def search(sentences):
 for _ in range(int(sys.argv[1])):
     ids = torch.randint(4, 500, (32, 40))
     model.train()(ids, ids != 0, ids).square().mean().backward()
-    workers = start_workers(2, search)
+    workers = start_workers(2, search, use_one_thread)
     found = list(as_done(workers, [[[number, 6]] * 20 for number in (5, 7, 8, 9)]))
     workers.shutdown()
     print(len(found), flush=True)

@@ -165,9 +165,12 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
 
 
+ANY_RATIO = 1000.0
+"""Of lengths: none is larger, so no pair is dropped for it."""
+
 # What is dropped at each level; a key given beside the level wins.
 CLEANING: dict[str, dict[str, Any]] = {
-    "off": {"duplicates": "keep", "max_ratio": 1000.0, "damage": "keep"},
+    "off": {"duplicates": "keep", "max_ratio": ANY_RATIO, "damage": "keep"},
     "mild": {},
     "strict": {"max_ratio": 4.0, "copies": "drop", "script": "drop", "markup": "drop", "numbers": "drop"},
 }
@@ -176,7 +179,7 @@ Verdict = Literal["keep", "drop"]
 
 
 class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Which training pairs are dropped, beside empty and long ones; `mtx data check` shows what each rule drops."""
+    """Which training pairs are dropped, beside empty and long ones: see `mtx data check`."""
 
     level: Literal["off", "mild", "strict"] = Field(
         default="mild", description="Values of the other keys by name; keys given beside it win."
@@ -185,7 +188,7 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default="pair", description="Drop what came before: the same pair, or the same text on one side."
     )
     max_ratio: float = Field(
-        default=9.0, ge=1, le=1000, description="Drop pairs of which one side is so many times as long, in tokens."
+        default=9.0, ge=1, le=ANY_RATIO, description="Drop pairs of which one side is so many times as long, in letters."
     )
     damage: Verdict = Field(default="drop", description="Pairs with characters that a wrong encoding has left.")
     copies: Verdict = Field(default="keep", description="Pairs whose two sides are the same text.")

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from mtx.config.settings import CleanSettings
+from mtx.config.settings import ANY_RATIO, CleanSettings
 from mtx.data.corpus import Pair
 from mtx.data.scripts import scripts_of, share_in
 from mtx.errors import ExitCode, UserError
 
 MAX_SENTENCE_BYTES = 1_000_000
 
-LENGTH_OFFSET = 4
-"""Tokens that are added to both sides before their ratio is taken: one word may well be six."""
+LENGTH_OFFSET = 15
+"""Characters that are added to both sides before their ratio is taken: one word may well be four."""
 
 FEWEST_LETTERS = 4
 """A text with fewer says nothing of its script or language."""
@@ -27,6 +27,8 @@ _DAMAGE = re.compile(
 """What stands for undecodable bytes; control characters; UTF-8 read as Latin-1 or Windows-1252; private use."""
 
 _MARKUP = re.compile(r"</?[A-Za-z][A-Za-z0-9]{0,15}(?:\s[^<>]{0,200})?/?>|&(?:[A-Za-z]{2,8}|#\d{1,6});")
+_IDEOGRAPHS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_SYLLABLES = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 _NUMBER = re.compile(r"\d+(?:[.,\u00a0\u202f']\d+)*")
 _SEPARATORS = re.compile(r"[.,\u00a0\u202f']")
 
@@ -80,13 +82,22 @@ def build_cleaner(settings: CleanSettings, src_lang: str, tgt_lang: str) -> Clea
     if settings.repair:
         _fixer()
     rules = {reason: rule for reason, (verdict, rule) in chosen.items() if verdict == "drop"}
+    if settings.max_ratio < ANY_RATIO:
+        rules["of unlike lengths"] = partial(is_unlike_in_length, max_ratio=settings.max_ratio)
     return Cleaner(rules, settings.repair)
 
 
-def is_unlike_in_length(src_tokens: int, tgt_tokens: int, max_ratio: float) -> bool:
+def is_unlike_in_length(src: str, tgt: str, max_ratio: float) -> bool:
     """Whether one side is more than `max_ratio` times as long as the other."""
-    shorter, longer = sorted((src_tokens + LENGTH_OFFSET, tgt_tokens + LENGTH_OFFSET))
+    shorter, longer = sorted((size_of(src) + LENGTH_OFFSET, size_of(tgt) + LENGTH_OFFSET))
     return longer > max_ratio * shorter
+
+
+def size_of(text: str) -> int:
+    """Characters of `text`, as many as it had in an alphabet: an ideograph counts as three, a syllable as two."""
+    if text.isascii():
+        return len(text)
+    return len(text) + 2 * len(_IDEOGRAPHS.findall(text)) + len(_SYLLABLES.findall(text))
 
 
 def has_damage(src: str, tgt: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from mtx.config.settings import CleanSettings, DataSettings, Source
 from mtx.data.arrays import Facts, load_arrays, load_facts, save_facts
 from mtx.data.cache import building, cache_folder, finish
-from mtx.data.cleaning import Cleaner, build_cleaner, is_unlike_in_length, text_fault
+from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.content import content_key
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import Hashes, hash_of
@@ -219,8 +219,6 @@ class _Encoder:
             return "empty"
         if max(prefix_length + src_length, tgt_length) + 1 > self.settings.max_tokens:
             return f"longer than {self.settings.max_tokens} tokens"
-        if is_unlike_in_length(src_length, tgt_length, self.clean.max_ratio):
-            return "of unlike lengths"
         return None
 
     def _hashes(self, pairs: Sequence[Pair]) -> Hashes | None:

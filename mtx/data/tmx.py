@@ -29,7 +29,9 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
     languages: dict[str, None] = {}
     has_both = False
     for unit in _units(plain_blocks(stream, name), name):
-        variants = {_language(variant): variant for variant in reversed(list(_children(unit, "tuv")))}
+        variants: dict[str, Any] = {}
+        for variant in _children(unit, "tuv"):
+            variants.setdefault(_language(variant), variant)
         languages |= dict.fromkeys(variants)
         src, tgt = _text_in(variants, src_lang), _text_in(variants, tgt_lang)
         has_both = has_both or bool(src and tgt)
@@ -89,7 +91,7 @@ def _text_in(variants: dict[str, Any], language: str) -> str:
     wanted = language.lower().replace("_", "-")
     variant = variants.get(wanted)
     if variant is None:
-        same = (variant for code, variant in reversed(variants.items()) if code.split("-")[0] == wanted)
+        same = (variant for code, variant in variants.items() if code.split("-")[0] == wanted)
         variant = next(same, None)
     segment = next(_children(variant, "seg"), None) if variant is not None else None
     return "" if segment is None else _SPACES.sub(" ", "".join(_text_of(segment))).strip(" ")

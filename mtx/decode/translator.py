@@ -17,7 +17,7 @@ from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_sea
 from mtx.decode.segments import join_parts, split_long
 from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
-from mtx.runtime import Precision, give_memory_back, keep_freed_memory, resident_memory
+from mtx.runtime import Precision, give_memory_back, resident_memory, use_one_thread
 from mtx.workers import as_done, can_have_workers, start_workers
 
 ROWS_FOR_A_WORKER = 64
@@ -181,7 +181,7 @@ class Translator:
                 yield batch, self._search(ids)
             return
         if self._workers is None:
-            self._workers = start_workers(self.num_workers, self._search, _begin_worker)
+            self._workers = start_workers(self.num_workers, self._search, use_one_thread)
         for number, found in as_done(self._workers, sentences):
             yield batches[number], found
 
@@ -246,11 +246,6 @@ class Translator:
             candidates.append(Candidate(join_parts([c.tgt for c in chosen], self.trained.tgt_lang), score))
         num_tokens, num_left_out = sum(part.num_tokens for part in parts), sum(part.num_left_out for part in parts)
         return Translation(line, tuple(candidates), num_tokens, num_left_out)
-
-
-def _begin_worker() -> None:
-    torch.set_num_threads(1)
-    keep_freed_memory()
 
 
 @contextmanager
