@@ -6,6 +6,7 @@ import typer
 
 from mtx import __version__
 from mtx.cli.config import config_app
+from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.reporting import report_usage
 from mtx.cli.streams import open_standard_streams, print_line
@@ -31,6 +32,7 @@ app.command()(translate)
 app.command()(evaluate)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
@@ -162,6 +163,11 @@ def _is_surely_not(text: str, language: str) -> bool:
         return False
     guess, probability = identifier.classify(text)
     return bool(guess != code and probability > SURE)
+
+
+def can_tell_languages() -> bool:
+    """Whether what `is_in_another_language` needs is installed."""
+    return find_spec("py3langid") is not None
 
 
 @cache

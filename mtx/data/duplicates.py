@@ -1,6 +1,7 @@
 """Which texts were seen before, among more of them than Python's own sets could hold."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,20 @@ def hash_of(*texts: str) -> int:
     """64 bits that stand for `texts`; two of 20 million texts share them once in 90,000 corpora."""
     digest = hashlib.blake2b("\0".join(texts).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
+
+
+def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str) -> Hashes | None:
+    """What stands for what two pairs may not have in common: `pair`, `src` or `tgt`; None where they may have all."""
+    match duplicates:
+        case "keep":
+            return None
+        case "src":
+            hashes = [hash_of(src.strip()) for src, _ in pairs]
+        case "tgt":
+            hashes = [hash_of(tgt.strip()) for _, tgt in pairs]
+        case _:
+            hashes = [hash_of(src.strip(), tgt.strip()) for src, tgt in pairs]
+    return np.array(hashes, np.uint64)
 
 
 class Seen:
@@ -43,6 +58,11 @@ class Seen:
         result = np.empty_like(is_new)
         result[order] = is_new
         return result
+
+    def add_pairs(self, pairs: Sequence[tuple[str, str]], duplicates: str) -> NDArray[np.bool_]:
+        """For each of `pairs` whether it is new, see `pair_hashes`."""
+        hashes = pair_hashes(pairs, duplicates)
+        return np.ones(len(pairs), np.bool_) if hashes is None else self.add(hashes)
 
 
 def _add_run(runs: list[Hashes], run: Hashes) -> None:

@@ -19,7 +19,7 @@ from mtx.data.cache import building, cache_folder, finish
 from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.content import content_key
 from mtx.data.corpus import Pair, read_pairs, source_name
-from mtx.data.duplicates import Hashes, hash_of
+from mtx.data.duplicates import pair_hashes
 from mtx.data.ids import Ids, Lines, Shard
 from mtx.data.shards import PAIRS_AT_ONCE, Encoded, Group, shard_path, write_shards
 from mtx.errors import ExitCode, UserError, machine_error
@@ -204,7 +204,7 @@ class _Encoder:
             Shard.from_lists([[*prefix, *src_ids[row]] for row in kept]),
             Shard.from_lists([tgt_ids[row] for row in kept]),
             places=np.array(places, np.int64),
-            hashes=self._hashes([pairs[place] for place in places]),
+            hashes=pair_hashes([pairs[place] for place in places], self.clean.duplicates),
             is_equal=np.array([pairs[place][0] == pairs[place][1] for place in places], np.bool_),
             dropped=dropped,
         )
@@ -220,19 +220,6 @@ class _Encoder:
         if max(prefix_length + src_length, tgt_length) + 1 > self.settings.max_tokens:
             return f"longer than {self.settings.max_tokens} tokens"
         return None
-
-    def _hashes(self, pairs: Sequence[Pair]) -> Hashes | None:
-        """What stands for what none of two pairs may have in common; None if they may have all."""
-        match self.clean.duplicates:
-            case "keep":
-                return None
-            case "src":
-                hashes = [hash_of(src.strip()) for src, _ in pairs]
-            case "tgt":
-                hashes = [hash_of(tgt.strip()) for _, tgt in pairs]
-            case "pair":
-                hashes = [hash_of(src.strip(), tgt.strip()) for src, tgt in pairs]
-        return np.array(hashes, np.uint64)
 
 
 def _count(dropped: Counter[str], fault: str | None) -> bool:

@@ -3,6 +3,7 @@
 import re
 import sys
 import unicodedata
+from collections import Counter
 from functools import cache
 
 _LATIN = (
@@ -38,6 +39,15 @@ def share_in(text: str, scripts: tuple[str, ...]) -> float | None:
     if not num_letters:
         return None
     return sum(len(found) for found in _letters_of(scripts).findall(text)) / num_letters
+
+
+def script_counts(text: str) -> Counter[str]:
+    """Letters of `text` by the script that their names begin with."""
+    counts: Counter[str] = Counter()
+    for char, count in Counter(text).items():
+        if char.isalpha():
+            counts[unicodedata.name(char, "other").split(" ")[0]] += count
+    return counts
 
 
 @cache
