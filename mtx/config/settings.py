@@ -188,7 +188,10 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default="pair", description="Drop what came before: the same pair, or the same text on one side."
     )
     max_ratio: float = Field(
-        default=9.0, ge=1, le=ANY_RATIO, description="Drop pairs of which one side is so many times as long, in letters."
+        default=9.0,
+        ge=1,
+        le=ANY_RATIO,
+        description="Drop pairs of which one side is so many times as long, in letters.",
     )
     damage: Verdict = Field(default="drop", description="Pairs with characters that a wrong encoding has left.")
     copies: Verdict = Field(default="keep", description="Pairs whose two sides are the same text.")

@@ -79,7 +79,9 @@ def _kept(source: Examined) -> str:
 def _side_in_words(side: Side, num_pairs: int) -> str:
     total = max(sum(side.scripts.values()), 1)
     scripts = ", ".join(f"{name.lower()} {100 * count / total:.3g} %" for name, count in side.scripts.items())
-    each = f"{side.num_letters / max(num_pairs, 1):.0f} letters, {side.num_words / max(num_pairs, 1):.1f} words a sentence"
+    each = (
+        f"{side.num_letters / max(num_pairs, 1):.0f} letters, {side.num_words / max(num_pairs, 1):.1f} words a sentence"
+    )
     return f"{each}; {scripts or 'no letters'}"
 
 
@@ -127,7 +129,9 @@ def _html_parts(diagnosis: Diagnosis) -> Iterator[str]:
     for source in diagnosis.sources:
         yield f"<h2>{source.role}: {escape(printable(source.name))}</h2>"
         yield f"<p>{source.num_pairs:,} pairs{_kept(source)}</p>"
-        yield _table(["language", "what is in it"], [(s.language, _side_in_words(s, source.num_pairs)) for s in source.sides])
+        yield _table(
+            ["language", "what is in it"], [(s.language, _side_in_words(s, source.num_pairs)) for s in source.sides]
+        )
         yield _histogram(source.sides)
         if source.findings:
             yield _findings(source.findings)

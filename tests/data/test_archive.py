@@ -15,7 +15,13 @@ TMX = (
     '<tmx version="1.4"><body><tu><tuv xml:lang="en"><seg>yes</seg></tuv>'
     '<tuv xml:lang="de"><seg>ja</seg></tuv></tu></body></tmx>'
 )
-OPUS = {"README": "all", "LICENSE": "free", "Books.de-en.de": "ja\nnein\n", "Books.de-en.en": "yes\nno\n", "a.ids": "1\n"}
+OPUS = {
+    "README": "all",
+    "LICENSE": "free",
+    "Books.de-en.de": "ja\nnein\n",
+    "Books.de-en.en": "yes\nno\n",
+    "a.ids": "1\n",
+}
 
 
 def archive(folder: Path, files: dict[str, str | bytes], name: str = "a.zip") -> Path:

@@ -34,7 +34,9 @@ def test_what_a_wrong_encoding_leaves_is_damage(text: str) -> None:
     assert has_damage("coffee", text)
 
 
-@pytest.mark.parametrize("text", ["Café", "São João", "tab\there", "日本語", "“quoted” – and… so", "Â la carte", "🙂", "Ångström"])
+@pytest.mark.parametrize(
+    "text", ["Café", "São João", "tab\there", "日本語", "“quoted” – and… so", "Â la carte", "🙂", "Ångström"]
+)
 def test_what_only_is_not_ascii_is_none(text: str) -> None:
     assert not has_damage(text, text)
 
@@ -58,7 +60,13 @@ def test_markup_counts_on_one_side_only(src: str, tgt: str, is_unequal: bool) ->
 
 @pytest.mark.parametrize(
     ("src", "tgt", "expected"),
-    [("Paris", " paris ", True), ("Hello", "Hallo", False), ("42", "42", False), ("...", "...", False), ("é", "É", True)],
+    [
+        ("Paris", " paris ", True),
+        ("Hello", "Hallo", False),
+        ("42", "42", False),
+        ("...", "...", False),
+        ("é", "É", True),
+    ],
 )
 def test_copies_are_the_same_letters(src: str, tgt: str, expected: bool) -> None:
     assert is_copy(src, tgt) == expected
