@@ -10,7 +10,7 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import TokenizerSettings
+from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer
 from mtx.vocabulary import MAX_LINE_BYTES, MIN_LINE_BYTES, draw_sample, train_tokenizer
@@ -142,7 +142,7 @@ strange_text = st.lists(strange, max_size=12).map("".join) | st.text(
 )
 tokenizer_settings = st.builds(
     TokenizerSettings,
-    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, 1_000_000),
+    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, MAX_VOCAB_SIZE),
     model_type=st.sampled_from(["unigram", "bpe"]),
     byte_fallback=st.booleans(),
     character_coverage=st.sampled_from([0.98, 0.999, 1.0]),
