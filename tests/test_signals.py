@@ -110,3 +110,37 @@ def test_handlers_are_put_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="inside"), deferred_signals():
         raise ValueError("inside")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_hears_of_signals_is_put_back() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        with deferred_signals():
+            pass
+        assert signal.set_wakeup_fd(writing) == writing
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        os.close(reading)
+
+
+WHERE_THE_MAIN_THREAD_TAKES_NONE = """
+import os, signal
+from mtx.signals import deferred_signals
+
+with deferred_signals():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        os.kill(os.getpid(), number)
+    print(*sorted(signal.sigpending()))
+    os._exit(0)
+"""
+
+
+def test_the_thread_that_listens_takes_no_signal_from_the_main_one() -> None:
+    """Which would not wake up from what it waits for."""
+    command = [sys.executable, "-c", WHERE_THE_MAIN_THREAD_TAKES_NONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(int(number)) for number in sorted((signal.SIGTERM, signal.SIGUSR1))]
