@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,6 +129,24 @@ def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         train_tokenizer(read(), [], TokenizerSettings(), print)
     assert caught.value is error
+
+
+def test_no_python_runs_while_sentencepiece_takes_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal's handler raised there would become an error of SentencePiece's own."""
+    train, calls, num_taken = sentencepiece.SentencePieceTrainer.train, [], 0
+
+    def watched(*, sentence_iterator: Iterator[str], **options: Any) -> None:
+        nonlocal num_taken
+        before = sys.getprofile()
+        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
+        lines = [*sentence_iterator]
+        sys.setprofile(before)
+        num_taken = len(lines)
+        train(sentence_iterator=iter(lines), **options)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", watched)
+    train_tokenizer(SRC, TGT, TokenizerSettings(vocab_size=310), print)
+    assert (num_taken, calls) == (len(SRC) + len(TGT), [])
 
 
 def test_a_line_with_the_mark_of_sentencepiece_is_trained_on() -> None:
