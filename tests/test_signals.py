@@ -110,3 +110,42 @@ def test_handlers_are_put_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="inside"), deferred_signals():
         raise ValueError("inside")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_hears_of_signals_is_put_back() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        with deferred_signals():
+            pass
+        assert signal.set_wakeup_fd(writing) == writing
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        os.close(reading)
+
+
+MASK_OF_THE_LISTENER = """
+import os, pathlib, re, threading, time
+from mtx.signals import deferred_signals
+
+with deferred_signals():
+    (listener,) = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    status = pathlib.Path(f"/proc/self/task/{listener.native_id}/status")
+    deadline = time.monotonic() + 30
+    blocked = 0
+    while not blocked and time.monotonic() < deadline:  # it may not have begun yet
+        blocked = int(re.search("SigBlk:(.*)", status.read_text())[1], 16)
+    print(blocked)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_thread_that_listens_takes_no_signal_from_the_main_one() -> None:
+    """Which would not wake up from what it waits for."""
+    command = [sys.executable, "-c", MASK_OF_THE_LISTENER]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for number in signal.Signals:
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            assert int(done.stdout) >> (number - 1) & 1, number

@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import TokenizerSettings
+from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer
 from mtx.vocabulary import MAX_LINE_BYTES, MIN_LINE_BYTES, draw_sample, train_tokenizer
@@ -130,6 +131,24 @@ def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     assert caught.value is error
 
 
+def test_no_python_runs_while_sentencepiece_takes_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal's handler raised there would become an error of SentencePiece's own."""
+    train, calls, num_taken = sentencepiece.SentencePieceTrainer.train, [], 0
+
+    def watched(*, sentence_iterator: Iterator[str], **options: Any) -> None:
+        nonlocal num_taken
+        before = sys.getprofile()
+        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
+        lines = [*sentence_iterator]
+        sys.setprofile(before)
+        num_taken = len(lines)
+        train(sentence_iterator=iter(lines), **options)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", watched)
+    train_tokenizer(SRC, TGT, TokenizerSettings(vocab_size=310), print)
+    assert (num_taken, calls) == (len(SRC) + len(TGT), [])
+
+
 def test_a_line_with_the_mark_of_sentencepiece_is_trained_on() -> None:
     settings = TokenizerSettings(vocab_size=280)
     marked, plain = (train_tokenizer([f"{line} {end}" for line in SRC], [], settings, print) for end in ("\u2585", ""))
@@ -142,7 +161,7 @@ strange_text = st.lists(strange, max_size=12).map("".join) | st.text(
 )
 tokenizer_settings = st.builds(
     TokenizerSettings,
-    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, 1_000_000),
+    vocab_size=st.integers(8, 30) | st.integers(8, 400) | st.integers(8, MAX_VOCAB_SIZE),
     model_type=st.sampled_from(["unigram", "bpe"]),
     byte_fallback=st.booleans(),
     character_coverage=st.sampled_from([0.98, 0.999, 1.0]),

@@ -307,15 +307,40 @@ def test_with_every_checkpoint_gone_it_does_not_begin_again(
     assert {**after, run / ".lock": b""} == {**before, run / ".lock": b""}
 
 
-def test_without_a_dev_set_a_checkpoint_that_is_gone_is_missed_too(configure: Configure, tmp_path: Path) -> None:
-    config, run = configure("data.dev=null", "train.save_every=2", "train.log_every=1"), tmp_path / "run"
-    train_until_killed(config, run, loop, "append_record", 2)
-    assert saved_steps(run / "checkpoints") == []
-    train_until_killed(config, run, loop, "append_record", 3)
-    for folder in run.glob("checkpoints/*"):
+def test_a_model_alone_tells_that_there_were_checkpoints(configure: Configure, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(configure(), run)
+    shutil.rmtree(run / "checkpoints")
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match="the checkpoints of this run are gone"):
+        train(configure("train.max_steps=14"), run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "function", "number", "gone"),
+    [
+        (["data.dev=null", "train.save_every=2"], "append_record", 3, "checkpoints/*"),  # a step after a save is logged
+        (["data.dev=null", "train.save_every=2"], "update", 3, "checkpoints"),  # none is, but the folder is made first
+        (["train.eval_every=2", "train.save_every=100"], "update", 3, "checkpoints/*"),  # a validation comes after one
+    ],
+)
+def test_the_log_alone_tells_that_there_were_checkpoints(
+    settings: list[str], function: str, number: int, gone: str, configure: Configure, tmp_path: Path
+) -> None:
+    config, run = configure(*settings, "train.log_every=1"), tmp_path / "run"
+    train_until_killed(config, run, loop, function, number)
+    assert saved_steps(run / "checkpoints") == [2]
+    for folder in run.glob(gone):
         shutil.rmtree(folder)
     with pytest.raises(UserError, match="the checkpoints of this run are gone"):
         train(config, run)
+
+
+def test_before_the_first_checkpoint_none_is_missed(configure: Configure, tmp_path: Path) -> None:
+    config, run = configure("data.dev=null", "train.save_every=2", "train.log_every=1"), tmp_path / "run"
+    train_until_killed(config, run, loop, "append_record", 2)
+    assert saved_steps(run / "checkpoints") == []
+    train(config, run)
 
 
 def test_a_damaged_model_is_made_again(
