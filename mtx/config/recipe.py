@@ -1,8 +1,9 @@
 """Settings that fit a corpus: by the number of its pairs, from recipes that are known to work.
 
 Rows for 30,000, 160,000 and 4.5 million pairs are published: Wu et al. 2021 (captions), fairseq's IWSLT'14 and
-Ott et al. 2018; those between are interpolated from Araabi & Monz 2020, Sennrich & Zhang 2019 and Provilkov et al. 2020;
-the last follows systems of WMT. Between two rows numbers are interpolated in the logarithm of the pairs.
+Ott et al. 2018; those between are interpolated from Araabi & Monz 2020, Sennrich & Zhang 2019 and
+Provilkov et al. 2020; the last follows systems of WMT. Between two rows numbers are
+interpolated in the logarithm of the pairs.
 """
 
 import math
@@ -144,7 +145,7 @@ class _Between:
 
     def size(self, number: Callable[[Row], float]) -> float:
         """A number of the rows, interpolated as the pairs are: in its logarithm."""
-        return number(self.lower) * (number(self.upper) / number(self.lower)) ** self.share
+        return number(self.lower) * math.pow(number(self.upper) / number(self.lower), self.share)
 
     def part(self, number: Callable[[Row], float]) -> float:
         """A probability of the rows, interpolated in proportion."""

@@ -13,7 +13,6 @@ from mtx.data.duplicates import Seen
 from mtx.data.found import expand
 from mtx.errors import ExitCode, UserError, machine_error
 
-
 PAIRS_AT_ONCE = 10_000
 
 

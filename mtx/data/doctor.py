@@ -10,7 +10,7 @@ import numpy as np
 
 from mtx.config.settings import CleanSettings, Config, Source
 from mtx.data.alignment import BLOCK, Slip, find_slips
-from mtx.data.cleaning import Cleaner, build_cleaner, can_tell_languages, size_of, text_fault
+from mtx.data.cleaning import build_cleaner, can_tell_languages, size_of, text_fault
 from mtx.data.corpus import Pair, is_same_text, read_pairs, source_name
 from mtx.data.duplicates import Seen
 from mtx.data.overlap import HeldOut, Overlap
@@ -181,8 +181,8 @@ def _problems(config: Config, sources: Sequence[Examined], overlaps: dict[str, O
         if slipped >= max(2 * BLOCK, MOST_SLIPPED * source.num_pairs):
             first = source.slips[0]
             yield f"{source.name}: from line {first.begin:,} on the target is {first.shift:+d} lines off"
-    for role, source in (("dev", config.data.dev), ("test", config.data.test)):
-        if source is not None and any(is_same_text(source, other) for other in config.data.train):
+    for role, held_out in (("dev", config.data.dev), ("test", config.data.test)):
+        if held_out is not None and any(is_same_text(held_out, other) for other in config.data.train):
             yield f"the {role} set is a file of the training data"
         elif role in overlaps and len(overlaps[role].both) > MOST_OVERLAP * max(overlaps[role].num_pairs, 1):
             overlap = overlaps[role]

@@ -63,7 +63,7 @@ class HeldOut:
                         unseen[number].discard(ngram)
 
     def overlap(self) -> Overlap:
-        """What was found so far. Of a sentence that occurs nearly, the n-grams may lie in several training sentences."""
+        """What was found so far; the n-grams of a sentence that occurs nearly may lie in several training sentences."""
         whole = self._found.src | self._found.tgt
         for unseen, sizes in zip(self._unseen, self._sizes, strict=True):
             for number, (left, size) in enumerate(zip(unseen, sizes, strict=True)):

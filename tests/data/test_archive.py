@@ -85,7 +85,7 @@ def test_a_damaged_or_encrypted_archive_is_one_line(tmp_path: Path) -> None:
     cases = [b"", b"text", whole[:-30], whole[:200], whole[:60] + b"\0\1" + whole[62:], bytes(locked)]
     for data in cases:
         path.write_bytes(data)
-        with pytest.raises(UserError, match="(damaged zip, or none|an encrypted zip)") as caught:
+        with pytest.raises(UserError, match=r"(damaged zip, or none|an encrypted zip)") as caught:
             list(read_pairs(Zip(zip=path), "en", "de"))
         assert caught.value.code == ExitCode.DATA
 

@@ -1,5 +1,7 @@
 """What was seen before is known, whatever the order in which it comes."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_runs_stay_few() -> None:
         assert seen.add(random.integers(0, 2**64, 500, np.uint64)).all()
     for runs in seen._parts:
         sizes = [len(run) for run in runs]
-        assert all(longer >= GROWTH * shorter for longer, shorter in zip(sizes, sizes[1:], strict=False))
+        assert all(longer >= GROWTH * shorter for longer, shorter in pairwise(sizes))
         assert all((np.diff(run.astype(object)) > 0).all() for run in runs)
 
 

@@ -52,7 +52,7 @@ def test_the_very_language_goes_before_one_with_a_region() -> None:
     unit = variant("en-US", "color") + variant("en", "colour") + variant("en-GB", "colour!") + variant("de", "Farbe")
     assert pairs_of(document(unit)) == [("colour", "Farbe")]
     assert pairs_of(document(unit), "en-gb") == [("colour!", "Farbe")]
-    with pytest.raises(UserError, match="no unit with both en-au and de.*en-us, en, en-gb, de|no unit"):
+    with pytest.raises(UserError, match=r"no unit with both en-au and de.*en-us, en, en-gb, de|no unit"):
         pairs_of(document(unit), "en-au")
 
 
@@ -107,10 +107,9 @@ def test_a_bomb_of_entities_takes_no_memory() -> None:
     entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 20 if n else "ha" * 50}">' for n in range(12))
     text = document(variant("en", "a&e11;b") + variant("de", "d")).decode()
     data = text.replace('<!DOCTYPE tmx SYSTEM "tmx14.dtd">', f"<!DOCTYPE tmx [{entities}]>").encode()
-    try:
-        assert pairs_of(data) == [("ab", "d")]
-    except UserError as error:
-        assert error.code == ExitCode.DATA
+    with pytest.raises(UserError) as caught:
+        pairs_of(data)
+    assert caught.value.code == ExitCode.DATA
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
