@@ -201,6 +201,12 @@ def random_state() -> dict[str, Tensor]:
     return state
 
 
+def part_ways(rank: int) -> None:
+    """Let this process, which has drawn as others have so far, draw as none of them does from now on."""
+    if rank:
+        torch.manual_seed(int(torch.randint(2**62, ())) + rank)
+
+
 def restore_random_state(state: dict[str, Tensor]) -> None:
     """Put torch's generators back into `state`; those of devices that are not here are left out."""
     torch.set_rng_state(state["cpu"])
@@ -233,6 +239,12 @@ def log_to_stderr() -> None:
     handler.setFormatter(_OneLine("%(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+def log_nowhere() -> None:
+    """Keep what the program says of its work to itself."""
+    LOGGER.addHandler(logging.NullHandler())
     LOGGER.propagate = False
 
 

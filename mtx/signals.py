@@ -1,7 +1,9 @@
 """What signals ask of a process: to stop, or to save and go on."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +46,13 @@ class Requests:
 def stops() -> list[signal.Signals]:
     """The signals to stop that this process may act on: not those that its starter had it ignore, as nohup does."""
     return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Let this process get the signal `number` when the one that started it ends, however that happens; on Linux."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
 
 
 @contextmanager

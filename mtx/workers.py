@@ -4,7 +4,6 @@ Python runs one thread at a time, and the matrices of a decoding step are too sm
 threads: with int8 two processes are twice as fast as one, two threads 1.5 times.
 """
 
-import ctypes
 import gc
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mtx.errors import ExitCode, UserError
+from mtx.signals import end_with_parent
 
 Work = Callable[[Any], Any]
 
@@ -112,8 +112,7 @@ def _become_worker(work: Work, begin: Callable[[], None], parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group, they are the parent's business
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     threading.Thread(target=_obey_parent, daemon=True).start()
-    set_parent_death_signal = 1  # linux/prctl.h: a worker does not outlive its parent, however that ends
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:  # it had ended already: nobody would tell, and the lock of its run would stay
         os._exit(0)
     begin()

@@ -18,10 +18,11 @@ LAYERS = [
     {"evaluate"},
     {"decode"},
     {"data", "checkpoint"},
-    {"vocabulary"},
+    {"vocabulary", "ranks"},
     {"tokenizer", "model", "runtime"},
     {"config"},
-    {"foreign_files", "sentencepiece_file", "signals", "workers"},
+    {"workers"},
+    {"foreign_files", "sentencepiece_file", "signals"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""

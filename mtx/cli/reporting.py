@@ -38,6 +38,27 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+@contextmanager
+def first_rank_speaks() -> Iterator[None]:
+    """Inside, of processes that train together only the first one reports its end: the others end likewise.
+
+    They do report what only they may know: data that is missing on their machine, or what the machine refuses.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        yield
+        return
+    try:
+        yield
+    except UserError as error:
+        if error.code in (ExitCode.DATA, ExitCode.MACHINE):
+            raise
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except _Terminated:
+        sys.exit(ExitCode.TERMINATED)
+
+
 def _check_current_folder() -> None:
     try:
         os.getcwd()

@@ -315,6 +315,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
         default="auto", description="Let torch compile the layers before training; auto: on a GPU, where that pays."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="With several devices: ddp, each has all weights; fsdp, a part of them, for what does not fit.",
+    )
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seeds weights, dropout and the order of the data.")
     eval_every: int = Field(
         default=500, ge=1, le=MAX_COUNT, description="Updates between validations; each saves first."

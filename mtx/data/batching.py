@@ -36,6 +36,16 @@ Lengths = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What every rank knows of a batch that all have shares of."""
+
+    num_tokens: int
+    """Real target tokens, EOS included."""
+    lines: NDArray[np.int64]
+    """Where each pair stood in the input."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Padded parallel sentences on one device.
 
@@ -43,7 +53,6 @@ class Batch:
         src_ids, src_mask: (B, S)   ids + [eos], then pad; the mask is True at real tokens
         tgt_in, tgt_out:   (B, T)   [bos] + ids, and ids + [eos]: position t of tgt_out answers position t of tgt_in
         real:              (N,)     where the real tokens are in tgt_out.flatten()
-        lines:             (B,)     where each pair stood in the input
     """
 
     src_ids: Tensor
@@ -56,6 +65,9 @@ class Batch:
     num_tokens: int
     """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
     lines: NDArray[np.int64]
+    """Where each pair stood in the input."""
+    whole: Whole
+    """The batch that these sentences are a share of, or a half."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`; a GPU copies it while this process goes on."""
@@ -204,10 +216,13 @@ def batches_from(
     pad_id: int,
     bos_id: int,
     eos_id: int,
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> Iterator[tuple[Position, Batch]]:
     """The endless stream of batches from `position` on, epoch after epoch, each with the position that follows it.
 
-    A stream that starts at a position that was given out continues exactly there.
+    A stream that starts at a position that was given out continues exactly there, with any number of ranks: positions
+    count whole batches, of which a rank gets its share.
     """
     lengths = corpus.src.lengths, corpus.tgt.lengths
     num_batches = 0
@@ -221,7 +236,7 @@ def batches_from(
             for number in range(first, len(batches)):
                 yield (
                     _after(position.epoch, part, number, num_parts(order), len(batches)),
-                    collate(corpus, batches[number], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
+                    share(corpus, batches[number], rank, num_ranks, pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
                 )
                 num_batches += 1
                 if num_batches % BATCHES_TO_FORGET_AFTER == 0:
@@ -236,6 +251,20 @@ def _after(epoch: int, part: int, batch: int, num_parts: int, num_batches: int) 
     return Position(epoch, part + 1) if part + 1 < num_parts else Position(epoch + 1)
 
 
+def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
+    """What rank `rank` gets of the batch of `rows`: each so-manieth, since neighbours are of about the same length.
+
+    Where there are fewer rows than ranks, some get one that others have, too, with no real target token in it: their
+    gradient is zero, and they still take part.
+    """
+    own = rows[rank::num_ranks]
+    batch = collate(corpus, own if len(own) else rows[:1], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
+    if not len(own):
+        batch = replace(batch, real=batch.real[:0], num_src_tokens=0, num_tokens=0)
+    num_tokens = int(corpus.tgt.lengths_of(rows).sum()) + len(rows)  # EOS
+    return replace(batch, whole=Whole(num_tokens, corpus.lines[rows]))
+
+
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
     """The pairs `rows` of `corpus` as one padded batch on the CPU."""
     src_ids, src_lengths = _pad(corpus.src, rows, pad_id)
@@ -248,6 +277,7 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
     # Not ids != pad_id: what is real is a matter of length, not of ids.
     src_mask = np.arange(src_ids.shape[1]) <= src_lengths[:, None]
     tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_lengths[:, None]
+    num_tokens, lines = int(tgt_mask.sum()), corpus.lines[rows]
     return Batch(
         src_ids=torch.from_numpy(src_ids),
         src_mask=torch.from_numpy(src_mask),
@@ -255,8 +285,9 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
         tgt_out=torch.from_numpy(tgt_out),
         real=torch.from_numpy(np.flatnonzero(tgt_mask)),
         num_src_tokens=int(src_mask.sum()),
-        num_tokens=int(tgt_mask.sum()),
-        lines=corpus.lines[rows],
+        num_tokens=num_tokens,
+        lines=lines,
+        whole=Whole(num_tokens, lines),
     )
 
 

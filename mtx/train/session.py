@@ -8,9 +8,12 @@ from mtx.checkpoint.training import Progress, Training, saved_steps
 from mtx.config.settings import Config
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode
+from mtx.ranks import Ranks
 from mtx.runtime import Precision
 from mtx.signals import Requests
 from mtx.train.dev_set import DevSet
+from mtx.train.engine import Engine
 from mtx.train.run_folder import RunFolder
 
 
@@ -41,8 +44,21 @@ class Session:
     config: Config
     run: RunFolder
     equipment: Equipment
-    training: Training
+    engine: Engine
     requests: Requests
+    """Of this process."""
+    agreed: Requests
+    """Of all ranks; the very same where there is one."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """This process among those that train together."""
+        return self.engine.ranks
+
+    @property
+    def training(self) -> Training:
+        """What is saved."""
+        return self.engine.saved
 
     @property
     def trained(self) -> TrainedModel:
@@ -69,10 +85,22 @@ class Session:
         """Where the training stands."""
         return self.training.progress
 
-    def stop_if_asked(self, *_: Any) -> None:
-        """Raise Stopped if a signal came; arguments of a callback are ignored."""
-        if self.requests.stop is not None:
+    def agree(self) -> None:
+        """Together: what was asked of one rank is asked of all."""
+        if self.ranks.are_joined:
+            stop, save = self.ranks.highest(self.requests.stop or 0, int(self.requests.is_save_wanted))
+            self.agreed.stop = ExitCode(stop) if stop else None
+            self.agreed.is_save_wanted = bool(save)
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if a signal came, to any of the ranks when they last agreed."""
+        if self.agreed.stop is not None:
             raise Stopped
+
+    def stop_midway(self, *_: Any) -> None:
+        """Raise Stopped if a signal came and no other rank waits for this one; arguments of a callback are ignored."""
+        if not self.ranks.are_joined:
+            self.stop_if_asked()
 
     def is_save_due(self, step: int) -> bool:
         """Whether a checkpoint belongs to `step`: each validation needs one, too."""

@@ -18,13 +18,14 @@ from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
+from mtx.ranks import ALONE, Ranks
 from mtx.runtime import (
     LOGGER,
     Precision,
-    choose_device,
     choose_precision,
     keep_few_programs,
     keep_freed_memory,
+    part_ways,
     seed_everything,
     use_threads,
 )
@@ -37,18 +38,18 @@ from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
 
-SAME_BITS = ("threads", "precision", "device", "torch")
+SAME_BITS = ("threads", "precision", "device", "torch", "ranks")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
-def equip(config: Config, run: RunFolder) -> Equipment:
+def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     """All that `config` asks for, checked and ready; says what it is, writes nothing.
 
     Raises:
         UserError: for everything that the user can mend.
     """
     settings = config.train
-    precision = choose_precision(settings.precision, choose_device(settings.device))
+    precision = choose_precision(settings.precision, ranks.device(settings.device))
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
@@ -67,6 +68,7 @@ def equip(config: Config, run: RunFolder) -> Equipment:
         "precision": str(precision),
         "device": precision.device.type,
         "torch": torch.__version__,
+        "ranks": ranks.count,
     }
     mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
     equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)
@@ -175,8 +177,10 @@ def announce(config: Config, equipment: Equipment) -> None:
     LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
 
 
-def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_data_change: bool) -> Training:
-    """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
+def begin_or_resume(
+    config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool
+) -> Training:
+    """Together: a training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
         UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
@@ -184,14 +188,17 @@ def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_
     """
     model, about = equipment.trained.model, equipment.about
     training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
-    newest = newest_checkpoint(run.checkpoints)
-    if newest is not None:
+    newest = ranks.of_first(lambda: newest_checkpoint(run.checkpoints))
+    if newest is None:
+        part_ways(ranks.number)
+    else:
         folder, saved = newest
         _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
-        load_checkpoint(folder, training)
+        load_checkpoint(folder, training, ranks.number)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-    run.rewind_metrics(training.progress.step)
-    check_space(run, config.train, training)
+    if ranks.is_first:
+        run.rewind_metrics(training.progress.step)
+        check_space(run, config.train, training)
     return training
 
 

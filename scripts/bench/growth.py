@@ -32,7 +32,7 @@ from mtx.runtime import (
 from mtx.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
 from mtx.train.optim import build_optimizer
-from mtx.train.update import update
+from mtx.train.update import Objective, update
 
 SIZES = ModelSettings()
 PAD, UNK, BOS, EOS = range(4)
@@ -107,7 +107,7 @@ def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: P
     src, tgt = (Ids.from_lists(side) for side in sides)
     batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
     training = Training(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
-    return lambda: update(training, model, [batch], precision, settings)
+    return lambda: update(training, Objective(model), [batch], precision, settings)
 
 
 def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:

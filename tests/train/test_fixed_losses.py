@@ -21,7 +21,7 @@ from mtx.data.prepare import Corpus
 from mtx.model import build_transformer
 from mtx.runtime import Precision
 from mtx.train.optim import build_optimizer
-from mtx.train.update import update
+from mtx.train.update import Objective, update
 
 STORED = Path(__file__).with_suffix(".json")
 
@@ -52,7 +52,7 @@ def losses(norm: str) -> list[float]:
     for step, rows in enumerate(np.arange(160).reshape(20, 2, 4)):
         training.progress.step = step
         batches = [collate(corpus, part, pad_id=0, bos_id=2, eos_id=3) for part in rows]
-        stats = update(training, model, batches, precision, settings)
+        stats = update(training, Objective(model), batches, precision, settings)
         found.append(stats.loss / stats.num_tokens)
     return found
 
