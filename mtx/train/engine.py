@@ -1,5 +1,6 @@
 """One training on several devices, by torch's own engines: what an update works on, and what a checkpoint holds."""
 
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -84,8 +85,10 @@ def build_engine(saved: Training, settings: TrainSettings, precision: Precision,
     if not ranks.are_joined:
         return Engine(Objective(model), saved, saved, ranks)
     if settings.parallel == "ddp":
-        # Nothing but weights is the same on all ranks: there are no buffers that change.
-        objective = DistributedDataParallel(Objective(model), broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            # That broadcast_buffers goes by another name from torch 2.13 on. No buffer ever changes.
+            warnings.simplefilter("ignore", FutureWarning)
+            objective = DistributedDataParallel(Objective(model), broadcast_buffers=False, gradient_as_bucket_view=True)
         return Engine(objective, saved, saved, ranks)
     if precision.dtype == torch.float16:
         what, do = "train.parallel fsdp does not work with fp16", "Use bf16 or fp32, or train.parallel=ddp."

@@ -37,7 +37,6 @@ def run_ranks(count: int, device: str, arguments: Sequence[str]) -> None:
     if choose_device(device).type == "cuda" and count > torch.cuda.device_count():
         what = f"{count} devices asked for, this machine has {torch.cuda.device_count()} GPUs"
         raise UserError(ExitCode.MACHINE, what, where="--devices", do="Ask for fewer, or use --device cpu.")
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the ranks say what there is to say
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_threads() // count))
     launch = LaunchConfig(
         min_nodes=1,
@@ -51,12 +50,15 @@ def run_ranks(count: int, device: str, arguments: Sequence[str]) -> None:
         monitor_interval=SECONDS_BETWEEN_LOOKS,
         signals_to_handle=",".join(number.name for number in stops()),
     )
+    logging.disable()  # the ranks say what there is to say
     try:
         elastic_launch(launch, sys.executable)(*ARGUMENTS, *arguments)
     except ChildFailedError as error:
         _end_like({rank: failure.exitcode for rank, failure in error.failures.items()})
     except SignalException as stop:
         sys.exit(EXIT_CODES[stop.sigval])
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _end_like(codes: dict[int, int]) -> None:

@@ -173,8 +173,9 @@ def announce(config: Config, equipment: Equipment) -> None:
         f"{num_batches:,.0f}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]
-    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
+    rate, threads, ranks = describe_rate(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]
+    where = f"{ranks} ranks, each on {precision.device}" if ranks > 1 else str(precision.device)
+    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", where, precision, threads, rate)
 
 
 def begin_or_resume(

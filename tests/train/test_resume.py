@@ -172,7 +172,7 @@ def test_stopped_inside_validations(
     config, run = configure(), tmp_path / "run"
     places: list[tuple[Any, str, int, int]] = [
         (loop, "validate", 1, 4), (loop, "validate", 1, 4), (loop, "validate", 2, 8), (finish, "validate", 1, 12),
-        (finish, "evaluate", 1, 12),
+        (finish, "Translator", 1, 12),
     ]  # fmt: skip
     for where, name, number, step in places:
         with monkeypatch.context() as patch:
