@@ -52,6 +52,7 @@ def equip(config: Config, run: RunFolder) -> Equipment:
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
+    check_tags(config, tokenizer)
     corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
     keep_few_programs()
@@ -102,6 +103,17 @@ def check_sources(config: Config) -> None:
     if not isinstance(data.test, HubDataset):
         for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
             pass
+
+
+def check_tags(config: Config, tokenizer: Tokenizer) -> None:
+    """Make sure that the tokenizer knows the tag of each source, also of the test set, which is needed last.
+
+    Raises:
+        UserError: it does not (USAGE).
+    """
+    for source in (*config.data.train, config.data.dev, config.data.test):
+        if source is not None and source.tag is not None:
+            tokenizer.tag_id(source.tag)
 
 
 def make_tokenizer(config: Config) -> Tokenizer:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
@@ -365,6 +366,61 @@ def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path: Path, cache: P
         os.utime(path, (0, 0))
     prepared(tsv(tmp_path, [("horse", "dog")], "b.tsv"))
     assert list(cache.glob("tmp-*")) == []
+
+
+def test_what_a_process_is_at_work_on_is_never_old(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that locks it is written once, at the beginning of what may take days."""
+    other, save = tsv(tmp_path, [("cat", "dog")], "b.tsv"), shards.save_arrays
+    places = []
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        monkeypatch.setattr(shards, "save_arrays", save)
+        places.extend(cache.glob("tmp-*"))
+        for place in places:
+            os.utime(place, (0, 0))
+        prepared(other)
+        assert all(place.exists() for place in places)
+        save(path, *arguments)
+
+    monkeypatch.setattr(shards, "save_arrays", interrupted)
+    prepared(tsv(tmp_path, [("dog", "cat")]))
+    assert len(places) == 2, "the folder and its lock"
+    assert list(cache.glob("tmp-*")) == []
+
+
+@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.usefixtures("small_shards")
+def test_a_worker_that_is_killed_takes_no_shard_with_it(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mostly for want of memory: the next try goes on with what is there."""
+    source, encode = tsv(tmp_path, MANY), module._Encoder.__call__
+
+    def deadly(encoder: Any, group: Any) -> Any:
+        if MANY[80] in group.pairs:
+            while not list(cache.glob("tmp-*/*.json")):
+                os.sched_yield()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(encoder, group)
+
+    monkeypatch.setattr(module._Encoder, "__call__", deadly)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(UserError, match="a process that shared the work was killed"):
+        prepared(source)
+    done = 30 * len(list(cache.glob("tmp-*/*.json")))
+    assert done
+
+    def counting(encoder: Any, group: Any) -> Any:
+        encoded_pairs.extend(group.pairs)
+        return encode(encoder, group)
+
+    encoded_pairs: list[Any] = []
+    monkeypatch.setattr(module._Encoder, "__call__", counting)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert ids_of(prepared(source)) == encoded(MANY)
+    assert encoded_pairs == MANY[done:]
 
 
 def test_bad_input_leaves_nothing_half_prepared(tmp_path: Path, cache: Path) -> None:
