@@ -37,9 +37,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
         def load_from_here(dataset: str, name: str | None, *, split: str, streaming: bool) -> Any:
             assert (dataset, name, split) == ("owner/name", None, "train")
-            return load(
-                "parquet", data_files=files, split=split, streaming=streaming, cache_dir=str(tmp_path / "hub")
-            )
+            return load("parquet", data_files=files, split=split, streaming=streaming, cache_dir=str(tmp_path / "hub"))
 
         monkeypatch.setattr(datasets, "load_dataset", load_from_here)
 

@@ -1,4 +1,4 @@
-"""Sources with weights and a temperature in a real training: how often pairs come, and that a run goes on in between."""
+"""Sources with weights and a temperature in a training: how often pairs come, and that a run goes on in between."""
 
 import json
 from collections import Counter
