@@ -30,7 +30,7 @@ def unit(src: str, tgt: str) -> str:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The pairs in five files of four kinds, some packed, beside others that are no parallel text; a config for them."""
+    """The pairs in six files, some packed, beside one that is no parallel text; a config for them."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for language, side in (("en", 0), ("de", 1)):
