@@ -1,4 +1,4 @@
-"""A run of two seconds: 60 pairs and some of them twice, one thin layer a side, a few batches an epoch, two an update."""
+"""A run of two seconds: 60 pairs, some of them twice, a thin layer a side, few batches an epoch, two an update."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from mtx.train.dev_set import load_dev_set
 def test_no_rule_drops_a_dev_pair(configure: Callable[..., Config], trained: TrainedModel, tmp_path: Path) -> None:
     pairs = [("the dog", "a cat"), ("the dog", "a cat"), ("cat", "cat"), ("a\ufffd dog", "cat"), ("a", "big " * 60)]
     (tmp_path / "dev.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
-    config = configure(f"data.dev={{tsv: {tmp_path}/dev.tsv}}", "clean.level=strict", "data.max_tokens=1000")
+    config = configure(f"data.dev={{tsv: {tmp_path}/dev.tsv}}", "clean.level=strict", "train.batch_tokens=1000")
     cleaner = build_cleaner(config.clean, "en", "de")
     assert [cleaner.fault(pair) is None for pair in pairs] == [True, True, False, False, False]
     dev = load_dev_set(config, trained)
