@@ -83,7 +83,7 @@ def test_pairs_come_file_by_file_in_the_order_of_their_names(config: Path, mtx: 
     assert [corpus.tgt[row].tolist() for row in range(16)] == tokenizer.encode_tgt([tgt for _, tgt in expected])
 
 
-def test_what_comes_into_the_folder_later_is_named(mtx: "Mtx", config: Path, tmp_path: Path) -> None:
+def test_what_comes_into_the_folder_later_or_goes_is_named(mtx: "Mtx", config: Path, tmp_path: Path) -> None:
     command = ["train", "--config", config, "--run-dir", tmp_path / "run", *SETTINGS, "data.dev=null"]
     assert mtx(*command, "train.max_steps=2").code == 0
     for name in ("aa.tsv", "z.tsv"):  # between the others, and after all of them
@@ -95,6 +95,9 @@ def test_what_comes_into_the_folder_later_is_named(mtx: "Mtx", config: Path, tmp
             f"mtx: error: the training data is not what this run began with ({tmp_path / 'run'}: {name})."
         )
         (tmp_path / "corpus" / name).unlink()
+    (tmp_path / "corpus" / "a.tsv").rename(tmp_path / "a.tsv")
+    assert f"({tmp_path / 'run'}: a.tsv)" in mtx(*command, "train.max_steps=4").err
+    (tmp_path / "a.tsv").rename(tmp_path / "corpus" / "a.tsv")
     (tmp_path / "corpus" / "notes.txt").write_text("no parallel text either")
     assert mtx(*command, "train.max_steps=4").code == 0
 

@@ -219,18 +219,23 @@ def test_a_model_without_tags_knows_none(mtx: "Mtx", finished_run: Path, tag: st
     assert answer.errors == [f"mtx: error: the tokenizer has no tag {tag}. Leave it out."]
 
 
-def test_dev_and_test_sets_have_their_own_tag(mtx: "Mtx", tagged_run: Path) -> None:
+def test_dev_and_test_sets_have_their_own_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
     """Dev is French here and test German: with another tag they would not be known by heart."""
     [validation] = [record for record in read_metrics(tagged_run / "metrics.jsonl") if record["event"] == "validation"]
     assert validation["chrf"] > 99
     assert validation["loss"] < 0.1
-    scores = {}
+    tokenizer = load_model(tagged_run / "model").tokenizer
+    scores, begins = {}, {}
     for options in ([], ["--tag", "2de"], ["--tag", "2fr"]):
         answer = mtx("evaluate", "--model", tagged_run, "--json", *options)
         assert answer.code == 0
+        begins[" ".join(options)] = {ids[0] for ids in searched}
+        searched.clear()
         scores[" ".join(options)] = json.loads(answer.out)["chrf"]["score"]
     assert scores[""] == scores["--tag 2de"] > 99
     assert scores["--tag 2fr"] < 50
+    assert begins[""] == begins["--tag 2de"] == {tokenizer.tag_id("2de")}
+    assert begins["--tag 2fr"] == {tokenizer.tag_id("2fr")}
 
 
 def test_a_file_is_evaluated_with_the_tag_that_is_asked_for(mtx: "Mtx", tagged_run: Path, tmp_path: Path) -> None:
