@@ -97,8 +97,9 @@ class Tokenizer:
     @property
     def tags(self) -> list[str]:
         """The names of the tags that a source may begin with."""
-        symbols = (self.src_pieces.id_to_piece(id_) for id_ in range(self.src_vocab_size) if self._is_tag(id_))
-        return [str(symbol)[1:-1] for symbol in symbols]
+        symbols = (str(self.src_pieces.id_to_piece(id_)) for id_ in range(self.src_vocab_size) if self._is_tag(id_))
+        # Foreign models have others too, such as [MASK].
+        return [symbol[1:-1] for symbol in symbols if symbol == tag_symbol(symbol[1:-1])]
 
     def tag_id(self, tag: str) -> int:
         """The id of a tag, to be put before those of a source.

@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from mtx.errors import ExitCode, UserError
+
 _log = logging.getLogger("mtx")
-_BUILDING = "tmp-"
+_BUILDING, _LOCK = "tmp-", ".lock"
 _ABANDONED_SECONDS = 24 * 3600
 """After so long without a change, what is being built is taken for left by a killed process."""
 
@@ -33,22 +35,24 @@ def cache_folder() -> Path | None:
 def building(folder: Path) -> Iterator[Path]:
     """Where to build what shall be `folder`: inside, nobody else does, and what a killed process has built is there.
 
-    Who is done calls `finish`. After an error nothing is left; what a signal interrupts stays, for the next try.
+    Who is done calls `finish`. After an error nothing is left; what a signal or a lack of memory interrupts stays, for
+    the next try.
 
     Raises:
         OSError: the place can't be written.
     """
     _remove_abandoned(folder.parent)
     place = folder.with_name(f"{_BUILDING}{folder.name}")
-    lock = place.with_name(f"{place.name}.lock")
+    lock = _lock_of(place)
     with _lock_file(lock, folder):
         try:
             place.mkdir(exist_ok=True)
             yield place
             with suppress(OSError):  # finished, or there was nothing to do
                 place.rmdir()
-        except Exception:
-            shutil.rmtree(place, ignore_errors=True)
+        except Exception as error:
+            if not _is_for_want_of_memory(error):
+                shutil.rmtree(place, ignore_errors=True)
             raise
         finally:
             lock.unlink(missing_ok=True)
@@ -60,6 +64,15 @@ def finish(place: Path, folder: Path) -> None:
     place.rename(folder)
 
 
+def _is_for_want_of_memory(error: Exception) -> bool:
+    """Whether the same may well succeed at the next try: there was no memory, or a worker was killed, mostly for it."""
+    return isinstance(error, MemoryError) or (isinstance(error, UserError) and error.code is ExitCode.MACHINE)
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}{_LOCK}")
+
+
 def _lock_file(path: Path, folder: Path) -> TextIO:
     """The open file at `path`, locked."""
     while True:
@@ -69,18 +82,35 @@ def _lock_file(path: Path, folder: Path) -> TextIO:
         except BlockingIOError:
             _log.info("waiting for another process that prepares the same data (%s)", folder.name[:12])
             fcntl.flock(file, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):  # who had the lock has taken the file away
-            if os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-                return file
+        if _is_at(path, file):
+            return file
         file.close()
 
 
+def _is_at(path: Path, file: TextIO) -> bool:
+    """Whether `file` is still the one at `path`: who had the lock has taken it away."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    return False
+
+
 def _remove_abandoned(parent: Path) -> None:
-    """Delete what killed processes have left half-built, once it is old."""
-    for path in parent.glob(f"{_BUILDING}*"):
-        newest = max((file.stat().st_mtime for file in [path, *path.glob("*")] if file.exists()), default=0.0)
-        if time.time() - newest > _ABANDONED_SECONDS:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    """Delete what killed processes have left half-built, once it is old; never what a process is at work on."""
+    for place in {path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_BUILDING}*")}:
+        if time.time() - _last_change(place) <= _ABANDONED_SECONDS:
+            continue
+        lock = _lock_of(place)
+        with suppress(BlockingIOError), lock.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, file):
+                shutil.rmtree(place, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+
+def _last_change(place: Path) -> float:
+    """When something was last written at `place`."""
+    times = [0.0]
+    for path in (place, _lock_of(place), *place.glob("*")):
+        with suppress(FileNotFoundError):  # written under another name, then renamed
+            times.append(path.stat().st_mtime)
+    return max(times)

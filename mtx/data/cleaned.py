@@ -57,7 +57,8 @@ def _verdicts(config: Config) -> Iterator[tuple[str, int, Pair, str | None]]:
         while group := list(islice(pairs, PAIRS_AT_ONCE)):
             reasons = [text_fault(pair) or cleaner.fault(pair) for pair in group]
             whole = [number for number, reason in enumerate(reasons) if reason is None]
-            for number, is_new in zip(whole, seen.add_pairs([group[n] for n in whole], clean.duplicates), strict=True):
+            are_new = seen.add_pairs([group[number] for number in whole], clean.duplicates, source.tag)
+            for number, is_new in zip(whole, are_new, strict=True):
                 reasons[number] = None if is_new else "duplicate"
             for pair, reason in zip(group, reasons, strict=True):
                 line += 1

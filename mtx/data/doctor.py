@@ -122,7 +122,7 @@ def _examine(source: Source, role: str, config: Config, seen: Seen, held_out: Se
     lengths: tuple[list[np.ndarray[Any, Any]], ...] = ([], [])
     num_pairs = num_dropped = 0
     for group in _groups(read_pairs(source, data.src_lang, data.tgt_lang)):
-        is_new = seen.add_pairs(group, "pair" if clean.duplicates == "keep" else clean.duplicates)
+        is_new = seen.add_pairs(group, "pair" if clean.duplicates == "keep" else clean.duplicates, source.tag)
         for number, (pair, new) in enumerate(zip(group, is_new, strict=True), start=num_pairs + 1):
             reasons = _reasons(pair, rules) + ([] if new else ["duplicate"])
             for reason in reasons:

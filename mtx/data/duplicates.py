@@ -21,17 +21,21 @@ def hash_of(*texts: str) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str) -> Hashes | None:
-    """What stands for what two pairs may not have in common: `pair`, `src` or `tgt`; None where they may have all."""
+def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str, tag: str | None = None) -> Hashes | None:
+    """What stands for what two pairs may not have in common: `pair`, `src` or `tgt`; None where they may have all.
+
+    Pairs of another `tag` are never alike: a name may well be the same in two languages.
+    """
+    tags = [] if tag is None else [tag]
     match duplicates:
         case "keep":
             return None
         case "src":
-            hashes = [hash_of(src.strip()) for src, _ in pairs]
+            hashes = [hash_of(*tags, src.strip()) for src, _ in pairs]
         case "tgt":
-            hashes = [hash_of(tgt.strip()) for _, tgt in pairs]
+            hashes = [hash_of(*tags, tgt.strip()) for _, tgt in pairs]
         case _:
-            hashes = [hash_of(src.strip(), tgt.strip()) for src, tgt in pairs]
+            hashes = [hash_of(*tags, src.strip(), tgt.strip()) for src, tgt in pairs]
     return np.array(hashes, np.uint64)
 
 
@@ -59,9 +63,9 @@ class Seen:
         result[order] = is_new
         return result
 
-    def add_pairs(self, pairs: Sequence[tuple[str, str]], duplicates: str) -> NDArray[np.bool_]:
+    def add_pairs(self, pairs: Sequence[tuple[str, str]], duplicates: str, tag: str | None = None) -> NDArray[np.bool_]:
         """For each of `pairs` whether it is new, see `pair_hashes`."""
-        hashes = pair_hashes(pairs, duplicates)
+        hashes = pair_hashes(pairs, duplicates, tag)
         return np.ones(len(pairs), np.bool_) if hashes is None else self.add(hashes)
 
 

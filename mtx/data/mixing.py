@@ -14,6 +14,7 @@ import numpy as np
 from mtx.config.settings import Source
 from mtx.data.ids import Rows
 from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Mixture:
 
         Of pairs that are drawn, source i then makes a share in proportion to weight_i * size_i ** (1 / temperature)
         (Arivazhagan et al. 2019, section 4.2), and the largest comes as often as its weight says.
+
+        Raises:
+            UserError: the weights are so small that an epoch would hold no pair (USAGE).
         """
         ends = np.cumsum([0, *corpus.source_sizes])
         begins = tuple(corpus.lines.num_before(int(end)) for end in ends)
@@ -38,6 +42,9 @@ class Mixture:
             source.weight * (max(sizes) / size) ** (1 - 1 / temperature) if size else 0.0
             for source, size in zip(sources, sizes, strict=True)
         ]
+        if not any(int(size * times) for size, times in zip(sizes, repeats, strict=True)):
+            what = f"the weights of data.train leave no pair of {max(sizes)} in an epoch"
+            raise UserError(ExitCode.USAGE, what, do="Raise them: what counts is how they compare.")
         return cls(begins, tuple(repeats))
 
     def order(self, seed: int, epoch: int) -> Rows:

@@ -79,8 +79,9 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     rules = clean.model_dump(exclude={"level"})
     languages = settings.src_lang, settings.tgt_lang
     key = _digest([CODE_VERSION, contents, *languages, settings.max_tokens, rules, tokenizer.digest])
-    prefixes = [[] if source.tag is None else [tokenizer.tag_id(source.tag)] for source in sources]
-    encode = _Encoder(settings, clean, build_cleaner(clean, *languages), tokenizer, prefixes)
+    tags = [source.tag for source in sources]
+    prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
+    encode = _Encoder(settings, clean, build_cleaner(clean, *languages), tokenizer, tags, prefixes)
     corpus = _corpus_by_key(key, sources, settings, encode)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
@@ -183,6 +184,8 @@ class _Encoder:
     clean: CleanSettings
     cleaner: Cleaner
     tokenizer: Tokenizer
+    tags: Sequence[str | None]
+    """Of each source."""
     prefixes: Sequence[Sequence[int]]
     """Of each source: the ids that its sources begin with."""
 
@@ -204,7 +207,7 @@ class _Encoder:
             Shard.from_lists([[*prefix, *src_ids[row]] for row in kept]),
             Shard.from_lists([tgt_ids[row] for row in kept]),
             places=np.array(places, np.int64),
-            hashes=pair_hashes([pairs[place] for place in places], self.clean.duplicates),
+            hashes=pair_hashes([pairs[place] for place in places], self.clean.duplicates, self.tags[group.source]),
             is_equal=np.array([pairs[place][0] == pairs[place][1] for place in places], np.bool_),
             dropped=dropped,
         )

@@ -53,6 +53,7 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
+    check_tags(config, tokenizer)
     corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
     keep_few_programs()
@@ -104,6 +105,17 @@ def check_sources(config: Config) -> None:
     if not isinstance(data.test, HubDataset):
         for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
             pass
+
+
+def check_tags(config: Config, tokenizer: Tokenizer) -> None:
+    """Make sure that the tokenizer knows the tag of each source, also of the test set, which is needed last.
+
+    Raises:
+        UserError: it does not (USAGE).
+    """
+    for source in (*config.data.train, config.data.dev, config.data.test):
+        if source is not None and source.tag is not None:
+            tokenizer.tag_id(source.tag)
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
@@ -229,13 +241,18 @@ def _compare(
         UserError: the training data (DATA) or the tokenizer (MODEL) is not the same.
     """
     is_same_tokenizer = saved.get("tokenizer") == about["tokenizer"]
-    before = saved.get("sources", about["sources"])  # older checkpoints do not tell them
-    changed = [now[0] for then, now in zip(before, about["sources"], strict=False) if then != now]
+    now = about["sources"]
+    before = saved.get("sources", now)  # older checkpoints do not tell them
+    others = [source for source in now if source not in before] + [source for source in before if source not in now]
+    changed = list(dict.fromkeys(name for name, _ in others))
     is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != about["data"])
     if is_changed and not allow_data_change:
         what = "the training data is not what this run began with"
-        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
         do = "Restore it, give another --run-dir, or go on with --allow-data-change."
+        if not changed and "sources" in saved:
+            what = "this version of mtx prepares the training data otherwise than the one that this run began with"
+            do = "Give another --run-dir, or go on with --allow-data-change."
+        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
         raise UserError(ExitCode.DATA, what, where=where, do=do)
     if not is_same_tokenizer:
         files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())

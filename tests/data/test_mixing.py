@@ -11,6 +11,7 @@ from mtx.config.settings import Demo
 from mtx.data.ids import Ids, Lines
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode, UserError
 
 SIZES = st.lists(st.tuples(st.integers(0, 30), st.floats(0.05, 4)), min_size=1, max_size=4)
 
@@ -69,6 +70,15 @@ def test_weights_and_temperature_give_the_shares_of_the_paper() -> None:
     expected = np.array([weight * size ** (1 / temperature) for weight, size in zip(weights, sizes, strict=True)])
     assert shares == pytest.approx(expected / expected.sum(), abs=2e-3)
     assert mixture.repeats[0] == 1, "the largest comes as often as its weight says"
+
+
+def test_an_epoch_without_a_pair_is_an_error() -> None:
+    sizes = [5, 3]
+    with pytest.raises(UserError, match=r"the weights of data\.train leave no pair of 5 in an epoch") as caught:
+        Mixture.of(corpus_of(sizes), [Demo(demo="train", weight=0.19)] * 2, 1.0)
+    assert caught.value.code == ExitCode.USAGE
+    mixture = Mixture.of(corpus_of(sizes), [Demo(demo="train", weight=0.2), Demo(demo="dev", weight=0.19)], 1.0)
+    assert len(mixture.order(1, 0)) == 1
 
 
 def test_without_weights_all_come_once() -> None:

@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,10 @@ def encoded(pairs: list[tuple[str, str]], tokenizer: Tokenizer = TOKENIZER) -> l
 
 def lines_of(corpus: Corpus) -> list[int]:
     return corpus.lines[np.arange(len(corpus))].tolist()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +275,17 @@ def test_no_room_at_all_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: 
     assert sorted(tmp_path.rglob("*")) == sorted([*before, source.tsv, tmp_path / "cache"])
 
 
+@pytest.mark.parametrize("duplicates", ["pair", "src", "tgt"])
+def test_the_same_pair_of_another_tag_is_no_duplicate(duplicates: str, tmp_path: Path) -> None:
+    """A name is the same in many languages; each of them has to learn that."""
+    tokenizer = train_tokenizer(TEXT, TEXT, SETTINGS, print, tags=["2de", "2fr"])
+    source = tsv(tmp_path, [("dog", "cat")] * 2)
+    tagged = [source.model_copy(update={"tag": tag}) for tag in ("2de", "2fr", "2fr", None)]
+    corpus = prepared(*tagged, tokenizer=tokenizer, clean=CleanSettings(duplicates=duplicates))
+    assert lines_of(corpus) == [0, 2, 6]
+    assert corpus.dropped == {"duplicate": 5}
+
+
 # --- shards ----------------------------------------------------------------------------------------------------------
 
 
@@ -311,7 +328,7 @@ def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monke
     for num_threads in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
         corpus = prepared(source, clean=clean)
-        contents.append({path.name: path.read_bytes() for path in (cache / corpus.key).iterdir()})
+        contents.append(files_of(cache / corpus.key))
         shutil.rmtree(cache)
     assert contents[0] == contents[1]
     assert corpus.dropped["duplicate"] == 190
@@ -325,6 +342,7 @@ def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, m
     clean = CleanSettings()
     expected = prepared(source, clean=clean)
     assert (len(expected), expected.dropped) == (95, {"duplicate": 10})
+    files = files_of(cache / expected.key)
     shutil.rmtree(cache)
     process = os.fork()
     if process == 0:
@@ -352,6 +370,60 @@ def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, m
     assert again.dropped == expected.dropped
     assert len(encoded_pairs) == max(105 - 30 * number, 0)
     assert os.listdir(cache) == [again.key]
+    assert files_of(cache / again.key) == files
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("end", [interrupt, kill])
+def test_stopped_with_workers_at_work_and_going_on_without(
+    end: Callable[[], None], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, and by kill -9: the workers end too, and what comes of it does not tell of either."""
+    source, clean = tsv(tmp_path, MANY * 3), CleanSettings()
+    expected = prepared(source, clean=clean)
+    files = files_of(cache / expected.key)
+    shutil.rmtree(cache)
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(reading)
+        real, calls = shards.save_arrays, iter(range(1, 100))
+
+        def save(*arguments: Any) -> None:
+            real(*arguments)
+            if next(calls) == 3:
+                end()
+
+        monkeypatch.setattr(shards, "save_arrays", save)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        with suppress(KeyboardInterrupt):
+            prepared(source, clean=clean)
+        os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 1) == b"", "the last of them has ended, by which the pipe is closed"
+    os.close(reading)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == (-signal.SIGKILL if end is kill else 0)
+    encode, encoded_pairs = module._Encoder.__call__, []
+
+    def counting(encoder: Any, group: Any) -> Any:
+        encoded_pairs.extend(group.pairs)
+        return encode(encoder, group)
+
+    monkeypatch.setattr(module._Encoder, "__call__", counting)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    again = prepared(source, clean=clean)
+    assert len(encoded_pairs) == 3 * 95 - 90
+    assert files_of(cache / again.key) == files
+    assert os.listdir(cache) == [again.key]
 
 
 def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path: Path, cache: Path) -> None:
@@ -365,6 +437,61 @@ def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path: Path, cache: P
         os.utime(path, (0, 0))
     prepared(tsv(tmp_path, [("horse", "dog")], "b.tsv"))
     assert list(cache.glob("tmp-*")) == []
+
+
+def test_what_a_process_is_at_work_on_is_never_old(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that locks it is written once, at the beginning of what may take days."""
+    other, save = tsv(tmp_path, [("cat", "dog")], "b.tsv"), shards.save_arrays
+    places = []
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        monkeypatch.setattr(shards, "save_arrays", save)
+        places.extend(cache.glob("tmp-*"))
+        for place in places:
+            os.utime(place, (0, 0))
+        prepared(other)
+        assert all(place.exists() for place in places)
+        save(path, *arguments)
+
+    monkeypatch.setattr(shards, "save_arrays", interrupted)
+    prepared(tsv(tmp_path, [("dog", "cat")]))
+    assert len(places) == 2, "the folder and its lock"
+    assert list(cache.glob("tmp-*")) == []
+
+
+@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.usefixtures("small_shards")
+def test_a_worker_that_is_killed_takes_no_shard_with_it(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mostly for want of memory: the next try goes on with what is there."""
+    source, encode = tsv(tmp_path, MANY), module._Encoder.__call__
+
+    def deadly(encoder: Any, group: Any) -> Any:
+        if MANY[80] in group.pairs:
+            while not list(cache.glob("tmp-*/*.json")):
+                os.sched_yield()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(encoder, group)
+
+    monkeypatch.setattr(module._Encoder, "__call__", deadly)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(UserError, match="a process that shared the work was killed"):
+        prepared(source)
+    done = 30 * len(list(cache.glob("tmp-*/*.json")))
+    assert done
+
+    def counting(encoder: Any, group: Any) -> Any:
+        encoded_pairs.extend(group.pairs)
+        return encode(encoder, group)
+
+    encoded_pairs: list[Any] = []
+    monkeypatch.setattr(module._Encoder, "__call__", counting)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert ids_of(prepared(source)) == encoded(MANY)
+    assert encoded_pairs == MANY[done:]
 
 
 def test_bad_input_leaves_nothing_half_prepared(tmp_path: Path, cache: Path) -> None:
