@@ -187,6 +187,9 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     duplicates: Literal["keep", "pair", "src", "tgt"] = Field(
         default="pair", description="Drop what came before: the same pair, or the same text on one side."
     )
+    held_out: Literal["keep", "pair", "side"] = Field(
+        default="keep", description="Drop what dev or test holds: the same pair, or a pair with the same side."
+    )
     max_ratio: float = Field(
         default=9.0,
         ge=1,

@@ -11,8 +11,10 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, HubDataset, TrainSettings
 from mtx.data.batching import check_longest, padding_share, part_batches
+from mtx.data.cleaning import build_cleaner
 from mtx.data.corpus import check_source, is_same_text, read_pairs
 from mtx.data.found import expand
+from mtx.data.held_out import read_held_out
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
@@ -106,10 +108,12 @@ def check_sources(config: Config) -> None:
 
 def make_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer that the config names, or one trained on its training data."""
+    languages = config.data.src_lang, config.data.tgt_lang
+    held_out = read_held_out(config.data, config.clean, build_cleaner(config.clean, *languages))
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from read_pairs(source, config.data.src_lang, config.data.tgt_lang)
+            yield from (pair for pair in read_pairs(source, *languages) if held_out.fault(pair) is None)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
     sides = (src for src, _ in pairs()), (tgt for _, tgt in pairs())
