@@ -103,18 +103,19 @@ class Choice:
 
 
 def choose(facts: CorpusFacts, device: str, batch_tokens: int) -> list[Choice]:
-    """Settings for a corpus on a `device` (cpu or cuda) that holds `batch_tokens` of a batch at once."""
+    """Settings for a corpus on a `device` (cpu or cuda) that can work on `batch_tokens` at once, 128 at least."""
+    batch_tokens = min(batch_tokens, CPU_BATCH) if device == "cpu" else batch_tokens
     around = _Around.rows_of(facts.num_pairs)
     is_small = device == "cpu" and around.nearest.d_model > CPU_ROW.d_model
     shape = CPU_ROW if is_small else around.nearest
     about = f"for {facts.num_pairs:,} pairs"
-    max_tokens = min(max(128, _rounded(facts.longest_letters / 2, 64)), 1024)
+    max_tokens = min(max(128, _rounded_up(facts.longest_letters / 2, 64)), 1024, batch_tokens)
     return [
         Choice("data", "max_tokens", max_tokens, "holds 99 of 100 pairs, at two letters a token"),
         *_vocabulary(facts, around, about),
         *_shape(shape, is_small, about),
         *_regularisation(facts, around, shape, is_small, about),
-        *_schedule(around, shape, is_small, min(batch_tokens, CPU_BATCH) if device == "cpu" else batch_tokens, about),
+        *_schedule(around, shape, is_small, batch_tokens, about),
     ]
 
 
@@ -159,17 +160,17 @@ def _regularisation(facts: CorpusFacts, around: "_Around", shape: Row, is_small:
     yield Choice("model", "attention_dropout", inner, "belongs to it")
     yield Choice("model", "activation_dropout", inner, "belongs to it")
     smoothing = around.part(lambda row: row.label_smoothing)
-    yield Choice("train", "label_smoothing", smoothing, "the paper's" if smoothing == 0.1 else "more with very few pairs")
+    why = "the paper's" if smoothing == 0.1 else "more with very few pairs"
+    yield Choice("train", "label_smoothing", smoothing, why)
     if shape.weight_decay:
         yield Choice("train", "weight_decay", shape.weight_decay, "belongs to the shape")
 
 
 def _schedule(around: "_Around", shape: Row, is_small: bool, batch_tokens: int, about: str) -> Iterator[Choice]:
     wanted = shape.update_tokens if is_small else round(around.size(lambda row: row.update_tokens))
-    # As many batches as an update needs, all of the same size.
-    accumulate = max(1, math.ceil(wanted / batch_tokens - 0.05))
-    batch = min(batch_tokens, max(_rounded(wanted / accumulate, 100), 1_100)) if accumulate > 1 else min(wanted, batch_tokens)
-    yield Choice("train", "batch_tokens", batch, "target tokens that are held at once")
+    batch = min(wanted, batch_tokens)
+    accumulate = max(1, round(wanted / batch))
+    yield Choice("train", "batch_tokens", batch, "tokens of a side that are worked on at once")
     yield Choice("train", "accumulate", accumulate, f"updates of about {accumulate * batch:,} target tokens {about}")
     steps = shape.max_steps
     if not is_small:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 FilePath = Annotated[Path, Field(strict=False)]
 """A path given as text; `reading` makes it absolute."""
 
-Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""

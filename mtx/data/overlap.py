@@ -72,6 +72,11 @@ class HeldOut:
         return self._found
 
 
+def has_words(text: str) -> bool:
+    """Whether there is more in `text` than spaces and punctuation."""
+    return _WORDS.search(text) is not None
+
+
 def text_keys(src: str, tgt: str) -> tuple[int, int, int]:
     """What stands for the source, the target and both, whatever their case, spaces and punctuation."""
     plain = " ".join(_WORDS.findall(src.casefold())) or src, " ".join(_WORDS.findall(tgt.casefold())) or tgt

@@ -15,6 +15,7 @@ from mtx.data.batching import Batch, Position, batches_from
 from mtx.errors import DiskFullError, UserError
 from mtx.runtime import LOGGER, log_to_file
 from mtx.signals import deferred_signals
+from mtx.train.estimate import tell_estimate
 from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops
@@ -55,7 +56,7 @@ def train(
         LOGGER.info("already finished at step %s", f"{finished_steps:,}")
         return run.model
     if dry_run:
-        equip(with_found_sources(config), run)
+        tell_estimate(equip(with_found_sources(config), run), config.train)
         return run.model
 
     with run.locked():

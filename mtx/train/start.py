@@ -35,6 +35,7 @@ from mtx.train.dev_set import load_dev_set
 from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
+from mtx.train.retention import most_kept
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
@@ -205,10 +206,8 @@ def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> 
     Raises:
         DiskFullError: it has not (MACHINE).
     """
-    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
-    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
     held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
-    needed = min(num_kept, num_saves) * checkpoint_bytes(training.model) - held
+    needed = most_kept(settings) * checkpoint_bytes(training.model) - held
     free = shutil.disk_usage(run.path).free
     if free < needed:
         what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
