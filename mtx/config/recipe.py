@@ -55,7 +55,7 @@ CPU_BATCH = 4_096
 SCARCE = 100_000
 """With fewer pairs the shape for a CPU needs more dropout than its own."""
 
-EVALUATIONS, SAVES_BETWEEN, FEWEST_STEPS = 20, 2, 50
+EVALUATIONS, SAVES_BETWEEN, FEWEST_STEPS = 20, 2, 25
 """Validations in a run, checkpoints from one to the next, and updates between two of these at least."""
 
 AVERAGED = 10

@@ -51,7 +51,7 @@ class Draw:
 
     def pairs(self) -> list[Pair]:
         """The sample, each as one line of a file could hold it."""
-        return [(_on_a_line(src), _on_a_line(tgt)) for _, (src, tgt) in sorted(self._kept.items())]
+        return [(_on_a_line(src), _on_a_line(tgt)) for _, (src, tgt) in sorted(self._kept.items())[: self._size]]
 
 
 def set_size(num_pairs: int) -> int:

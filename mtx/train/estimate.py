@@ -22,7 +22,7 @@ from mtx.train.retention import most_kept
 from mtx.train.session import Equipment
 from mtx.train.update import PairTooLargeError, update
 
-SECONDS = 3.0
+SECONDS = 5.0
 """To be spent on updates, about."""
 
 FEWEST, MOST = 2, 20
