@@ -1,6 +1,7 @@
 """`mtx init`."""
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from mtx.cli.options import DeviceOption
 from mtx.cli.reporting import reported
 from mtx.cli.streams import path_text, print_line
 from mtx.config.settings import LANGUAGE_PATTERN
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode, UserError, printable
 
 if TYPE_CHECKING:
     from mtx.config.settings import Source
@@ -28,19 +29,19 @@ def join_words(arguments: list[str]) -> list[str]:
     """The words of an option of `mtx init` that takes several, joined to one, which is all that the parser takes."""
     if arguments[:1] != ["init"]:
         return arguments
-    joined: list[str] = []
+    joined: list[list[str]] = []
     is_inside = False
     for argument in arguments:
         name, equals, word = argument.partition("=")
         if name in SEVERAL_WORDS:
-            joined.append(f"{name}={word}" if equals else f"{name}=")
+            joined.append([f"{name}=", *([word] if equals else [])])
             is_inside = True
         elif is_inside and not argument.startswith("-"):
-            joined[-1] += argument if joined[-1].endswith("=") else BETWEEN + argument
+            joined[-1].append(argument)
         else:
-            joined.append(argument)
+            joined.append([argument])
             is_inside = False
-    return joined
+    return [first + BETWEEN.join(words) for first, *words in joined]
 
 
 @reported
@@ -87,7 +88,8 @@ def init(
 
     log_to_stderr()
     path = propose(Wish(data, output or Path(f"{src}-{tgt}.yaml"), device, ["mtx", *sys.argv[1:]]))
-    print(f"next: mtx train --config {path}    or first: mtx data check --config {path}", file=sys.stderr)
+    name = printable(shlex.quote(str(path)))
+    print(f"next: mtx train --config {name}    or first: mtx data check --config {name}", file=sys.stderr)
     print_line(path_text(path))
 
 

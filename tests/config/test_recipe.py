@@ -30,7 +30,11 @@ def test_a_row_of_the_table_is_what_its_pairs_get(row: Row) -> None:
     config = chosen(replace(FACTS, num_pairs=row.pairs))
     model, train = config.model, config.train
     assert config.tokenizer.vocab_size == row.vocab_size
-    assert ((model.encoder_layers, model.decoder_layers), model.d_model, model.d_ff) == (row.layers, row.d_model, row.d_ff)
+    assert ((model.encoder_layers, model.decoder_layers), model.d_model, model.d_ff) == (
+        row.layers,
+        row.d_model,
+        row.d_ff,
+    )
     assert (model.num_heads, model.dropout, model.norm) == (row.num_heads, row.dropout, row.norm)
     assert (model.attention_dropout, model.activation_dropout) == (row.inner_dropout, row.inner_dropout)
     assert (train.label_smoothing, train.weight_decay) == (row.label_smoothing, row.weight_decay)
@@ -49,7 +53,9 @@ def test_the_table_is_that_of_the_published_recipes() -> None:
     assert (news.d_model, news.d_ff, news.num_heads, news.lr, news.norm) == (1024, 4096, 16, 1e-3, "post")
 
 
-alphabets = st.builds(lambda common, more: Alphabet(common + more, common), st.integers(1, 8_000), st.integers(0, 30_000))
+alphabets = st.builds(
+    lambda common, more: Alphabet(common + more, common), st.integers(1, 8_000), st.integers(0, 30_000)
+)
 corpora = st.builds(
     CorpusFacts,
     num_pairs=st.integers(1, 10**9) | st.floats(0, 9).map(lambda power: round(10**power)),
@@ -114,4 +120,9 @@ def test_scripts_and_lengths_decide() -> None:
     assert config.tokenizer.vocab_size >= 12_000
     assert chosen(FACTS).tokenizer.joint
     assert chosen(FACTS).tokenizer.character_coverage == 1
-    assert [chosen(replace(FACTS, longest_letters=n)).data.max_tokens for n in (1, 256, 300, 9_999)] == [128, 128, 192, 1024]
+    assert [chosen(replace(FACTS, longest_letters=n)).data.max_tokens for n in (1, 256, 300, 9_999)] == [
+        128,
+        128,
+        192,
+        1024,
+    ]

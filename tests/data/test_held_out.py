@@ -20,7 +20,7 @@ from mtx.train.start import make_tokenizer
 from mtx.vocabulary import train_tokenizer
 from mtx.workers import can_have_workers
 
-WORDS = "the dog cat bird sees hears a red old big".split()
+WORDS = ["the", "dog", "cat", "bird", "sees", "hears", "a", "red", "old", "big"]
 ENDS = ["", ".", " !", "?"]
 TOKENIZER = train_tokenizer(WORDS, WORDS, TokenizerSettings(vocab_size=300), print)
 

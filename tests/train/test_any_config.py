@@ -73,6 +73,7 @@ def _no_measuring(tokenizer: Tokenizer) -> Iterator[None]:
     """What takes long and depends on no setting but its own is left out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtx.train.start.matrix_rate", lambda _precision: 1e9)
+        patch.setattr("mtx.train.estimate.SECONDS", 0.0)
         patch.setattr("mtx.train.start.make_tokenizer", lambda _config: tokenizer)
         yield
 
