@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 SHAPE = ["model.d_model=16", "model.num_heads=2", "model.d_ff=16", "model.encoder_layers=1", "model.decoder_layers=1"]
 STEPS = ["train.max_steps=4", "train.eval_every=4", "train.eval_sentences=2"]
 TINY = [*SHAPE, *STEPS, "decode.beam_size=1", "decode.max_length_factor=0.1"]
-    "model.d_model=16",
-    "model.num_heads=2",
-    "model.d_ff=16",
-    "model.encoder_layers=1",
-    "model.decoder_layers=1",
-    "train.max_steps=4",
-    "train.eval_every=4",
-    "train.eval_sentences=2",
-    "decode.beam_size=1",
-    "decode.max_length_factor=0.1",
-]
 
 
 @pytest.fixture(autouse=True)
