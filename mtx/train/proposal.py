@@ -82,7 +82,7 @@ def _look(data: DataSettings) -> tuple[Looked, HeldOutTexts]:
     """What is in the training data, and what is given to be held out of it.
 
     Raises:
-        UserError: see `look`; a set that is given is training data itself (DATA).
+        UserError: see `look`; a set that is given is training data itself (USAGE).
     """
     languages = data.src_lang, data.tgt_lang
     given = held_out_sources(data)
