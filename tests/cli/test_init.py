@@ -220,6 +220,10 @@ def test_given_sets_are_used_and_left_out_of_training(mtx: "Mtx", tmp_path: Path
     test = set(zip(lines_of(tmp_path / "half.test.en"), lines_of(tmp_path / "half.test.de"), strict=True))
     assert len(test) == 13  # a twentieth of 270
     assert not test & set(pairs(300)[:30])
+    # With other targets: what is split off shares no side with what is given.
+    (tmp_path / "dev.tsv").write_text("".join(f"{src}\tother {n}\n" for n, (src, _) in enumerate(pairs(300)[:260])))
+    assert mtx("init", "--train", "train.en", "train.de", "--dev", "dev.tsv", "-o", "sides.yaml").code == 0
+    assert set(lines_of(tmp_path / "sides.test.en")) <= {src for src, _ in pairs(300)[260:]}
 
 
 def test_equal_languages_have_sets_of_their_own(mtx: "Mtx", tmp_path: Path) -> None:

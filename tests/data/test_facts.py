@@ -48,6 +48,7 @@ def test_lengths_are_those_of_all_pairs(tmp_path: Path) -> None:
     longer = sorted(max(map(len, pair)) for pair in pairs)
     assert found.facts.longest_letters == longer[-(-99 * len(longer) // 100) - 1]
     assert found.mean_letters == pytest.approx([statistics.fmean(len(pair[side]) for pair in pairs) for side in (0, 1)])
+    assert looked(tmp_path, [("x" * n, "y" * n) for n in range(1, 101)]).facts.longest_letters == 99
     assert looked(tmp_path, [("我们", "ab")]).facts.longest_letters == 6, "an ideograph stands for three letters"
 
 

@@ -72,7 +72,7 @@ def test_evenly_from_the_whole() -> None:
     assert all(120 < tenths[tenth] < 280 for tenth in range(10)), tenths  # 200 ± 5.6 standard deviations
 
 
-@pytest.mark.parametrize("num_pairs", [1, 19, 399, 5_000])
+@pytest.mark.parametrize("num_pairs", [1, 19, 399, 1_000, 1_150, 1_300, 5_000])
 def test_different_pairs_are_counted_in_little_memory(num_pairs: int) -> None:
     draw = Draw(200)
     for number in range(num_pairs):
