@@ -29,7 +29,8 @@ LAYERS = [
 
 WITHOUT_TORCH = [
     "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.vocabulary", "mtx.data.lines",
-    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed", "mtx.workers",
+    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.facts", "mtx.data.named", "mtx.data.demo",
+    "mtx.checkpoint.sealed", "mtx.workers",
 ]  # fmt: skip
 
 
@@ -86,6 +87,8 @@ def test_parts_without_torch() -> None:
         (["--help"], 0, "Train your own translator"),
         (["train", "--help"], 0, "--run-dir"),
         (["train", "--config", "missing.yaml"], 2, "mtx: error: "),
+        (["init", "--help"], 0, "--train"),
+        (["init", "--train", "missing.en", "missing.de"], 3, "cannot read missing.en"),
         (["train", "train.lrr=1"], 2, "train.lr"),
         (["config", "show", "--doc", "train.lr"], 0, "train.lr"),
     ],

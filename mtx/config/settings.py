@@ -11,7 +11,8 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 FilePath = Annotated[Path, Field(strict=False)]
 """A path given as text; `reading` makes it absolute."""
 
-Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
@@ -186,6 +187,9 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
     duplicates: Literal["keep", "pair", "src", "tgt"] = Field(
         default="pair", description="Drop what came before: the same pair, or the same text on one side."
+    )
+    held_out: Literal["keep", "pair", "side"] = Field(
+        default="keep", description="Drop what dev or test holds: the same pair, or a pair with the same side."
     )
     max_ratio: float = Field(
         default=9.0,

@@ -11,6 +11,7 @@ from mtx.data.cleaning import build_cleaner, text_fault
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import Seen
 from mtx.data.found import expand
+from mtx.data.held_out import read_held_out
 from mtx.errors import ExitCode, UserError, machine_error
 
 PAIRS_AT_ONCE = 10_000
@@ -50,12 +51,13 @@ def _verdicts(config: Config) -> Iterator[tuple[str, int, Pair, str | None]]:
     """Each training pair with its source and line, counted from 1, and why it is dropped, if it is."""
     data, clean = config.data, config.clean
     cleaner = build_cleaner(clean, data.src_lang, data.tgt_lang)
+    held_out = read_held_out(data, clean, cleaner)
     seen = Seen()
     for source in expand(data.train, data.src_lang, data.tgt_lang):
         pairs = map(cleaner.repaired, read_pairs(source, data.src_lang, data.tgt_lang))
         line = 0
         while group := list(islice(pairs, PAIRS_AT_ONCE)):
-            reasons = [text_fault(pair) or cleaner.fault(pair) for pair in group]
+            reasons = [text_fault(pair) or held_out.fault(pair) or cleaner.fault(pair) for pair in group]
             whole = [number for number, reason in enumerate(reasons) if reason is None]
             are_new = seen.add_pairs([group[number] for number in whole], clean.duplicates, source.tag)
             for number, is_new in zip(whole, are_new, strict=True):

@@ -13,6 +13,8 @@ from mtx.data.alignment import BLOCK, Slip, find_slips
 from mtx.data.cleaning import build_cleaner, can_tell_languages, size_of, text_fault
 from mtx.data.corpus import Pair, is_same_text, read_pairs, source_name
 from mtx.data.duplicates import Seen
+from mtx.data.held_out import REASON as HELD_OUT
+from mtx.data.held_out import read_held_out
 from mtx.data.overlap import HeldOut, Overlap
 from mtx.data.scripts import script_counts
 
@@ -115,6 +117,7 @@ def _examine(source: Source, role: str, config: Config, seen: Seen, held_out: Se
     every = CleanSettings(level="strict", max_ratio=min(clean.max_ratio, 9.0), **_language_rule())
     rules = build_cleaner(every, data.src_lang, data.tgt_lang).rules
     wanted = build_cleaner(clean, data.src_lang, data.tgt_lang)
+    not_to_see = read_held_out(data, clean, wanted)
     findings = {reason: Finding(reason, reason in wanted.rules) for reason in rules}
     findings["duplicate"] = Finding("duplicate", clean.duplicates != "keep")
     sides = [Side(data.src_lang), Side(data.tgt_lang)]
@@ -125,10 +128,12 @@ def _examine(source: Source, role: str, config: Config, seen: Seen, held_out: Se
         is_new = seen.add_pairs(group, "pair" if clean.duplicates == "keep" else clean.duplicates, source.tag)
         for number, (pair, new) in enumerate(zip(group, is_new, strict=True), start=num_pairs + 1):
             reasons = _reasons(pair, rules) + ([] if new else ["duplicate"])
+            is_seen = not_to_see.fault(pair) is None
+            reasons += [] if is_seen else [HELD_OUT]
             for reason in reasons:
                 _note(findings.setdefault(reason, Finding(reason, True)), number, pair)
             num_dropped += any(findings[reason].is_dropped for reason in reasons)
-            for pairs in held_out:
+            for pairs in held_out if is_seen else ():
                 pairs.compare(*pair)
         for side, counter, sizes, texts in zip(sides, scripts, lengths, zip(*group, strict=True), strict=True):
             sizes.append(np.array([size_of(text) for text in texts], np.int32))

@@ -42,7 +42,7 @@ class HeldOut:
         self._ngrams: tuple[dict[int, list[int]], ...] = ({}, {})
         self._unseen: tuple[list[set[int]], ...] = ([], [])  # of each pair: n-grams that did not occur yet
         for number, (src, tgt) in enumerate(pairs):
-            for places, key in zip(self._whole, _keys(src, tgt), strict=True):
+            for places, key in zip(self._whole, text_keys(src, tgt), strict=True):
                 places.setdefault(key, []).append(number)
             for places, unseen, text in zip(self._ngrams, self._unseen, (src, tgt), strict=True):
                 unseen.append(set(_ngrams(text)))
@@ -53,7 +53,7 @@ class HeldOut:
     def compare(self, src: str, tgt: str) -> None:
         """Note what this training pair has in common with any of the set."""
         for places, key, found in zip(
-            self._whole, _keys(src, tgt), (self._found.src, self._found.tgt, self._found.both), strict=True
+            self._whole, text_keys(src, tgt), (self._found.src, self._found.tgt, self._found.both), strict=True
         ):
             found.update(places.get(key, ()))
         for places, unseen, text in zip(self._ngrams, self._unseen, (src, tgt), strict=True):
@@ -72,10 +72,15 @@ class HeldOut:
         return self._found
 
 
-def _keys(src: str, tgt: str) -> tuple[int, int, int]:
+def has_words(text: str) -> bool:
+    """Whether there is more in `text` than spaces and punctuation."""
+    return _WORDS.search(text) is not None
+
+
+def text_keys(src: str, tgt: str) -> tuple[int, int, int]:
     """What stands for the source, the target and both, whatever their case, spaces and punctuation."""
-    plain = " ".join(_WORDS.findall(src.casefold())), " ".join(_WORDS.findall(tgt.casefold()))
-    return hash_of(plain[0] or src), hash_of(plain[1] or tgt), hash_of(*plain)
+    plain = " ".join(_WORDS.findall(src.casefold())) or src, " ".join(_WORDS.findall(tgt.casefold())) or tgt
+    return hash_of(plain[0]), hash_of(plain[1]), hash_of(*plain)
 
 
 def _ngrams(text: str) -> Iterator[int]:

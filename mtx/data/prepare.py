@@ -20,6 +20,7 @@ from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.content import content_key
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import pair_hashes
+from mtx.data.held_out import HeldOutTexts, held_out_sources, read_held_out
 from mtx.data.ids import Ids, Lines, Shard
 from mtx.data.shards import PAIRS_AT_ONCE, Encoded, Group, shard_path, write_shards
 from mtx.errors import ExitCode, UserError, machine_error
@@ -76,12 +77,17 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
             that shared the work was killed (MACHINE).
     """
     contents = [content_key(source, settings) for source in sources]
-    rules = clean.model_dump(exclude={"level"})
+    # What is kept goes unsaid: runs that began before there was such a rule keep their key.
+    is_any_kept = clean.held_out == "keep"
+    rules = clean.model_dump(exclude={"level", "held_out"} if is_any_kept else {"level"})
+    held_out = [] if is_any_kept else [content_key(source, settings) for source in held_out_sources(settings)]
     languages = settings.src_lang, settings.tgt_lang
-    key = _digest([CODE_VERSION, contents, *languages, settings.max_tokens, rules, tokenizer.digest])
+    key = _digest([CODE_VERSION, contents, *languages, settings.max_tokens, rules, tokenizer.digest, *held_out])
     tags = [source.tag for source in sources]
     prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
-    encode = _Encoder(settings, clean, build_cleaner(clean, *languages), tokenizer, tags, prefixes)
+    cleaner = build_cleaner(clean, *languages)
+    texts = read_held_out(settings, clean, cleaner)
+    encode = _Encoder(settings, clean, cleaner, texts, tokenizer, tags, prefixes)
     corpus = _corpus_by_key(key, sources, settings, encode)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
@@ -183,6 +189,7 @@ class _Encoder:
     settings: DataSettings
     clean: CleanSettings
     cleaner: Cleaner
+    held_out: HeldOutTexts
     tokenizer: Tokenizer
     tags: Sequence[str | None]
     """Of each source."""
@@ -214,7 +221,7 @@ class _Encoder:
 
     def _text_fault(self, pair: Pair) -> str | None:
         """Why a pair is dropped before it is encoded."""
-        return text_fault(pair) or self.cleaner.fault(pair)
+        return text_fault(pair) or self.held_out.fault(pair) or self.cleaner.fault(pair)
 
     def _ids_fault(self, src_length: int, tgt_length: int, prefix_length: int) -> str | None:
         """Why a pair is dropped once its numbers of tokens are known, to which EOS will be added."""

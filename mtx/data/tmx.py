@@ -42,6 +42,19 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
         raise UserError(ExitCode.DATA, f"no unit with both {src_lang} and {tgt_lang}", where=name, do=do)
 
 
+def first_languages(stream: BinaryIO, name: str) -> tuple[str, list[str]]:
+    """What the header says that the source language is, or nothing, and the languages of the first unit, in lower case.
+
+    Raises:
+        UserError: (DATA) no XML, damaged, no TMX.
+    """
+    for unit in _units(plain_blocks(stream, name), name):
+        header = next(_children(unit.getroottree().getroot(), "header"), None)
+        source = "" if header is None else str(header.get("srclang") or "").lower().replace("_", "-")
+        return source, [_language(variant) for variant in _children(unit, "tuv")]
+    return "", []
+
+
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
     """Each `tu` element once it is complete; it is emptied after."""
     from lxml import etree

@@ -17,6 +17,7 @@ from mtx.ranks import ALONE, Ranks
 from mtx.runtime import LOGGER, log_to_file, random_state
 from mtx.signals import Requests, deferred_signals
 from mtx.train.engine import build_engine
+from mtx.train.estimate import tell_estimate
 from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops
@@ -76,7 +77,7 @@ def train(
         ranks.tell(FINISHED)
         return run.model
     if dry_run:
-        equip(with_found_sources(config), run, ranks)
+        tell_estimate(equip(with_found_sources(config), run, ranks), config.train)
         ranks.tell(FINISHED)
         return run.model
 

@@ -11,8 +11,10 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, HubDataset, TrainSettings
 from mtx.data.batching import check_longest, padding_share, part_batches
+from mtx.data.cleaning import build_cleaner
 from mtx.data.corpus import check_source, is_same_text, read_pairs
 from mtx.data.found import expand
+from mtx.data.held_out import read_held_out
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
@@ -34,6 +36,7 @@ from mtx.train.dev_set import load_dev_set
 from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
+from mtx.train.retention import most_kept
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
@@ -120,10 +123,12 @@ def check_tags(config: Config, tokenizer: Tokenizer) -> None:
 
 def make_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer that the config names, or one trained on its training data."""
+    languages = config.data.src_lang, config.data.tgt_lang
+    held_out = read_held_out(config.data, config.clean, build_cleaner(config.clean, *languages))
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from read_pairs(source, config.data.src_lang, config.data.tgt_lang)
+            yield from (pair for pair in read_pairs(source, *languages) if held_out.fault(pair) is None)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
     sides = (src for src, _ in pairs()), (tgt for _, tgt in pairs())
@@ -221,10 +226,8 @@ def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> 
     Raises:
         DiskFullError: it has not (MACHINE).
     """
-    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
-    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
     held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
-    needed = min(num_kept, num_saves) * checkpoint_bytes(training.model) - held
+    needed = most_kept(settings) * checkpoint_bytes(training.model) - held
     free = shutil.disk_usage(run.path).free
     if free < needed:
         what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
