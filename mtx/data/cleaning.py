@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
 from mtx.data.corpus import Pair
@@ -51,6 +51,10 @@ class Cleaner:
     def fault(self, pair: Pair) -> str | None:
         """Why `pair` is dropped: the first reason that there is."""
         return next((reason for reason, rule in self.rules.items() if rule(*pair)), None)
+
+    def with_rules(self, rules: Mapping[str, Rule]) -> Self:
+        """The same with `rules`, too; these win."""
+        return replace(self, rules={**self.rules, **rules})
 
 
 def text_fault(pair: Pair) -> str | None:
@@ -168,6 +172,11 @@ def _is_surely_not(text: str, language: str) -> bool:
 def can_tell_languages() -> bool:
     """Whether what `is_in_another_language` needs is installed."""
     return find_spec("py3langid") is not None
+
+
+def can_repair() -> bool:
+    """Whether what `Cleaner.repaired` needs is installed."""
+    return find_spec("ftfy") is not None
 
 
 @cache
