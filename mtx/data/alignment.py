@@ -42,6 +42,10 @@ class Slip:
     """Its last one."""
     shift: int
 
+    def __str__(self) -> str:
+        shifted = f"n {'+' if self.shift > 0 else '-'} {abs(self.shift)}"
+        return f"lines {self.begin:,} to {self.end:,}: line n of the source goes with line {shifted} of the target"
+
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
@@ -51,6 +55,8 @@ class Alignment:
     """The stretches that look misaligned, in order."""
     num_unrelated: int
     """Lines in blocks whose lengths do not go together, however they are shifted."""
+    first_unrelated: int | None
+    """Where the first of these begins, counted from 1."""
     agreement: list[float]
     """The correlation of lengths from the first line to the last, in stretches of equal length."""
 
@@ -58,8 +64,11 @@ class Alignment:
 def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
     """What the lengths of the two sides say, of which those of 0 are left out of account."""
     blocks = list(_blocks(src, tgt))
-    num_unrelated = sum(min(BLOCK, len(src) - block.begin) for block in blocks if block.is_unrelated)
-    return Alignment(list(_slips(src, tgt, blocks)), num_unrelated, _curve(blocks))
+    unrelated = [block.begin for block in blocks if block.is_unrelated]
+    num_unrelated = sum(min(BLOCK, len(src) - begin) for begin in unrelated)
+    return Alignment(
+        list(_slips(src, tgt, blocks)), num_unrelated, unrelated[0] + 1 if unrelated else None, _curve(blocks)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,9 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
     """Write the training pairs into files that `new_file` makes, given their names.
 
     `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so; where sources differ in
-    their tag or weight there are two files for each of these, `train-1.SRC` and so on. `dropped.jsonl` has the others
-    as they were read: one object a line, of `source`, `line` (counted from 1), `reason`, `src` and `tgt`. Pairs that are
-    too long are not among them: that is told in tokens.
+    their tag or weight there are two files for each of these, `train-1.SRC` and so on. `dropped.jsonl` has the others,
+    as they were read: one object a line, of `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs that are too
+    long are not among them: that is told in tokens.
 
     Memory grows by 8 bytes for each pair that is kept, none where duplicates are.
 

@@ -195,8 +195,10 @@ def _fixer() -> Callable[[str], str]:
         import ftfy
     except ImportError as error:
         raise _missing("ftfy", "clean.repair") from error
-    # NFC only, and quotes as they are: what is right is not changed.
-    config = ftfy.TextFixerConfig(uncurl_quotes=False, unescape_html=False, max_decode_length=MAX_SENTENCE_BYTES)
+    # NFC only, quotes and the wide punctuation of Chinese as they are: what is right is not changed.
+    config = ftfy.TextFixerConfig(
+        uncurl_quotes=False, unescape_html=False, fix_character_width=False, max_decode_length=MAX_SENTENCE_BYTES
+    )
     return partial(ftfy.fix_text, config=config)
 
 

@@ -94,7 +94,7 @@ def _problems(sources: Sequence[Examined], shared: Sequence[Shared]) -> Iterator
     for each in shared:
         overlap = each.overlap
         if overlap.both > MOST_OVERLAP * overlap.num_pairs:
-            yield f"{overlap.both:,} of {overlap.num_pairs:,} {each.role} pairs are {each.within} pairs, too"
+            yield f"{overlap.both:,} of {overlap.num_pairs:,} {each.role} pairs are in {each.within}, too"
 
 
 def _problems_of(source: Examined) -> Iterator[str]:
@@ -105,12 +105,18 @@ def _problems_of(source: Examined) -> Iterator[str]:
         yield f"{source.name}: the {source.role} set is empty"
     slips = source.alignment.slips
     if sum(slip.end - slip.begin + 1 for slip in slips) >= max(BLOCK, MOST_SLIPPED * source.num_pairs):
-        yield f"{source.name}: from line {slips[0].begin:,} on the target is {slips[0].shift:+d} lines off"
+        yield f"{source.name}: misaligned {slips[0]}"
     if source.alignment.num_unrelated > MOST_UNRELATED * source.num_pairs:
-        what = f"in blocks of {source.alignment.num_unrelated:,} of {source.num_pairs:,} lines"
-        yield f"{source.name}: {what} the lengths of source and target have nothing to do with each other"
+        yield f"{source.name}: misaligned {unrelated_in_words(source)}"
     if source.num_pairs < FEWEST:
         return
     for finding in source.findings:
         if finding.rule in SETTINGS and finding.count > MOST_DROPPED * source.num_pairs:
             yield f"{source.name}: {finding.count:,} of {source.num_pairs:,} pairs are {finding.rule}"
+
+
+def unrelated_in_words(source: Examined) -> str:
+    """How many lines have nothing to do with each other, and from where on."""
+    of, first = source.alignment, source.alignment.first_unrelated
+    what = f"{of.num_unrelated:,} of {source.num_pairs:,} lines, in blocks from line {first:,} on"
+    return f"{what}: lengths of source and target do not go together, however shifted"

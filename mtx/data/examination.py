@@ -28,7 +28,7 @@ MAX_SCRIPTS = 6
 
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
 """What is said of pairs that are duplicates, by what of them came before."""
-MENDED = "decoded wrongly, to be mended"
+MENDED = "with damaged Unicode"
 
 Verdict = Literal["dropped", "would drop", "mended", "would mend", "noted"]
 

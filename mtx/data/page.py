@@ -7,7 +7,7 @@ from mtx.data.alignment import LOW
 from mtx.data.doctor import Diagnosis, Shared
 from mtx.data.examination import LENGTH_STEP, Examined, Side
 from mtx.data.examples import Example
-from mtx.data.report import finding_in_words, pairs_in_words, side_in_words, slip_in_words
+from mtx.data.report import finding_in_words, misaligned_in_words, pairs_in_words, side_in_words
 from mtx.errors import printable
 
 WIDTH, HEIGHT = 820, 160
@@ -51,7 +51,7 @@ def _parts(diagnosis: Diagnosis) -> Iterator[str]:
         yield _table(["language", "sentences"], rows)
         yield _histogram(source.sides)
         yield _curve(source)
-        yield from (f'<p class="problem">misaligned: {_text(slip_in_words(s))}</p>\n' for s in source.alignment.slips)
+        yield from (f'<p class="problem">misaligned: {_text(what)}</p>\n' for what in misaligned_in_words(source))
         if source.findings:
             yield _findings(source)
 

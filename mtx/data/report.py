@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from mtx.data.alignment import Slip
-from mtx.data.doctor import Diagnosis, Shared
+from mtx.data.doctor import Diagnosis, Shared, unrelated_in_words
 from mtx.data.examination import Examined, Finding, Side
 from mtx.data.examples import Example, shortened
 from mtx.errors import printable
@@ -19,8 +18,8 @@ def to_json(diagnosis: Diagnosis) -> str:
 
     Of each source `name`, `role`, `num_pairs`, `num_dropped`, `error`, `findings` (`rule`, `verdict`, `setting`,
     `count`, `examples`), `sides` (`language`, `num_letters`, `num_words`, `longest`, `histogram`, `scripts`) and
-    `alignment` (`slips`, `num_unrelated`, `agreement`); of each overlap `role`, `within`, `num_pairs`, `both`, `src`,
-    `tgt`, `near`, `examples`. The dataclasses of these names say what the keys mean.
+    `alignment` (`slips`, `num_unrelated`, `first_unrelated`, `agreement`); of each overlap `role`, `within`,
+    `num_pairs`, `both`, `src`, `tgt`, `near`, `examples`. The dataclasses of these names say what the keys mean.
     """
     overlaps = [{"role": each.role, "within": each.within, **asdict(each.overlap)} for each in diagnosis.shared]
     whole = {
@@ -46,7 +45,8 @@ def side_in_words(side: Side, num_pairs: int) -> str:
     """How long the sentences of a side are, and in which scripts."""
     letters, words = side.num_letters / max(num_pairs, 1), side.num_words / max(num_pairs, 1)
     total = max(sum(side.scripts.values()), 1)
-    scripts = ", ".join(f"{name.lower()} {_percent(count, total)}" for name, count in side.scripts.items())
+    shares = [(name.lower(), count) for name, count in side.scripts.items() if count >= total / 1000]
+    scripts = ", ".join(f"{name} {_percent(count, total)}" for name, count in shares)
     return (
         f"{letters:.0f} letters and {words:.1f} words a sentence, {side.longest:,} at most; {scripts or 'no letters'}"
     )
@@ -58,10 +58,11 @@ def finding_in_words(finding: Finding) -> str:
     return f"{finding.rule}{ask}"
 
 
-def slip_in_words(slip: Slip) -> str:
-    """Which lines go with which."""
-    shifted = f"n {'+' if slip.shift > 0 else '-'} {abs(slip.shift)}"
-    return f"lines {slip.begin:,} to {slip.end:,}: line n of the source goes with line {shifted} of the target"
+def misaligned_in_words(source: Examined) -> Iterator[str]:
+    """Which lines do not go with each other."""
+    yield from map(str, source.alignment.slips)
+    if source.alignment.num_unrelated:
+        yield unrelated_in_words(source)
 
 
 def overlap_in_words(shared: Shared) -> str:
@@ -79,7 +80,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         for finding in source.findings:
             yield f"  {finding.verdict:<10} {finding.count:>11,}  {finding_in_words(finding)}"
             yield from _example_lines(finding.examples)
-        yield from (f"  misaligned  {slip_in_words(slip)}" for slip in source.alignment.slips)
+        yield from (f"  misaligned  {what}" for what in misaligned_in_words(source))
         yield ""
     yield from _overlap_lines(diagnosis.shared)
     yield from (f"problem: {printable(problem)}" for problem in diagnosis.problems)
@@ -102,8 +103,5 @@ def _example_lines(examples: Sequence[Example]) -> Iterator[str]:
 
 
 def _percent(count: int, total: int) -> str:
-    """A share for people: never 100 % of what is not all, nor 0 % of what is something."""
-    share = 100 * count / total
-    if count < total and share > 99.9:
-        return "over 99.9 %"
-    return f"{share:.3g} %" if share >= 0.1 else "under 0.1 %"
+    """A share for people: never 100 % of what is not all."""
+    return "over 99.9 %" if 0.999 * total < count < total else f"{100 * count / total:.3g} %"
