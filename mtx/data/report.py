@@ -27,7 +27,9 @@ def to_json(diagnosis: Diagnosis) -> str:
         "sources": [asdict(source) for source in diagnosis.sources],
         "overlaps": overlaps,
     }
-    return json.dumps(whole, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(whole, ensure_ascii=False, allow_nan=False)
+    # JSON escapes what steers a terminal only in part.
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def to_text(diagnosis: Diagnosis) -> str:
