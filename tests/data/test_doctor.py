@@ -19,7 +19,7 @@ from mtx.config.settings import (
     Tsv,
     TwoFiles,
 )
-from mtx.data import examination, shards
+from mtx.data import examination
 from mtx.data.cleaning import build_cleaner, text_fault
 from mtx.data.corpus import Pair
 from mtx.data.doctor import Diagnosis, diagnose
