@@ -306,3 +306,11 @@ def test_huge_lines_are_one_pair_and_short_examples(tmp_path: Path) -> None:
     assert findings(diagnose(config(write(tmp_path, "a", pairs))))["over 1 MB"] == 1
     assert source.sides[0].longest == 65_535
     assert all(len(example.src) <= 200 for each in source.findings for example in each.examples)
+
+
+def test_many_translations_of_the_same_are_no_problem(tmp_path: Path) -> None:
+    pairs = clean_pairs(300)
+    several = [(pairs[number // 3][0], tgt) for number, (_, tgt) in enumerate(pairs)]
+    diagnosis = diagnose(config(write(tmp_path, "a", sorted(several, key=lambda pair: len(pair[1])))))
+    assert findings(diagnosis)[DUPLICATES["src"]] == 200
+    assert not any("are with a source" in problem for problem in diagnosis.problems)
