@@ -1,14 +1,20 @@
 """`mtx data`: what is in the data, and the data without what the rules drop."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mtx.checkpoint.files import new_file
+from mtx.checkpoint.files import make_folder, new_file
 from mtx.cli.reporting import reported
-from mtx.cli.streams import path_text, print_line
-from mtx.errors import ExitCode, UserError
+from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
+from mtx.errors import ExitCode, UserError, machine_error
+
+if TYPE_CHECKING:
+    from mtx.config.settings import Config
 
 data_app = typer.Typer(help="Look at parallel data before training on it, and clean it.", no_args_is_help=True)
 
@@ -38,12 +44,18 @@ def check(
     """
     from mtx.config.reading import load_config
     from mtx.data.doctor import diagnose
-    from mtx.data.report import to_html, to_json, to_text
+    from mtx.data.page import to_html
+    from mtx.data.report import to_json, to_text
 
-    diagnosis = diagnose(load_config(config, overrides or []))
-    if html is not None:
-        with new_file(html) as file:
-            file.write(to_html(diagnosis).encode())
+    settings = load_config(config, overrides or [])
+    with ExitStack() as stack:
+        page = None
+        if html is not None:
+            _refuse_as_page(html, config, settings)
+            page = stack.enter_context(new_file(html))  # before the work: that it can't be written is told at once
+        diagnosis = diagnose(settings)
+        if page is not None:
+            page.write(to_html(diagnosis).encode())
     print_line(to_json(diagnosis) if as_json else to_text(diagnosis))
     if diagnosis.problems:
         what = f"{len(diagnosis.problems)} problems" if len(diagnosis.problems) > 1 else diagnosis.problems[0]
@@ -59,11 +71,66 @@ def clean(
 ) -> None:
     """Write the training pairs that the rules keep, and those that they drop with the reason.
 
+    The folder gets train.SRC, train.TGT and dropped.jsonl, or all of none if something fails.
+
     \b
     mtx data clean --config my.yaml clean.level=strict --output cleaned
     """
     from mtx.config.reading import load_config
     from mtx.data.cleaned import write_cleaned
 
-    for path in write_cleaned(load_config(config, overrides or []), output):
-        print_line(path_text(path))
+    settings = load_config(config, overrides or [])
+    names: list[str] = []
+    with _new_files(output, names) as new:
+        cleaned = write_cleaned(settings, new)
+    print(f"mtx: {cleaned.summary()}", file=sys.stderr)
+    for name in names:
+        print_line(path_text(output / name))
+
+
+def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None:
+    """Make sure that the page takes the place of nothing that is read.
+
+    Raises:
+        UserError: (USAGE) it does, or is to go to stdout, where the text goes.
+    """
+    from mtx.data.corpus import source_files
+
+    if html == STANDARD:
+        raise UserError(ExitCode.USAGE, "--html needs a file", where="command line", do="Give its name.")
+    data = settings.data
+    sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
+    refuse_overwriting(html, [*filter(None, [config]), *(path for source in sources for path in source_files(source))])
+
+
+@contextmanager
+def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], BinaryIO]]:
+    """What makes a file in the new `folder`, whose name then is in `names`. They are there when the block ends well.
+
+    Raises:
+        UserError: the folder holds something already (RUN_FOLDER), or can't be written (MACHINE).
+    """
+    is_new = False
+    try:
+        if folder.is_symlink() or folder.exists():
+            if not folder.is_dir() or any(folder.iterdir()):
+                what = "the folder is not empty" if folder.is_dir() else "this is no folder"
+                raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
+        else:
+            make_folder(folder)
+            is_new = True
+        with ExitStack() as stack:
+
+            def new(name: str) -> BinaryIO:
+                file = stack.enter_context(new_file(folder / name))
+                names.append(name)
+                return file
+
+            yield new
+    except BaseException as error:
+        if is_new:
+            with suppress(OSError):  # what is in it stays
+                folder.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise machine_error(error, "cannot write", folder) from error
+        raise

@@ -171,7 +171,7 @@ ANY_RATIO = 1000.0
 
 # What is dropped at each level; a key given beside the level wins.
 CLEANING: dict[str, dict[str, Any]] = {
-    "off": {"duplicates": "keep", "max_ratio": ANY_RATIO, "damage": "keep"},
+    "none": {"duplicates": "keep", "max_ratio": ANY_RATIO, "damage": "keep"},
     "mild": {},
     "strict": {"max_ratio": 4.0, "copies": "drop", "script": "drop", "markup": "drop", "numbers": "drop"},
 }
@@ -182,7 +182,7 @@ Verdict = Literal["keep", "drop"]
 class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Which training pairs are dropped, beside empty and long ones: see `mtx data check`."""
 
-    level: Literal["off", "mild", "strict"] = Field(
+    level: Literal["none", "mild", "strict"] = Field(
         default="mild", description="Values of the other keys by name; keys given beside it win."
     )
     duplicates: Literal["keep", "pair", "src", "tgt"] = Field(

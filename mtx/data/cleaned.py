@@ -1,71 +1,126 @@
-"""The cleaned corpus as files: what the rules keep, and what they drop with the reason."""
+"""The cleaned corpus: what the rules keep of each training source, and what they drop with the reason."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import BinaryIO
 
-from mtx.config.settings import Config
-from mtx.data.cleaning import build_cleaner, text_fault
+import numpy as np
+
+from mtx.config.settings import Config, DataSettings, Source
+from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.corpus import Pair, read_pairs, source_name
-from mtx.data.duplicates import Seen
+from mtx.data.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.found import expand
-from mtx.data.held_out import read_held_out
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.data.held_out import HeldOutTexts, read_held_out
+from mtx.data.shards import PAIRS_AT_ONCE, Group, worked_on
+from mtx.errors import ExitCode, UserError
 
-PAIRS_AT_ONCE = 10_000
+DROPPED = "dropped.jsonl"
 
 
-def write_cleaned(config: Config, folder: Path) -> list[Path]:
-    """Write `train.SRC`, `train.TGT` and `dropped.jsonl` into the new folder; the paths.
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What became of the pairs."""
+
+    num_read: int
+    dropped: dict[str, int]
+    """How many pairs were dropped, by the first reason that there is."""
+
+    def summary(self) -> str:
+        """One line, such as `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 duplicate`."""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items())
+        kept = self.num_read - sum(self.dropped.values())
+        return f"kept {kept:,} of {self.num_read:,} pairs{f': dropped {reasons}' if reasons else ''}"
+
+
+def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleaned:
+    """Write the training pairs into files that `new_file` makes, given their names.
+
+    `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so; where sources differ in
+    their tag or weight there are two files for each of these, `train-1.SRC` and so on. `dropped.jsonl` has the others,
+    as they were read: one object a line, of `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs that are too
+    long are not among them: that is told in tokens.
+
+    Memory grows by 8 bytes for each pair that is kept, none where duplicates are.
 
     Raises:
-        UserError: the folder holds something already (RUN_FOLDER); a source can't be read (DATA); the disk is full, or
-            can't be written (MACHINE).
+        UserError: a source can't be read, or no pair is kept (DATA); what a rule needs is not installed (MACHINE).
+        OSError: the files can't be written.
     """
-    data = config.data
-    paths = [folder / f"train.{data.src_lang}", folder / f"train.{data.tgt_lang}", folder / "dropped.jsonl"]
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        do = "Give another --output."
-        raise UserError(ExitCode.RUN_FOLDER, "the folder is not empty", where=str(folder), do=do)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            src_file, tgt_file, dropped_file = (
-                stack.enter_context(path.open("x", encoding="utf-8", newline="\n")) for path in paths
-            )
-            for name, line, (src, tgt), reason in _verdicts(config):
-                if reason is None:
-                    src_file.write(_on_a_line(src))
-                    tgt_file.write(_on_a_line(tgt))
-                else:
-                    record = {"source": name, "line": line, "reason": reason, "src": src, "tgt": tgt}
-                    dropped_file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise machine_error(error, "cannot write the cleaned corpus", folder) from error
-    return paths
-
-
-def _verdicts(config: Config) -> Iterator[tuple[str, int, Pair, str | None]]:
-    """Each training pair with its source and line, counted from 1, and why it is dropped, if it is."""
     data, clean = config.data, config.clean
+    sources = expand(data.train, data.src_lang, data.tgt_lang)
+    kinds = list(dict.fromkeys((source.tag, source.weight) for source in sources))
+    names = [f"train-{number}" if len(kinds) > 1 else "train" for number in range(1, len(kinds) + 1)]
+    endings = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
+    files = [[new_file(f"{name}.{ending}") for ending in endings] for name in names]
+    dropped_file = new_file(DROPPED)
     cleaner = build_cleaner(clean, data.src_lang, data.tgt_lang)
     held_out = read_held_out(data, clean, cleaner)
-    seen = Seen()
-    for source in expand(data.train, data.src_lang, data.tgt_lang):
-        pairs = map(cleaner.repaired, read_pairs(source, data.src_lang, data.tgt_lang))
+    seen, dropped, num_read = Seen(), Counter[str](), 0
+    for source in sources:
         line = 0
-        while group := list(islice(pairs, PAIRS_AT_ONCE)):
-            reasons = [text_fault(pair) or held_out.fault(pair) or cleaner.fault(pair) for pair in group]
-            whole = [number for number, reason in enumerate(reasons) if reason is None]
-            are_new = seen.add_pairs([group[number] for number in whole], clean.duplicates, source.tag)
-            for number, is_new in zip(whole, are_new, strict=True):
-                reasons[number] = None if is_new else "duplicate"
-            for pair, reason in zip(group, reasons, strict=True):
+        judge = _Judge(cleaner, held_out, clean.duplicates, source.tag)
+        for group, judged in worked_on(_groups(source, data), judge):
+            reasons = list(judged.reasons)
+            kept = [place for place, reason in enumerate(reasons) if reason is None]
+            if judged.hashes is not None:
+                is_new = seen.add(judged.hashes[kept])
+                for place in np.array(kept, np.int64)[~is_new].tolist():
+                    reasons[place] = "duplicate"
+            for as_it_was, pair, reason in zip(group.pairs, judged.pairs, reasons, strict=True):
                 line += 1
-                yield source_name(source), line, pair, reason
+                if reason is None:
+                    for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):
+                        file.write(_on_a_line(text).encode())
+                else:
+                    dropped[reason] += 1
+                    dropped_file.write(_record(source, line, reason, as_it_was).encode())
+        num_read += line
+    cleaned = Cleaned(num_read, dict(dropped))
+    if sum(dropped.values()) == num_read:
+        what, where = f"no pair is kept among {num_read:,}", ", ".join(map(source_name, sources))
+        raise UserError(ExitCode.DATA, what, where=where, do="See why with mtx data check.")
+    return cleaned
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A group of pairs, mended if that is asked for, and why each is dropped, duplicates aside."""
+
+    pairs: Sequence[Pair]
+    reasons: Sequence[str | None]
+    hashes: Hashes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What the rules say of a group, in any process."""
+
+    cleaner: Cleaner
+    held_out: HeldOutTexts
+    duplicates: str
+    tag: str | None
+
+    def __call__(self, group: Group) -> _Judged:
+        pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
+        reasons = [text_fault(pair) or self.held_out.fault(pair) or self.cleaner.fault(pair) for pair in pairs]
+        return _Judged(pairs, reasons, pair_hashes(pairs, self.duplicates, self.tag))
+
+
+def _groups(source: Source, data: DataSettings) -> Iterator[Group]:
+    pairs = read_pairs(source, data.src_lang, data.tgt_lang)
+    while group := list(islice(pairs, PAIRS_AT_ONCE)):
+        yield Group(0, group)
+
+
+def _record(source: Source, line: int, reason: str, pair: Pair) -> str:
+    record = {"source": source_name(source), "line": line, "reason": reason, "src": pair[0], "tgt": pair[1]}
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def _on_a_line(text: str) -> str:
-    return text.replace("\n", " ").removesuffix("\r") + "\n"
+    """`text` as a line that is read as the same, whatever it has for line ends."""
+    return text.replace("\n", " ").rstrip("\r") + "\n"

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
 from mtx.data.corpus import Pair
@@ -51,6 +51,10 @@ class Cleaner:
     def fault(self, pair: Pair) -> str | None:
         """Why `pair` is dropped: the first reason that there is."""
         return next((reason for reason, rule in self.rules.items() if rule(*pair)), None)
+
+    def with_rules(self, rules: Mapping[str, Rule]) -> Self:
+        """The same with `rules`, too; these win."""
+        return replace(self, rules={**self.rules, **rules})
 
 
 def text_fault(pair: Pair) -> str | None:
@@ -170,6 +174,11 @@ def can_tell_languages() -> bool:
     return find_spec("py3langid") is not None
 
 
+def can_repair() -> bool:
+    """Whether what `Cleaner.repaired` needs is installed."""
+    return find_spec("ftfy") is not None
+
+
 @cache
 def _identifier() -> Any:
     """What tells languages apart."""
@@ -186,8 +195,10 @@ def _fixer() -> Callable[[str], str]:
         import ftfy
     except ImportError as error:
         raise _missing("ftfy", "clean.repair") from error
-    # NFC only, and quotes as they are: what is right is not changed.
-    config = ftfy.TextFixerConfig(uncurl_quotes=False, unescape_html=False, max_decode_length=MAX_SENTENCE_BYTES)
+    # NFC only, quotes and the wide punctuation of Chinese as they are: what is right is not changed.
+    config = ftfy.TextFixerConfig(
+        uncurl_quotes=False, unescape_html=False, fix_character_width=False, max_decode_length=MAX_SENTENCE_BYTES
+    )
     return partial(ftfy.fix_text, config=config)
 
 

@@ -176,15 +176,21 @@ def _read_two_files(source: TwoFiles) -> Iterator[Pair]:
 
 def _first_mismatch(source: TwoFiles) -> str:
     """Where the lengths of the two sides first disagree badly, in words."""
-    srcs, tgts = (read_lines(path, source.encoding) for path in (source.src, source.tgt))
-    lengths = [(len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False)]
+
+    def lengths() -> Iterator[tuple[int, int]]:
+        srcs, tgts = (read_lines(path, source.encoding) for path in (source.src, source.tgt))
+        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False))
+
+    total_src = total_tgt = number = 0
+    for num_src, num_tgt in lengths():
+        total_src, total_tgt = total_src + num_src, total_tgt + num_tgt
     # Chinese needs a third of the characters of English: what counts is how far a pair is from the usual ratio.
-    usual = (1 + sum(num_src for num_src, _ in lengths)) / (1 + sum(num_tgt for _, num_tgt in lengths))
-    for number, (num_src, num_tgt) in enumerate(lengths, start=1):
+    usual = (1 + total_src) / (1 + total_tgt)
+    for number, (num_src, num_tgt) in enumerate(lengths(), start=1):
         scaled = num_tgt * usual
         if (num_src == 0) != (num_tgt == 0) or (max(num_src, scaled) > 20 and not 0.25 < num_src / scaled < 4):
             return f"lengths first disagree at line {number}"
-    return f"lengths agree up to line {len(lengths)}"
+    return f"lengths agree up to line {number}"
 
 
 # --- one file --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
 GROUPS_FOR_WORKERS = 4
 """So many groups have to follow before processes are started for them."""
 SECONDS_BETWEEN_LINES = 10
+
+T = TypeVar("T")
 
 _log = logging.getLogger("mtx")
 
@@ -134,7 +137,7 @@ def write_shards(
     rest = islice(groups, growing.begin, None)
     begin, told = time.monotonic(), time.monotonic()
     num_before = sum(growing.sizes)
-    results = _encoded(rest, encode)
+    results = worked_on(rest, encode)
     with closing(results):
         for group, encoded in results:
             if encoded.hashes is not None:
@@ -177,16 +180,18 @@ def _joined(parts: Sequence[NDArray[np.integer]]) -> NDArray[np.integer]:
     return np.concatenate([np.zeros(0, np.uint8), *parts])
 
 
-def _encoded(
-    groups: Iterator[Group], encode: Callable[[Group], Encoded]
-) -> Generator[tuple[Group, Encoded], None, None]:
-    """Each group with what `encode` makes of it; by several processes where there is enough to do."""
+def worked_on(groups: Iterator[Group], work: Callable[[Group], T]) -> Generator[tuple[Group, T], None, None]:
+    """Each group with what `work` makes of it, in their order; by several processes where there is enough to do.
+
+    Raises:
+        UserError: a process that shared the work was killed (MACHINE).
+    """
     first = list(islice(groups, GROUPS_FOR_WORKERS))
     groups = chain(first, groups)
     count = num_threads()
     if len(first) < GROUPS_FOR_WORKERS or count == 1 or not can_have_workers():
         for group in groups:
-            yield group, encode(group)
+            yield group, work(group)
         return
     taken: list[Group] = []
 
@@ -195,14 +200,14 @@ def _encoded(
             taken.append(group)
             yield group
 
-    with _workers(count, encode) as workers:
-        for encoded in in_order(workers, noted(), num_ahead=2 * count):
-            yield taken.pop(0), encoded
+    with _workers(count, work) as workers:
+        for result in in_order(workers, noted(), num_ahead=2 * count):
+            yield taken.pop(0), result
 
 
 @contextmanager
-def _workers(count: int, encode: Callable[[Group], Encoded]) -> Iterator[ProcessPoolExecutor]:
-    workers = start_workers(count, encode)
+def _workers(count: int, work: Callable[[Group], T]) -> Iterator[ProcessPoolExecutor]:
+    workers = start_workers(count, work)
     try:
         yield workers
     finally:

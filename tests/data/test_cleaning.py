@@ -150,7 +150,7 @@ def test_lengths_are_compared_with_a_little_room(src: str, tgt: str, ratio: floa
 
 def test_levels_are_names_for_values_and_keys_beside_them_win() -> None:
     assert CleanSettings() == CleanSettings(level="mild")
-    off = CleanSettings(level="off")
+    off = CleanSettings(level="none")
     assert (off.duplicates, off.damage, build_cleaner(off, "en", "de").rules) == ("keep", "keep", {})
     assert CleanSettings(level="strict", copies="keep").copies == "keep"
     for level, values in CLEANING.items():

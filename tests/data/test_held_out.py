@@ -75,7 +75,7 @@ def expected_lines(rule: str, num_train: int = 400) -> list[int]:
 
 
 def prepared(data: DataSettings, rule: str) -> Corpus:
-    clean = CleanSettings.model_validate({"level": "off", "held_out": rule})
+    clean = CleanSettings.model_validate({"level": "none", "held_out": rule})
     return prepare(data.train, data, clean, TOKENIZER)
 
 

@@ -39,7 +39,7 @@ def sources(tmp_path: Path) -> list[Source]:
 
 
 def prepared(sources: list[Source], tokenizer: Tokenizer) -> Corpus:
-    return prepare(sources, DataSettings(train=tuple(sources)), CleanSettings(level="off"), tokenizer)
+    return prepare(sources, DataSettings(train=tuple(sources)), CleanSettings(level="none"), tokenizer)
 
 
 def test_every_pair_is_where_it_is_said_to_be(sources: list[Source], tokenizer: Tokenizer) -> None:

@@ -28,7 +28,7 @@ TEXT = [
     f"the {colour} {animal} sleeps" for colour in ("red", "blue", "old") for animal in ("dog", "cat", "bird", "horse")
 ]
 SETTINGS = TokenizerSettings(vocab_size=300)
-AS_IT_IS = CleanSettings(level="off")
+AS_IT_IS = CleanSettings(level="none")
 TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS, print)
 OTHER_TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS.model_copy(update={"model_type": "bpe"}), print)
 
