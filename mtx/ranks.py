@@ -7,6 +7,8 @@ things in the same order: a function that is marked "together" is called by all 
 import os
 import signal
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,11 @@ T = TypeVar("T")
 
 RUN_PREFIX = "mtx-"
 """What the name of a launch begins with that `mtx train --devices` has made."""
+
+LONGEST_START = timedelta(minutes=2)
+"""Ranks are started together: one that is not there after so long will not come."""
+
+SECONDS_BETWEEN_LOOKS = 0.05
 
 LONGEST_PREPARATION = timedelta(days=30)
 """The first rank prepares data and vocabulary, however long that takes, and the others wait for it."""
@@ -150,21 +157,46 @@ def joined_ranks() -> Iterator[Ranks]:
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
     try:
-        store, number, count = next(rendezvous("env://"))
+        store, number, count = next(rendezvous("env://", timeout=LONGEST_START))
+        met = PrefixStore(_meet(store, number, count), store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        kept, own = (PrefixStore(name, store) for name in ("group", "mtx"))
-        dist.init_process_group(backend, store=kept, rank=number, world_size=count)
+        group, own = (PrefixStore(name, met) for name in ("group", "mtx"))
+        dist.init_process_group(backend, store=group, rank=number, world_size=count)
         yield Ranks(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
         # Only where all went well: to leave politely would wait for ranks that may be gone.
         dist.destroy_process_group()
     except (RuntimeError, ValueError) as error:
         if not is_peer_error(error):
             raise
-        what = f"another process of this training was lost: {str(error).splitlines()[0]}"
+        what = f"another process of this training was lost, or never came: {str(error).splitlines()[0]}"
         do = "Run the same command to go on from the last checkpoint."
         if is_ours:  # who has started it knows more, and tells
             sys.exit(ExitCode.PEER_LOST)
         raise UserError(ExitCode.PEER_LOST, what, do=do) from error
+
+
+def _meet(store: Any, number: int, count: int) -> str:
+    """Wait for all ranks; the name of their meeting, which none before them has had.
+
+    A launcher that starts ranks again keeps one store for all its attempts, with all that earlier ones left there.
+    Their number of restarts would not tell them apart: that differs from machine to machine.
+    """
+    me = uuid.uuid4().hex
+    store.set(f"rank {number}", me)
+    if number > 0:
+        store.wait([me], LONGEST_START)
+        meeting: str = store.get(me).decode()
+        store.set(f"{meeting} {number}", "")
+        return meeting
+    others, deadline = range(1, count), time.monotonic() + LONGEST_START.total_seconds()
+    while not all(store.check([f"{me} {rank}"]) for rank in others):
+        for rank in others:
+            if store.check([f"rank {rank}"]):  # it, or one of an earlier attempt, which will not answer
+                store.set(store.get(f"rank {rank}").decode(), me)
+        if time.monotonic() > deadline:
+            raise dist.DistStoreError(f"not all {count} ranks came in {LONGEST_START}")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return me
 
 
 def is_sharded(module: nn.Module) -> bool:

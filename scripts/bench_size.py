@@ -3,8 +3,9 @@
     python scripts/bench_size.py --pairs 200000 2000000 20000000 > size.md
 
 Pairs are drawn from phrases, each different from all others. `mtx train` prepares them and does some updates; the same
-command then goes on from its checkpoint. Memory is the peak of the largest process, and what it is beyond that of a
-run with a thousand pairs: the model, its optimizer and torch itself. Tables go to stdout, progress to stderr.
+command then goes on from its checkpoint. The model is small (1.6 million weights), so that what counts is the data.
+Memory is the peak of the largest process, torch and model and all, and what it is beyond that of a run with a thousand
+pairs. Tables go to stdout, progress to stderr.
 """
 
 import argparse
@@ -29,8 +30,8 @@ UPDATES = 20
 CONFIG = """
 data: {{src_lang: en, tgt_lang: de, train: [{{src: {folder}/text.en, tgt: {folder}/text.de}}]}}
 tokenizer: {{file: {tokenizer}}}
-model: {{d_model: 256, num_heads: 4, d_ff: 1024, encoder_layers: 3, decoder_layers: 3}}
-train: {{max_steps: {updates}, batch_tokens: 4096, log_every: 1, save_every: {updates}, device: cpu}}
+model: {{d_model: 128, num_heads: 4, d_ff: 256, encoder_layers: 2, decoder_layers: 2}}
+train: {{max_steps: {updates}, batch_tokens: 2048, log_every: 1, save_every: {updates}, device: cpu}}
 """
 
 

@@ -1,19 +1,22 @@
 """What ranks share out and put together again; an end of one is the end of all, and told once."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.errors import ExitCode, UserError
-from mtx.ranks import ALONE, Ranks, are_launched, is_peer_error, is_sharded, whole
+from mtx.ranks import ALONE, Ranks, _meet, are_launched, is_peer_error, is_sharded, whole
 from mtx.runtime import part_ways
 from mtx.train.launch import _end_like
 
@@ -126,9 +129,40 @@ main()
 def test_who_loses_a_peer_says_so_and_ends() -> None:
     done = run_together(LOSES_A_PEER, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("mtx: error")]
-    assert "another process of this training was lost" in line
+    assert "another process of this training was lost, or never came" in line
     assert "Run the same command to go on" in line
     assert "exitcode  : 8" in done.stderr
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_rank_that_never_comes_is_not_waited_for(rank: str) -> None:
+    shorter = LOSES_A_PEER.replace("@reported", "from datetime import timedelta\n@reported").replace(
+        "def main():", "def main():\n    import mtx.ranks; mtx.ranks.LONGEST_START = timedelta(seconds=2)"
+    )
+    place = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-c", shorter]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **place})
+    assert done.returncode == ExitCode.PEER_LOST
+    assert "never came" in done.stderr.splitlines()[-1]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_ranks_meet_those_that_came_with_them() -> None:
+    """Whatever earlier attempts have left in the store."""
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    meetings = []
+    for attempt in range(3):
+        store.set("rank 1", f"who is gone {attempt}")
+        with ThreadPoolExecutor(3) as threads:
+            found = list(threads.map(lambda rank: _meet(store, rank, 3), (0, 2, 1)))
+        assert found == [found[0]] * 3
+        meetings.append(found[0])
+    assert len(set(meetings)) == 3
 
 
 def test_errors_that_others_cause_are_known() -> None:

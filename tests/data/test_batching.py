@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtx.data import batching
@@ -176,6 +176,33 @@ def test_halves_are_what_their_rows_alone_would_make(num_rows: int) -> None:
         expected = collate(corpus, its_rows, **SPECIALS)
         assert equal(half, expected)
         assert (half.num_src_tokens, half.num_tokens) == (expected.num_src_tokens, expected.num_tokens)
+
+
+@settings(max_examples=30)
+@given(num_pairs=st.integers(1, 50), num_ranks=st.integers(1, 4), batch_tokens=st.sampled_from([40, 90, 400]))
+def test_ranks_share_each_batch(num_pairs: int, num_ranks: int, batch_tokens: int) -> None:
+    """So many batches for each, whatever the corpus; together all pairs once, and what one rank would count."""
+    corpus, mixture = make_corpus(num_pairs), mixture_of(num_pairs)
+    options = {"batch_tokens": batch_tokens, "seed": 5, **SPECIALS}
+    alone = list(islice(batches_from(corpus, mixture, Position(), **options), 9))
+    streams = [
+        islice(batches_from(corpus, mixture, Position(), **options, rank=rank, num_ranks=num_ranks), 9)
+        for rank in range(num_ranks)
+    ]
+    for (position, whole), *shares in zip(alone, *streams, strict=True):
+        assert [after for after, _ in shares] == [position] * num_ranks
+        batches = [batch for _, batch in shares]
+        taken = [batch.lines.tolist() for batch in batches if batch.num_tokens]
+        assert sorted(line for lines in taken for line in lines) == sorted(whole.lines.tolist())
+        assert sum(batch.num_tokens for batch in batches) == whole.num_tokens == whole.whole.num_tokens
+        assert all(batch.whole.num_tokens == whole.num_tokens for batch in batches)
+        assert all(batch.whole.lines.tolist() == whole.lines.tolist() for batch in batches)
+        assert all(len(batch.real) == batch.num_tokens for batch in batches)
+        counts = [batch.num_tokens and len(batch.lines) for batch in batches]
+        assert max(counts) - min(counts) <= 1
+        for rank, batch in enumerate(batches):
+            own = whole.lines[rank::num_ranks]
+            assert batch.lines.tolist() == (own if len(own) else whole.lines[:1]).tolist()
 
 
 @pytest.mark.parametrize("part_pairs", [1000, 25])
