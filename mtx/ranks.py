@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mtx.errors import ExitCode, UserError
+from mtx.launched import VARIABLES, are_launched
 from mtx.runtime import choose_device
 from mtx.signals import end_with_parent
 
@@ -32,9 +33,6 @@ LONGEST_START = timedelta(minutes=2)
 """Ranks are started together: one that is not there after so long will not come."""
 
 SECONDS_BETWEEN_LOOKS = 0.05
-
-LONGEST_PREPARATION = timedelta(days=30)
-"""The first rank prepares data and vocabulary, however long that takes, and the others wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +118,30 @@ class Ranks:
             self.highest(0)
 
     def tell(self, what: str) -> None:
-        """Let the other ranks go on, which wait in `hear`."""
+        """Let the other ranks go on, which wait in `hear`, however long."""
         if self.store is not None:
             self.store.set("told", what)
 
     def hear(self) -> str:
         """Wait for what the first rank tells."""
         assert self.store is not None
-        self.store.wait(["told"], LONGEST_PREPARATION)
+        _wait_for(self.store, ["told"])
         return str(self.store.get("told").decode())
+
+    def meet(self, where: str) -> None:
+        """Together, before anything else is done so: wait until all have come to this point, however long."""
+        if self.store is not None:
+            self.store.set(f"{where} {self.number}", "")
+            _wait_for(self.store, [f"{where} {number}" for number in range(self.count)])
+
+
+def _wait_for(store: Any, keys: list[str]) -> None:
+    while not store.check(keys):  # its own `wait` would keep signals from being heard
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 ALONE = Ranks()
 """A process that trains by itself."""
-
-
-def are_launched() -> bool:
-    """Whether a launcher has started this process as one of several that train together."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
 @contextmanager
@@ -145,33 +149,58 @@ def joined_ranks() -> Iterator[Ranks]:
     """Inside, this process is one of those that a launcher has started; alone where none did.
 
     Raises:
-        UserError: the others cannot be reached, or one of them was lost inside (PEER_LOST).
+        UserError: the launcher's variables are wrong (USAGE); the others cannot be reached, or one of them was lost
+            inside (PEER_LOST).
     """
     if not are_launched():
         yield ALONE
         return
-    is_ours = os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_PREFIX)
-    if is_ours:
+    if _are_ours():
         end_with_parent(signal.SIGTERM)
+    with lost_peers_explained():
+        ranks = _join()
+        yield ranks
+        # Only where all went well: to leave politely would wait for ranks that may be gone.
+        dist.destroy_process_group()
+
+
+def _join() -> Ranks:
     # Not at the top: torch may be built without.
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
     try:
         store, number, count = next(rendezvous("env://", timeout=LONGEST_START))
-        met = PrefixStore(_meet(store, number, count), store)
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        group, own = (PrefixStore(name, met) for name in ("group", "mtx"))
-        dist.init_process_group(backend, store=group, rank=number, world_size=count)
-        yield Ranks(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
-        # Only where all went well: to leave politely would wait for ranks that may be gone.
-        dist.destroy_process_group()
-    except (RuntimeError, ValueError) as error:
+    except ValueError as error:
+        do = "Start it by mtx train --devices, or by torchrun, which set them."
+        raise UserError(ExitCode.USAGE, str(error), where=", ".join(VARIABLES), do=do) from error
+    met = PrefixStore(_meet(store, number, count), store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    group, own = (PrefixStore(name, met) for name in ("group", "mtx"))
+    dist.init_process_group(backend, store=group, rank=number, world_size=count)
+    return Ranks(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
+
+
+def _are_ours() -> bool:
+    """Whether `mtx train --devices` has launched this process."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_PREFIX)
+
+
+@contextmanager
+def lost_peers_explained() -> Iterator[None]:
+    """Inside, the end of another rank is the end of this one.
+
+    Raises:
+        UserError: (PEER_LOST) if it was not `mtx train --devices` that has started it, which knows more, and tells.
+    """
+    try:
+        yield
+    except RuntimeError as error:
         if not is_peer_error(error):
             raise
+        if _are_ours():
+            sys.exit(ExitCode.PEER_LOST)
         what = f"another process of this training was lost, or never came: {str(error).splitlines()[0]}"
         do = "Run the same command to go on from the last checkpoint."
-        if is_ours:  # who has started it knows more, and tells
-            sys.exit(ExitCode.PEER_LOST)
         raise UserError(ExitCode.PEER_LOST, what, do=do) from error
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"tokenizer", "model", "runtime"},
     {"config"},
     {"workers"},
-    {"foreign_files", "sentencepiece_file", "signals"},
+    {"foreign_files", "sentencepiece_file", "signals", "launched"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""

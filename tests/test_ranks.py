@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.errors import ExitCode, UserError
-from mtx.ranks import ALONE, Ranks, _meet, are_launched, is_peer_error, is_sharded, whole
+from mtx.launched import are_launched, speaks
+from mtx.ranks import ALONE, Ranks, _meet, is_peer_error, is_sharded, whole
 from mtx.runtime import part_ways
 from mtx.train.launch import _end_like
 
@@ -93,6 +94,8 @@ def test_ranks_draw_differently_and_the_first_as_if_alone() -> None:
         ({1: 8, 0: 5}, 5),
         ({0: 3}, 3),
         ({1: 143, 0: 8}, 143),
+        ({1: -9, 0: 143}, "rank 1 was killed by SIGKILL"),
+        ({0: 5, 1: -9}, 5),
         ({0: 8, 1: -9}, "rank 1 was killed by SIGKILL"),
         ({3: -11}, "rank 3 was killed by SIGSEGV"),
         ({0: -200}, "signal 200"),
@@ -196,3 +199,18 @@ def test_a_wrong_config_is_told_by_the_first_rank_alone(rank: str, tmp_path: Pat
 @pytest.mark.usefixtures("_as_rank")
 def test_a_rank_knows_that_it_was_launched() -> None:
     assert are_launched()
+    assert not speaks()
+
+
+def test_a_variable_that_others_set_too_silences_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert not are_launched()
+    assert speaks()
+
+
+def test_wrong_variables_of_a_launcher_are_usage(tmp_path: Path) -> None:
+    place = {"RANK": "first", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    command = [sys.executable, "-c", LOSES_A_PEER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **place})
+    assert done.returncode == ExitCode.USAGE
+    assert "RANK, WORLD_SIZE" in done.stderr.splitlines()[-1]

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec
 
 from mtx.errors import ExitCode, UserError, machine_error, printable
+from mtx.launched import speaks
 from mtx.signals import stops
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
@@ -44,7 +45,7 @@ def first_rank_speaks() -> Iterator[None]:
 
     They do report what only they may know: data that is missing on their machine, or what the machine refuses.
     """
-    if os.environ.get("RANK", "0") == "0":
+    if speaks():
         yield
         return
     try:

@@ -10,6 +10,7 @@ import typer
 from mtx.cli.options import RUNS
 from mtx.cli.reporting import first_rank_speaks, reported
 from mtx.cli.streams import path_text, print_line
+from mtx.launched import are_launched
 
 
 class Resume(StrEnum):
@@ -33,7 +34,9 @@ def train(
     resume: Annotated[Resume, typer.Option(help="Continue a run that is there, or refuse to.")] = Resume.auto,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing but the cache."),
+        typer.Option(
+            "--dry-run", help="Check config and data, say what one device would do, write nothing but the cache."
+        ),
     ] = False,
     allow_data_change: Annotated[
         bool, typer.Option("--allow-data-change", help="Continue a run although its training data has changed.")
@@ -58,14 +61,15 @@ def train(
         settings = load_config(config, overridden)
         folder = run_dir or RUNS / (config.stem if config is not None else "demo")
 
-        from mtx.ranks import are_launched, joined_ranks
+        if devices > 1 and not are_launched():
+            from mtx.train.launch import check_devices, run_ranks
 
-        if devices > 1 and not dry_run and not are_launched():
-            from mtx.train.launch import run_ranks
+            check_devices(devices, settings.train.device)
+            if not dry_run:
+                run_ranks(devices, sys.argv[sys.argv.index("train") + 1 :])
+                return
 
-            run_ranks(devices, settings.train.device, sys.argv[sys.argv.index("train") + 1 :])
-            return
-
+        from mtx.ranks import joined_ranks
         from mtx.runtime import log_nowhere, log_to_stderr
         from mtx.train.loop import train as run_training
 

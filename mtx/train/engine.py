@@ -74,12 +74,19 @@ class Engine:
         return [(parameter, sharded[name]) for name, parameter in own]
 
 
-def build_engine(saved: Training, settings: TrainSettings, precision: Precision, ranks: Ranks) -> Engine:
-    """The engine that `settings` ask for, at the point where `saved` is.
+def check_engine(settings: TrainSettings, precision: Precision, ranks: Ranks) -> None:
+    """Make sure that there is an engine for what `settings` ask for.
 
     Raises:
         UserError: sharded weights with fp16 (USAGE): its scale would have to be agreed on.
     """
+    if ranks.are_joined and settings.parallel == "fsdp" and precision.dtype == torch.float16:
+        what, do = "train.parallel fsdp does not work with fp16", "Use bf16 or fp32, or train.parallel=ddp."
+        raise UserError(ExitCode.USAGE, what, where="train.precision", do=do)
+
+
+def build_engine(saved: Training, settings: TrainSettings, precision: Precision, ranks: Ranks) -> Engine:
+    """The engine that `settings` ask for, at the point where `saved` is."""
     model = saved.model
     assert isinstance(model, Transformer)
     if not ranks.are_joined:
@@ -90,9 +97,6 @@ def build_engine(saved: Training, settings: TrainSettings, precision: Precision,
             warnings.simplefilter("ignore", FutureWarning)
             objective = DistributedDataParallel(Objective(model), broadcast_buffers=False, gradient_as_bucket_view=True)
         return Engine(objective, saved, saved, ranks)
-    if precision.dtype == torch.float16:
-        what, do = "train.parallel fsdp does not work with fp16", "Use bf16 or fp32, or train.parallel=ddp."
-        raise UserError(ExitCode.USAGE, what, where="train.precision", do=do)
     sharded = _sharded(model, precision.device, ranks)
     training = replace(saved, model=sharded.model, optimizer=build_optimizer(sharded.model, settings))
     engine = Engine(sharded, training, saved, ranks)

@@ -94,8 +94,9 @@ def _final_scores(session: Session) -> Report | None:
         tag=dev.source.tag,
     )
     start = time.perf_counter()
-    own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
-    translations = session.ranks.put_together(own)
+    with session.stopped_with_others():
+        own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
+        translations = session.ranks.put_together(own)
     seconds = time.perf_counter() - start
     report = report_on(translations, [dev.references], config.data.tgt_lang, str(session.run.model), seconds)
     LOGGER.info("dev, beam %d:", decode.beam_size)

@@ -18,15 +18,33 @@ from mtx.workers import num_threads
 SECONDS_BETWEEN_LOOKS = 0.1
 """How soon the end of one rank ends the others."""
 
+SECONDS_TO_END = "50"
+"""What ranks have to save in and to end, once they are asked to, before they are killed."""
+
 ARGUMENTS = ("-P", "-m", "mtx", "train")
 """To python; -P: what lies in the current folder is not mtx, whatever its name."""
 
 
-def run_ranks(count: int, device: str, arguments: Sequence[str]) -> None:
-    """Run `mtx train` with `arguments` as `count` ranks on this machine, on GPUs if `device` stands for one.
+def check_devices(count: int, name: str) -> None:
+    """Make sure that there are `count` devices of the kind called `name`.
 
     Raises:
-        UserError: there are not so many GPUs (MACHINE), or a rank was killed (PEER_LOST).
+        UserError: there are not so many GPUs (MACHINE), or `name` is that of a single one (USAGE).
+    """
+    device = choose_device(name)
+    if device.index is not None:
+        do = "Give cuda, of which each rank takes its own."
+        raise UserError(ExitCode.USAGE, f"{name} is one device, and {count} are asked for", where="--devices", do=do)
+    if device.type == "cuda" and count > torch.cuda.device_count():
+        what = f"{count} devices asked for, this machine has {torch.cuda.device_count()} GPUs"
+        raise UserError(ExitCode.MACHINE, what, where="--devices", do="Ask for fewer, or use --device cpu.")
+
+
+def run_ranks(count: int, arguments: Sequence[str]) -> None:
+    """Run `mtx train` with `arguments` as `count` ranks on this machine.
+
+    Raises:
+        UserError: a rank was killed (PEER_LOST).
         SystemExit: a rank has ended with an error and told it, or all were stopped by a signal.
     """
     # Imported late: a second, for what most trainings never need.
@@ -34,9 +52,7 @@ def run_ranks(count: int, device: str, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if choose_device(device).type == "cuda" and count > torch.cuda.device_count():
-        what = f"{count} devices asked for, this machine has {torch.cuda.device_count()} GPUs"
-        raise UserError(ExitCode.MACHINE, what, where="--devices", do="Ask for fewer, or use --device cpu.")
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_END)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_threads() // count))
     launch = LaunchConfig(
         min_nodes=1,
@@ -62,17 +78,19 @@ def run_ranks(count: int, device: str, arguments: Sequence[str]) -> None:
 
 
 def _end_like(codes: dict[int, int]) -> None:
-    """End as the ranks that failed did, each with its code: a negative one is the signal that killed it.
+    """End as the rank did that was the first to fail for a reason of its own, each rank with its code.
+
+    They come in the order in which they ended; those that the launcher has then ended are the last. Of a rank that
+    lost another one, that one is the reason. A negative code is the signal that killed a rank.
 
     Raises:
-        UserError: one was killed, or lost another (PEER_LOST).
-        SystemExit: one has told its error.
+        UserError: it was killed, or they lost one another (PEER_LOST).
+        SystemExit: it has told its error.
     """
-    told = [code for code in codes.values() if code > 0 and code != ExitCode.PEER_LOST]
-    if told:
-        sys.exit(told[0])
-    killed = [f"rank {rank} was killed by {_name(-code)}" for rank, code in codes.items() if code < 0]
-    what = killed[0] if killed else "the ranks lost one another"
+    rank, code = next(((r, c) for r, c in codes.items() if c != ExitCode.PEER_LOST), (0, int(ExitCode.PEER_LOST)))
+    if code > 0 and code != ExitCode.PEER_LOST:
+        sys.exit(code)
+    what = f"rank {rank} was killed by {_name(-code)}" if code < 0 else "the ranks lost one another"
     raise UserError(ExitCode.PEER_LOST, what, do="Run the same command to go on from the last checkpoint.")
 
 

@@ -12,13 +12,20 @@ from typing import NoReturn
 from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
-from mtx.errors import DiskFullError, UserError
-from mtx.ranks import ALONE, Ranks
+from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.ranks import ALONE, Ranks, lost_peers_explained
 from mtx.runtime import LOGGER, log_to_file, random_state
-from mtx.signals import Requests, deferred_signals
+from mtx.signals import ECHO_SECONDS, Requests, deferred_signals
 from mtx.train.engine import build_engine
 from mtx.train.estimate import tell_estimate
-from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
+from mtx.train.faults import (
+    diverged,
+    gpu_failure_explained,
+    origin_of,
+    overflow_explained,
+    pair_too_large_explained,
+    share_too_large_explained,
+)
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
@@ -42,6 +49,9 @@ SKIPS_IN_A_ROW = 10
 LOWEST_SCALE = 1e-4
 """A scale of the fp16 loss below it ends the run, too: gradients that need it are huge."""
 
+
+ECHO_OF_A_LAUNCHER = 5.0
+"""Seconds after which a signal is another one, where a launcher passes on what may have come to the ranks, too."""
 
 FINISHED, BEGUN = "finished", "begun"
 """What the first rank tells the others."""
@@ -97,18 +107,36 @@ def train(
 
 def _train(config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool) -> None:
     """Together: from the beginning, or from where the run was stopped, to its model folder."""
-    with deferred_signals() as requests:
+    ranks.meet("ready")
+    echo_seconds = ECHO_OF_A_LAUNCHER if ranks.are_joined else ECHO_SECONDS
+    with lost_peers_explained(), deferred_signals(echo_seconds) as requests:
+        _check_alike(equipment, ranks)
         saved = begin_or_resume(config, run, equipment, ranks, allow_data_change)
         engine = build_engine(saved, config.train, equipment.precision, ranks)
         session = Session(config, run, equipment, engine, requests, Requests() if ranks.are_joined else requests)
         try:
-            with gpu_failure_explained(session), overflow_explained(session):
+            with gpu_failure_explained(session), overflow_explained(session), share_too_large_explained(session):
                 run_updates(session)
                 write_model(session, choose_weights(session))
                 if ranks.is_first:
                     prune(session)  # once more, for what the disk did not let go before
         except Stopped:
             leave(session)
+
+
+def _check_alike(equipment: Equipment, ranks: Ranks) -> None:
+    """Together: make sure that all ranks work with the same.
+
+    Raises:
+        UserError: they do not (DATA, or MODEL for the tokenizer).
+    """
+    about = ranks.gathered(equipment.about)
+    for number, other in enumerate(about):
+        for key, value in about[0].items():
+            if other[key] != value and key != "threads":
+                code = ExitCode.MODEL if key == "tokenizer" else ExitCode.DATA
+                what, do = f"rank {number} has another {key} than rank 0", "Give all machines the same files and torch."
+                raise UserError(code, what, where=str(value)[:40], do=do)
 
 
 def run_updates(session: Session) -> None:

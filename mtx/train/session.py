@@ -1,5 +1,7 @@
 """What a run works with, and what is due when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,7 @@ from mtx.config.settings import Config
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode
-from mtx.ranks import Ranks
+from mtx.ranks import Ranks, is_peer_error
 from mtx.runtime import Precision
 from mtx.signals import Requests
 from mtx.train.dev_set import DevSet
@@ -98,9 +100,23 @@ class Session:
             raise Stopped
 
     def stop_midway(self, *_: Any) -> None:
-        """Raise Stopped if a signal came and no other rank waits for this one; arguments of a callback are ignored."""
-        if not self.ranks.are_joined:
-            self.stop_if_asked()
+        """Raise Stopped if a signal came to this rank, all being saved; arguments of a callback are ignored.
+
+        Launchers send signals to all ranks. One that has none yet is told by `stopped_with_others`.
+        """
+        if self.requests.stop is not None:
+            self.agreed.stop = self.requests.stop
+            raise Stopped
+
+    @contextmanager
+    def stopped_with_others(self) -> Iterator[None]:
+        """Inside, where all is saved, a rank that loses others since a signal came to all stops likewise."""
+        try:
+            yield
+        except RuntimeError as error:
+            if is_peer_error(error):
+                self.stop_midway()
+            raise
 
     def is_save_due(self, step: int) -> bool:
         """Whether a checkpoint belongs to `step`: each validation needs one, too."""

@@ -33,6 +33,7 @@ from mtx.runtime import (
 )
 from mtx.tokenizer import Tokenizer
 from mtx.train.dev_set import load_dev_set
+from mtx.train.engine import check_engine
 from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
@@ -41,7 +42,7 @@ from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
 
-SAME_BITS = ("threads", "precision", "device", "torch", "ranks")
+SAME_BITS = ("threads", "precision", "device", "torch", "ranks", "parallel")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
@@ -53,6 +54,7 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     """
     settings = config.train
     precision = choose_precision(settings.precision, ranks.device(settings.device))
+    check_engine(settings, precision, ranks)
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
@@ -73,6 +75,7 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
         "device": precision.device.type,
         "torch": torch.__version__,
         "ranks": ranks.count,
+        "parallel": settings.parallel if ranks.are_joined else None,
     }
     mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
     equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)

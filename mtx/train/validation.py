@@ -32,21 +32,21 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
     config, model = session.config, session.trained.model
     was_training = model.training
     model.eval()
+    translator = Translator(
+        session.trained,
+        session.precision,
+        beam_size=config.train.eval_beam,
+        length_penalty=config.decode.length_penalty,
+        batch_tokens=config.train.batch_tokens,
+        with_scores=False,
+        tag=dev.source.tag,
+    )
     try:
-        with pair_too_large_explained(dev.corpus, [dev.source]):
-            loss = _dev_loss(session, dev)
-        translator = Translator(
-            session.trained,
-            session.precision,
-            beam_size=config.train.eval_beam,
-            length_penalty=config.decode.length_penalty,
-            batch_tokens=config.train.batch_tokens,
-            with_scores=False,
-            tag=dev.source.tag,
-        )
-        with closing(translator):
+        with session.stopped_with_others(), closing(translator):
+            with pair_too_large_explained(dev.corpus, [dev.source]):
+                loss = _dev_loss(session, dev)
             own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
-        hypotheses = session.ranks.put_together([translation.tgt for translation in own])
+            hypotheses = session.ranks.put_together([translation.tgt for translation in own])
     finally:
         model.train(was_training)
     bleu, chrf, _ = score(hypotheses, [dev.references], config.data.tgt_lang, num_samples=1)

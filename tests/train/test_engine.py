@@ -19,7 +19,7 @@ from mtx.model import Transformer, build_transformer
 from mtx.ranks import ALONE, Ranks
 from mtx.runtime import Precision
 from mtx.train import update as update_module
-from mtx.train.engine import Engine, build_engine
+from mtx.train.engine import Engine, build_engine, check_engine
 from mtx.train.optim import build_optimizer
 from mtx.train.update import UpdateStats, loss_sums, update
 
@@ -175,13 +175,12 @@ def test_memory_that_ends_while_others_wait_ends_the_run(
 
 
 def test_sharded_weights_and_fp16_do_not_go_together(ranks: Ranks) -> None:
-    model = fresh_model()
     settings = TrainSettings(parallel="fsdp")
-    precision = Precision(torch.float16, CPU)
-    saved = Training(model, build_optimizer(model, settings), precision.scaler(), Progress())
     with pytest.raises(UserError, match="fp16") as caught:
-        build_engine(saved, settings, precision, ranks)
+        check_engine(settings, Precision(torch.float16, CPU), ranks)
     assert caught.value.code == ExitCode.USAGE
+    check_engine(settings, Precision(torch.float16, CPU), ALONE)
+    check_engine(settings, FP32, ranks)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)

@@ -187,7 +187,25 @@ def test_ranks_whose_launcher_was_killed_save_and_end(config_path: Path, tmp_pat
     assert all(map(has_ended, ranks))
 
 
-def test_data_that_is_wrong_is_told_once(train: Train, tmp_path: Path) -> None:
+@linux
+def test_stopped_inside_a_validation(config_path: Path, tmp_path: Path) -> None:
+    run, dev = tmp_path / "run", tmp_path / "dev.tsv"
+    dev.write_text("a b c d e f g h\th g f e d c b a\n" * 3000)
+    more = [f"data.dev={{tsv: {dev}}}", "train.eval_sentences=3000", "train.eval_beam=20", "train.log_every=1"]
+    with two_ranks(config_path, run, *more, until="step 4/") as (process, ranks):
+        while not (run / "checkpoints" / "step-000004" / "manifest.json").exists():
+            os.sched_yield()
+        os.kill(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.TERMINATED
+    assert "stopped by a signal at step 4, state saved" in err.splitlines()[-1]
+    assert "step 4: dev" not in err
+    assert all(map(has_ended, ranks))
+
+
+def test_data_that_is_wrong_is_told_once(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the first rank; the others, which wait for it, end when they are asked to, and are not to be killed."""
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "100000")
     (tmp_path / "empty.tsv").write_text("")
     done = train(tmp_path / "run", "--devices=2", f"data.train=[{{tsv: {tmp_path / 'empty.tsv'}}}]")
     assert done.returncode == ExitCode.DATA
