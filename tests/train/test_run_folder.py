@@ -27,14 +27,14 @@ Configure = Callable[..., Config]
 
 HARMLESS = {
     "train.max_steps": 13, "train.eval_every": 7, "train.save_every": 7, "train.log_every": 7, "train.device": "auto",
-    "train.keep": 5, "train.patience": 1,
+    "train.keep": 5, "train.patience": 1, "train.parallel": "fsdp",
 }  # fmt: skip
 HARMFUL = {
     "data.src_lang": "fr", "data.tgt_lang": "fr", "data.train": "[{demo: train}]", "data.dev": "{demo: dev}",
     "data.test": "{demo: test}", "data.max_tokens": 99, "data.temperature": 2.0,
     "clean.level": "strict", "clean.duplicates": "keep", "clean.max_ratio": 5.0, "clean.damage": "keep",
     "clean.copies": "drop", "clean.script": "drop", "clean.markup": "drop", "clean.numbers": "drop",
-    "clean.language": "drop", "clean.repair": "true",
+    "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
     "tokenizer.vocab_size": 41, "tokenizer.model_type": "bpe", "tokenizer.joint": "false",
     "tokenizer.byte_fallback": "true", "tokenizer.character_coverage": 0.99, "tokenizer.normalization": "nfkc",
     "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",
