@@ -2,11 +2,11 @@
 
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.data.archive import member_names
 from mtx.data.corpus import source_name
 from mtx.data.found import matching_files
 from mtx.data.packed import SUFFIXES
@@ -149,9 +149,8 @@ def _told_by(source: Source) -> tuple[str | None, str | None, list[str]]:
             return None, None, _languages_of_names(path.name for path in matching_files(source))
         case Zip():
             try:
-                with zipfile.ZipFile(source.zip) as archive:
-                    return None, None, _languages_of_names(archive.namelist())
-            except (OSError, zipfile.BadZipFile, NotImplementedError):
+                return None, None, _languages_of_names(member_names(source.zip))
+            except (OSError, UserError):
                 return None, None, []  # who reads the pairs says what is wrong
     return None, None, []
 
