@@ -2,20 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
 
-from mtx.config.settings import Config, DataSettings, Source
+from mtx.config.settings import Config, Source
 from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.found import expand
+from mtx.data.groups import Group, grouped
 from mtx.data.held_out import HeldOutTexts, read_held_out
-from mtx.data.shards import PAIRS_AT_ONCE, Group, worked_on
+from mtx.data.shards import worked_on
 from mtx.errors import ExitCode, UserError
 
 DROPPED = "dropped.jsonl"
@@ -63,7 +63,8 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
     for source in sources:
         line = 0
         judge = _Judge(cleaner, held_out, clean.duplicates, source.tag)
-        for group, judged in worked_on(_groups(source, data), judge):
+        pairs = read_pairs(source, data.src_lang, data.tgt_lang)
+        for group, judged in worked_on(grouped(pairs), judge):
             reasons = list(judged.reasons)
             kept = [place for place, reason in enumerate(reasons) if reason is None]
             if judged.hashes is not None:
@@ -108,12 +109,6 @@ class _Judge:
         pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
         reasons = [text_fault(pair) or self.held_out.fault(pair) or self.cleaner.fault(pair) for pair in pairs]
         return _Judged(pairs, reasons, pair_hashes(pairs, self.duplicates, self.tag))
-
-
-def _groups(source: Source, data: DataSettings) -> Iterator[Group]:
-    pairs = read_pairs(source, data.src_lang, data.tgt_lang)
-    while group := list(islice(pairs, PAIRS_AT_ONCE)):
-        yield Group(0, group)
 
 
 def _record(source: Source, line: int, reason: str, pair: Pair) -> str:

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,10 @@ from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
 from mtx.data.content import content_key
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import pair_hashes
+from mtx.data.groups import Group, grouped
 from mtx.data.held_out import HeldOutTexts, held_out_sources, read_held_out
 from mtx.data.ids import Ids, Lines, Shard
-from mtx.data.shards import PAIRS_AT_ONCE, Encoded, Group, shard_path, write_shards
+from mtx.data.shards import Encoded, shard_path, write_shards
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.tokenizer import Tokenizer
 
@@ -177,9 +177,7 @@ def _digest(whole: Sequence[object]) -> str:
 
 def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[Group]:
     for number, source in enumerate(sources):
-        pairs = read_pairs(source, settings.src_lang, settings.tgt_lang)
-        while group := list(islice(pairs, PAIRS_AT_ONCE)):
-            yield Group(number, group)
+        yield from grouped(read_pairs(source, settings.src_lang, settings.tgt_lang), number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSettings, Tsv
+from mtx.data import groups, shards
 from mtx.data import prepare as module
-from mtx.data import shards
 from mtx.data.cleaned import write_cleaned
 from mtx.data.doctor import diagnose
 from mtx.data.prepare import Corpus, prepare
@@ -91,7 +91,7 @@ def test_what_is_dropped_is_what_a_recount_drops(rule: str, tmp_path: Path) -> N
 @pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 20)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 20)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 70)
     monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
     corpus = prepared(settings(tmp_path), "side")
