@@ -86,9 +86,11 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     tags = [source.tag for source in sources]
     prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
     cleaner = build_cleaner(clean, *languages)
-    texts = read_held_out(settings, clean, cleaner)
-    encode = _Encoder(settings, clean, cleaner, texts, tokenizer, tags, prefixes)
-    corpus = _corpus_by_key(key, sources, settings, encode)
+
+    def encoder() -> _Encoder:
+        return _Encoder(settings, clean, cleaner, read_held_out(settings, clean, cleaner), tokenizer, tags, prefixes)
+
+    corpus = _corpus_by_key(key, sources, settings, encoder)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
         what = f"no pair of sentences to use among {corpus.num_read:,}{_dropped_in_words(corpus.dropped)}"
@@ -105,15 +107,18 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
 
 
 def _corpus_by_key(
-    key: str, sources: Sequence[Source], settings: DataSettings, encode: Callable[[Group], Encoded]
+    key: str, sources: Sequence[Source], settings: DataSettings, encoder: Callable[[], Callable[[Group], Encoded]]
 ) -> Corpus:
-    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name."""
+    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name.
+
+    Only where it has to be encoded is `encoder` asked for what does it.
+    """
 
     def build(folder: Path) -> Corpus:
         with building(folder) as place:
             corpus = _load(folder, key)  # another process may have been faster
             if corpus is None:
-                shards = write_shards(place, _groups(sources, settings), len(sources), encode)
+                shards = write_shards(place, _groups(sources, settings), len(sources), encoder())
                 save_facts(place / _FACTS, _facts(shards))
                 finish(place, folder)
                 corpus = _load(folder, key)

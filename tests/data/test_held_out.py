@@ -88,6 +88,13 @@ def test_what_is_dropped_is_what_a_recount_drops(rule: str, tmp_path: Path) -> N
     assert (len(expected) < 400) == (rule != "keep")
 
 
+def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = settings(tmp_path)
+    before = prepared(data, "side")
+    monkeypatch.setattr(module, "read_held_out", lambda *_: pytest.fail("the ids are in the cache"))
+    assert prepared(data, "side").dropped == before.dropped
+
+
 @pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +137,8 @@ def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: p
     config = Config(data=data, clean=CleanSettings(held_out="side"), tokenizer=TokenizerSettings(vocab_size=300))
     diagnosis = diagnose(config)
     assert not any("training pairs, too" in problem for problem in diagnosis.problems)
-    assert not diagnosis.overlaps["dev"].both | diagnosis.overlaps["dev"].src | diagnosis.overlaps["dev"].tgt
+    for overlap in (each.overlap for each in diagnosis.shared if (each.role, each.within) == ("dev", "train")):
+        assert not overlap.both | overlap.src | overlap.tgt
     assert diagnose(config.model_copy(update={"clean": CleanSettings()})).overlaps["dev"].src
     write_cleaned(config, tmp_path / "cleaned")
     dropped = [json.loads(line) for line in (tmp_path / "cleaned" / "dropped.jsonl").read_text().splitlines()]
