@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from mtx.config.settings import Zip
 from mtx.data.lines import stream_lines
-from mtx.data.packed import SUFFIXES
+from mtx.data.packed import plain_name
 from mtx.data.tmx import read_tmx
 from mtx.errors import ExitCode, UserError
 
@@ -30,7 +30,7 @@ def read_zip(source: Zip, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, s
     """
     with _errors_explained(source.zip), zipfile.ZipFile(source.zip) as archive:
         names = _names(archive)
-        memories = [name for name in names if _plain_name(name).lower().endswith(".tmx")]
+        memories = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
         if source.src is None and source.tgt is None and len(memories) == 1:
             with _open(archive, source, memories[0]) as stream:
                 yield from read_tmx(stream, _place(source, memories[0]), src_lang, tgt_lang)
@@ -72,19 +72,18 @@ def _members(source: Zip, names: list[str], src_lang: str, tgt_lang: str) -> tup
     for given in (source.src, source.tgt):
         if given is not None and given not in names:
             raise UserError(ExitCode.DATA, f"no file {given}", where=str(source.zip), do=f"{_DO}{listed}.")
-    src = [source.src] if source.src else [name for name in names if _plain_name(name).endswith(f".{src_lang}")]
-    tgt = [source.tgt] if source.tgt else [name for name in names if _plain_name(name).endswith(f".{tgt_lang}")]
+    src = (
+        [source.src] if source.src else [name for name in names if plain_name(Path(name)).name.endswith(f".{src_lang}")]
+    )
+    tgt = (
+        [source.tgt] if source.tgt else [name for name in names if plain_name(Path(name)).name.endswith(f".{tgt_lang}")]
+    )
     if len(src) == len(tgt) == 1:
         return src[0], tgt[0]
     what = f"no two files that end in .{src_lang} and .{tgt_lang}"
     if src and tgt:
         what = f"{len(src)} files that end in .{src_lang}, {len(tgt)} in .{tgt_lang}"
     raise UserError(ExitCode.DATA, what, where=str(source.zip), do=f"{_DO}{listed or 'it is empty'}.")
-
-
-def _plain_name(name: str) -> str:
-    """`name` without the suffix of a packed file."""
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
 def _open(archive: zipfile.ZipFile, source: Zip, member: str) -> BinaryIO:
