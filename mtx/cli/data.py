@@ -1,5 +1,6 @@
 """`mtx data`: what is in the data, and the data without what the rules drop."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -110,7 +111,7 @@ def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], Binar
     Raises:
         UserError: the folder holds something already (RUN_FOLDER), or can't be written (MACHINE).
     """
-    is_new = False
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         if folder.is_symlink() or folder.exists():
             if not folder.is_dir() or any(folder.iterdir()):
@@ -118,7 +119,6 @@ def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], Binar
                 raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
         else:
             make_folder(folder)
-            is_new = True
         with ExitStack() as stack:
 
             def new(name: str) -> BinaryIO:
@@ -128,9 +128,9 @@ def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], Binar
 
             yield new
     except BaseException as error:
-        if is_new:
-            with suppress(OSError):  # what is in it stays
-                folder.rmdir()
+        with suppress(OSError):  # what somebody else has put there stays
+            for made in missing:
+                made.rmdir()
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise machine_error(error, "cannot write", folder) from error
         raise

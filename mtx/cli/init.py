@@ -11,7 +11,7 @@ import typer
 
 from mtx.cli.options import DeviceOption
 from mtx.cli.reporting import reported
-from mtx.cli.streams import path_text, print_line
+from mtx.cli.streams import STANDARD, path_text, print_line
 from mtx.config.settings import LANGUAGE_PATTERN
 from mtx.errors import ExitCode, UserError, printable
 
@@ -74,6 +74,8 @@ def init(
     from mtx.config.settings import DataSettings
     from mtx.data.named import languages_of, sources_of
 
+    if output == STANDARD:
+        raise UserError(ExitCode.USAGE, "--output needs a file", where="command line", do="Give its name.")
     for language in (src_lang, tgt_lang):
         if language is not None and not re.fullmatch(LANGUAGE_PATTERN, language):
             raise UserError(ExitCode.USAGE, f"{language} is no code of a language", do="Give one such as en or pt_BR.")

@@ -1,16 +1,22 @@
 """Pairs in zip archives as OPUS gives them: two files in Moses format, or one TMX file; read without unpacking."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from mtx.config.settings import Zip
 from mtx.data.lines import stream_lines
-from mtx.data.packed import SUFFIXES
+from mtx.data.packed import plain_name
 from mtx.data.tmx import read_tmx
 from mtx.errors import ExitCode, UserError
+
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Ways of packing that are undone a block at a time; what zipfile does of others may take any memory."""
 
 _DO = "Set src and tgt of the source to two of its files: "
 
@@ -19,19 +25,20 @@ def read_zip(source: Zip, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, s
     """The pairs in a zip archive.
 
     Raises:
-        UserError: (DATA) no zip, damaged, encrypted, no two files that fit, unequal numbers of lines.
+        UserError: (DATA) no zip, damaged, encrypted, packed in an unusual way, no two files that fit, unequal
+            numbers of lines.
     """
-    with _errors_explained(source), zipfile.ZipFile(source.zip) as archive:
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
-        memories = [name for name in names if _plain_name(name).lower().endswith(".tmx")]
+    with _errors_explained(source.zip), zipfile.ZipFile(source.zip) as archive:
+        names = _names(archive)
+        memories = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
         if source.src is None and source.tgt is None and len(memories) == 1:
-            with archive.open(memories[0]) as stream:
-                yield from read_tmx(cast(BinaryIO, stream), _place(source, memories[0]), src_lang, tgt_lang)
+            with _open(archive, source, memories[0]) as stream:
+                yield from read_tmx(stream, _place(source, memories[0]), src_lang, tgt_lang)
             return
         members = _members(source, names, src_lang, tgt_lang)
-        with archive.open(members[0]) as src_stream, archive.open(members[1]) as tgt_stream:
+        with _open(archive, source, members[0]) as src_stream, _open(archive, source, members[1]) as tgt_stream:
             streams = zip(members, (src_stream, tgt_stream), strict=True)
-            sides = [_lines(cast(BinaryIO, stream), _place(source, member)) for member, stream in streams]
+            sides = [_lines(stream, _place(source, member)) for member, stream in streams]
             counts = [0, 0]
             for src, tgt in zip_longest(*sides):
                 counts[0] += src is not None
@@ -44,14 +51,33 @@ def read_zip(source: Zip, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, s
             raise UserError(ExitCode.DATA, what, where=str(source.zip), do=do)
 
 
+def member_names(path: Path) -> list[str]:
+    """The names of the files in a zip archive.
+
+    Raises:
+        UserError: (DATA) no zip, or damaged.
+        OSError: it can't be read.
+    """
+    with _errors_explained(path), zipfile.ZipFile(path) as archive:
+        return _names(archive)
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if not name.endswith("/")]
+
+
 def _members(source: Zip, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
     """The names of the two files to read."""
     listed = ", ".join(sorted(names)[:10]) + (", …" if len(names) > 10 else "")
     for given in (source.src, source.tgt):
         if given is not None and given not in names:
             raise UserError(ExitCode.DATA, f"no file {given}", where=str(source.zip), do=f"{_DO}{listed}.")
-    src = [source.src] if source.src else [name for name in names if _plain_name(name).endswith(f".{src_lang}")]
-    tgt = [source.tgt] if source.tgt else [name for name in names if _plain_name(name).endswith(f".{tgt_lang}")]
+    src = (
+        [source.src] if source.src else [name for name in names if plain_name(Path(name)).name.endswith(f".{src_lang}")]
+    )
+    tgt = (
+        [source.tgt] if source.tgt else [name for name in names if plain_name(Path(name)).name.endswith(f".{tgt_lang}")]
+    )
     if len(src) == len(tgt) == 1:
         return src[0], tgt[0]
     what = f"no two files that end in .{src_lang} and .{tgt_lang}"
@@ -60,9 +86,11 @@ def _members(source: Zip, names: list[str], src_lang: str, tgt_lang: str) -> tup
     raise UserError(ExitCode.DATA, what, where=str(source.zip), do=f"{_DO}{listed or 'it is empty'}.")
 
 
-def _plain_name(name: str) -> str:
-    """`name` without the suffix of a packed file."""
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+def _open(archive: zipfile.ZipFile, source: Zip, member: str) -> BinaryIO:
+    if archive.getinfo(member).compress_type not in BOUNDED:
+        what, do = "packed in a way that takes any memory to undo", "Pack it as zip does by default, or unpack it."
+        raise UserError(ExitCode.DATA, what, where=_place(source, member), do=do)
+    return cast(BinaryIO, archive.open(member))
 
 
 def _place(source: Zip, member: str) -> str:
@@ -75,13 +103,21 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def _errors_explained(source: Zip) -> Iterator[None]:
+def _errors_explained(path: Path) -> Iterator[None]:
+    """Turn what the library raises of a damaged archive into one line for the user."""
     try:
         yield
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
+    except _DAMAGE as error:
         what, do = f"damaged zip, or none: {error}".rstrip(": "), "Get the file again."
-        raise UserError(ExitCode.DATA, what, where=str(source.zip), do=do) from error
+        raise UserError(ExitCode.DATA, what, where=str(path), do=do) from error
     except RuntimeError as error:
         if "password" not in str(error) and "encrypted" not in str(error):
             raise
-        raise UserError(ExitCode.DATA, "an encrypted zip", where=str(source.zip), do="Unpack it yourself.") from error
+        raise UserError(ExitCode.DATA, "an encrypted zip", where=str(path), do="Unpack it yourself.") from error
+
+
+_DAMAGE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
+    UnicodeDecodeError,
+)  # fmt: skip
+"""The last is of the names of its files: text is decoded elsewhere, with an error of its own."""

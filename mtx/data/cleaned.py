@@ -2,20 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
 
-from mtx.config.settings import Config, DataSettings, Source
-from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
+from mtx.config.settings import Config, Source
+from mtx.data.cleaning import Cleaner, build_cleaner, kept_in_words
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.found import expand
-from mtx.data.held_out import HeldOutTexts, read_held_out
-from mtx.data.shards import PAIRS_AT_ONCE, Group, worked_on
+from mtx.data.groups import Group, grouped
+from mtx.data.held_out import HeldOutTexts, pair_fault, read_held_out
+from mtx.data.lines import as_line
+from mtx.data.shards import worked_on
 from mtx.errors import ExitCode, UserError
 
 DROPPED = "dropped.jsonl"
@@ -31,9 +32,7 @@ class Cleaned:
 
     def summary(self) -> str:
         """One line, such as `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 duplicate`."""
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items())
-        kept = self.num_read - sum(self.dropped.values())
-        return f"kept {kept:,} of {self.num_read:,} pairs{f': dropped {reasons}' if reasons else ''}"
+        return kept_in_words(self.num_read, self.dropped)
 
 
 def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleaned:
@@ -63,7 +62,8 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
     for source in sources:
         line = 0
         judge = _Judge(cleaner, held_out, clean.duplicates, source.tag)
-        for group, judged in worked_on(_groups(source, data), judge):
+        pairs = read_pairs(source, data.src_lang, data.tgt_lang)
+        for group, judged in worked_on(grouped(pairs), judge):
             reasons = list(judged.reasons)
             kept = [place for place, reason in enumerate(reasons) if reason is None]
             if judged.hashes is not None:
@@ -74,7 +74,7 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
                 line += 1
                 if reason is None:
                     for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):
-                        file.write(_on_a_line(text).encode())
+                        file.write(f"{as_line(text)}\n".encode())
                 else:
                     dropped[reason] += 1
                     dropped_file.write(_record(source, line, reason, as_it_was).encode())
@@ -106,21 +106,10 @@ class _Judge:
 
     def __call__(self, group: Group) -> _Judged:
         pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
-        reasons = [text_fault(pair) or self.held_out.fault(pair) or self.cleaner.fault(pair) for pair in pairs]
+        reasons = [pair_fault(pair, self.held_out, self.cleaner) for pair in pairs]
         return _Judged(pairs, reasons, pair_hashes(pairs, self.duplicates, self.tag))
-
-
-def _groups(source: Source, data: DataSettings) -> Iterator[Group]:
-    pairs = read_pairs(source, data.src_lang, data.tgt_lang)
-    while group := list(islice(pairs, PAIRS_AT_ONCE)):
-        yield Group(0, group)
 
 
 def _record(source: Source, line: int, reason: str, pair: Pair) -> str:
     record = {"source": source_name(source), "line": line, "reason": reason, "src": pair[0], "tgt": pair[1]}
     return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def _on_a_line(text: str) -> str:
-    """`text` as a line that is read as the same, whatever it has for line ends."""
-    return text.replace("\n", " ").rstrip("\r") + "\n"

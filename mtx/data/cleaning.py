@@ -65,6 +65,24 @@ def text_fault(pair: Pair) -> str | None:
     return None if all(text.strip() for text in pair) else "empty"
 
 
+def reasons_in_words(dropped: Mapping[str, int]) -> str:
+    """Such as `9 empty, 3 duplicate`."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+
+
+def kept_in_words(num_read: int, dropped: Mapping[str, int]) -> str:
+    """One line, such as `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 duplicate`."""
+    what = f": dropped {reasons_in_words(dropped)}" if dropped else ""
+    return f"kept {num_read - sum(dropped.values()):,} of {num_read:,} pairs{what}"
+
+
+def nothing_kept(num_read: int, dropped: Mapping[str, int], where: str) -> UserError:
+    """What to tell the user where no pair of the sources is left to train on."""
+    why = f": dropped {reasons_in_words(dropped)}" if dropped else ""
+    what = f"no pair of sentences to use among {num_read:,}{why}"
+    return UserError(ExitCode.DATA, what, where=where, do="Give pairs with text on both sides.")
+
+
 def build_cleaner(settings: CleanSettings, src_lang: str, tgt_lang: str) -> Cleaner:
     """The rules that `settings` ask for.
 

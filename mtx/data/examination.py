@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +14,12 @@ from mtx.data.cleaning import Cleaner, build_cleaner, can_repair, can_tell_langu
 from mtx.data.corpus import Pair, read_pairs, source_name
 from mtx.data.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.examples import MAX_EXAMPLES, Example, example_of
+from mtx.data.groups import Group, grouped
 from mtx.data.held_out import REASON as HELD_OUT
 from mtx.data.held_out import HeldOutTexts, read_held_out
 from mtx.data.overlap import HeldOut
 from mtx.data.scripts import script_counts
-from mtx.data.shards import PAIRS_AT_ONCE, Group, worked_on
+from mtx.data.shards import worked_on
 from mtx.errors import ExitCode, UserError
 
 LENGTH_STEP, NUM_LENGTHS = 10, 41
@@ -199,8 +199,8 @@ def examine(source: Source, role: str, config: Config, known: Known, held_out: S
     lengths = [np.zeros((2, 0), np.uint16)]
     num_pairs = num_dropped = 0
     errors: list[str] = []
-    groups = _groups(read_pairs(source, data.src_lang, data.tgt_lang), errors)
-    for group, look in worked_on(groups, examiner):
+    pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang), errors)
+    for group, look in worked_on(grouped(pairs), examiner):
         places = dict(look.places)
         usable = np.flatnonzero(look.is_usable)
         for kind, rule in DUPLICATES.items():
@@ -237,21 +237,17 @@ def examine(source: Source, role: str, config: Config, known: Known, held_out: S
     )
 
 
-def _groups(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Group]:
+def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
     """All pairs; what ends them before their time, once there are some, goes into `errors`."""
     has_some = False
-    while not errors:
-        group: list[Pair] = []
-        try:
-            group.extend(islice(pairs, PAIRS_AT_ONCE))
-        except UserError as error:
-            if error.code != ExitCode.DATA or not (has_some or group):
-                raise
-            errors.append(error.lines[0])
-        if not group:
-            return
-        has_some = True
-        yield Group(0, group)
+    try:
+        for pair in pairs:
+            has_some = True
+            yield pair
+    except UserError as error:
+        if error.code != ExitCode.DATA or not has_some:
+            raise
+        errors.append(error.lines[0])
 
 
 def _verdict(rule: str, role: str, wanted: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:

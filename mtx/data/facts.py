@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from mtx.config.recipe import COMMON, Alphabet, CorpusFacts
 from mtx.config.settings import CleanSettings, Source
-from mtx.data.cleaning import build_cleaner, size_of, text_fault
+from mtx.data.cleaning import build_cleaner, nothing_kept, reasons_in_words, size_of
 from mtx.data.corpus import Pair, read_pairs, source_name
-from mtx.data.held_out import HeldOutTexts
+from mtx.data.held_out import HeldOutTexts, pair_fault
 from mtx.data.split import MAX_LETTERS, SET_SIZE, SPARE, Draw
-from mtx.errors import ExitCode, UserError
 
 LONG = 99
 """Of so many in a hundred pairs the longest is what counts."""
@@ -45,7 +44,7 @@ class Looked:
     @property
     def summary(self) -> str:
         """One line for people."""
-        dropped = "".join(f", {count:,} {reason}" for reason, count in self.dropped.items())
+        dropped = f", {reasons_in_words(self.dropped)}" if self.dropped else ""
         src, tgt = self.mean_letters
         return (
             f"{self.num_read:,} pairs, {self.facts.num_pairs:,} different ones to train on{dropped}; "
@@ -67,7 +66,7 @@ def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     for source in sources:
         for pair in read_pairs(source, src_lang, tgt_lang):
             num_read += 1
-            if fault := text_fault(pair) or held_out.fault(pair) or cleaner.fault(pair):
+            if fault := pair_fault(pair, held_out, cleaner):
                 dropped[fault] += 1
                 continue
             sizes = [size_of(text) for text in pair]
@@ -81,9 +80,7 @@ def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
                 _log.info("looked at %s pairs", f"{num_read:,}")
     num_usable = lengths.total()
     if not num_usable:
-        why = ": " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
-        what, names = f"no pair of sentences to use among {num_read:,}{why}", ", ".join(map(source_name, sources))
-        raise UserError(ExitCode.DATA, what, where=names, do="Give pairs with text on both sides.")
+        raise nothing_kept(num_read, dropped, ", ".join(map(source_name, sources)))
     normal = tuple(map(_normalised, chars))
     facts = CorpusFacts(
         num_pairs=draw.num_different,

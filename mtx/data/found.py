@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
-from mtx.data.packed import SUFFIXES
+from mtx.data.packed import plain_name
 from mtx.data.tables import SUFFIXES as TABLE_SUFFIXES
 from mtx.errors import ExitCode, UserError
 
@@ -36,7 +36,7 @@ def find_sources(source: Folder, src_lang: str, tgt_lang: str) -> list[Source]:
     files = {path.relative_to(source.folder): path for path in matching_files(source)}
     plain: dict[Path, Path] = {}
     for name, path in files.items():
-        if (twin := plain.setdefault(_plain(name), path)) is not path:
+        if (twin := plain.setdefault(plain_name(name), path)) is not path:
             what, do = f"{twin.name} and {path.name} are the same file by name", "Take one away, or narrow match."
             raise UserError(ExitCode.DATA, what, where=str(source.folder), do=do)
     found: list[Source] = []
@@ -87,11 +87,6 @@ def matching_files(source: Folder) -> list[Path]:
         what = f"match {source.match} is no pattern: {error}"
         raise UserError(ExitCode.USAGE, what, where=str(source.folder), do="Give one such as *.tmx.") from error
     return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
-
-
-def _plain(name: Path) -> Path:
-    """`name` without the suffix of a packed file."""
-    return name.with_suffix("") if name.suffix in SUFFIXES else name
 
 
 def _other_side(plain: dict[Path, Path], name: Path, language: str, source: Folder) -> Path:

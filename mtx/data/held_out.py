@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mtx.config.settings import CleanSettings, DataSettings, Source
-from mtx.data.cleaning import Cleaner
+from mtx.data.cleaning import Cleaner, text_fault
 from mtx.data.corpus import Pair, read_pairs
 from mtx.data.overlap import text_keys
 
@@ -33,6 +33,11 @@ class HeldOutTexts:
             return None
         src, tgt, both = text_keys(*pair)
         return REASON if src in self.sides[0] or tgt in self.sides[1] or both in self.pairs else None
+
+
+def pair_fault(pair: Pair, held_out: HeldOutTexts, cleaner: Cleaner) -> str | None:
+    """Why a training pair is dropped before it is encoded: the first reason that there is."""
+    return text_fault(pair) or held_out.fault(pair) or cleaner.fault(pair)
 
 
 def held_out_sources(data: DataSettings) -> list[Source]:

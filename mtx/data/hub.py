@@ -13,7 +13,8 @@ from mtx.config.settings import HubDataset
 from mtx.data.tables import ROWS_AT_ONCE, column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError
 
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+"""A name, mostly with its owner before it."""
 
 Rows = dict[str, list[Any]]
 """The values of some rows, by column."""
@@ -67,7 +68,7 @@ def check_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> None:
     Raises:
         UserError: (DATA) see `read_hub`.
     """
-    if os.path.exists(source.dataset) or not _HUB_ID.fullmatch(source.dataset):
+    if os.path.exists(source.dataset) or not HUB_ID.fullmatch(source.dataset):
         next(read_hub(source, src_lang, tgt_lang), None)
 
 
@@ -108,7 +109,7 @@ def _local_tables(path: Path, source: HubDataset) -> list[Path]:
 
 def _hub_table(source: HubDataset) -> _Table:
     """A data set of the hub; a path that does not exist is never looked up there."""
-    if not _HUB_ID.fullmatch(source.dataset):
+    if not HUB_ID.fullmatch(source.dataset):
         do = "Give a folder that exists, or a hub id (owner/name)."
         raise UserError(ExitCode.DATA, f"no data set at {source.dataset}", do=do)
     import datasets

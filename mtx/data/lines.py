@@ -77,6 +77,11 @@ def stream_lines(
         yield from _decode(last, num_lines, name, encoding, repair)
 
 
+def as_line(text: str) -> str:
+    """`text` as a line that is read as the same, whatever it has for line ends; without its own."""
+    return text.replace("\n", " ").rstrip("\r")
+
+
 def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair | None = None) -> str:
     """The text of one line, which lies at `where`; without `repair`, it must be in `encoding`.
 

@@ -2,14 +2,15 @@
 
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.data.archive import member_names
 from mtx.data.corpus import source_name
 from mtx.data.found import matching_files
-from mtx.data.packed import SUFFIXES
+from mtx.data.hub import HUB_ID
+from mtx.data.packed import plain_name
 from mtx.data.tables import SUFFIXES as TABLE_SUFFIXES
 from mtx.data.tmx import first_languages
 from mtx.errors import ExitCode, UserError
@@ -17,7 +18,6 @@ from mtx.errors import ExitCode, UserError
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 """How data sets call what our options are named after."""
 
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _NO_LANGUAGES = {
     "txt", "src", "tgt", "trg", "ref", "hyp", "raw", "tok", "bpe", "spm", "low", "new", "old", "out", "all", "doc",
@@ -38,7 +38,7 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
     texts: list[Path] = []
     for word in words:
         path = Path(word)
-        match _plain(path).suffix:
+        match plain_name(path).suffix:
             case _ if path.is_dir():
                 sources.append(_of_folder(path, role))
             case _ if not os.path.lexists(path):
@@ -90,11 +90,6 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
-def _plain(path: Path) -> Path:
-    """`path` without the suffix of a packed file."""
-    return path.with_suffix("") if path.suffix in SUFFIXES else path
-
-
 def _of_folder(path: Path, role: str) -> Source:
     """A folder of a data set, which knows its splits, or one of files of any kind."""
     is_data_set = any(path.rglob("*.parquet")) or any(path.rglob("*.arrow"))
@@ -103,7 +98,8 @@ def _of_folder(path: Path, role: str) -> Source:
 
 def _of_hub(word: str, role: str, words: Sequence[str]) -> Source:
     is_known_folder = os.path.isdir(os.path.dirname(word))  # then it is a file that was mistyped
-    if not _HUB_ID.fullmatch(word) or is_known_folder or any(map(os.path.isfile, words)):
+    is_id = "/" in word and HUB_ID.fullmatch(word)  # without an owner it is more likely a file
+    if not is_id or is_known_folder or any(map(os.path.isfile, words)):
         do = "Give files that exist, a folder, or the id of a data set on the hub (owner/name)."
         raise UserError(ExitCode.DATA, f"cannot read {word}: no such file or directory", do=do)
     return HubDataset(dataset=word, split=SPLITS[role])
@@ -118,15 +114,15 @@ def _of_texts(paths: Sequence[Path], role: str) -> Iterator[Source]:
     else:
         stems = {}
         for path in paths:
-            stems.setdefault(_plain(path).with_suffix(""), []).append(path)
-    first = _plain(paths[0]).suffix
+            stems.setdefault(plain_name(path).with_suffix(""), []).append(path)
+    first = plain_name(paths[0]).suffix
     for sides in stems.values():
         if len(sides) != 2:
             what = f"{len(sides)} files of text where two belong together" if len(sides) > 1 else "a file of text alone"
             do = f"Give the file with the source and the one with its translation: --{role} SRC TGT."
             raise UserError(ExitCode.USAGE, what, where=", ".join(map(str, sides)), do=do)
         src, tgt = sides
-        if len(paths) > 2 and _plain(tgt).suffix == first:
+        if len(paths) > 2 and plain_name(tgt).suffix == first:
             src, tgt = tgt, src
         if os.path.exists(src) and os.path.exists(tgt) and os.path.samefile(src, tgt):
             what, do = "source and target are the same file", f"Give two: --{role} SRC TGT."
@@ -149,15 +145,14 @@ def _told_by(source: Source) -> tuple[str | None, str | None, list[str]]:
             return None, None, _languages_of_names(path.name for path in matching_files(source))
         case Zip():
             try:
-                with zipfile.ZipFile(source.zip) as archive:
-                    return None, None, _languages_of_names(archive.namelist())
-            except (OSError, zipfile.BadZipFile, NotImplementedError):
+                return None, None, _languages_of_names(member_names(source.zip))
+            except (OSError, UserError):
                 return None, None, []  # who reads the pairs says what is wrong
     return None, None, []
 
 
 def _language_of(name: str) -> str | None:
-    suffix = _plain(Path(name)).suffix.removeprefix(".")
+    suffix = plain_name(Path(name)).suffix.removeprefix(".")
     return suffix if _LANGUAGE.fullmatch(suffix) and suffix not in _NO_LANGUAGES else None
 
 
@@ -166,7 +161,7 @@ def _languages_of_names(names: Iterator[str] | list[str]) -> list[str]:
     languages: dict[str, dict[str, None]] = {}
     for name in names:
         if (language := _language_of(name)) is not None:
-            languages.setdefault(str(_plain(Path(name)).with_suffix("")), {})[language] = None
+            languages.setdefault(str(plain_name(Path(name)).with_suffix("")), {})[language] = None
     return list({language: None for several in languages.values() if len(several) > 1 for language in sorted(several)})
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mtx.data.corpus import Pair
 from mtx.data.duplicates import hash_of
 from mtx.data.examples import MAX_EXAMPLES, Example, example_of
+from mtx.data.groups import grouped
 
 NGRAM = 8
 """Words, or characters where a script has no spaces between words, that are looked for as one."""
@@ -20,8 +21,6 @@ NEAR = 0.5
 
 MAX_HELD_OUT = 200_000
 """Pairs of a dev or test set that are compared: the first ones."""
-
-PAIRS_AT_ONCE = 10_000
 
 Keys = NDArray[np.int64]
 
@@ -54,9 +53,8 @@ class HeldOut:
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         parts: list[list[Keys]] = [[np.zeros(0, np.int64)] for _ in _KINDS]
-        rest = islice(pairs, MAX_HELD_OUT)
-        while group := list(islice(rest, PAIRS_AT_ONCE)):
-            for part, keys in zip(parts, _keys(group), strict=True):
+        for group in grouped(islice(pairs, MAX_HELD_OUT)):
+            for part, keys in zip(parts, _keys(group.pairs), strict=True):
                 part.append(np.unique(keys))
         self._known = [np.unique(np.concatenate(part)) for part in parts]
         self._is_found = [np.zeros(len(known), np.bool_) for known in self._known]

@@ -4,6 +4,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mtx.errors import ExitCode, UserError
@@ -68,6 +69,11 @@ FORMATS = {b"\x1f\x8b": ("gzip", _gzip), b"\xfd7zXZ\0": ("xz", _xz), b"\x28\xb5\
 
 SUFFIXES = (".gz", ".xz", ".zst")
 """Of the names of such files."""
+
+
+def plain_name(path: Path) -> Path:
+    """`path` without the suffix of a packed file."""
+    return path.with_suffix("") if path.suffix in SUFFIXES else path
 
 
 def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,15 @@ import numpy as np
 from mtx.config.settings import CleanSettings, DataSettings, Source
 from mtx.data.arrays import Facts, load_arrays, load_facts, save_facts
 from mtx.data.cache import building, cache_folder, finish
-from mtx.data.cleaning import Cleaner, build_cleaner, text_fault
+from mtx.data.cleaning import Cleaner, build_cleaner, kept_in_words, nothing_kept
 from mtx.data.content import content_key
-from mtx.data.corpus import Pair, read_pairs, source_name
+from mtx.data.corpus import read_pairs, source_name
 from mtx.data.duplicates import pair_hashes
-from mtx.data.held_out import HeldOutTexts, held_out_sources, read_held_out
+from mtx.data.groups import Group, grouped
+from mtx.data.held_out import HeldOutTexts, held_out_sources, pair_fault, read_held_out
 from mtx.data.ids import Ids, Lines, Shard
-from mtx.data.shards import PAIRS_AT_ONCE, Encoded, Group, shard_path, write_shards
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.data.shards import Encoded, shard_path, write_shards
+from mtx.errors import machine_error
 from mtx.tokenizer import Tokenizer
 
 CODE_VERSION = 2
@@ -61,7 +61,7 @@ class Corpus:
 
     def summary(self) -> str:
         """One line, such as `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 longer than 256 tokens`."""
-        return f"kept {len(self):,} of {self.num_read:,} pairs{_dropped_in_words(self.dropped)}"
+        return kept_in_words(self.num_read, self.dropped)
 
     def forget_pages(self) -> None:
         """Let the system take back the memory of ids that were read from the disk."""
@@ -86,13 +86,14 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     tags = [source.tag for source in sources]
     prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
     cleaner = build_cleaner(clean, *languages)
-    texts = read_held_out(settings, clean, cleaner)
-    encode = _Encoder(settings, clean, cleaner, texts, tokenizer, tags, prefixes)
-    corpus = _corpus_by_key(key, sources, settings, encode)
+
+    def encoder() -> _Encoder:
+        return _Encoder(settings, clean, cleaner, read_held_out(settings, clean, cleaner), tokenizer, tags, prefixes)
+
+    corpus = _corpus_by_key(key, sources, settings, encoder)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
-        what = f"no pair of sentences to use among {corpus.num_read:,}{_dropped_in_words(corpus.dropped)}"
-        raise UserError(ExitCode.DATA, what, where=names, do="Give pairs with text on both sides.")
+        raise nothing_kept(corpus.num_read, corpus.dropped, names)
     if corpus.num_equal > len(corpus) / 2:
         _log.warning(
             "%s: in %s of %s pairs source and target are the same text",
@@ -105,15 +106,18 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
 
 
 def _corpus_by_key(
-    key: str, sources: Sequence[Source], settings: DataSettings, encode: Callable[[Group], Encoded]
+    key: str, sources: Sequence[Source], settings: DataSettings, encoder: Callable[[], Callable[[Group], Encoded]]
 ) -> Corpus:
-    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name."""
+    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name.
+
+    Only where it has to be encoded is `encoder` asked for what does it.
+    """
 
     def build(folder: Path) -> Corpus:
         with building(folder) as place:
             corpus = _load(folder, key)  # another process may have been faster
             if corpus is None:
-                shards = write_shards(place, _groups(sources, settings), len(sources), encode)
+                shards = write_shards(place, _groups(sources, settings), len(sources), encoder())
                 save_facts(place / _FACTS, _facts(shards))
                 finish(place, folder)
                 corpus = _load(folder, key)
@@ -164,10 +168,6 @@ def _load(folder: Path, key: str) -> Corpus | None:
 _SIDES = ("src", "tgt")
 
 
-def _dropped_in_words(dropped: dict[str, int]) -> str:
-    return ": dropped " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
-
-
 def _digest(whole: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
@@ -177,9 +177,7 @@ def _digest(whole: Sequence[object]) -> str:
 
 def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[Group]:
     for number, source in enumerate(sources):
-        pairs = read_pairs(source, settings.src_lang, settings.tgt_lang)
-        while group := list(islice(pairs, PAIRS_AT_ONCE)):
-            yield Group(number, group)
+        yield from grouped(read_pairs(source, settings.src_lang, settings.tgt_lang), number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +198,11 @@ class _Encoder:
         """Ids of all pairs of a group that can be used."""
         dropped: Counter[str] = Counter()
         pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
-        texts = [place for place, pair in enumerate(pairs) if not _count(dropped, self._text_fault(pair))]
+        texts = [
+            place
+            for place, pair in enumerate(pairs)
+            if not _count(dropped, pair_fault(pair, self.held_out, self.cleaner))
+        ]
         src_ids = self.tokenizer.encode_src([pairs[place][0] for place in texts])
         tgt_ids = self.tokenizer.encode_tgt([pairs[place][1] for place in texts])
         prefix = self.prefixes[group.source]
@@ -218,10 +220,6 @@ class _Encoder:
             is_equal=np.array([pairs[place][0] == pairs[place][1] for place in places], np.bool_),
             dropped=dropped,
         )
-
-    def _text_fault(self, pair: Pair) -> str | None:
-        """Why a pair is dropped before it is encoded."""
-        return text_fault(pair) or self.held_out.fault(pair) or self.cleaner.fault(pair)
 
     def _ids_fault(self, src_length: int, tgt_length: int, prefix_length: int) -> str | None:
         """Why a pair is dropped once its numbers of tokens are known, to which EOS will be added."""

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtx.data.arrays import Facts, load_arrays, save_arrays
-from mtx.data.corpus import Pair
 from mtx.data.duplicates import Hashes, Seen
+from mtx.data.groups import Group
 from mtx.data.ids import Shard, as_small
 from mtx.workers import can_have_workers, in_order, num_threads, start_workers
 
-PAIRS_AT_ONCE = 10_000
-"""Pairs of one source that are encoded together, by one process."""
 SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
 """A shard is full once it has read so many pairs, or holds so many tokens."""
 GROUPS_FOR_WORKERS = 4
@@ -31,15 +29,6 @@ SECONDS_BETWEEN_LINES = 10
 T = TypeVar("T")
 
 _log = logging.getLogger("mtx")
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring pairs of one source."""
-
-    source: int
-    """Its number among the sources."""
-    pairs: list[Pair]
 
 
 @dataclass(frozen=True, slots=True)

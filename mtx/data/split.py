@@ -6,6 +6,7 @@ from itertools import islice
 from mtx.data.corpus import Pair
 from mtx.data.duplicates import hash_of
 from mtx.data.held_out import HeldOutTexts
+from mtx.data.lines import as_line
 from mtx.data.overlap import has_words, text_keys
 
 SET_SIZE, LARGEST_SHARE = 2_000, 20
@@ -51,7 +52,9 @@ class Draw:
 
     def pairs(self) -> list[Pair]:
         """The sample, each as one line of a file could hold it."""
-        return [(_on_a_line(src), _on_a_line(tgt)) for _, (src, tgt) in sorted(self._kept.items())[: self._size]]
+        return [
+            (as_line(src).strip(), as_line(tgt).strip()) for _, (src, tgt) in sorted(self._kept.items())[: self._size]
+        ]
 
 
 def set_size(num_pairs: int) -> int:
@@ -84,7 +87,3 @@ def _without_common_sides(drawn: Sequence[Pair], given: HeldOutTexts) -> Iterato
         taken[0].add(src_key)
         taken[1].add(tgt_key)
         yield src, tgt
-
-
-def _on_a_line(text: str) -> str:
-    return " ".join(text.split("\n")).strip()

@@ -14,6 +14,9 @@ from mtx.errors import ExitCode, UserError
 _CODES = {"bpt", "ept", "it", "ph", "ut"}
 """Elements inside a segment that hold formatting of the original; what they hold is not text of the sentence."""
 
+MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22
+"""What one unit may have: sentences over 1 MB are dropped anyway."""
+
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SPACES = re.compile(r"[\t\n\r ]+")
 
@@ -56,7 +59,7 @@ def first_languages(stream: BinaryIO, name: str) -> tuple[str, list[str]]:
 
 
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
-    """Each `tu` element once it is complete; it is emptied after."""
+    """Each `tu` element once it is complete; it is let go of after, as everything else is at once."""
     from lxml import etree
 
     parser: Any = etree.XMLPullParser(
@@ -64,18 +67,30 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
         remove_pis=True,
     )  # fmt: skip
     is_first = True
+    unit = None
+    num_held = num_bytes = 0  # elements and bytes since something was let go of
     try:
         for block in blocks:
             parser.feed(block)
+            num_bytes += len(block)
             for event, element in parser.read_events():
-                tag = etree.QName(element).localname
+                tag = element.tag.rpartition("}")[2]
                 if is_first and tag != "tmx":
                     what, do = f"the root element is {tag[:40]}, not tmx", "Give a TMX file."
                     raise UserError(ExitCode.DATA, what, where=name, do=do)
                 is_first = False
-                if event == "end" and tag == "tu":
-                    yield element
+                if event == "start":
+                    num_held += 1
+                    unit = element if unit is None and tag == "tu" else unit
+                elif unit is None or element is unit:
+                    if unit is not None:
+                        yield element
                     _forget(element)
+                    unit, num_held, num_bytes = None, 0, 0
+                if num_held > MAX_ELEMENTS:
+                    raise _too_large(name, element)
+            if num_bytes > MAX_BYTES:
+                raise _too_large(name, unit)
         parser.close()
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 0
@@ -83,9 +98,15 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
         raise UserError(ExitCode.DATA, reason, where=f"{name} line {line}", do="Give a whole TMX file.") from error
 
 
+def _too_large(name: str, element: Any) -> UserError:
+    where = name if element is None else f"{name} line {element.sourceline}"
+    return UserError(ExitCode.DATA, "a unit is too large for one of sentences", where=where, do="Take it out.")
+
+
 def _forget(element: Any) -> None:
-    """Let go of an element and of all before it."""
-    element.clear(keep_tail=False)
+    """Let go of what an element holds, and of all before it; its attributes stay: the header tells a language."""
+    del element[:]
+    element.text = None
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:
         del parent[0]

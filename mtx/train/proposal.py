@@ -106,9 +106,11 @@ def _choose(looked: Looked, device_name: str, kind: str) -> tuple[list[Choice], 
     while True:
         choices = choose(looked.facts, kind, batch_tokens)
         measured = _measure(choices, looked, device_name)
-        if not measured.num_cuts or batch_tokens <= SMALLEST_BATCH:
+        # The recipe may want less than it may have.
+        chosen = next(choice.value for choice in choices if (choice.section, choice.key) == ("train", "batch_tokens"))
+        if not measured.num_cuts or chosen <= SMALLEST_BATCH:
             return choices, measured
-        batch_tokens //= 2
+        batch_tokens = max(chosen // 2, SMALLEST_BATCH)
 
 
 def _measure(choices: Sequence[Choice], looked: Looked, device_name: str) -> Estimate:

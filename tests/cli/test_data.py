@@ -143,7 +143,7 @@ def test_a_folder_that_holds_something_is_left_alone(mtx: "Mtx", arguments: list
     assert mtx("data", "clean", *arguments, "-o", "empty").code == 0
 
 
-@pytest.mark.parametrize(("output", "code"), [("train.en/below", 5), ("x" * 300, 5), ("new", 3)])
+@pytest.mark.parametrize(("output", "code"), [("train.en/below", 5), ("x" * 300, 5), ("new", 3), ("new/er/est", 3)])
 def test_what_fails_leaves_nothing(mtx: "Mtx", tmp_path: Path, output: str, code: int) -> None:
     write(tmp_path, "train")
     with (tmp_path / "train.de").open("a") as file:

@@ -158,6 +158,7 @@ def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
         (["--train", "train.en", "train.de", "--dev", "train.en", "train.de"], 2, "is a file of the training data"),
         (["--train", "train.en", "train.de", "--dev", "t.tsv", "t.tsv"], 2, "--dev takes one source"),
         (["--train", "train.en", "train.de", "--output", "no/my.yaml"], 2, "no such folder (no)"),
+        (["--train", "train.en", "train.de", "--output", "-"], 2, "--output needs a file"),
         (["--train", "train.en", "train.de", "--device", "cuda:99"], 5, "device"),
         (["--train", "owner/name", "--src-lang", "en", "--tgt-lang", "de"], 3, "owner/name on the hub"),
     ],

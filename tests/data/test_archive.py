@@ -1,6 +1,7 @@
 """Zip archives of OPUS: the two files of the languages, or a TMX file, read where they are."""
 
 import gzip
+import random
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from mtx.config.settings import Zip
 from mtx.data.corpus import check_source, read_pairs
+from mtx.data.named import languages_of
 from mtx.errors import ExitCode, UserError
 
 TMX = (
@@ -24,8 +26,10 @@ OPUS = {
 }
 
 
-def archive(folder: Path, files: dict[str, str | bytes], name: str = "a.zip") -> Path:
-    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as new:
+def archive(
+    folder: Path, files: dict[str, str | bytes], name: str = "a.zip", packing: int = zipfile.ZIP_DEFLATED
+) -> Path:
+    with zipfile.ZipFile(folder / name, "w", packing) as new:
         for member, text in files.items():
             new.writestr(member, text)
     return folder / name
@@ -88,6 +92,53 @@ def test_a_damaged_or_encrypted_archive_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"(damaged zip, or none|an encrypted zip)") as caught:
             list(read_pairs(Zip(zip=path), "en", "de"))
         assert caught.value.code == ExitCode.DATA
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["a.en", "a.tmx"])
+def test_what_could_take_any_memory_is_not_unpacked(packing: int, name: str, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {name: b"a" * (1 << 24)}
+    path = archive(tmp_path, files if name == "a.tmx" else {**files, "a.de": "x\n"}, packing=packing)
+    assert path.stat().st_size < 1 << 14
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            UserError, match=f"packed in a way .*a.zip: {name}.*Pack it as zip does by default"
+        ) as caught:
+            list(read_pairs(Zip(zip=path), "en", "de"))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_how_other_files_are_packed_does_not_matter(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"README": "all"}, packing=zipfile.ZIP_LZMA)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as more:
+        more.writestr("a.en", "yes\n")
+        more.writestr("a.de", "ja\n")
+    assert pairs_of(Zip(zip=path)) == [("yes", "ja")]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damage_is_bad_data(packing: int, tmp_path: Path) -> None:
+    """Whatever bytes are changed, lost or put in."""
+    path = archive(tmp_path, {"Bücher.de-en.de": "ja\nnein\n" * 9, "Bücher.de-en.en": "yes\nno\n" * 9}, packing=packing)
+    whole = path.read_bytes()
+    source, chance = Zip(zip=path), random.Random(packing)
+    codes = set()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 3))):
+            begin = chance.randrange(len(damaged))
+            damaged[begin : begin + chance.choice((1, 1, 1, 4))] = chance.randbytes(chance.choice((1, 1, 1, 0, 2)))
+        path.write_bytes(damaged)
+        for read in (lambda: list(read_pairs(source, "en", "de")), lambda: languages_of([source], None, None)):
+            try:
+                read()
+            except UserError as error:
+                codes.add(error.code)
+    assert codes == {ExitCode.DATA, ExitCode.USAGE}  # the latter: which languages it holds is not told
 
 
 @pytest.mark.parametrize("name", ["missing.zip", "folder"])

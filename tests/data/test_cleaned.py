@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtx.config.settings import CleanSettings, Config, DataSettings, Folder, Jsonl, Source, Tsv
-from mtx.data import cleaned as module
+from mtx.data import groups
 from mtx.data.cleaned import DROPPED, Cleaned, write_cleaned
 from mtx.data.cleaning import build_cleaner
 from mtx.data.corpus import Pair
@@ -34,7 +34,7 @@ def kept_pairs(files: dict[str, list[str]], name: str = "train") -> list[Pair]:
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 37)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 37)
 
 
 @pytest.mark.parametrize("duplicates", ["keep", "pair", "src", "tgt"])

@@ -19,7 +19,7 @@ from mtx.config.settings import (
     Tsv,
     TwoFiles,
 )
-from mtx.data import examination
+from mtx.data import examination, groups
 from mtx.data.cleaning import build_cleaner, text_fault
 from mtx.data.corpus import Pair
 from mtx.data.doctor import Diagnosis, diagnose
@@ -78,7 +78,7 @@ def config(*train: Source, clean: CleanSettings | None = None, **data: Any) -> C
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "PAIRS_AT_ONCE", 37)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 37)
 
 
 def findings(diagnosis: Diagnosis, number: int = 0) -> dict[str, int]:
@@ -196,7 +196,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
 
 
 def test_memory_grows_by_few_bytes_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "PAIRS_AT_ONCE", 500)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 500)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("can_tell_languages", "can_repair"):
         monkeypatch.setattr(examination, name, lambda: False)

@@ -74,7 +74,7 @@ def test_scripts_are_related_or_not(src: str, tgt: str, are_related: bool, tmp_p
     assert looked(tmp_path, [(src, tgt)]).facts.are_scripts_related == are_related
 
 
-@pytest.mark.parametrize(("pairs", "words"), [([], "among 0 "), ([("", "a"), ("b", "")], "among 2: 2 empty ")])
+@pytest.mark.parametrize(("pairs", "words"), [([], "among 0 "), ([("", "a"), ("b", "")], "among 2: dropped 2 empty ")])
 def test_nothing_to_use_is_an_error(pairs: list[tuple[str, str]], words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words) as caught:
         looked(tmp_path, pairs)

@@ -1,5 +1,6 @@
 """What dev or test holds is not trained on: what is dropped is what a recount without any of our code drops."""
 
+import io
 import json
 import logging
 import random
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSettings, Tsv
+from mtx.data import groups, shards
 from mtx.data import prepare as module
-from mtx.data import shards
 from mtx.data.cleaned import write_cleaned
-from mtx.data.doctor import diagnose
+from mtx.data.doctor import Diagnosis, diagnose
+from mtx.data.overlap import Overlap
 from mtx.data.prepare import Corpus, prepare
 from mtx.tokenizer import pieces_of
 from mtx.train.start import make_tokenizer
@@ -88,10 +90,17 @@ def test_what_is_dropped_is_what_a_recount_drops(rule: str, tmp_path: Path) -> N
     assert (len(expected) < 400) == (rule != "keep")
 
 
+def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = settings(tmp_path)
+    before = prepared(data, "side")
+    monkeypatch.setattr(module, "read_held_out", lambda *_: pytest.fail("the ids are in the cache"))
+    assert prepared(data, "side").dropped == before.dropped
+
+
 @pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 20)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 20)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 70)
     monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
     corpus = prepared(settings(tmp_path), "side")
@@ -121,6 +130,10 @@ def test_runs_that_began_before_there_was_the_rule_keep_their_key(
     assert len(digested[0]) == 7
 
 
+def overlaps_in_train(diagnosis: Diagnosis) -> list[Overlap]:
+    return [each.overlap for each in diagnosis.shared if (each.role, each.within) == ("dev", "train")]
+
+
 def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mtx")
     data = settings(tmp_path)
@@ -130,14 +143,17 @@ def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: p
     config = Config(data=data, clean=CleanSettings(held_out="side"), tokenizer=TokenizerSettings(vocab_size=300))
     diagnosis = diagnose(config)
     assert not any("training pairs, too" in problem for problem in diagnosis.problems)
-    assert not diagnosis.overlaps["dev"].both | diagnosis.overlaps["dev"].src | diagnosis.overlaps["dev"].tgt
-    assert diagnose(config.model_copy(update={"clean": CleanSettings()})).overlaps["dev"].src
-    write_cleaned(config, tmp_path / "cleaned")
-    dropped = [json.loads(line) for line in (tmp_path / "cleaned" / "dropped.jsonl").read_text().splitlines()]
+    assert not {overlap.both + overlap.src + overlap.tgt for overlap in overlaps_in_train(diagnosis)} - {0}
+    assert any(
+        overlap.src for overlap in overlaps_in_train(diagnose(config.model_copy(update={"clean": CleanSettings()})))
+    )
+    files: dict[str, io.BytesIO] = {}
+    write_cleaned(config, lambda name: files.setdefault(name, io.BytesIO()))
+    dropped = [json.loads(line) for line in files["dropped.jsonl"].getvalue().decode().splitlines()]
     held_out = {record["line"] for record in dropped if record["reason"] == "in dev or test"}
     assert {number - 1 for number in held_out if number <= 400} == set(range(400)) - set(expected_lines("side"))
-    assert "qoph" not in (tmp_path / "cleaned" / "train.en").read_text().lower()
-    found = next(finding for finding in diagnosis.sources[0].findings if finding.reason == "in dev or test")
+    assert "qoph" not in files["train.en"].getvalue().decode().lower()
+    found = next(finding for finding in diagnosis.sources[0].findings if finding.rule == "in dev or test")
     assert found.count == len(held_out)
     pieces = make_tokenizer(config)
     assert "d" in pieces_of(pieces, pieces.encode_src(["d"])[0])

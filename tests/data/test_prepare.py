@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mtx.config.settings import CleanSettings, DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
-from mtx.data import content, shards
+from mtx.data import content, groups, shards
 from mtx.data import prepare as module
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
@@ -74,7 +74,7 @@ def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 3)
     longest = "cat " * 9 + "dog"
     limit = len(TOKENIZER.encode_src([longest])[0]) + 1  # EOS
     assert len(TOKENIZER.encode_src([f"{longest}z"])[0]) == limit
@@ -246,7 +246,7 @@ MANY = [(f"the red dog {number}", f"a cat {number}") for number in range(95)]
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten pairs are encoded at once, and thirty make a shard."""
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 10)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 10)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 30)
 
 
@@ -534,7 +534,7 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids go to the disk as they are made and are mapped: a corpus may be larger than the memory."""
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 500)
+    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 500)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 2000)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     peaks = []

@@ -1,8 +1,6 @@
 """TMX: the text that a translator saw, of the languages asked for, in constant memory, from anyone."""
 
 import io
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,29 +110,62 @@ def test_a_bomb_of_entities_takes_no_memory() -> None:
     assert caught.value.code == ExitCode.DATA
 
 
-def test_memory_does_not_grow_with_the_file() -> None:
-    unit = document(variant("en", "a dog " * 20) + variant("de", "ein Hund " * 20)).split(b"\n")[3] + b"\n"
+class Stream:
+    """A file that is made as it is read."""
+
+    def __init__(self, middle: bytes, count: int, begin: bytes = b"", end: bytes = b"") -> None:
+        pieces = [HEAD.format("UTF-8").encode() + begin, *[middle] * count, end + TAIL.encode()]
+        self._pieces = iter(pieces)
+        self.begin = resident_kib()
+        self.peak = 0
+        """Memory that reading has taken, in KiB."""
+
+    def read1(self, _size: int) -> bytes:
+        self.peak = max(self.peak, resident_kib() - self.begin)
+        return next(self._pieces, b"")
+
+
+UNIT = f"<tu>{variant('en', 'a dog ' * 20)}{variant('de', 'ein Hund ' * 20)}</tu>\n".encode()
+
+
+@pytest.mark.parametrize(
+    "middle", [UNIT * 10, b"<x/>" * 9_999, b"<a><b>x</b>more</a>text" * 5_000, b"<a>" + b"<b/>" * 9_999 + b"</a>"]
+)
+def test_memory_does_not_grow_with_the_file(middle: bytes) -> None:
+    """Neither with its units nor with what stands between them."""
     peaks = []
-    for count in (300, 6000):
+    for count in (1, 12):
+        stream = Stream(middle, count, end=UNIT)
+        num_units = middle.count(UNIT) * count + 1
+        assert sum(1 for _ in read_tmx(cast(Any, stream), "memory.tmx", "en", "de")) == num_units
+        peaks.append(stream.peak)
+    assert peaks[1] - peaks[0] < 6 << 10
 
-        def pieces(count: int = count) -> Iterator[bytes]:
-            yield HEAD.format("UTF-8").encode()
-            yield from (unit for _ in range(count))
-            yield TAIL.encode()
 
-        class Stream:
-            """What it gives is made as it is read."""
+@pytest.mark.parametrize("begin", ["<tu>", "<tu><tuv><seg>", "<x><tu><tu>"])
+@pytest.mark.parametrize("middle", ["<x/>", "<x><y/>text</x>", "<x>" + "a" * 99_999 + "</x>", "<tu/>"])
+def test_a_unit_without_end_takes_no_memory(begin: str, middle: str) -> None:
+    block = middle * (1 + 65_536 // len(middle))
+    stream = Stream(block.encode(), 100, begin.encode())
+    with pytest.raises(UserError, match=r"a unit is too large.*memory.tmx line \d") as caught:
+        list(read_tmx(cast(Any, stream), "memory.tmx", "en", "de"))
+    assert caught.value.code == ExitCode.DATA
+    assert stream.peak < 16 << 10
 
-            blocks = pieces()
 
-            def read1(self, size: int) -> bytes:
-                return next(self.blocks, b"")
+def test_text_that_is_no_element_takes_no_memory() -> None:
+    doctype = '<!DOCTYPE tmx [<!ENTITY a "a">]><tmx version="1.4"><body>'
+    stream = Stream(b"&a;" * 20_000, 100)
+    stream._pieces = iter([doctype.encode(), *list(stream._pieces)[1:]])
+    with pytest.raises(UserError, match=r"memory\.tmx") as caught:
+        list(read_tmx(cast(Any, stream), "memory.tmx", "en", "de"))
+    assert caught.value.code == ExitCode.DATA
+    assert stream.peak < 16 << 10
 
-        tracemalloc.start()
-        assert sum(1 for _ in read_tmx(cast(Any, Stream()), "memory.tmx", "en", "de")) == count
-        peaks.append(resident_kib())
-        tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 4096
+
+def test_a_large_unit_is_read() -> None:
+    marked = "a<ph/>" * 4000
+    assert pairs_of(document(variant("en", marked) + variant("de", "ä" * 10**6))) == [("a" * 4000, "ä" * 10**6)]
 
 
 def resident_kib() -> int:
