@@ -25,7 +25,7 @@ from bench.contest import markdown_table, say
 
 FEW = 1000
 """Pairs of the run that others are held against."""
-UPDATES = 20
+UPDATES = 60
 
 CONFIG = """
 data: {{src_lang: en, tgt_lang: de, train: [{{src: {folder}/text.en, tgt: {folder}/text.de}}]}}

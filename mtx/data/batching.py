@@ -28,8 +28,8 @@ FULLNESS = 0.9
 PART_PAIRS = 20 * WINDOW_PAIRS
 """Pairs whose batches come in any order, before those of the next part."""
 
-BATCHES_TO_FORGET_AFTER = 100
-"""After so many the memory that mapped ids have taken is given back."""
+ROWS_TO_FORGET_AFTER = 2000
+"""After so many the memory that mapped ids have taken is given back: each row that is read may map 64 KiB a side."""
 
 Lengths = NDArray[np.integer[Any]]
 """Tokens of each sentence, EOS not counted."""
@@ -225,7 +225,7 @@ def batches_from(
     count whole batches, of which a rank gets its share.
     """
     lengths = corpus.src.lengths, corpus.tgt.lengths
-    num_batches = 0
+    num_rows = 0
     while True:
         order = mixture.order(seed, position.epoch)
         for part in range(position.part, num_parts(order)):
@@ -238,9 +238,10 @@ def batches_from(
                     _after(position.epoch, part, number, num_parts(order), len(batches)),
                     share(corpus, batches[number], rank, num_ranks, pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
                 )
-                num_batches += 1
-                if num_batches % BATCHES_TO_FORGET_AFTER == 0:
+                num_rows += len(batches[number])
+                if num_rows >= ROWS_TO_FORGET_AFTER:
                     corpus.forget_pages()
+                    num_rows = 0
         position = Position(position.epoch + 1)
 
 

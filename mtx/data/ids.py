@@ -50,8 +50,11 @@ class Ids:
         self._begins = [0]
         for shard in shards:
             self._begins.append(self._begins[-1] + len(shard))
-        self.lengths: NDArray[np.int32] = np.concatenate([shard.lengths for shard in shards])
+        # Small, and not left mapped: of a hundred million pairs each byte counts.
+        lengths = [as_small(shard.lengths) for shard in shards]
+        self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)
         """Tokens of each sentence."""
+        self.forget_pages()
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
@@ -71,8 +74,8 @@ class Ids:
 
     def forget_pages(self) -> None:
         """Let the system take back the memory of what was read from mapped files: it is read again when need be."""
-        for shard in self._shards:
-            pages = getattr(shard.flat.base, "obj", None)  # of the memoryview that an array in a file rests on
+        for array in chain.from_iterable((shard.flat, shard.offsets) for shard in self._shards):
+            pages = getattr(array.base, "obj", None)  # of the memoryview that an array in a file rests on
             if isinstance(pages, mmap.mmap):
                 pages.madvise(mmap.MADV_DONTNEED)
 

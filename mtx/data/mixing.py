@@ -52,18 +52,18 @@ class Mixture:
         # Of 4 bytes where that will do: for a hundred million pairs it is the largest thing in memory.
         dtype = np.int32 if self.begins[-1] < 2**31 else np.int64
         parts = [
-            begin + _drawn(number, end - begin, repeats, seed, epoch)
+            np.arange(begin, end, dtype=dtype)  # all of them, in any order: all are shuffled after
+            if repeats == 1
+            else begin + _drawn(number, end - begin, repeats, seed, epoch)
             for number, ((begin, end), repeats) in enumerate(zip(pairwise(self.begins), self.repeats, strict=True))
         ]
-        rows: Rows = np.concatenate(parts, dtype=dtype)
+        rows: Rows = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=dtype)
         np.random.default_rng([seed, epoch]).shuffle(rows)
         return rows
 
 
 def _drawn(source: int, size: int, repeats: float, seed: int, epoch: int) -> Rows:
     """The rows of one source in an epoch: the next ones of its permutations, which go on from epoch to epoch."""
-    if repeats == 1:
-        return np.arange(size, dtype=np.int32)  # all of them, in any order: all are shuffled after
     begin, end = int(repeats * size * epoch), int(repeats * size * (epoch + 1))
     drawn = [np.zeros(0, np.int32)]
     for number in range(begin // max(size, 1), -(-end // max(size, 1))):
