@@ -51,7 +51,7 @@ class Mixture:
         """The rows of an epoch in its order, before they are sorted into batches."""
         # Of 4 bytes where that will do: for a hundred million pairs it is the largest thing in memory.
         dtype = np.int32 if self.begins[-1] < 2**31 else np.int64
-        parts = [
+        parts: list[Rows] = [
             np.arange(begin, end, dtype=dtype)  # all of them, in any order: all are shuffled after
             if repeats == 1
             else begin + _drawn(number, end - begin, repeats, seed, epoch)

@@ -96,7 +96,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 def test_a_batch_gives_up_a_tenth_of_its_rows_at_most_and_only_to_pad_less() -> None:
     corpus = make_corpus(3000)
     src, tgt = corpus.src.lengths, corpus.tgt.lengths
-    longer = np.maximum(src, tgt) + 1
+    longer = np.maximum(src, tgt).astype(np.int64) + 1
     batches = fixed_batches(src, tgt, batch_tokens=400)
     rest = np.concatenate(batches)
     num_shorter = 0
