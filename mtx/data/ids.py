@@ -50,6 +50,9 @@ class Ids:
         self._begins = [0]
         for shard in shards:
             self._begins.append(self._begins[-1] + len(shard))
+        arrays = chain.from_iterable((shard.flat, shard.offsets) for shard in shards)
+        bases = [getattr(array.base, "obj", None) for array in arrays]  # of the memoryview that a mapped one rests on
+        self._pages = list({id(base): base for base in bases if isinstance(base, mmap.mmap)}.values())
         # Small, and not left mapped: of a hundred million pairs each byte counts.
         lengths = [as_small(shard.lengths) for shard in shards]
         self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)
@@ -74,10 +77,8 @@ class Ids:
 
     def forget_pages(self) -> None:
         """Let the system take back the memory of what was read from mapped files: it is read again when need be."""
-        for array in chain.from_iterable((shard.flat, shard.offsets) for shard in self._shards):
-            pages = getattr(array.base, "obj", None)  # of the memoryview that an array in a file rests on
-            if isinstance(pages, mmap.mmap):
-                pages.madvise(mmap.MADV_DONTNEED)
+        for pages in self._pages:
+            pages.madvise(mmap.MADV_DONTNEED)
 
 
 class Lines:
