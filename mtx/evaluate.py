@@ -144,10 +144,21 @@ def evaluate(
     start = time.perf_counter()
     translations = translator.translate(sources, after_batch)
     seconds = time.perf_counter() - start
+    return report_on(translations, references, translator.trained.tgt_lang, model, seconds), translations
+
+
+def report_on(
+    translations: Sequence[Translation],
+    references: Sequence[Sequence[str]],
+    tgt_lang: str,
+    model: str,
+    seconds: float,
+) -> Report:
+    """What there is to say of `translations` that took so many `seconds`, scored as `score` does."""
     hypotheses = [translation.tgt for translation in translations]
-    bleu, chrf, length_ratio = score(hypotheses, references, translator.trained.tgt_lang)
+    bleu, chrf, length_ratio = score(hypotheses, references, tgt_lang)
     num_tokens = sum(translation.num_tokens for translation in translations)
-    report = Report(
+    return Report(
         model=model,
         num_sentences=len(hypotheses),
         bleu=bleu,
@@ -157,4 +168,3 @@ def evaluate(
         tokens_per_second=num_tokens / seconds if seconds else 0.0,
         num_empty=count_empty(hypotheses),
     )
-    return report, translations

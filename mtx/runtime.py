@@ -18,11 +18,9 @@ import torch
 from torch import Tensor
 
 from mtx.errors import ExitCode, UserError
+from mtx.workers import num_threads
 
 LOGGER = logging.getLogger("mtx")
-
-MAX_THREADS = 1024
-"""More than any machine makes use of: a slip of the keyboard."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -105,10 +103,14 @@ def _cpu_multiplies_bf16() -> bool:
 
 def use_threads() -> int:
     """Let torch use OMP_NUM_THREADS threads, or else one for each processor this process may run on; says how many."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    torch.set_num_threads(int(given) if given.isdecimal() and 0 < int(given) <= MAX_THREADS else allowed)
+    torch.set_num_threads(num_threads())
     return torch.get_num_threads()
+
+
+def use_one_thread() -> None:
+    """What a forked process has to begin with, if it shall use torch: the threads of the other are not there."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
@@ -199,6 +201,12 @@ def random_state() -> dict[str, Tensor]:
     return state
 
 
+def part_ways(rank: int) -> None:
+    """Let this process, which has drawn as others have so far, draw as none of them does from now on."""
+    if rank:
+        torch.manual_seed(int(torch.randint(2**62, ())) + rank)
+
+
 def restore_random_state(state: dict[str, Tensor]) -> None:
     """Put torch's generators back into `state`; those of devices that are not here are left out."""
     torch.set_rng_state(state["cpu"])
@@ -231,6 +239,12 @@ def log_to_stderr() -> None:
     handler.setFormatter(_OneLine("%(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+def log_nowhere() -> None:
+    """Keep what the program says of its work to itself."""
+    LOGGER.addHandler(logging.NullHandler())
     LOGGER.propagate = False
 
 

@@ -1,7 +1,9 @@
 """What signals ask of a process: to stop, or to save and go on."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -46,11 +48,18 @@ def stops() -> list[signal.Signals]:
     return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+def end_with_parent(number: signal.Signals) -> None:
+    """Let this process get the signal `number` when the one that started it ends, however that happens; on Linux."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
+
+
 @contextmanager
-def deferred_signals() -> Iterator[Requests]:
+def deferred_signals(echo_seconds: float = ECHO_SECONDS) -> Iterator[Requests]:
     """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place; so is SIGUSR1.
 
-    One more of the first three leaves at once.
+    One more of the first three leaves at once, unless it comes within `echo_seconds`.
     """
     requests = Requests()
 
@@ -62,7 +71,7 @@ def deferred_signals() -> Iterator[Requests]:
         requests.is_save_wanted = True
 
     handlers = dict.fromkeys(stops(), note_stop) | {signal.SIGUSR1: note_save}
-    with _second_one_leaves():
+    with _second_one_leaves(echo_seconds):
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield requests
@@ -72,7 +81,7 @@ def deferred_signals() -> Iterator[Requests]:
 
 
 @contextmanager
-def _second_one_leaves() -> Iterator[None]:
+def _second_one_leaves(echo_seconds: float) -> Iterator[None]:
     """Inside, the process ends with the code of the second signal to stop, as soon as that comes.
 
     Python hands a signal to its handler when the main thread comes back from torch, which may be seconds later: neither
@@ -81,7 +90,7 @@ def _second_one_leaves() -> Iterator[None]:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # as Python wants it
-    listener = threading.Thread(target=_leave_at_second, args=(reading,), daemon=True)
+    listener = threading.Thread(target=_leave_at_second, args=(reading, echo_seconds), daemon=True)
     listener.start()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -94,7 +103,7 @@ def _second_one_leaves() -> Iterator[None]:
         os.close(reading)
 
 
-def _leave_at_second(reading: int) -> None:
+def _leave_at_second(reading: int, echo_seconds: float) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they interrupt what the main thread waits for
     first = None
     while _NO_SIGNAL not in (numbers := os.read(reading, 4096)):
@@ -102,5 +111,5 @@ def _leave_at_second(reading: int) -> None:
         for number in numbers:
             if number in EXIT_CODES:
                 first = first or now
-                if now - first > ECHO_SECONDS:
+                if now - first > echo_seconds:
                     os._exit(EXIT_CODES[signal.Signals(number)])

@@ -94,6 +94,30 @@ class Tokenizer:
             return {"spm.model": self.src_model}
         return {"source.spm": self.src_model, "target.spm": self.tgt_model}
 
+    @property
+    def tags(self) -> list[str]:
+        """The names of the tags that a source may begin with."""
+        symbols = (str(self.src_pieces.id_to_piece(id_)) for id_ in range(self.src_vocab_size) if self._is_tag(id_))
+        # Foreign models have others too, such as [MASK].
+        return [symbol[1:-1] for symbol in symbols if symbol == tag_symbol(symbol[1:-1])]
+
+    def tag_id(self, tag: str) -> int:
+        """The id of a tag, to be put before those of a source.
+
+        Raises:
+            UserError: the model has no such tag (USAGE).
+        """
+        id_ = int(self.src_pieces.piece_to_id(tag_symbol(tag)))
+        if not self._is_tag(id_):
+            known = ", ".join(self.tags)
+            do = f"Give one of {known}." if known else "Leave it out."
+            raise UserError(ExitCode.USAGE, f"the tokenizer has no tag {tag}", do=do)
+        return id_
+
+    def _is_tag(self, id_: int) -> bool:
+        special = (self.pad_id, self.unk_id, self.bos_id, self.eos_id)
+        return id_ not in special and bool(self.src_pieces.is_control(id_))
+
     def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of source sentences, without bos and eos. No text yields a special id, save unk."""
         return self._encode(self.src_pieces, sentences)
@@ -124,6 +148,11 @@ class Tokenizer:
             texts = [sentence.replace(_SPACE_MARK, " ") for sentence in sentences]
         ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
         return ids
+
+
+def tag_symbol(tag: str) -> str:
+    """The control symbol that stands for `tag`."""
+    return f"<{tag}>"
 
 
 def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:

@@ -3,13 +3,13 @@
 import io
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
-from mtx.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer
+from mtx.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer, tag_symbol
 
 MAX_LINE_BYTES = 16384
 """Longer lines are left out."""
@@ -21,11 +21,16 @@ _RESERVED = "\u2585"
 
 
 def train_tokenizer(
-    src: Iterable[str], tgt: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]
+    src: Iterable[str],
+    tgt: Iterable[str],
+    settings: TokenizerSettings,
+    log: Callable[[str], None],
+    tags: Sequence[str] = (),
 ) -> Tokenizer:
     """Train the model or models that `settings` asks for; the same text gives the same bytes.
 
-    `src` and `tgt` are read once. `log` is told what was left out or lowered.
+    `src` and `tgt` are read once. `log` is told what was left out or lowered. Each of `tags` becomes a control symbol,
+    which no text can yield.
 
     Raises:
         UserError: (DATA) no text, or a vocabulary too small for its alphabet.
@@ -34,8 +39,8 @@ def train_tokenizer(
         return load_tokenizer(settings.file)
     if settings.joint:
         both = (line for pair in zip_longest(src, tgt) for line in pair if line is not None)
-        return Tokenizer.from_files({"spm.model": _train_model(both, settings, log)})
-    models = {"source.spm": _train_model(src, settings, log), "target.spm": _train_model(tgt, settings, log)}
+        return Tokenizer.from_files({"spm.model": _train_model(both, settings, log, tags)})
+    models = {"source.spm": _train_model(src, settings, log, tags), "target.spm": _train_model(tgt, settings, log)}
     return Tokenizer.from_files(models)
 
 
@@ -76,7 +81,9 @@ def draw_sample(lines: Iterable[str], max_bytes: int) -> Sample:
     return Sample([line for _, _, line in kept], num_read, num_long)
 
 
-def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None]) -> bytes:
+def _train_model(
+    lines: Iterable[str], settings: TokenizerSettings, log: Callable[[str], None], tags: Sequence[str] = ()
+) -> bytes:
     import sentencepiece
 
     is_lossless = settings.normalization == "lossless"
@@ -107,6 +114,7 @@ def _train_model(lines: Iterable[str], settings: TokenizerSettings, log: Callabl
             max_sentence_length=MAX_LINE_BYTES,
             num_threads=1,  # more make the result depend on their timing
             minloglevel=2,
+            control_symbols=[tag_symbol(tag) for tag in tags],
             pad_id=0,
             unk_id=1,
             bos_id=2,

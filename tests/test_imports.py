@@ -18,17 +18,19 @@ LAYERS = [
     {"evaluate"},
     {"decode"},
     {"data", "checkpoint"},
-    {"vocabulary"},
+    {"vocabulary", "ranks"},
     {"tokenizer", "model", "runtime"},
     {"config"},
-    {"foreign_files", "sentencepiece_file", "signals"},
+    {"workers"},
+    {"foreign_files", "sentencepiece_file", "signals", "launched"},
     {"errors"},
 ]
 """Each part may import those of the layers below its own."""
 
 WITHOUT_TORCH = [
     "mtx.cli", "mtx.config.reading", "mtx.config.showing", "mtx.tokenizer", "mtx.vocabulary", "mtx.data.lines",
-    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.demo", "mtx.checkpoint.sealed",
+    "mtx.data.corpus", "mtx.data.prepare", "mtx.data.facts", "mtx.data.named", "mtx.data.demo",
+    "mtx.checkpoint.sealed", "mtx.workers",
 ]  # fmt: skip
 
 
@@ -85,6 +87,8 @@ def test_parts_without_torch() -> None:
         (["--help"], 0, "Train your own translator"),
         (["train", "--help"], 0, "--run-dir"),
         (["train", "--config", "missing.yaml"], 2, "mtx: error: "),
+        (["init", "--help"], 0, "--train"),
+        (["init", "--train", "missing.en", "missing.de"], 3, "cannot read missing.en"),
         (["train", "train.lrr=1"], 2, "train.lr"),
         (["config", "show", "--doc", "train.lr"], 0, "train.lr"),
     ],

@@ -25,8 +25,15 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     [config] = blocks("yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
     for name in ("train", "dev", "test"):
-        (tmp_path / f"{name}.en").write_text("A dog runs fast.\nThe cat sleeps well.\n" * 8)
-        (tmp_path / f"{name}.de").write_text("Ein Hund rennt schnell.\nDie Katze schläft gut.\n" * 8, encoding="utf-8")
+        # Other sentences in each, or `mtx data check` would say no.
+        english = "".join(
+            f"A dog runs {count} times, {name}.\nThe cat sleeps {count} times, {name}.\n" for count in range(8)
+        )
+        german = "".join(
+            f"Ein Hund rennt {count} mal, {name}.\nDie Katze schläft {count} mal, {name}.\n" for count in range(8)
+        )
+        (tmp_path / f"{name}.en").write_text(english)
+        (tmp_path / f"{name}.de").write_text(german, encoding="utf-8")
     commands = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if "mtx " in line]
     assert len(commands) >= 10
     environment = os.environ | {

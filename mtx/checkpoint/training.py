@@ -17,7 +17,7 @@ from mtx.checkpoint.sealed import DamagedError, open_sealed, sealed_folder
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.foreign_files import read_json
-from mtx.runtime import LOGGER, random_state, restore_random_state
+from mtx.runtime import LOGGER, part_ways, random_state, restore_random_state
 
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
@@ -44,8 +44,9 @@ class Progress:
     step: int = 0
     """Updates done, skipped ones too."""
     epoch: int = 0
+    part: int = 0
     batch: int = 0
-    """The next batch of the epoch."""
+    """The next batch of this part of the epoch."""
     num_tokens: int = 0
     """Real target tokens seen."""
     seconds: float = 0.0
@@ -84,8 +85,12 @@ def checkpoint_folder(checkpoints: Path, step: int) -> Path:
     return checkpoints / f"step-{step:06d}"
 
 
-def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]) -> Path:
+def save_checkpoint(
+    checkpoints: Path, training: Training, about: dict[str, Any], other_ranks: Sequence[dict[str, Tensor]] = ()
+) -> Path:
     """Write the checkpoint of this step, in place of a damaged one that an earlier session may have left; read it back.
+
+    `other_ranks` are the random states of the ranks that train together with this one, from the second on.
 
     Raises:
         DiskFullError: there is no space for it (MACHINE).
@@ -99,7 +104,11 @@ def save_checkpoint(checkpoints: Path, training: Training, about: dict[str, Any]
         with sealed_folder(folder, {**about, "step": step}) as new:
             save_tensors(new / WEIGHTS, weights)
             save_tensors(new / OPTIMIZER, moments)
-            save_tensors(new / RANDOM, random_state())
+            states = [random_state(), *other_ranks]
+            save_tensors(
+                new / RANDOM,
+                {_prefix(rank) + name: state for rank, found in enumerate(states) for name, state in found.items()},
+            )
             state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
             (new / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     except DiskFullError as error:
@@ -113,8 +122,10 @@ def checkpoint_bytes(model: nn.Module) -> int:
     return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
-def load_checkpoint(folder: Path, training: Training) -> None:
+def load_checkpoint(folder: Path, training: Training, rank: int = 0) -> None:
     """Put `training` and torch's random state back to where they were when `folder` was saved.
+
+    A rank that was not there then draws from a state of its own, the same each time.
 
     Raises:
         UserError: the checkpoint does not fit this model (MODEL); `training` may then be half of each.
@@ -122,7 +133,7 @@ def load_checkpoint(folder: Path, training: Training) -> None:
     load_weights(training.model, load_tensors(folder / WEIGHTS), folder)
     _load_moments(training, load_tensors(folder / OPTIMIZER), folder)
     try:
-        restore_random_state(load_tensors(folder / RANDOM))
+        _restore_random_state(load_tensors(folder / RANDOM), rank)
         state = read_json(folder / STATE, MAX_STATE_BYTES, SavedState)
         if state.scaler:
             training.scaler.load_state_dict(state.scaler)
@@ -130,6 +141,19 @@ def load_checkpoint(folder: Path, training: Training) -> None:
         raise _does_not_fit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
     for each in fields(Progress):
         setattr(training.progress, each.name, getattr(state.progress, each.name))
+
+
+def _prefix(rank: int) -> str:
+    """What the names of a rank's random states begin with."""
+    return f"rank-{rank}." if rank else ""
+
+
+def _restore_random_state(saved: Mapping[str, Tensor], rank: int) -> None:
+    prefix = _prefix(rank)
+    own = {name.removeprefix(prefix): state for name, state in saved.items() if name.startswith(prefix)}
+    restore_random_state(own or dict(saved))
+    if rank and not own:
+        part_ways(rank)
 
 
 def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:

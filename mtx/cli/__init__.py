@@ -6,7 +6,9 @@ import typer
 
 from mtx import __version__
 from mtx.cli.config import config_app
+from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
+from mtx.cli.init import init, join_words
 from mtx.cli.reporting import report_usage
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
@@ -16,6 +18,7 @@ from mtx.cli.translate import mark_text, translate
 app = typer.Typer(
     help="Train your own translator from parallel text, and use it.\n\n"
     "\b\n"
+    "mtx init --train my.en my.de               looks at your text, writes a config for it\n"
     "mtx train --config my.yaml                 two files of text in, a model folder out\n"
     'mtx translate "Two dogs play."             with the newest model under ./runs\n'
     "mtx evaluate                               that model on its test set: BLEU and chrF2\n",
@@ -26,11 +29,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command()(init)
 app.command()(train)
 app.command()(translate)
 app.command()(evaluate)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -50,4 +55,4 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_standard_streams()
     with report_usage():
-        sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))
+        sys.exit(app(join_words(mark_text(sys.argv[1:])), prog_name="mtx", standalone_mode=False))

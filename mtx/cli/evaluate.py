@@ -19,6 +19,7 @@ from mtx.cli.options import (
     PenaltyOption,
     PrecisionName,
     PrecisionOption,
+    TagOption,
     load_translator,
 )
 from mtx.cli.reporting import reported
@@ -48,6 +49,7 @@ def evaluate(
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
+    tag: TagOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[
         Path | None, typer.Option("--save-hyp", help="Write the translations to this file.", readable=False)
@@ -83,8 +85,9 @@ def evaluate(
             if src is not None:
                 sources, references = _parallel_files(src, ref or [])
             else:
-                sources, references = _recorded_test_set(folder, save_hyp)
-            translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device)
+                sources, references, recorded_tag = _recorded_test_set(folder, save_hyp)
+                tag = tag or recorded_tag
+            translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device, tag=tag)
             report, translations = run_evaluation(translator, sources, references, str(folder))
             hypotheses = [translation.tgt for translation in translations]
         if saved is not None:
@@ -126,8 +129,8 @@ def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_la
     return Report(None, len(hypotheses), bleu, chrf, ratio, 0.0, 0.0, count_empty(hypotheses))
 
 
-def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]]]:
-    """The test set that the run around the model folder recorded.
+def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]], str | None]:
+    """Sources and references of the test set that the run around the model folder recorded, and its tag.
 
     Raises:
         UserError: there is none, or `output` is one of its files (USAGE); it can't be read (DATA).
@@ -143,7 +146,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
     if output is not None:
         refuse_overwriting(output, source_files(data.test))
     pairs = list(read_pairs(data.test, data.src_lang, data.tgt_lang))
-    return [source for source, _ in pairs], [[reference for _, reference in pairs]]
+    return [source for source, _ in pairs], [[reference for _, reference in pairs]], data.test.tag
 
 
 def _warn_of_tokens(hypotheses: list[str], references: list[list[str]]) -> None:

@@ -47,6 +47,9 @@ BatchOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic; fp32 is exact.")]
+TagOption = Annotated[
+    str | None, typer.Option("--tag", help="What its sources began with, such as 2de, for a model with several tags.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -61,6 +64,7 @@ def load_translator(
     *,
     with_scores: bool = False,
     splits_long: bool = True,
+    tag: str | None = None,
 ) -> "Translator":
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
@@ -77,6 +81,8 @@ def load_translator(
     beam_size = max(beam or decode.beam_size, n_best)
     if beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
+    if tag is None and len(tags := trained.tokenizer.tags) > 1:
+        print(f"mtx: no --tag given; the model knows {', '.join(tags)}", file=sys.stderr)
     return Translator(
         trained,
         arithmetic,
@@ -86,4 +92,5 @@ def load_translator(
         n_best=n_best,
         with_scores=with_scores,
         splits_long=splits_long,
+        tag=tag,
     )

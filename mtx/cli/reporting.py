@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec
 
 from mtx.errors import ExitCode, UserError, machine_error, printable
+from mtx.launched import speaks
 from mtx.signals import stops
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
@@ -36,6 +37,27 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
 
     return run
+
+
+@contextmanager
+def first_rank_speaks() -> Iterator[None]:
+    """Inside, of processes that train together only the first one reports its end: the others end likewise.
+
+    They do report what only they may know: data that is missing on their machine, or what the machine refuses.
+    """
+    if speaks():
+        yield
+        return
+    try:
+        yield
+    except UserError as error:
+        if error.code in (ExitCode.DATA, ExitCode.MACHINE):
+            raise
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except _Terminated:
+        sys.exit(ExitCode.TERMINATED)
 
 
 def _check_current_folder() -> None:

@@ -1,5 +1,6 @@
 """`mtx train`."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +8,9 @@ from typing import Annotated
 import typer
 
 from mtx.cli.options import RUNS
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import first_rank_speaks, reported
 from mtx.cli.streams import path_text, print_line
+from mtx.launched import are_launched
 
 
 class Resume(StrEnum):
@@ -32,12 +34,17 @@ def train(
     resume: Annotated[Resume, typer.Option(help="Continue a run that is there, or refuse to.")] = Resume.auto,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check config and data, say what would be done, write nothing but the cache."),
+        typer.Option(
+            "--dry-run", help="Check config and data, say what one device would do, write nothing but the cache."
+        ),
     ] = False,
     allow_data_change: Annotated[
         bool, typer.Option("--allow-data-change", help="Continue a run although its training data has changed.")
     ] = False,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, max=1024, help="GPUs, or processes on a CPU, that train together.")
+    ] = 1,
 ) -> None:
     """Train a tokenizer and a Transformer; prints the model folder.
 
@@ -45,17 +52,36 @@ def train(
     mtx train                                  the embedded demo, some minutes on a CPU
     mtx train --config my.yaml                 your data; the same command continues a stopped run
     mtx train --config my.yaml train.lr=5e-4   with another setting
+    mtx train --config my.yaml --devices 4     on four GPUs; on several machines: see scripts/README.md
     """
     from mtx.config.reading import load_config
 
     overridden = [*(overrides or []), *([f"train.device={device}"] if device is not None else [])]
-    settings = load_config(config, overridden)
-    folder = run_dir or RUNS / (config.stem if config is not None else "demo")
+    with first_rank_speaks():
+        settings = load_config(config, overridden)
+        folder = run_dir or RUNS / (config.stem if config is not None else "demo")
 
-    from mtx.runtime import log_to_stderr
-    from mtx.train.loop import train as run_training
+        if devices > 1 and not are_launched():
+            from mtx.train.launch import check_devices, run_ranks
 
-    log_to_stderr()
-    model = run_training(settings, folder, resume=resume.value, dry_run=dry_run, allow_data_change=allow_data_change)
-    if not dry_run:
-        print_line(path_text(model))
+            check_devices(devices, settings.train.device)
+            if not dry_run:
+                run_ranks(devices, sys.argv[sys.argv.index("train") + 1 :])
+                return
+
+        from mtx.ranks import joined_ranks
+        from mtx.runtime import log_nowhere, log_to_stderr
+        from mtx.train.loop import train as run_training
+
+        with joined_ranks() as ranks:
+            (log_to_stderr if ranks.is_first else log_nowhere)()
+            model = run_training(
+                settings,
+                folder,
+                resume=resume.value,
+                dry_run=dry_run,
+                allow_data_change=allow_data_change,
+                ranks=ranks,
+            )
+        if ranks.is_first and not dry_run:
+            print_line(path_text(model))

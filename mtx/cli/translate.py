@@ -21,6 +21,7 @@ from mtx.cli.options import (
     PenaltyOption,
     PrecisionName,
     PrecisionOption,
+    TagOption,
     load_translator,
 )
 from mtx.cli.reporting import reported
@@ -99,6 +100,7 @@ def translate(
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
+    tag: TagOption = None,
 ) -> None:
     """Translate sentences: n lines in, n lines out, in order, each as soon as it is ready.
 
@@ -129,6 +131,7 @@ def translate(
             n_best,
             with_scores=output_format is Format.jsonl,
             splits_long=on_too_long is OnTooLong.split,
+            tag=tag,
         )
         translations: Iterator[Translation] = (t for group in groups for t in translator.translate(group))
         if on_too_long is not OnTooLong.split:

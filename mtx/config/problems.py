@@ -10,7 +10,10 @@ from mtx.config.places import Problem, key_text, value_text
 from mtx.config.yaml_lines import Document, is_number
 
 RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
-A_SOURCE = "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {dataset: ID} or {demo: SPLIT}"
+A_SOURCE = (
+    "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {tmx: FILE}, {zip: FILE}, {folder: FOLDER}, {dataset: ID} "
+    "or {demo: SPLIT}"
+)
 
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:
@@ -55,6 +58,8 @@ def _in_words(details: ErrorDetails, located: Located) -> tuple[str, str]:
             return str(details["ctx"]["error"]), "Choose values that agree."
         case "string_too_short":
             return f"{key} is empty", see
+        case "string_pattern_mismatch" if located.key[-1] == "tag":
+            return f"{key} must be a tag, got {value_text(given)}", "Write up to 32 letters and digits, such as 2de."
         case "string_pattern_mismatch":
             return f"{key} must be a language code, got {value_text(given)}", "Write a code such as en or pt_BR."
     if field is None:

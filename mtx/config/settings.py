@@ -11,7 +11,8 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 FilePath = Annotated[Path, Field(strict=False)]
 """A path given as text; `reading` makes it absolute."""
 
-Language = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 
 MAX_COUNT = 1_000_000_000
 """The largest number of steps, tokens or sentences: what is counted in 64 bits cannot overflow."""
@@ -34,13 +35,21 @@ Encoding = Literal[
 ]  # fmt: skip
 """How text may be encoded: those in which the byte LF is a line end and nothing else."""
 
+Weight = Annotated[float, Field(gt=0, le=1000, description="How often its pairs come in an epoch.")]
+TagName = Annotated[
+    str | None,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="Symbol before its sources: 2de gives <2de>."),
+]
+
 
 class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Two files, plain or gzip; line n of one translates line n of the other."""
+    """Two files of text, plain or packed (gz, xz, zst); line n of one translates line n of the other."""
 
     src: FilePath = Field(description="File with the source sentences, one a line.")
     tgt: FilePath = Field(description="File with the target sentences, one a line.")
     encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
+    weight: Weight = 1.0
+    tag: TagName = None
 
 
 class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -50,6 +59,8 @@ class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
     src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
     tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
+    weight: Weight = 1.0
+    tag: TagName = None
 
 
 class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -58,6 +69,39 @@ class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
     jsonl: FilePath = Field(description="File with one JSON object a line.")
     src: str | None = Field(default=None, description="Field of the source; default: src, or the language code.")
     tgt: str | None = Field(default=None, description="Field of the target; default: tgt, or the language code.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Tmx(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A translation memory in TMX; units that lack one of the two languages count as empty."""
+
+    tmx: FilePath = Field(description="TMX file, plain or packed.")
+    src: str | None = Field(default=None, description="xml:lang of the source; default: the language code.")
+    tgt: str | None = Field(default=None, description="xml:lang of the target; default: the language code.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Zip(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A zip archive of OPUS in Moses format, or of one TMX file; it is read where it is, not unpacked."""
+
+    zip: FilePath = Field(description="Zip archive with a file for each language, or a TMX file.")
+    src: str | None = Field(default=None, description="Source file in it; default: the one that ends in the code.")
+    tgt: str | None = Field(default=None, description="Target file in it; default: the one that ends in the code.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Folder(BaseModel, extra="forbid", frozen=True, strict=True):
+    """All parallel files in a folder, by their names: FILE.en and FILE.de, .tsv, .jsonl, .tmx, .zip, .parquet."""
+
+    folder: FilePath = Field(description="Folder with files of any of these kinds, plain or packed.")
+    match: str = Field(
+        default="*", min_length=1, description="Names to take, such as *.tmx; **/* for those below, too."
+    )
+    weight: Weight = 1.0
+    tag: TagName = None
 
 
 class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -70,17 +114,22 @@ class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
     split: str = Field(default="train", description="Split of the data set.")
     src: str | None = Field(default=None, description="Column of the source; default: the language code.")
     tgt: str | None = Field(default=None, description="Column of the target; default: the language code.")
+    streaming: bool = Field(default=False, description="Read it from the hub as it goes, without keeping it.")
+    weight: Weight = 1.0
+    tag: TagName = None
 
 
 class Demo(BaseModel, extra="forbid", frozen=True, strict=True):
     """A split of the embedded synthetic English-German corpus."""
 
     demo: Literal["train", "dev", "test", "pronouns"] = Field(description="Split of the embedded corpus.")
+    weight: Weight = 1.0
+    tag: TagName = None
 
 
 def _kind_of_source(value: Any) -> str:
     """Which kind of source `value` is, by the key that only this kind has."""
-    for kind in ("tsv", "jsonl", "dataset", "demo"):
+    for kind in ("tsv", "jsonl", "tmx", "zip", "folder", "dataset", "demo"):
         if (isinstance(value, dict) and kind in value) or hasattr(value, kind):
             return kind
     return "files"
@@ -90,6 +139,9 @@ Source = Annotated[
     Annotated[TwoFiles, Tag("files")]
     | Annotated[Tsv, Tag("tsv")]
     | Annotated[Jsonl, Tag("jsonl")]
+    | Annotated[Tmx, Tag("tmx")]
+    | Annotated[Zip, Tag("zip")]
+    | Annotated[Folder, Tag("folder")]
     | Annotated[HubDataset, Tag("dataset")]
     | Annotated[Demo, Tag("demo")],
     Discriminator(_kind_of_source),
@@ -102,13 +154,67 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     src_lang: Language = Field(default="en", description="Code of the source language.")
     tgt_lang: Language = Field(default="de", description="Code of the target language.")
     train: Annotated[tuple[Source, ...], Field(strict=False, min_length=1)] = Field(
-        description="Sources of training pairs, read one after the other."
+        description="Sources of training pairs, mixed by their size and weight."
     )
     dev: Source | None = Field(default=None, description="Pairs that choose the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
     max_tokens: int = Field(
         default=256, ge=2, le=100_000, description="Pairs with a side longer than this many tokens are dropped."
     )
+    temperature: float = Field(
+        default=1.0, ge=1, le=100, description="Draw from each source as often as its size ** (1 / this); 1: evenly."
+    )
+
+
+ANY_RATIO = 1000.0
+"""Of lengths: none is larger, so no pair is dropped for it."""
+
+# What is dropped at each level; a key given beside the level wins.
+CLEANING: dict[str, dict[str, Any]] = {
+    "none": {"duplicates": "keep", "max_ratio": ANY_RATIO, "damage": "keep"},
+    "mild": {},
+    "strict": {"max_ratio": 4.0, "copies": "drop", "script": "drop", "markup": "drop", "numbers": "drop"},
+}
+
+Verdict = Literal["keep", "drop"]
+
+
+class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
+    """Which training pairs are dropped, beside empty and long ones: see `mtx data check`."""
+
+    level: Literal["none", "mild", "strict"] = Field(
+        default="mild", description="Values of the other keys by name; keys given beside it win."
+    )
+    duplicates: Literal["keep", "pair", "src", "tgt"] = Field(
+        default="pair", description="Drop what came before: the same pair, or the same text on one side."
+    )
+    held_out: Literal["keep", "pair", "side"] = Field(
+        default="keep", description="Drop what dev or test holds: the same pair, or a pair with the same side."
+    )
+    max_ratio: float = Field(
+        default=9.0,
+        ge=1,
+        le=ANY_RATIO,
+        description="Drop pairs of which one side is so many times as long, in letters.",
+    )
+    damage: Verdict = Field(default="drop", description="Pairs with characters that a wrong encoding has left.")
+    copies: Verdict = Field(default="keep", description="Pairs whose two sides are the same text.")
+    script: Verdict = Field(default="keep", description="Pairs with a side in another script than its language's.")
+    markup: Verdict = Field(default="keep", description="Pairs with tags or entities of HTML on one side only.")
+    numbers: Verdict = Field(default="keep", description="Pairs whose numbers do not agree.")
+    language: Verdict = Field(
+        default="keep", description="Pairs with a side in another language; needs the extra mtx[clean]."
+    )
+    repair: bool = Field(
+        default=False, description="Mend text that was decoded wrongly, by ftfy; needs the extra mtx[clean]."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_level(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("level") in CLEANING:
+            return {**CLEANING[given["level"]], **given}
+        return given
 
 
 class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -213,6 +319,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
         default="auto", description="Let torch compile the layers before training; auto: on a GPU, where that pays."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="With several devices: ddp, each has all weights; fsdp, a part of them, for what does not fit.",
+    )
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seeds weights, dropout and the order of the data.")
     eval_every: int = Field(
         default=500, ge=1, le=MAX_COUNT, description="Updates between validations; each saves first."
@@ -254,6 +364,7 @@ class Config(BaseModel, extra="forbid", frozen=True, strict=True):
     """All settings of a run."""
 
     data: DataSettings
+    clean: CleanSettings = CleanSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()

@@ -1,4 +1,8 @@
-"""Which pairs make a batch, in which order, and their padding. The order is a pure function of (seed, epoch)."""
+"""Which pairs make a batch, and their padding: a pure function of the order of an epoch.
+
+That is cut into parts. Only the part at hand is sorted and cut into batches, so that neither time nor memory of a start
+grows with the corpus, but for the order itself.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Rows
+from mtx.data.mixing import Mixture
+from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 
 WINDOW_PAIRS = 50_000
@@ -19,8 +25,25 @@ WINDOW_PAIRS = 50_000
 FULLNESS = 0.9
 """How much of what would fit a batch takes at least: the less, the less padding, and the more batches."""
 
-Rows = NDArray[np.int64]
-"""Which pairs of a corpus, by their index in it."""
+PART_PAIRS = 20 * WINDOW_PAIRS
+"""Pairs whose batches come in any order, before those of the next part."""
+
+ROWS_TO_FORGET_AFTER = 500
+"""After so many the memory that mapped ids have taken is given back: Linux maps 64 KiB around each of the four places
+that a pair is read from."""
+
+Lengths = NDArray[np.integer[Any]]
+"""Tokens of each sentence, EOS not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What every rank knows of a batch that all have shares of."""
+
+    num_tokens: int
+    """Real target tokens, EOS included."""
+    lines: NDArray[np.int64]
+    """Where each pair stood in the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +54,6 @@ class Batch:
         src_ids, src_mask: (B, S)   ids + [eos], then pad; the mask is True at real tokens
         tgt_in, tgt_out:   (B, T)   [bos] + ids, and ids + [eos]: position t of tgt_out answers position t of tgt_in
         real:              (N,)     where the real tokens are in tgt_out.flatten()
-        lines:             (B,)     where each pair stood in the input
     """
 
     src_ids: Tensor
@@ -44,6 +66,9 @@ class Batch:
     num_tokens: int
     """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
     lines: NDArray[np.int64]
+    """Where each pair stood in the input."""
+    whole: Whole
+    """The batch that these sentences are a share of, or a half."""
 
     def to(self, device: torch.device) -> Self:
         """The same batch on `device`; a GPU copies it while this process goes on."""
@@ -82,38 +107,60 @@ class Position:
     """The next batch of the endless stream."""
 
     epoch: int = 0
+    part: int = 0
+    """Of the epoch."""
     batch: int = 0
+    """Of the part."""
 
 
 # --- plan ------------------------------------------------------------------------------------------------------------
 
 
-def epoch_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
-    """The rows of each batch of an epoch, in order; every row occurs once.
+def num_parts(order: Rows) -> int:
+    """How many parts an epoch has."""
+    return max(1, math.ceil(len(order) / PART_PAIRS))
 
-    Lengths are without EOS; with it, neither side of a batch holds more than `batch_tokens` padded tokens.
+
+def part_batches(
+    order: Rows, src_lengths: Lengths, tgt_lengths: Lengths, *, batch_tokens: int, seed: int, epoch: int, part: int
+) -> list[Rows]:
+    """The rows of each batch of a part of an epoch, in order; every row of the epoch's `order` occurs once.
+
+    With EOS, neither side of a batch holds more than `batch_tokens` padded tokens.
 
     Raises:
         UserError: (USAGE) a pair that no batch can hold.
     """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(src_lengths))
+    rows = order[part * PART_PAIRS : (part + 1) * PART_PAIRS]
     batches = []
-    for start in range(0, len(order), WINDOW_PAIRS):
-        window = _sort(order[start : start + WINDOW_PAIRS], src_lengths, tgt_lengths)
+    for start in range(0, len(rows), WINDOW_PAIRS):
+        window = _sort(rows[start : start + WINDOW_PAIRS], src_lengths, tgt_lengths)
         batches += _cut(window, src_lengths, tgt_lengths, batch_tokens)
+    rng = np.random.default_rng([seed, epoch, part + 1])  # numpy takes [seed, epoch, 0] for [seed, epoch]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def fixed_batches(src_lengths: Rows, tgt_lengths: Rows, *, batch_tokens: int) -> list[Rows]:
+def fixed_batches(src_lengths: Lengths, tgt_lengths: Lengths, *, batch_tokens: int) -> list[Rows]:
     """The rows of each batch, sorted by length and the same every time: for validation."""
     rows = _sort(np.arange(len(src_lengths)), src_lengths, tgt_lengths)
     return _cut(rows, src_lengths, tgt_lengths, batch_tokens)
 
 
-def _sort(rows: Rows, src_lengths: Rows, tgt_lengths: Rows) -> Rows:
+def check_longest(src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: int) -> None:
+    """Make sure that a batch can hold each of the pairs.
+
+    Raises:
+        UserError: (USAGE) it can't.
+    """
+    longest = 1 + max(int(lengths.max(initial=0)) for lengths in (src_lengths, tgt_lengths))  # EOS
+    if longest > batch_tokens:
+        what = f"train.batch_tokens {batch_tokens} is smaller than the longest pair, {longest} tokens"
+        raise UserError(ExitCode.USAGE, what, do="Raise train.batch_tokens, or lower data.max_tokens.")
+
+
+def _sort(rows: Rows, src_lengths: Lengths, tgt_lengths: Lengths) -> Rows:
     """Sort `rows` so that neighbours are alike on both sides; where they are equal, their order stays."""
-    src, tgt = src_lengths[rows], tgt_lengths[rows]
+    src, tgt = src_lengths[rows].astype(np.int64), tgt_lengths[rows].astype(np.int64)
     longer = np.maximum(src, tgt)
     # The longer side decides how many rows fit. Among equals, pairs go from long sources to long targets and, at the
     # next length, back: a batch that spans two lengths then pads neither side much.
@@ -121,16 +168,13 @@ def _sort(rows: Rows, src_lengths: Rows, tgt_lengths: Rows) -> Rows:
     return rows[np.lexsort((difference, longer))]
 
 
-def _cut(rows: Rows, src_lengths: Rows, tgt_lengths: Rows, batch_tokens: int) -> list[Rows]:
+def _cut(rows: Rows, src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: int) -> list[Rows]:
     """Cut sorted `rows` into batches with at most `batch_tokens` padded tokens on either side.
 
     A batch takes all that fit, or up to a tenth fewer where it then pads less: it may end where a length does.
     """
-    src, tgt = src_lengths[rows] + 1, tgt_lengths[rows] + 1  # EOS
-    longest = int(np.maximum(src, tgt).max(initial=0))
-    if longest > batch_tokens:
-        what = f"train.batch_tokens {batch_tokens} is smaller than the longest pair, {longest} tokens"
-        raise UserError(ExitCode.USAGE, what, do="Raise train.batch_tokens, or lower data.max_tokens.")
+    src, tgt = src_lengths[rows].astype(np.int64) + 1, tgt_lengths[rows].astype(np.int64) + 1  # EOS
+    check_longest(src_lengths[rows], tgt_lengths[rows], batch_tokens)
     cuts = [0]
     while cuts[-1] < len(rows):
         start = cuts[-1]
@@ -146,34 +190,81 @@ def _cut(rows: Rows, src_lengths: Rows, tgt_lengths: Rows, batch_tokens: int) ->
     return np.split(rows, cuts[1:-1]) if len(rows) else []
 
 
-def padding_share(src_lengths: Rows, tgt_lengths: Rows, batches: Sequence[Rows]) -> float:
+def padding_share(src_lengths: Lengths, tgt_lengths: Lengths, batches: Sequence[Rows]) -> float:
     """Which part of the tokens in `batches`, both sides together, is padding."""
+    if not batches:
+        return 0.0
+    rows, counts = np.concatenate(batches), np.array([len(batch) for batch in batches])
+    starts = np.cumsum(counts) - counts
     real = padded = 0
-    for rows in batches:
-        for lengths in (src_lengths[rows] + 1, tgt_lengths[rows] + 1):
-            real += int(lengths.sum())
-            padded += int(lengths.max()) * len(rows)
-    return 1 - real / padded if padded else 0.0
+    for all_lengths in (src_lengths, tgt_lengths):
+        lengths = all_lengths[rows].astype(np.int64) + 1
+        real += int(lengths.sum())
+        padded += int((np.maximum.reduceat(lengths, starts) * counts).sum())
+    return 1 - real / padded
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
 def batches_from(
-    corpus: Corpus, position: Position, *, batch_tokens: int, seed: int, pad_id: int, bos_id: int, eos_id: int
+    corpus: Corpus,
+    mixture: Mixture,
+    position: Position,
+    *,
+    batch_tokens: int,
+    seed: int,
+    pad_id: int,
+    bos_id: int,
+    eos_id: int,
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> Iterator[tuple[Position, Batch]]:
     """The endless stream of batches from `position` on, epoch after epoch, each with the position that follows it.
 
-    A stream that starts at a position that was given out continues exactly there.
+    A stream that starts at a position that was given out continues exactly there, with any number of ranks: positions
+    count whole batches, of which a rank gets its share.
     """
-    src_lengths, tgt_lengths = corpus.src.lengths, corpus.tgt.lengths
+    lengths = corpus.src.lengths, corpus.tgt.lengths
+    num_rows = 0
     while True:
-        batches = epoch_batches(src_lengths, tgt_lengths, batch_tokens=batch_tokens, seed=seed, epoch=position.epoch)
-        for number in range(position.batch, len(batches)):
-            is_last = number + 1 == len(batches)
-            after = Position(position.epoch + 1, 0) if is_last else Position(position.epoch, number + 1)
-            yield after, collate(corpus, batches[number], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
-        position = Position(position.epoch + 1, 0)
+        order = mixture.order(seed, position.epoch)
+        for part in range(position.part, num_parts(order)):
+            batches = part_batches(
+                order, *lengths, batch_tokens=batch_tokens, seed=seed, epoch=position.epoch, part=part
+            )
+            first = position.batch if part == position.part else 0
+            for number in range(first, len(batches)):
+                yield (
+                    _after(position.epoch, part, number, num_parts(order), len(batches)),
+                    share(corpus, batches[number], rank, num_ranks, pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
+                )
+                num_rows += len(batches[number])
+                if num_rows >= ROWS_TO_FORGET_AFTER:
+                    corpus.forget_pages()
+                    num_rows = 0
+        position = Position(position.epoch + 1)
+
+
+def _after(epoch: int, part: int, batch: int, num_parts: int, num_batches: int) -> Position:
+    """The position of the batch that follows."""
+    if batch + 1 < num_batches:
+        return Position(epoch, part, batch + 1)
+    return Position(epoch, part + 1) if part + 1 < num_parts else Position(epoch + 1)
+
+
+def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
+    """What rank `rank` gets of the batch of `rows`: each so-manieth, since neighbours are of about the same length.
+
+    Where there are fewer rows than ranks, some get one that others have, too, with no real target token in it: their
+    gradient is zero, and they still take part.
+    """
+    own = rows[rank::num_ranks]
+    batch = collate(corpus, own if len(own) else rows[:1], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
+    if not len(own):
+        batch = replace(batch, real=batch.real[:0], num_src_tokens=0, num_tokens=0)
+    num_tokens = int(corpus.tgt.lengths_of(rows).sum()) + len(rows)  # EOS
+    return replace(batch, whole=Whole(num_tokens, corpus.lines[rows]))
 
 
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
@@ -188,6 +279,7 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
     # Not ids != pad_id: what is real is a matter of length, not of ids.
     src_mask = np.arange(src_ids.shape[1]) <= src_lengths[:, None]
     tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_lengths[:, None]
+    num_tokens, lines = int(tgt_mask.sum()), corpus.lines[rows]
     return Batch(
         src_ids=torch.from_numpy(src_ids),
         src_mask=torch.from_numpy(src_mask),
@@ -195,12 +287,13 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
         tgt_out=torch.from_numpy(tgt_out),
         real=torch.from_numpy(np.flatnonzero(tgt_mask)),
         num_src_tokens=int(src_mask.sum()),
-        num_tokens=int(tgt_mask.sum()),
-        lines=corpus.lines[rows],
+        num_tokens=num_tokens,
+        lines=lines,
+        whole=Whole(num_tokens, lines),
     )
 
 
-def _pad(ids: Ids, rows: Rows, pad_id: int) -> tuple[Rows, Rows]:
+def _pad(ids: Ids, rows: Rows, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The sentences `rows`, padded to one token more than the longest, and their lengths."""
     lengths = ids.lengths_of(rows)
     padded = np.full((len(rows), lengths.max() + 1), pad_id, np.int64)

@@ -1,23 +1,19 @@
-"""Arrays on the disk: written part by part, there whole or not at all, verified when read, mapped instead of loaded."""
+"""The folder of prepared data: where it lies, and how what takes long to build gets into it."""
 
-import hashlib
-import json
+import fcntl
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TextIO
 
-import numpy as np
-from numpy.typing import NDArray
+from mtx.errors import ExitCode, UserError
 
 _log = logging.getLogger("mtx")
-_MANIFEST = "manifest.json"
-_BUILDING = "tmp-"
+_BUILDING, _LOCK = "tmp-", ".lock"
 _ABANDONED_SECONDS = 24 * 3600
 """After so long without a change, what is being built is taken for left by a killed process."""
 
@@ -35,97 +31,86 @@ def cache_folder() -> Path | None:
     return folder
 
 
-class ArrayWriter:
-    """Arrays of one dimension that grow on the disk, so that none has to fit into memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.facts: dict[str, Any] = {}
-        """JSON values to keep beside the arrays."""
-        self._folder = folder
-        self._files: dict[str, BinaryIO] = {}
-        self._digests: dict[str, Any] = {}
-        self._types: dict[str, str] = {}
-
-    def append(self, **parts: NDArray[Any]) -> None:
-        """Add to the end of each array named."""
-        for name, part in parts.items():
-            if name not in self._files:
-                self._files[name] = (self._folder / name).open("xb")
-                self._digests[name] = hashlib.sha256()
-                self._types[name] = part.dtype.name
-            data = part.tobytes()
-            self._files[name].write(data)
-            self._digests[name].update(data)
-
-    def close(self) -> None:
-        """Close what is open."""
-        for file in self._files.values():
-            file.close()
-
-    def finish(self) -> None:
-        """Write what is still to be written, and the manifest last."""
-        self.close()
-        arrays = {name: [self._types[name], digest.hexdigest()] for name, digest in self._digests.items()}
-        manifest = {"arrays": arrays, "facts": self.facts, "facts_sha256": _facts_digest(self.facts)}
-        (self._folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-
-
 @contextmanager
-def new_arrays(folder: Path) -> Iterator[ArrayWriter]:
-    """A writer for the arrays of `folder`, which takes the place of an older one when the block ends without an error.
+def building(folder: Path) -> Iterator[Path]:
+    """Where to build what shall be `folder`: inside, nobody else does, and what a killed process has built is there.
+
+    Who is done calls `finish`. After an error nothing is left; what a signal or a lack of memory interrupts stays, for
+    the next try.
 
     Raises:
-        OSError: the disk is full, or the place can't be written; nothing is left of what was begun.
+        OSError: the place can't be written.
     """
     _remove_abandoned(folder.parent)
-    building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=folder.parent))
-    writer = ArrayWriter(building)
-    try:
-        yield writer
-        writer.finish()
-        shutil.rmtree(folder, ignore_errors=True)
-        building.rename(folder)
-    finally:
-        with suppress(OSError):  # what a full disk can't take is removed all the same
-            writer.close()
-        shutil.rmtree(building, ignore_errors=True)
+    place = folder.with_name(f"{_BUILDING}{folder.name}")
+    lock = _lock_of(place)
+    with _lock_file(lock, folder):
+        try:
+            place.mkdir(exist_ok=True)
+            yield place
+            with suppress(OSError):  # finished, or there was nothing to do
+                place.rmdir()
+        except Exception as error:
+            if not _is_for_want_of_memory(error):
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        finally:
+            lock.unlink(missing_ok=True)
 
 
-def load_arrays(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-    """The arrays, memory-mapped, and facts that were written as `folder`; None if they are not there, or damaged."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        if _facts_digest(manifest["facts"]) != manifest["facts_sha256"]:
-            return None
-        arrays = {}
-        for name, (dtype, digest) in manifest["arrays"].items():
-            if _file_digest(folder / name) != digest:
-                return None
-            arrays[name] = _mapped(folder / name, np.dtype(dtype))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return arrays, manifest["facts"]
+def finish(place: Path, folder: Path) -> None:
+    """Put what was built at `place` where it belongs, instead of an older one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    place.rename(folder)
 
 
-def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if path.stat().st_size == 0:  # which can't be mapped
-        return np.zeros(0, dtype)
-    # As a plain array: slicing is slow on np.memmap itself.
-    return np.asarray(np.memmap(path, dtype, mode="r"))
+def _is_for_want_of_memory(error: Exception) -> bool:
+    """Whether the same may well succeed at the next try: there was no memory, or a worker was killed, mostly for it."""
+    return isinstance(error, MemoryError) or (isinstance(error, UserError) and error.code is ExitCode.MACHINE)
+
+
+def _lock_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}{_LOCK}")
+
+
+def _lock_file(path: Path, folder: Path) -> TextIO:
+    """The open file at `path`, locked."""
+    while True:
+        file = path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("waiting for another process that prepares the same data (%s)", folder.name[:12])
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_at(path, file):
+            return file
+        file.close()
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    """Whether `file` is still the one at `path`: who had the lock has taken it away."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    return False
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Delete what killed processes have left half-written."""
-    for path in parent.glob(f"{_BUILDING}*"):
-        newest = max((file.stat().st_mtime for file in [path, *path.glob("*")] if file.exists()), default=0.0)
-        if time.time() - newest > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+    """Delete what killed processes have left half-built, once it is old; never what a process is at work on."""
+    for place in {path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_BUILDING}*")}:
+        if time.time() - _last_change(place) <= _ABANDONED_SECONDS:
+            continue
+        lock = _lock_of(place)
+        with suppress(BlockingIOError), lock.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, file):
+                shutil.rmtree(place, ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _facts_digest(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _last_change(place: Path) -> float:
+    """When something was last written at `place`."""
+    times = [0.0]
+    for path in (place, _lock_of(place), *place.glob("*")):
+        with suppress(FileNotFoundError):  # written under another name, then renamed
+            times.append(path.stat().st_mtime)
+    return max(times)

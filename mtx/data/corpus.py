@@ -3,13 +3,17 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mtx.config.places import shortened
-from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
-from mtx.data.lines import read_lines
+from mtx.config.settings import Demo, Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.data.archive import read_zip
+from mtx.data.found import find_sources, matching_files
+from mtx.data.lines import read_lines, unreadable
+from mtx.data.tmx import read_tmx
 from mtx.errors import ExitCode, UserError
 
 Pair = tuple[str, str]
@@ -28,6 +32,15 @@ def read_pairs(source: Source, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
             yield from _read_tsv(source)
         case Jsonl():
             yield from _read_jsonl(source, src_lang, tgt_lang)
+        case Tmx():
+            with _readable(source.tmx), source.tmx.open("rb") as stream:
+                yield from read_tmx(stream, str(source.tmx), source.src or src_lang, source.tgt or tgt_lang)
+        case Zip():
+            with _readable(source.zip):
+                yield from read_zip(source, src_lang, tgt_lang)
+        case Folder():
+            for part in find_sources(source, src_lang, tgt_lang):
+                yield from read_pairs(part, src_lang, tgt_lang)
         case HubDataset():
             from mtx.data.hub import read_hub
 
@@ -47,6 +60,12 @@ def source_name(source: Source) -> str:
             return source.tsv.name
         case Jsonl():
             return source.jsonl.name
+        case Tmx():
+            return source.tmx.name
+        case Zip():
+            return source.zip.name
+        case Folder():
+            return f"{source.folder.name}/{source.match}"
         case HubDataset():
             return " ".join(filter(None, [source.dataset, source.name, source.split]))
         case Demo():
@@ -54,7 +73,7 @@ def source_name(source: Source) -> str:
 
 
 def source_files(source: Source) -> list[Path]:
-    """The files that decide the content of `source`: of text, or of code for the demo; none for data sets."""
+    """The files that decide the content of `source`: of text, or of code for the demo; none for what is on the hub."""
     match source:
         case TwoFiles():
             return [source.src, source.tgt]
@@ -62,8 +81,16 @@ def source_files(source: Source) -> list[Path]:
             return [source.tsv]
         case Jsonl():
             return [source.jsonl]
+        case Tmx():
+            return [source.tmx]
+        case Zip():
+            return [source.zip]
+        case Folder():
+            return matching_files(source)
         case HubDataset():
-            return []
+            from mtx.data.hub import local_files
+
+            return local_files(source)
         case Demo():
             from mtx.data import demo
 
@@ -89,12 +116,19 @@ def check_source(source: Source, src_lang: str, tgt_lang: str) -> None:
     Raises:
         UserError: (DATA) a file, or a data set that is not on the hub, cannot be read.
     """
-    if isinstance(source, HubDataset):
-        from mtx.data.hub import check_hub
+    match source:
+        case HubDataset():
+            from mtx.data.hub import check_hub
 
-        check_hub(source, src_lang, tgt_lang)
-    for path in source_files(source):
-        next(_corpus_lines(path, source_encoding(source)), None)
+            check_hub(source, src_lang, tgt_lang)
+        case Tmx() | Zip():
+            next(read_pairs(source, src_lang, tgt_lang), None)
+        case Folder():
+            for part in find_sources(source, src_lang, tgt_lang):
+                check_source(part, src_lang, tgt_lang)
+        case _:
+            for path in source_files(source):
+                next(_corpus_lines(path, source_encoding(source)), None)
 
 
 def source_encoding(source: Source) -> str:
@@ -104,9 +138,23 @@ def source_encoding(source: Source) -> str:
 
 def _corpus_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines of a file that can be read twice: once for the vocabulary, once for the ids."""
+    _check_regular(path)
+    return read_lines(path, encoding)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Inside, what the system refuses when the file `path` is opened or read becomes one line for the user."""
+    _check_regular(path)
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+
+
+def _check_regular(path: Path) -> None:
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(ExitCode.DATA, f"{path} is no regular file", do="Save the text to a file first.")
-    return read_lines(path, encoding)
 
 
 # --- two files -------------------------------------------------------------------------------------------------------
@@ -128,15 +176,21 @@ def _read_two_files(source: TwoFiles) -> Iterator[Pair]:
 
 def _first_mismatch(source: TwoFiles) -> str:
     """Where the lengths of the two sides first disagree badly, in words."""
-    srcs, tgts = (read_lines(path, source.encoding) for path in (source.src, source.tgt))
-    lengths = [(len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False)]
+
+    def lengths() -> Iterator[tuple[int, int]]:
+        srcs, tgts = (read_lines(path, source.encoding) for path in (source.src, source.tgt))
+        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False))
+
+    total_src = total_tgt = number = 0
+    for num_src, num_tgt in lengths():
+        total_src, total_tgt = total_src + num_src, total_tgt + num_tgt
     # Chinese needs a third of the characters of English: what counts is how far a pair is from the usual ratio.
-    usual = (1 + sum(num_src for num_src, _ in lengths)) / (1 + sum(num_tgt for _, num_tgt in lengths))
-    for number, (num_src, num_tgt) in enumerate(lengths, start=1):
+    usual = (1 + total_src) / (1 + total_tgt)
+    for number, (num_src, num_tgt) in enumerate(lengths(), start=1):
         scaled = num_tgt * usual
         if (num_src == 0) != (num_tgt == 0) or (max(num_src, scaled) > 20 and not 0.25 < num_src / scaled < 4):
             return f"lengths first disagree at line {number}"
-    return f"lengths agree up to line {len(lengths)}"
+    return f"lengths agree up to line {number}"
 
 
 # --- one file --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from mtx.config.settings import HubDataset
 from mtx.data.tables import ROWS_AT_ONCE, column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError
 
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+"""A name, mostly with its owner before it."""
 
 Rows = dict[str, list[Any]]
 """The values of some rows, by column."""
@@ -55,13 +56,19 @@ def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple
         yield _text(texts, src, where), _text(texts, tgt, where)
 
 
+def local_files(source: HubDataset) -> list[Path]:
+    """The files of a data set that lies here; none where it does not."""
+    path = Path(source.dataset)
+    return _local_tables(path, source) if os.path.exists(path) else []
+
+
 def check_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> None:
     """Read the first pair of a data set, unless it lies on the hub.
 
     Raises:
         UserError: (DATA) see `read_hub`.
     """
-    if os.path.exists(source.dataset) or not _HUB_ID.fullmatch(source.dataset):
+    if os.path.exists(source.dataset) or not HUB_ID.fullmatch(source.dataset):
         next(read_hub(source, src_lang, tgt_lang), None)
 
 
@@ -87,25 +94,31 @@ def _text(texts: dict[str, Any], name: str, where: str) -> str:
 
 
 def _local_table(path: Path, source: HubDataset) -> _Table:
-    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
-        do = "Give the name of a folder in it."
-        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
-    files = find_tables(path / (source.name or ""), source.split)
+    files = _local_tables(path, source)
     return _Table(
         column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
     )
 
 
+def _local_tables(path: Path, source: HubDataset) -> list[Path]:
+    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
+        do = "Give the name of a folder in it."
+        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
+    return find_tables(path / (source.name or ""), source.split)
+
+
 def _hub_table(source: HubDataset) -> _Table:
     """A data set of the hub; a path that does not exist is never looked up there."""
-    if not _HUB_ID.fullmatch(source.dataset):
+    if not HUB_ID.fullmatch(source.dataset):
         do = "Give a folder that exists, or a hub id (owner/name)."
         raise UserError(ExitCode.DATA, f"no data set at {source.dataset}", do=do)
     import datasets
 
     with _quiet():
-        rows = datasets.load_dataset(source.dataset, source.name, split=source.split)
-    return _Table(rows.column_names, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
+        rows = datasets.load_dataset(source.dataset, source.name, split=source.split, streaming=source.streaming)
+        # A stream that does not know its columns beforehand looks at its first row.
+        columns = rows.column_names or list(next(iter(rows), {}))
+    return _Table(columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
 
 
 @contextmanager

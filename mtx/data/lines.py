@@ -4,20 +4,17 @@ A line ends at LF and nowhere else, so that the same bytes give the same lines f
 before the LF and a byte-order mark at the start are dropped; every other character, lone CR and U+2028 included, stays.
 """
 
-import zlib
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from mtx.data.packed import plain_blocks
 from mtx.errors import ExitCode, UserError
 
-BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 26
 """A longer line means that the file is no text, and would have to be held in memory."""
 
 _BOM = b"\xef\xbb\xbf"
-_GZIP_MAGIC = b"\x1f\x8b"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GIVE_TEXT = "Give text, one sentence a line."
 
@@ -26,10 +23,10 @@ Repair = Callable[[bytes, str], str]
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """Lines of a file, plain or gzip, without their line ends.
+    """Lines of a file, plain or packed, without their line ends.
 
     Raises:
-        UserError: (DATA) no such file, a folder, not readable, a damaged gzip, not in `encoding`.
+        UserError: (DATA) no such file, a folder, not readable, damaged where it is packed, not in `encoding`.
     """
     try:
         with path.open("rb") as stream:
@@ -50,16 +47,18 @@ def stream_lines(
 ) -> Iterator[list[str]]:
     """Groups of complete lines, each as soon as it has arrived; a last line may lack its LF.
 
-    `stream` is buffered (it has `read1`), plain or gzip; `name` is what error messages call it. In `encoding` the byte
-    LF is a line end and nothing else. Without `repair`, the first line that is not in it is an error.
+    `stream` is buffered (it has `read1`), plain or packed (see `mtx.data.packed`); `name` is what error messages call
+    it. In `encoding` the byte LF is a line end and nothing else. Without `repair`, the first line that is not in it is
+    an error.
 
     Raises:
-        UserError: (DATA) a damaged gzip, UTF-16, a line not in `encoding`; the lines before it have been given out.
+        UserError: (DATA) damaged where it is packed, UTF-16, a line not in `encoding`; the lines before it have been
+            given out.
     """
     num_lines = 0
     begun: list[bytes] = []
     num_begun = 0
-    for block in _plain_blocks(stream, name):
+    for block in plain_blocks(stream, name):
         head, newline, tail = block.rpartition(b"\n")
         if newline:
             lines = b"".join([*begun, head])
@@ -76,6 +75,11 @@ def stream_lines(
     last = b"".join(begun)
     if last and not (num_lines == 0 and last == _BOM):
         yield from _decode(last, num_lines, name, encoding, repair)
+
+
+def as_line(text: str) -> str:
+    """`text` as a line that is read as the same, whatever it has for line ends; without its own."""
+    return text.replace("\n", " ").rstrip("\r")
 
 
 def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair | None = None) -> str:
@@ -112,38 +116,3 @@ def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Rep
                 yield [good.removesuffix("\r") for good in lines]
                 raise
     yield [line.removesuffix("\r") for line in lines]
-
-
-def _plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """The bytes of `stream`, unpacked where they begin like a gzip file, in blocks of about `BLOCK_BYTES`."""
-    blocks = iter(lambda: stream.read1(BLOCK_BYTES), b"")  # type: ignore[attr-defined]
-    first = next(blocks, b"")
-    if first == _GZIP_MAGIC[:1]:
-        first += next(blocks, b"")
-    if first.startswith(_GZIP_MAGIC):
-        yield from _unpack(chain([first], blocks), name)
-    else:
-        yield from chain([first], blocks)
-
-
-def _unpack(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Unpack gzip members that lie one after the other, never more than a block at a time."""
-    member = None
-    for block in blocks:
-        packed = block
-        while packed:
-            if member is None:
-                packed = packed.lstrip(b"\0")  # gzip allows zeros as padding after a member
-                if not packed:
-                    break
-                member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            try:
-                plain = member.decompress(packed, BLOCK_BYTES)
-            except zlib.error as error:
-                raise UserError(ExitCode.DATA, "damaged gzip data", where=name, do="Get the file again.") from error
-            yield plain
-            packed = member.unconsumed_tail
-            if member.eof:
-                packed, member = member.unused_data, None
-    if member is not None:
-        raise UserError(ExitCode.DATA, "the gzip file is cut short", where=name, do="Get the file again.")

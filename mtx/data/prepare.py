@@ -6,57 +6,31 @@ import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mtx.config.settings import DataSettings, Source, TwoFiles
-from mtx.data.cache import ArrayWriter, cache_folder, load_arrays, new_arrays
-from mtx.data.corpus import Pair, read_pairs, source_encoding, source_files, source_name
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.config.settings import CleanSettings, DataSettings, Source
+from mtx.data.arrays import Facts, load_arrays, load_facts, save_facts
+from mtx.data.cache import building, cache_folder, finish
+from mtx.data.cleaning import Cleaner, build_cleaner, kept_in_words, nothing_kept
+from mtx.data.content import content_key
+from mtx.data.corpus import read_pairs, source_name
+from mtx.data.duplicates import pair_hashes
+from mtx.data.groups import Group, grouped
+from mtx.data.held_out import HeldOutTexts, held_out_sources, pair_fault, read_held_out
+from mtx.data.ids import Ids, Lines, Shard
+from mtx.data.shards import Encoded, shard_path, write_shards
+from mtx.errors import machine_error
 from mtx.tokenizer import Tokenizer
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Part of the key of prepared ids: raise it when the same input gives other ids, or is dropped for other reasons."""
-MAX_SENTENCE_BYTES = 1_000_000
-PAIRS_AT_ONCE = 10_000
 
+_FACTS = "corpus"
 _log = logging.getLogger("mtx")
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Token ids of many sentences, without bos and eos, one after the other in a flat array."""
-
-    flat: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    """Where each sentence begins, and where the last one ends."""
-
-    @classmethod
-    def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
-        offsets = np.zeros(len(sentences) + 1, np.int64)
-        np.cumsum([len(sentence) for sentence in sentences], out=offsets[1:])
-        return cls(np.fromiter(chain.from_iterable(sentences), np.int32, int(offsets[-1])), offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> NDArray[np.int32]:
-        return self.flat[self.offsets[row] : self.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each sentence."""
-        return np.diff(self.offsets)
-
-    def lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of the sentences `rows` alone."""
-        return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +39,7 @@ class Corpus:
 
     src: Ids
     tgt: Ids
-    lines: NDArray[np.int64]
+    lines: Lines
     """Where each pair stood in the input, counted from 0 over all sources."""
     dropped: dict[str, int]
     """How many pairs were dropped, by reason."""
@@ -87,22 +61,39 @@ class Corpus:
 
     def summary(self) -> str:
         """One line, such as `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 longer than 256 tokens`."""
-        return f"kept {len(self):,} of {self.num_read:,} pairs{_dropped_in_words(self.dropped)}"
+        return kept_in_words(self.num_read, self.dropped)
+
+    def forget_pages(self) -> None:
+        """Let the system take back the memory of ids that were read from the disk."""
+        self.src.forget_pages()
+        self.tgt.forget_pages()
 
 
-def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer) -> Corpus:
+def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSettings, tokenizer: Tokenizer) -> Corpus:
     """The pairs of `sources` as ids, from the cache where the very same have been prepared before.
 
     Raises:
-        UserError: a source that cannot be read, or no pair that can be used (DATA); no room for the ids (MACHINE).
+        UserError: a source that cannot be read, or no pair that can be used (DATA); no room for the ids, or a process
+            that shared the work was killed (MACHINE).
     """
-    contents = [_content_key(source, settings) for source in sources]
-    key = _digest([CODE_VERSION, contents, settings.src_lang, settings.tgt_lang, settings.max_tokens, tokenizer.digest])
-    corpus = _corpus_by_key(key, sources, settings, tokenizer)
+    contents = [content_key(source, settings) for source in sources]
+    # What is kept goes unsaid: runs that began before there was such a rule keep their key.
+    is_any_kept = clean.held_out == "keep"
+    rules = clean.model_dump(exclude={"level", "held_out"} if is_any_kept else {"level"})
+    held_out = [] if is_any_kept else [content_key(source, settings) for source in held_out_sources(settings)]
+    languages = settings.src_lang, settings.tgt_lang
+    key = _digest([CODE_VERSION, contents, *languages, settings.max_tokens, rules, tokenizer.digest, *held_out])
+    tags = [source.tag for source in sources]
+    prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
+    cleaner = build_cleaner(clean, *languages)
+
+    def encoder() -> _Encoder:
+        return _Encoder(settings, clean, cleaner, read_held_out(settings, clean, cleaner), tokenizer, tags, prefixes)
+
+    corpus = _corpus_by_key(key, sources, settings, encoder)
     names = ", ".join(source_name(source) for source in sources)
     if len(corpus) == 0:
-        what = f"no pair of sentences to use among {corpus.num_read:,}{_dropped_in_words(corpus.dropped)}"
-        raise UserError(ExitCode.DATA, what, where=names, do="Give pairs with text on both sides.")
+        raise nothing_kept(corpus.num_read, corpus.dropped, names)
     if corpus.num_equal > len(corpus) / 2:
         _log.warning(
             "%s: in %s of %s pairs source and target are the same text",
@@ -114,124 +105,129 @@ def prepare(sources: Sequence[Source], settings: DataSettings, tokenizer: Tokeni
     return replace(corpus, sources=digests)
 
 
-def _corpus_by_key(key: str, sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer) -> Corpus:
-    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name."""
+def _corpus_by_key(
+    key: str, sources: Sequence[Source], settings: DataSettings, encoder: Callable[[], Callable[[Group], Encoded]]
+) -> Corpus:
+    """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name.
+
+    Only where it has to be encoded is `encoder` asked for what does it.
+    """
+
+    def build(folder: Path) -> Corpus:
+        with building(folder) as place:
+            corpus = _load(folder, key)  # another process may have been faster
+            if corpus is None:
+                shards = write_shards(place, _groups(sources, settings), len(sources), encoder())
+                save_facts(place / _FACTS, _facts(shards))
+                finish(place, folder)
+                corpus = _load(folder, key)
+        if corpus is None:
+            raise OSError(errno.EIO, "what was written is not what is read", str(folder))
+        return corpus
+
     if (cache := cache_folder()) is not None:
-        if (corpus := _cached_corpus(cache / key, key)) is not None:
+        if (corpus := _load(cache / key, key)) is not None:
             return corpus
         try:
-            return _encode_into(cache / key, key, sources, settings, tokenizer)
+            return build(cache / key)
         except OSError as error:
             _log.info("prepared data is not cached: %s", error)
     try:
         with tempfile.TemporaryDirectory(prefix="mtx-") as folder:  # what is mapped stays, though the files are gone
-            return _encode_into(Path(folder) / key, key, sources, settings, tokenizer)
+            return build(Path(folder) / key)
     except OSError as error:
         raise machine_error(error, "cannot write prepared data", tempfile.gettempdir()) from error
 
 
-def _dropped_in_words(dropped: dict[str, int]) -> str:
-    return ": dropped " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
+def _facts(shards: Sequence[Facts]) -> Facts:
+    """What is kept of a corpus beside its shards."""
+    dropped: Counter[str] = Counter()
+    for shard in shards:
+        dropped.update(shard["dropped"])
+    num_equal = sum(shard["num_equal"] for shard in shards)
+    return {
+        "dropped": dict(dropped), "num_equal": num_equal, "source_sizes": shards[-1]["sizes"],
+        "num_shards": len(shards),
+    }  # fmt: skip
 
 
-# --- the key ---------------------------------------------------------------------------------------------------------
+def _load(folder: Path, key: str) -> Corpus | None:
+    """The corpus that lies in `folder`; None if it is not there, or damaged."""
+    facts = load_facts(folder / _FACTS)
+    if facts is None:
+        return None
+    shards = [load_arrays(shard_path(folder, number)) for number in range(facts["num_shards"])]
+    arrays = [shard[0] for shard in shards if shard is not None]
+    if len(arrays) < len(shards):
+        return None
+    src, tgt = (Ids([Shard(each[f"{side}_flat"], each[f"{side}_offsets"]) for each in arrays]) for side in _SIDES)
+    lines = Lines([each["lines"] for each in arrays])
+    return Corpus(src, tgt, lines, facts["dropped"], facts["num_equal"], key, source_sizes=tuple(facts["source_sizes"]))
+
+
+_SIDES = ("src", "tgt")
 
 
 def _digest(whole: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
-def _content_key(source: Source, settings: DataSettings) -> list[str]:
-    """The options of `source` and digests of its content: of its files, else of the pairs themselves.
-
-    Where a file lies and when it was written do not count: neither says what is in it.
-    """
-    paths = source_files(source)
-    if not paths:
-        return [source.model_dump_json(), _pairs_digest(read_pairs(source, settings.src_lang, settings.tgt_lang))]
-    places = {"src", "tgt"} if isinstance(source, TwoFiles) else {"tsv", "jsonl"}
-    # UTF-8 goes unsaid: runs that began before there was another encoding keep their key.
-    unsaid = {"encoding"} if source_encoding(source) == "utf-8" else set()
-    options = source.model_dump_json(exclude=places | unsaid)
-    return [type(source).__name__, options, *(_file_digest(path) for path in paths)]
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        # Reading the pairs says what is wrong, and where.
-        return "unreadable"
-
-
-def _pairs_digest(pairs: Iterable[Pair]) -> str:
-    digest = hashlib.sha256()
-    for src, tgt in pairs:
-        digest.update(f"{len(src)} {len(tgt)} {src}{tgt}".encode())
-    return digest.hexdigest()
-
-
 # --- clean and encode ------------------------------------------------------------------------------------------------
 
 
-def _encode_into(
-    folder: Path, key: str, sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer
-) -> Corpus:
-    """Encode into files as it reads, so that memory does not grow with the corpus; they are mapped then.
-
-    Raises:
-        OSError: they can't be written.
-    """
-    with new_arrays(folder) as arrays:
-        arrays.facts |= _encode(sources, settings, tokenizer, arrays)
-    corpus = _cached_corpus(folder, key)
-    if corpus is None:
-        raise OSError(errno.EIO, "what was written is not what is read", str(folder))
-    return corpus
+def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[Group]:
+    for number, source in enumerate(sources):
+        yield from grouped(read_pairs(source, settings.src_lang, settings.tgt_lang), number)
 
 
-def _encode(
-    sources: Sequence[Source], settings: DataSettings, tokenizer: Tokenizer, arrays: ArrayWriter
-) -> dict[str, Any]:
-    """Append ids and lines of all pairs that can be used to `arrays`; what became of the others."""
-    dropped: Counter[str] = Counter()
-    num_equal = num_read = src_end = tgt_end = 0
-    source_sizes = [0] * len(sources)
-    no_ids, begin = np.zeros(0, np.int32), np.zeros(1, np.int64)
-    arrays.append(src_flat=no_ids, src_offsets=begin, tgt_flat=no_ids, tgt_offsets=begin, lines=np.zeros(0, np.int64))
-    for number, group in _groups(sources, settings):
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """What makes ids of a group."""
+
+    settings: DataSettings
+    clean: CleanSettings
+    cleaner: Cleaner
+    held_out: HeldOutTexts
+    tokenizer: Tokenizer
+    tags: Sequence[str | None]
+    """Of each source."""
+    prefixes: Sequence[Sequence[int]]
+    """Of each source: the ids that its sources begin with."""
+
+    def __call__(self, group: Group) -> Encoded:
+        """Ids of all pairs of a group that can be used."""
+        dropped: Counter[str] = Counter()
+        pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
         texts = [
-            (line, pair) for line, pair in enumerate(group, start=num_read) if not _count(dropped, _text_fault(pair))
+            place
+            for place, pair in enumerate(pairs)
+            if not _count(dropped, pair_fault(pair, self.held_out, self.cleaner))
         ]
-        num_read += len(group)
-        source_sizes[number] += len(group)
-        src_ids = tokenizer.encode_src([src for _, (src, _) in texts])
-        tgt_ids = tokenizer.encode_tgt([tgt for _, (_, tgt) in texts])
+        src_ids = self.tokenizer.encode_src([pairs[place][0] for place in texts])
+        tgt_ids = self.tokenizer.encode_tgt([pairs[place][1] for place in texts])
+        prefix = self.prefixes[group.source]
         kept = [
             row
-            for row in range(len(texts))
-            if not _count(dropped, _ids_fault(len(src_ids[row]), len(tgt_ids[row]), settings.max_tokens))
+            for row, (src, tgt) in enumerate(zip(src_ids, tgt_ids, strict=True))
+            if not _count(dropped, self._ids_fault(len(src), len(tgt), len(prefix)))
         ]
-        src, tgt = Ids.from_lists([src_ids[row] for row in kept]), Ids.from_lists([tgt_ids[row] for row in kept])
-        arrays.append(
-            src_flat=src.flat,
-            src_offsets=src.offsets[1:] + src_end,
-            tgt_flat=tgt.flat,
-            tgt_offsets=tgt.offsets[1:] + tgt_end,
-            lines=np.array([texts[row][0] for row in kept], np.int64),
+        places = [texts[row] for row in kept]
+        return Encoded(
+            Shard.from_lists([[*prefix, *src_ids[row]] for row in kept]),
+            Shard.from_lists([tgt_ids[row] for row in kept]),
+            places=np.array(places, np.int64),
+            hashes=pair_hashes([pairs[place] for place in places], self.clean.duplicates, self.tags[group.source]),
+            is_equal=np.array([pairs[place][0] == pairs[place][1] for place in places], np.bool_),
+            dropped=dropped,
         )
-        src_end, tgt_end = src_end + len(src.flat), tgt_end + len(tgt.flat)
-        num_equal += sum(texts[row][1][0] == texts[row][1][1] for row in kept)
-    return {"dropped": dict(dropped), "num_equal": num_equal, "source_sizes": source_sizes}
 
-
-def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[tuple[int, list[Pair]]]:
-    """Pairs of one source at a time, and its number."""
-    for number, source in enumerate(sources):
-        pairs = read_pairs(source, settings.src_lang, settings.tgt_lang)
-        while group := list(islice(pairs, PAIRS_AT_ONCE)):
-            yield number, group
+    def _ids_fault(self, src_length: int, tgt_length: int, prefix_length: int) -> str | None:
+        """Why a pair is dropped once its numbers of tokens are known, to which EOS will be added."""
+        if min(src_length, tgt_length) == 0:
+            return "empty"
+        if max(prefix_length + src_length, tgt_length) + 1 > self.settings.max_tokens:
+            return f"longer than {self.settings.max_tokens} tokens"
+        return None
 
 
 def _count(dropped: Counter[str], fault: str | None) -> bool:
@@ -239,34 +235,3 @@ def _count(dropped: Counter[str], fault: str | None) -> bool:
     if fault is not None:
         dropped[fault] += 1
     return fault is not None
-
-
-def _text_fault(pair: Pair) -> str | None:
-    """Why a pair is dropped before it is encoded."""
-    for text in pair:
-        if len(text) > MAX_SENTENCE_BYTES // 4 and len(text.encode()) > MAX_SENTENCE_BYTES:
-            return "over 1 MB"
-    return None if all(text.strip() for text in pair) else "empty"
-
-
-def _ids_fault(src_length: int, tgt_length: int, max_tokens: int) -> str | None:
-    """Why a pair is dropped once its numbers of tokens are known, to which EOS will be added."""
-    if min(src_length, tgt_length) == 0:
-        return "empty"
-    if max(src_length, tgt_length) + 1 > max_tokens:
-        return f"longer than {max_tokens} tokens"
-    return None
-
-
-# --- cache -----------------------------------------------------------------------------------------------------------
-
-
-def _cached_corpus(folder: Path, key: str) -> Corpus | None:
-    found = load_arrays(folder)
-    if found is None or "source_sizes" not in found[1]:  # as an older mtx wrote it
-        return None
-    arrays, facts = found
-    src, tgt = (Ids(arrays[f"{side}_flat"], arrays[f"{side}_offsets"]) for side in ("src", "tgt"))
-    return Corpus(
-        src, tgt, arrays["lines"], facts["dropped"], facts["num_equal"], key, source_sizes=tuple(facts["source_sizes"])
-    )

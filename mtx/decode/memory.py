@@ -1,8 +1,12 @@
 """Searches in smaller batches, where memory ends."""
 
+from collections.abc import Callable
+
 from mtx.decode.search import Hypothesis
-from mtx.decode.workers import Search, Sentences
 from mtx.runtime import is_out_of_memory
+
+Sentences = list[list[int]]
+Search = Callable[[Sentences], list[list[Hypothesis]]]
 
 
 class SentenceTooLargeError(Exception):

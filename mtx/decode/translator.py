@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.decode.memory import SentenceTooLargeError, search_within_memory
+from mtx.decode.memory import Sentences, SentenceTooLargeError, search_within_memory
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
 from mtx.decode.segments import join_parts, split_long
-from mtx.decode.workers import Sentences, can_have_workers, search_in_workers, start_workers
 from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
-from mtx.runtime import Precision, give_memory_back, resident_memory
+from mtx.runtime import Precision, give_memory_back, resident_memory, use_one_thread
+from mtx.workers import as_done, can_have_workers, start_workers
 
 ROWS_FOR_A_WORKER = 64
 """Hypotheses searched at once from which a process of its own pays: with fewer a step takes hardly less time."""
@@ -95,8 +95,15 @@ class Translator:
         n_best: int = 1,
         with_scores: bool = True,
         splits_long: bool = True,
+        tag: str | None = None,
     ) -> None:
-        """`splits_long`: whether lines longer than any that the model has seen are translated in parts, or cut off."""
+        """`splits_long`: whether lines longer than any that the model has seen are translated in parts, or cut off.
+
+        `tag` is put before each source, such as 2de where a model knows several languages.
+
+        Raises:
+            UserError: the model has no such tag (USAGE).
+        """
         self.trained = trained
         self.model = for_inference(trained.model, precision.dtype)
         self.device = precision.device
@@ -106,6 +113,7 @@ class Translator:
         self._workers: ProcessPoolExecutor | None = None
         self._usual_memory: int | None = None  # that this process holds after a batch
         self.splits_long = splits_long
+        self._prefix = [] if tag is None else [trained.tokenizer.tag_id(tag)]
         decode = trained.generation.decode
         # No beam is wider than what it can choose from.
         width = min(beam_size, trained.tokenizer.tgt_vocab_size)
@@ -151,16 +159,17 @@ class Translator:
 
     def _segments(self, lines: Sequence[str]) -> list[_Segment]:
         """What has to be translated; nothing for lines without text."""
-        tokenizer, limit = self.trained.tokenizer, self.trained.generation.max_source_tokens - 1
+        tokenizer, prefix = self.trained.tokenizer, self._prefix
+        limit = self.trained.generation.max_source_tokens - 1 - len(prefix)
         segments = []
         for line, ids in enumerate(tokenizer.encode_src(lines)):
             if not lines[line].strip():
                 continue  # some tokenizers have pieces for white space
             if len(ids) > limit and self.splits_long:
                 parts = split_long(lines[line], lambda text: len(tokenizer.encode_src([text])[0]), limit)
-                segments += [_Segment(line, part) for part in tokenizer.encode_src(parts) if part]
+                segments += [_Segment(line, prefix + part) for part in tokenizer.encode_src(parts) if part]
             elif ids:
-                segments.append(_Segment(line, ids[:limit], num_left_out=max(0, len(ids) - limit)))
+                segments.append(_Segment(line, prefix + ids[:limit], num_left_out=max(0, len(ids) - limit)))
         return segments
 
     def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
@@ -172,8 +181,8 @@ class Translator:
                 yield batch, self._search(ids)
             return
         if self._workers is None:
-            self._workers = start_workers(self.num_workers, self._search)
-        for number, found in search_in_workers(self._workers, sentences):
+            self._workers = start_workers(self.num_workers, self._search, use_one_thread)
+        for number, found in as_done(self._workers, sentences):
             yield batches[number], found
 
     def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:

@@ -18,6 +18,11 @@ def compile_layers(model: Transformer, backend: str = "inductor") -> None:
         layer.compile(backend=backend, dynamic=True, fullgraph=True)
 
 
+def is_compiled(model: Transformer) -> bool:
+    """Whether `compile_layers` was called on `model`."""
+    return model.encoder[0]._compiled_call_impl is not None
+
+
 def has_compiler(device: torch.device) -> bool:
     """Whether what torch compiles with is installed: Triton for a GPU, a C++ compiler for a CPU."""
     if device.type == "cuda":

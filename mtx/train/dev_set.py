@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import Config, Source
-from mtx.data.batching import Rows, fixed_batches
+from mtx.config.settings import CleanSettings, Config, Source
+from mtx.data.batching import fixed_batches
 from mtx.data.corpus import is_same_text, read_pairs
+from mtx.data.ids import Rows
 from mtx.data.prepare import Corpus, prepare
 from mtx.evaluate import bleu_metric
 from mtx.runtime import LOGGER
+
+AS_IT_IS = CleanSettings(level="none")
+"""Dev pairs are what is measured with: no rule drops one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ def load_dev_set(config: Config, trained: TrainedModel) -> DevSet | None:
     bleu_metric(config.data.tgt_lang)  # what it lacks is better said now than at the first validation
     if any(is_same_text(config.data.dev, source) for source in config.data.train):
         LOGGER.warning("the dev pairs are training pairs: they cannot tell how well new sentences are translated")
-    corpus = prepare([config.data.dev], config.data, trained.tokenizer)
+    corpus = prepare([config.data.dev], config.data, AS_IT_IS, trained.tokenizer)
     pairs = list(
         islice(read_pairs(config.data.dev, config.data.src_lang, config.data.tgt_lang), config.train.eval_sentences)
     )

@@ -10,7 +10,7 @@ from mtx.config.settings import Source
 from mtx.data.origin import origins
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
-from mtx.runtime import is_gpu_error
+from mtx.runtime import is_gpu_error, is_out_of_memory
 from mtx.train.session import Session
 from mtx.train.update import PairTooLargeError, UpdateStats
 
@@ -27,7 +27,8 @@ def diverged(session: Session, stats: UpdateStats, why: str) -> UserError:
     last_good_step = stats.step - session.progress.skipped_in_a_row
     lines = [origin.to_json() for origin in origins(session.corpus, session.config.data.train, stats.lines)]
     report = {"step": stats.step, "last_good_step": last_good_step, "lines": lines}
-    write_file(session.run.bad_batch, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+    if session.ranks.is_first:
+        write_file(session.run.bad_batch, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     where = f"step {stats.step:,}, last good step {last_good_step:,}, its pairs in {session.run.bad_batch}"
     do = f"Look at these, {GENTLER}."
     return UserError(ExitCode.DIVERGED, f"training diverged: {why}", where=where, do=do)
@@ -52,6 +53,19 @@ def pair_too_large_explained(corpus: Corpus, sources: Sequence[Source]) -> Itera
         (origin,) = origins(corpus, sources, error.batch.lines)
         do = "Free memory, lower data.max_tokens, or take a smaller model, and run the same command."
         raise UserError(ExitCode.MACHINE, f"out of memory for one pair of {error}", where=str(origin), do=do) from error
+
+
+@contextmanager
+def share_too_large_explained(session: Session) -> Iterator[None]:
+    """Inside, a share of a batch that a rank has no memory for while the others wait for it is one line (MACHINE)."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not session.ranks.are_joined or not is_out_of_memory(error):
+            raise
+        what, where = "out of memory for a share of a batch", f"rank {session.ranks.number}"
+        do = "Use more devices or train.parallel=fsdp, or start in another --run-dir with lower train.batch_tokens."
+        raise UserError(ExitCode.MACHINE, what, where=where, do=do) from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The end of a run: choose the weights, write the model folder and its card."""
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.training import Evaluation, average_weights, load_weights, whole_checkpoints
 from mtx.data.corpus import source_name
 from mtx.decode.translator import Translator
-from mtx.evaluate import Report, evaluate
+from mtx.evaluate import Report, report_on
 from mtx.runtime import LOGGER, Precision
 from mtx.train.session import Session
 from mtx.train.validation import best_of, describe, validate
@@ -29,7 +30,7 @@ class Choice:
 
 
 def choose_weights(session: Session) -> Choice:
-    """The best checkpoint, or the mean of the last ones if that is better on dev; without a dev set the last one.
+    """Together: the best checkpoint, or the mean of the last if that is better on dev; without a dev set the last one.
 
     Damaged checkpoints are left out.
 
@@ -38,8 +39,8 @@ def choose_weights(session: Session) -> Choice:
         UserError: every checkpoint is damaged (MODEL).
     """
     checkpoints = session.run.checkpoints
-    whole = whole_checkpoints(checkpoints, session.past_steps())
-    steps = [step for step in session.steps_to_average() if step in whole]
+    whole = session.ranks.of_first(lambda: whole_checkpoints(checkpoints, session.past_steps()))
+    steps = [step for step in session.ranks.of_first(session.steps_to_average) if step in whole]
     evaluations = [evaluation for evaluation in session.progress.evaluations if evaluation.step in whole]
     if session.dev is None or not evaluations:
         return Choice(average_weights(checkpoints, whole[-1:]), whole[-1:], None)
@@ -58,7 +59,7 @@ def choose_weights(session: Session) -> Choice:
 
 
 def write_model(session: Session, choice: Choice) -> Path:
-    """Write the run's model folder with the chosen weights, scored by the search that `mtx translate` will use.
+    """Together: write the run's model folder with the chosen weights, scored by the search of `mtx translate`.
 
     Raises:
         Stopped: a signal asked for it.
@@ -72,23 +73,32 @@ def write_model(session: Session, choice: Choice) -> Path:
         "tokenizer": session.trained.tokenizer.digest,
         "data": session.corpus.key,
     }
-    save_model(run.model, session.trained, config.model, choice.weights, about, _card(session, choice, report))
+    if session.ranks.is_first:
+        save_model(run.model, session.trained, config.model, choice.weights, about, _card(session, choice, report))
     return run.model
 
 
 def _final_scores(session: Session) -> Report | None:
-    dev, decode = session.dev, session.config.decode
+    config, dev, decode = session.config, session.dev, session.config.decode
     if dev is None:
         return None
+    session.agree()
+    session.stop_if_asked()
     session.trained.model.eval()
     translator = Translator(
         session.trained,
         Precision(torch.float32, session.precision.device),
         beam_size=decode.beam_size,
         length_penalty=decode.length_penalty,
-        batch_tokens=session.config.train.batch_tokens,
+        batch_tokens=config.train.batch_tokens,
+        tag=dev.source.tag,
     )
-    report, _ = evaluate(translator, dev.sources, [dev.references], str(session.run.model), session.stop_if_asked)
+    start = time.perf_counter()
+    with session.stopped_with_others():
+        own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
+        translations = session.ranks.put_together(own)
+    seconds = time.perf_counter() - start
+    report = report_on(translations, [dev.references], config.data.tgt_lang, str(session.run.model), seconds)
     LOGGER.info("dev, beam %d:", decode.beam_size)
     for line in report.to_text().split("\n"):
         LOGGER.info("%s", line)

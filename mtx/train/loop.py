@@ -12,18 +12,28 @@ from typing import NoReturn
 from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
-from mtx.errors import DiskFullError, UserError
-from mtx.runtime import LOGGER, log_to_file
-from mtx.signals import deferred_signals
-from mtx.train.faults import diverged, gpu_failure_explained, origin_of, overflow_explained, pair_too_large_explained
+from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.ranks import ALONE, Ranks, lost_peers_explained
+from mtx.runtime import LOGGER, log_to_file, random_state
+from mtx.signals import ECHO_SECONDS, Requests, deferred_signals
+from mtx.train.engine import build_engine
+from mtx.train.estimate import tell_estimate
+from mtx.train.faults import (
+    diverged,
+    gpu_failure_explained,
+    origin_of,
+    overflow_explained,
+    pair_too_large_explained,
+    share_too_large_explained,
+)
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.flops import update_flops
 from mtx.train.metrics import Window, append_record, describe_record, progress_bar
 from mtx.train.retention import make_room, prune
 from mtx.train.run_folder import RunFolder
-from mtx.train.session import Session, Stopped
+from mtx.train.session import Equipment, Session, Stopped
 from mtx.train.spikes import Ordinary
-from mtx.train.start import begin_or_resume, equip
+from mtx.train.start import begin_or_resume, equip, with_found_sources
 from mtx.train.update import UpdateStats, update
 from mtx.train.validation import best_of, describe, validate
 
@@ -40,61 +50,112 @@ LOWEST_SCALE = 1e-4
 """A scale of the fp16 loss below it ends the run, too: gradients that need it are huge."""
 
 
+ECHO_OF_A_LAUNCHER = 5.0
+"""Seconds after which a signal is another one, where a launcher passes on what may have come to the ranks, too."""
+
+FINISHED, BEGUN = "finished", "begun"
+"""What the first rank tells the others."""
+
+
 def train(
-    config: Config, run_dir: Path, *, resume: str = "auto", dry_run: bool = False, allow_data_change: bool = False
+    config: Config,
+    run_dir: Path,
+    *,
+    resume: str = "auto",
+    dry_run: bool = False,
+    allow_data_change: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train as `config` says, or go on where this run was stopped; returns the model folder.
+
+    Of several ranks the first one checks, prepares, says and writes all; the others take part in updates and
+    validations.
 
     Raises:
         UserError: for everything that the user can mend; STOPPED codes when a signal ended it, state saved.
     """
     run = RunFolder(run_dir.absolute())
+    if not ranks.is_first:
+        if ranks.hear() == BEGUN:
+            config = with_found_sources(config)
+            _train(config, run, equip(config, run, ranks), ranks, allow_data_change)
+        return run.model
     run.check_continuable(config, resume)
     finished_steps = run.finished_steps()
     if finished_steps is not None and finished_steps >= config.train.max_steps:
         LOGGER.info("already finished at step %s", f"{finished_steps:,}")
+        ranks.tell(FINISHED)
         return run.model
     if dry_run:
-        equip(config, run)
+        tell_estimate(equip(with_found_sources(config), run, ranks), config.train)
+        ranks.tell(FINISHED)
         return run.model
 
     with run.locked():
         run.check_continuable(config, resume)  # again, now that no other process can change it
         run.check_checkpoints()
-        equipment = equip(config, run)
-        run.begin(config, equipment.trained.tokenizer)
-        with log_to_file(run.log), deferred_signals() as requests:
-            training = begin_or_resume(config, run, equipment, allow_data_change)
-            session = Session(config, run, equipment, training, requests)
-            try:
-                with gpu_failure_explained(session), overflow_explained(session):
-                    run_updates(session)
-                    folder = write_model(session, choose_weights(session))
-                    prune(session)  # once more, for what the disk did not let go before
-            except Stopped:
-                leave(session)
-            LOGGER.info("model folder: %s", folder)
+        asked, config = config, with_found_sources(config)
+        equipment = equip(config, run, ranks)
+        run.begin(asked, equipment.trained.tokenizer)
+        ranks.tell(BEGUN)
+        with log_to_file(run.log):
+            _train(config, run, equipment, ranks, allow_data_change)
+            LOGGER.info("model folder: %s", run.model)
             LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
-            return folder
+    return run.model
+
+
+def _train(config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool) -> None:
+    """Together: from the beginning, or from where the run was stopped, to its model folder."""
+    ranks.meet("ready")
+    echo_seconds = ECHO_OF_A_LAUNCHER if ranks.are_joined else ECHO_SECONDS
+    with lost_peers_explained(), deferred_signals(echo_seconds) as requests:
+        _check_alike(equipment, ranks)
+        saved = begin_or_resume(config, run, equipment, ranks, allow_data_change)
+        engine = build_engine(saved, config.train, equipment.precision, ranks)
+        session = Session(config, run, equipment, engine, requests, Requests() if ranks.are_joined else requests)
+        try:
+            with gpu_failure_explained(session), overflow_explained(session), share_too_large_explained(session):
+                run_updates(session)
+                write_model(session, choose_weights(session))
+                if ranks.is_first:
+                    prune(session)  # once more, for what the disk did not let go before
+        except Stopped:
+            leave(session)
+
+
+def _check_alike(equipment: Equipment, ranks: Ranks) -> None:
+    """Together: make sure that all ranks work with the same.
+
+    Raises:
+        UserError: they do not (DATA, or MODEL for the tokenizer).
+    """
+    about = ranks.gathered(equipment.about)
+    for number, other in enumerate(about):
+        for key, value in about[0].items():
+            if other[key] != value and key != "threads":
+                code = ExitCode.MODEL if key == "tokenizer" else ExitCode.DATA
+                what, do = f"rank {number} has another {key} than rank 0", "Give all machines the same files and torch."
+                raise UserError(code, what, where=str(value)[:40], do=do)
 
 
 def run_updates(session: Session) -> None:
-    """Train until `max_steps`, or until dev does not get better; save and validate when that is due.
+    """Together: train until `max_steps`, or until dev does not get better; save and validate when that is due.
 
     Raises:
         Stopped: a signal asked for it.
     """
-    settings, progress = session.config.train, session.progress
+    settings, progress, is_first = session.config.train, session.progress, session.ranks.is_first
     # Whether the next update is too far out of the ordinary depends on the one before, which must be known then.
     num_ahead = 0 if settings.skip_spikes else UPDATES_AHEAD[session.precision.device.type]
     window, ordinary = Window(**progress.unlogged), Ordinary.of(progress.ordinary)
     made: deque[tuple[UpdateStats, int]] = deque()  # updates that are not counted in yet
     batches, begun = _batches(session), progress.step
     is_cut_told = False
-    session.trained.model.train()
+    session.engine.objective.train()
     if progress.step:
         _validate_if_due(session)  # a kill between a save and its validation left that undone
-    with progress_bar(progress.step, settings.max_steps) as bar:
+    with progress_bar(progress.step, settings.max_steps, is_wanted=is_first) as bar:
         while progress.step < settings.max_steps and not _is_out_of_patience(session):
             start = time.perf_counter()
             taken = list(islice(batches, settings.accumulate))
@@ -102,7 +163,8 @@ def run_updates(session: Session) -> None:
             _advance(session, taken[-1][0], stats.num_tokens)
             made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
             is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
-            is_save_due = session.is_save_due(progress.step) or session.requests.are_any
+            session.agree()
+            is_save_due = session.is_save_due(progress.step) or session.agreed.are_any
             while len(made) > (0 if is_log_due or is_save_due else num_ahead):
                 _count_in(session, window, ordinary, *made.popleft())
             window.seconds += (seconds := time.perf_counter() - start)
@@ -117,7 +179,8 @@ def run_updates(session: Session) -> None:
             if is_log_due:
                 record = window.record(progress.step, stats.lr, session.equipment.matrix_rate)
                 window = Window()
-                append_record(session.run.metrics, record)
+                if is_first:
+                    append_record(session.run.metrics, record)
                 bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
                 LOGGER.info("%s", describe_record(record, settings.max_steps) + _time_left(session))
             if is_save_due:
@@ -128,20 +191,24 @@ def run_updates(session: Session) -> None:
 
 
 def save(session: Session) -> None:
-    """Write a checkpoint of this step, and delete those that are no longer needed: before it where space is short.
+    """Together: write a checkpoint of this step, and delete those that are not needed; before it if space is short.
 
     Raises:
         UserError: it can't be written (MACHINE), or it would hold a number that is not finite (DIVERGED).
     """
-    checkpoints, about = session.run.checkpoints, session.equipment.about
-    session.requests.is_save_wanted = False
-    try:
-        save_checkpoint(checkpoints, session.training, about)
-    except DiskFullError as error:
-        LOGGER.warning("%s Deleting older checkpoints to try once more.", error)
-        make_room(session)
-        save_checkpoint(checkpoints, session.training, about)
-    prune(session)
+    session.requests.is_save_wanted = session.agreed.is_save_wanted = False
+    session.engine.gather()
+    states = session.ranks.gathered(random_state())
+    if session.ranks.is_first:
+        whole = session.run.checkpoints, session.training, session.equipment.about, states[1:]
+        try:
+            save_checkpoint(*whole)
+        except DiskFullError as error:
+            LOGGER.warning("%s Deleting older checkpoints to try once more.", error)
+            make_room(session)
+            save_checkpoint(*whole)
+        prune(session)
+    session.ranks.wait()  # no other rank looks for a checkpoint before it is there
 
 
 def leave(session: Session) -> NoReturn:
@@ -150,21 +217,24 @@ def leave(session: Session) -> NoReturn:
     Raises:
         UserError: always, with the code of the signal.
     """
-    assert session.requests.stop is not None
+    assert session.agreed.stop is not None
     what = f"stopped by a signal at step {session.progress.step:,}, state saved"
-    raise UserError(session.requests.stop, what, where=str(session.run.path), do="Run the same command to continue.")
+    raise UserError(session.agreed.stop, what, where=str(session.run.path), do="Run the same command to continue.")
 
 
 def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:
     settings, special = session.config.train, session.trained.tokenizer
     return batches_from(
         session.corpus,
-        Position(session.progress.epoch, session.progress.batch),
+        session.equipment.mixture,
+        Position(session.progress.epoch, session.progress.part, session.progress.batch),
         batch_tokens=settings.batch_tokens,
         seed=settings.seed,
         pad_id=special.pad_id,
         bos_id=special.bos_id,
         eos_id=special.eos_id,
+        rank=session.ranks.number,
+        num_ranks=session.ranks.count,
     )
 
 
@@ -177,15 +247,17 @@ def _flops(session: Session, batch: Batch) -> int:
 def _advance(session: Session, position: Position, num_tokens: int) -> None:
     progress = session.progress
     progress.step += 1
-    progress.epoch, progress.batch = position.epoch, position.batch
+    progress.epoch, progress.part, progress.batch = position.epoch, position.part, position.batch
     progress.num_tokens += num_tokens
 
 
 def _update(session: Session, batches: list[Batch], ordinary: Ordinary) -> UpdateStats:
-    settings, model = session.config.train, session.trained.model
+    settings, engine = session.config.train, session.engine
     with pair_too_large_explained(session.corpus, session.config.data.train):
         to_keep_to = ordinary if settings.skip_spikes else None
-        return update(session.training, model, batches, session.precision, settings, to_keep_to)
+        return update(
+            engine.training, engine.objective, batches, session.precision, settings, to_keep_to, session.ranks
+        )
 
 
 def _count_in(session: Session, window: Window, ordinary: Ordinary, stats: UpdateStats, num_flops: int) -> None:
@@ -220,7 +292,8 @@ def _validate_if_due(session: Session) -> None:
         return
     found = validate(session, session.dev, progress.step)
     progress.evaluations.append(found)
-    append_record(session.run.metrics, {"event": "validation", **asdict(found)})
+    if session.ranks.is_first:
+        append_record(session.run.metrics, {"event": "validation", **asdict(found)})
     is_best = best_of(progress.evaluations) is found
     LOGGER.info("step %s: %s%s", f"{progress.step:,}", describe(found), "  (best so far)" if is_best else "")
 

@@ -99,12 +99,12 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(done: int, total: int) -> Iterator[Any]:
+def progress_bar(done: int, total: int, *, is_wanted: bool) -> Iterator[Any]:
     """A bar with the time left on a terminal, with log lines passing above it; nothing elsewhere."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    is_shown = sys.stderr.isatty()
+    is_shown = is_wanted and sys.stderr.isatty()
     bar = tqdm(total=total, initial=done, unit=" steps", disable=not is_shown, dynamic_ncols=True, leave=False)
     with bar, logging_redirect_tqdm([LOGGER]) if is_shown else nullcontext():
         yield bar

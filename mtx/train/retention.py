@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mtx.checkpoint.training import Evaluation, delete_checkpoints
+from mtx.config.settings import TrainSettings
 from mtx.train.session import Session
 from mtx.train.validation import best_of
 
@@ -13,6 +14,13 @@ def kept_steps(
     """Of the steps `saved`, oldest first, those to keep: the `keep` newest, the best, and those `averaged`."""
     best = {best_of(evaluations).step} if evaluations else set()
     return {*saved[-keep:], *averaged, *best}.intersection(saved)
+
+
+def most_kept(settings: TrainSettings) -> int:
+    """How many checkpoints a run keeps at once, at most."""
+    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
+    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
+    return min(num_kept, num_saves)
 
 
 def prune(session: Session) -> None:

@@ -22,7 +22,7 @@ from mtx.tokenizer import Tokenizer, load_tokenizer
 
 HARMLESS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
-    "train.keep", "train.patience",
+    "train.keep", "train.patience", "train.parallel",
 )  # fmt: skip
 """Keys that may change when a run continues: none of them changes an update that was done already."""
 

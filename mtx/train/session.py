@@ -1,15 +1,21 @@
 """What a run works with, and what is due when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Progress, Training, saved_steps
 from mtx.config.settings import Config
+from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
+from mtx.errors import ExitCode
+from mtx.ranks import Ranks, is_peer_error
 from mtx.runtime import Precision
 from mtx.signals import Requests
 from mtx.train.dev_set import DevSet
+from mtx.train.engine import Engine
 from mtx.train.run_folder import RunFolder
 
 
@@ -23,6 +29,8 @@ class Equipment:
 
     trained: TrainedModel
     corpus: Corpus
+    mixture: Mixture
+    """How often each of its sources comes."""
     dev: DevSet | None
     precision: Precision
     matrix_rate: float
@@ -38,8 +46,21 @@ class Session:
     config: Config
     run: RunFolder
     equipment: Equipment
-    training: Training
+    engine: Engine
     requests: Requests
+    """Of this process."""
+    agreed: Requests
+    """Of all ranks; the very same where there is one."""
+
+    @property
+    def ranks(self) -> Ranks:
+        """This process among those that train together."""
+        return self.engine.ranks
+
+    @property
+    def training(self) -> Training:
+        """What is saved."""
+        return self.engine.saved
 
     @property
     def trained(self) -> TrainedModel:
@@ -66,10 +87,36 @@ class Session:
         """Where the training stands."""
         return self.training.progress
 
-    def stop_if_asked(self, *_: Any) -> None:
-        """Raise Stopped if a signal came; arguments of a callback are ignored."""
-        if self.requests.stop is not None:
+    def agree(self) -> None:
+        """Together: what was asked of one rank is asked of all."""
+        if self.ranks.are_joined:
+            stop, save = self.ranks.highest(self.requests.stop or 0, int(self.requests.is_save_wanted))
+            self.agreed.stop = ExitCode(stop) if stop else None
+            self.agreed.is_save_wanted = bool(save)
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if a signal came, to any of the ranks when they last agreed."""
+        if self.agreed.stop is not None:
             raise Stopped
+
+    def stop_midway(self, *_: Any) -> None:
+        """Raise Stopped if a signal came to this rank, all being saved; arguments of a callback are ignored.
+
+        Launchers send signals to all ranks. One that has none yet is told by `stopped_with_others`.
+        """
+        if self.requests.stop is not None:
+            self.agreed.stop = self.requests.stop
+            raise Stopped
+
+    @contextmanager
+    def stopped_with_others(self) -> Iterator[None]:
+        """Inside, where all is saved, a rank that loses others since a signal came to all stops likewise."""
+        try:
+            yield
+        except RuntimeError as error:
+            if is_peer_error(error):
+                self.stop_midway()
+            raise
 
     def is_save_due(self, step: int) -> bool:
         """Whether a checkpoint belongs to `step`: each validation needs one, too."""

@@ -10,47 +10,56 @@ from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, HubDataset, TrainSettings
-from mtx.data.batching import epoch_batches, padding_share
+from mtx.data.batching import check_longest, padding_share, part_batches
+from mtx.data.cleaning import build_cleaner
 from mtx.data.corpus import check_source, is_same_text, read_pairs
+from mtx.data.found import expand
+from mtx.data.held_out import read_held_out
+from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.model.compiled import compile_layers, has_compiler
+from mtx.ranks import ALONE, Ranks
 from mtx.runtime import (
     LOGGER,
     Precision,
-    choose_device,
     choose_precision,
     keep_few_programs,
     keep_freed_memory,
+    part_ways,
     seed_everything,
     use_threads,
 )
 from mtx.tokenizer import Tokenizer
 from mtx.train.dev_set import load_dev_set
+from mtx.train.engine import check_engine
 from mtx.train.flops import matrix_rate
 from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
+from mtx.train.retention import most_kept
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
 from mtx.train.session import Equipment
 from mtx.vocabulary import train_tokenizer
 
-SAME_BITS = ("threads", "precision", "device", "torch")
+SAME_BITS = ("threads", "precision", "device", "torch", "ranks", "parallel")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
-def equip(config: Config, run: RunFolder) -> Equipment:
+def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     """All that `config` asks for, checked and ready; says what it is, writes nothing.
 
     Raises:
         UserError: for everything that the user can mend.
     """
     settings = config.train
-    precision = choose_precision(settings.precision, choose_device(settings.device))
+    precision = choose_precision(settings.precision, ranks.device(settings.device))
+    check_engine(settings, precision, ranks)
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
-    corpus = prepare(config.data.train, config.data, tokenizer)
+    check_tags(config, tokenizer)
+    corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
     keep_few_programs()
     seed_everything(settings.seed)
@@ -65,10 +74,24 @@ def equip(config: Config, run: RunFolder) -> Equipment:
         "precision": str(precision),
         "device": precision.device.type,
         "torch": torch.__version__,
+        "ranks": ranks.count,
+        "parallel": settings.parallel if ranks.are_joined else None,
     }
-    equipment = Equipment(trained, corpus, dev, precision, matrix_rate(precision), about)
+    mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
+    equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)
     announce(config, equipment)
     return equipment
+
+
+def with_found_sources(config: Config) -> Config:
+    """`config` with the sources in folders, each by itself, in place of these.
+
+    Raises:
+        UserError: there are none (DATA).
+    """
+    data = config.data
+    found = expand(data.train, data.src_lang, data.tgt_lang)
+    return config.model_copy(update={"data": data.model_copy(update={"train": found})})
 
 
 def check_sources(config: Config) -> None:
@@ -90,14 +113,29 @@ def check_sources(config: Config) -> None:
             pass
 
 
+def check_tags(config: Config, tokenizer: Tokenizer) -> None:
+    """Make sure that the tokenizer knows the tag of each source, also of the test set, which is needed last.
+
+    Raises:
+        UserError: it does not (USAGE).
+    """
+    for source in (*config.data.train, config.data.dev, config.data.test):
+        if source is not None and source.tag is not None:
+            tokenizer.tag_id(source.tag)
+
+
 def make_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer that the config names, or one trained on its training data."""
+    languages = config.data.src_lang, config.data.tgt_lang
+    held_out = read_held_out(config.data, config.clean, build_cleaner(config.clean, *languages))
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from read_pairs(source, config.data.src_lang, config.data.tgt_lang)
+            yield from (pair for pair in read_pairs(source, *languages) if held_out.fault(pair) is None)
 
-    return train_tokenizer((src for src, _ in pairs()), (tgt for _, tgt in pairs()), config.tokenizer, LOGGER.info)
+    tags = sorted({source.tag for source in config.data.train if source.tag is not None})
+    sides = (src for src, _ in pairs()), (tgt for _, tgt in pairs())
+    return train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
 
 
 def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
@@ -132,7 +170,10 @@ def announce(config: Config, equipment: Equipment) -> None:
     trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
-    plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
+    check_longest(*lengths, settings.batch_tokens)
+    order = equipment.mixture.order(settings.seed, epoch=0)
+    plan = part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
+    num_batches = len(plan) * len(order) / sum(map(len, plan))  # of the whole epoch, of which the plan is a part
     embeddings = {model.src_input.embedding.weight, model.tgt_input.embedding.weight}  # one, where they are tied
     num_parts = {
         "embeddings": sum(p.numel() for p in embeddings),
@@ -142,22 +183,25 @@ def announce(config: Config, equipment: Equipment) -> None:
     total = sum(p.numel() for p in model.parameters())
     parts = ", ".join(f"{name} {count:,}" for name, count in num_parts.items())
     vocabulary = f"{trained.tokenizer.src_vocab_size:,} source and {trained.tokenizer.tgt_vocab_size:,} target pieces"
-    tokens = int(lengths[1].sum()) + len(corpus)
-    updates = max(len(plan) / settings.accumulate, 1)
+    tokens = sum(int(lengths[1][rows].sum()) + len(rows) for rows in plan)
+    updates = max(num_batches / settings.accumulate, 1)
     LOGGER.info("data        %s", corpus.summary())
     LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if trained.tokenizer.is_joint else "")
     LOGGER.info("model       %s parameters: %s", f"{total:,}", parts)
     LOGGER.info(
         "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s updates",
-        f"{len(plan):,}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
+        f"{num_batches:,.0f}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate, threads = describe_rate(equipment.matrix_rate), equipment.about["threads"]
-    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", precision.device, precision, threads, rate)
+    rate, threads, ranks = describe_rate(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]
+    where = f"{ranks} ranks, each on {precision.device}" if ranks > 1 else str(precision.device)
+    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", where, precision, threads, rate)
 
 
-def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_data_change: bool) -> Training:
-    """A training at its beginning, or at the newest whole checkpoint of this run, if there is one.
+def begin_or_resume(
+    config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool
+) -> Training:
+    """Together: a training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
     Raises:
         UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
@@ -165,14 +209,17 @@ def begin_or_resume(config: Config, run: RunFolder, equipment: Equipment, allow_
     """
     model, about = equipment.trained.model, equipment.about
     training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
-    newest = newest_checkpoint(run.checkpoints)
-    if newest is not None:
+    newest = ranks.of_first(lambda: newest_checkpoint(run.checkpoints))
+    if newest is None:
+        part_ways(ranks.number)
+    else:
         folder, saved = newest
         _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
-        load_checkpoint(folder, training)
+        load_checkpoint(folder, training, ranks.number)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-    run.rewind_metrics(training.progress.step)
-    check_space(run, config.train, training)
+    if ranks.is_first:
+        run.rewind_metrics(training.progress.step)
+        check_space(run, config.train, training)
     return training
 
 
@@ -182,10 +229,8 @@ def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> 
     Raises:
         DiskFullError: it has not (MACHINE).
     """
-    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
-    num_kept = max(settings.keep, settings.average) + 2  # the best, and one that is being written
     held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
-    needed = min(num_kept, num_saves) * checkpoint_bytes(training.model) - held
+    needed = most_kept(settings) * checkpoint_bytes(training.model) - held
     free = shutil.disk_usage(run.path).free
     if free < needed:
         what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
@@ -202,13 +247,18 @@ def _compare(
         UserError: the training data (DATA) or the tokenizer (MODEL) is not the same.
     """
     is_same_tokenizer = saved.get("tokenizer") == about["tokenizer"]
-    before = saved.get("sources", about["sources"])  # older checkpoints do not tell them
-    changed = [now[0] for then, now in zip(before, about["sources"], strict=False) if then != now]
+    now = about["sources"]
+    before = saved.get("sources", now)  # older checkpoints do not tell them
+    others = [source for source in now if source not in before] + [source for source in before if source not in now]
+    changed = list(dict.fromkeys(name for name, _ in others))
     is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != about["data"])
     if is_changed and not allow_data_change:
         what = "the training data is not what this run began with"
-        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
         do = "Restore it, give another --run-dir, or go on with --allow-data-change."
+        if not changed and "sources" in saved:
+            what = "this version of mtx prepares the training data otherwise than the one that this run began with"
+            do = "Give another --run-dir, or go on with --allow-data-change."
+        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
         raise UserError(ExitCode.DATA, what, where=where, do=do)
     if not is_same_tokenizer:
         files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())

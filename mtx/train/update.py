@@ -1,19 +1,22 @@
 """One optimizer update."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from mtx.checkpoint.training import Training
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch
 from mtx.model import Transformer
+from mtx.ranks import ALONE, Ranks, is_sharded, whole
 from mtx.runtime import Precision, is_out_of_memory
 from mtx.train.loss import projected_loss_sum
 from mtx.train.optim import learning_rate
@@ -58,13 +61,13 @@ class UpdateStats:
     """Loss, negative log-likelihood, norm of the gradient, and 1 for an update that was skipped."""
     lr: float
     num_tokens: int
-    """Real target tokens."""
+    """Real target tokens, of all ranks."""
     num_padded: int
-    """Tokens of both sides, padding included."""
+    """Tokens of both sides, padding included; of this rank alone, as the next."""
     num_real: int
     """Tokens of both sides, without padding."""
     lines: NDArray[np.int64]
-    """Where its pairs stood in the input."""
+    """Where its pairs stood in the input, those of all ranks."""
     num_cuts: int
     """How often a batch was cut in two, for want of memory."""
 
@@ -107,17 +110,31 @@ def loss_sums(model: Transformer, batch: Batch, precision: Precision, label_smoo
         return projected_loss_sum(hidden_ND, model.output.weight, tgt_N, label_smoothing)
 
 
+class Objective(nn.Module):
+    """What training makes small, as a module: torch's engines for several devices work before and after its passes."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, precision: Precision, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        """What `loss_sums` gives."""
+        return loss_sums(self.model, batch, precision, label_smoothing)
+
+
 def update(
     training: Training,
-    model: Transformer,
+    objective: nn.Module,
     batches: Sequence[Batch],
     precision: Precision,
     settings: TrainSettings,
     ordinary: Ordinary | None = None,
+    ranks: Ranks = ALONE,
 ) -> UpdateStats:
-    """Update the weights once by the gradient of one or several batches.
+    """Update the weights once by the gradient of one or several batches, of which each rank has a share.
 
     The loss is a sum over all their real tokens, divided by the number of these: splitting a batch changes nothing.
+    `objective` is an Objective of the model in training, or one that an engine for several devices has wrapped.
     Where the loss or the norm of the gradient is not finite, or far out of what is `ordinary` if that is given, the
     update is skipped: weights, moments and Adam's count of updates stay as they are. It is a step all the same: the
     learning rate is a function of the step alone, so that none that follows changes, and no GPU is waited for.
@@ -126,11 +143,12 @@ def update(
         PairTooLargeError: there is no memory for one of the pairs by itself.
     """
     optimizer, scaler = training.optimizer, training.scaler
-    num_tokens = sum(batch.num_tokens for batch in batches)
+    num_tokens = sum(batch.whole.num_tokens for batch in batches)
     parts = list(batches)
-    loss_sum, nll_sum = _add_up_gradients(training, model, parts, precision, settings.label_smoothing)
+    sums = _add_up_gradients(training, objective, parts, precision, settings.label_smoothing, ranks)
+    loss_sum, nll_sum = ranks.total(sums)
     scaler.unscale_(optimizer)  # before clipping: the threshold is in true units
-    grad_norm = clip_grad_norm_(model.parameters(), settings.clip_norm)
+    grad_norm = whole(clip_grad_norm_(objective.parameters(), settings.clip_norm))
     step = training.progress.step + 1
     lr = learning_rate(step, settings)
     for group in optimizer.param_groups:
@@ -150,37 +168,62 @@ def update(
         lr,
         num_tokens,
         num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts),
-        num_real=sum(batch.num_src_tokens for batch in parts) + num_tokens,
-        lines=np.concatenate([batch.lines for batch in batches]),
+        num_real=sum(batch.num_src_tokens + batch.num_tokens for batch in parts),
+        lines=np.concatenate([batch.whole.lines for batch in batches]),
         num_cuts=len(parts) - len(batches),
     )
 
 
 def _add_up_gradients(
-    training: Training, model: Transformer, parts: list[Batch], precision: Precision, label_smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Leave the gradient of all `parts` in the model; returns the sums of loss and negative log-likelihood.
+    training: Training,
+    objective: nn.Module,
+    parts: list[Batch],
+    precision: Precision,
+    label_smoothing: float,
+    ranks: Ranks,
+) -> Tensor:
+    """Leave the gradient of all `parts` in the model; the sums of loss and negative log-likelihood over this rank's.
 
     A batch that there is no memory for is cut in two in `parts`, and all begins anew: it may have left half a gradient.
+    Not once other ranks take part in what this one does: they would be left with what it began.
+
+    Shapes:
+        return: (2,)
     """
-    num_tokens = sum(batch.num_tokens for batch in parts)
+    num_tokens = sum(batch.whole.num_tokens for batch in parts)
     while True:
         loss_sum = torch.zeros((), device=precision.device)
         nll_sum = torch.zeros((), device=precision.device)
-        num_done = 0
+        num_done, is_together = 0, is_sharded(objective)
         try:
             for batch in parts:
-                loss, nll = loss_sums(model, batch.to(precision.device), precision, label_smoothing)
-                training.scaler.scale(loss / num_tokens).backward()  # type: ignore[no-untyped-call]
+                is_last = num_done == len(parts) - 1
+                with _gradients_shared(objective, if_=is_last):
+                    loss, nll = objective(batch.to(precision.device), precision, label_smoothing)
+                    is_together |= is_last and ranks.are_joined
+                    # An engine takes the mean of the gradients of all ranks; what is asked for is their sum.
+                    training.scaler.scale(loss / (num_tokens / ranks.count)).backward()
                 loss_sum += loss.detach()
                 nll_sum += nll
                 num_done += 1
-            return loss_sum, nll_sum
+            return torch.stack([loss_sum, nll_sum])
         except (RuntimeError, MemoryError, OSError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or is_together:
                 raise
             if len(parts[num_done].lines) == 1:
                 raise PairTooLargeError(parts[num_done]) from error
         # Not before the error is gone, which holds on to all that the failed pass has made.
         training.optimizer.zero_grad(set_to_none=True)
         parts[num_done : num_done + 1] = parts[num_done].halves()
+
+
+@contextmanager
+def _gradients_shared(objective: nn.Module, *, if_: bool) -> Iterator[None]:
+    """Inside, a backward pass of `objective` adds up the gradients of all ranks if that is asked for, else its own."""
+    if isinstance(objective, DistributedDataParallel) and not if_:
+        with objective.no_sync():
+            yield
+        return
+    if is_sharded(objective):
+        objective.set_requires_gradient_sync(if_)  # type: ignore[operator]
+    yield

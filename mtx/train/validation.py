@@ -22,27 +22,31 @@ NUM_SAMPLES = 5
 
 
 def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
-    """Loss, BLEU and chrF of the model as it stands, which is that of `step`; shows a few translations.
+    """Together: loss, BLEU and chrF of the model as it stands, which is that of `step`; shows a few translations.
 
     Raises:
         Stopped: a signal asked for it.
     """
+    session.agree()
+    session.stop_if_asked()
     config, model = session.config, session.trained.model
     was_training = model.training
     model.eval()
+    translator = Translator(
+        session.trained,
+        session.precision,
+        beam_size=config.train.eval_beam,
+        length_penalty=config.decode.length_penalty,
+        batch_tokens=config.train.batch_tokens,
+        with_scores=False,
+        tag=dev.source.tag,
+    )
     try:
-        with pair_too_large_explained(dev.corpus, [dev.source]):
-            loss = _dev_loss(session, dev)
-        translator = Translator(
-            session.trained,
-            session.precision,
-            beam_size=config.train.eval_beam,
-            length_penalty=config.decode.length_penalty,
-            batch_tokens=config.train.batch_tokens,
-            with_scores=False,
-        )
-        with closing(translator):
-            hypotheses = [translation.tgt for translation in translator.translate(dev.sources, session.stop_if_asked)]
+        with session.stopped_with_others(), closing(translator):
+            with pair_too_large_explained(dev.corpus, [dev.source]):
+                loss = _dev_loss(session, dev)
+            own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
+            hypotheses = session.ranks.put_together([translation.tgt for translation in own])
     finally:
         model.train(was_training)
     bleu, chrf, _ = score(hypotheses, [dev.references], config.data.tgt_lang, num_samples=1)
@@ -69,12 +73,14 @@ def _dev_loss(session: Session, dev: DevSet) -> float:
     device, special = session.precision.device, session.trained.tokenizer
     nll_sum = torch.zeros((), device=device)
     num_tokens = 0
-    for rows in dev.batches:
+    for rows in session.ranks.share(dev.batches):
         batch = collate(dev.corpus, rows, pad_id=special.pad_id, bos_id=special.bos_id, eos_id=special.eos_id)
         nll_sum += _nll_sum(session, batch)
         num_tokens += batch.num_tokens
-        session.stop_if_asked()
-    return float(nll_sum) / num_tokens
+        session.stop_midway()
+    sums = torch.tensor([float(nll_sum), num_tokens], dtype=torch.float64, device=device)
+    nll_of_all, num_tokens_of_all = session.ranks.total(sums).tolist()
+    return float(nll_of_all / num_tokens_of_all)
 
 
 def _nll_sum(session: Session, batch: Batch) -> Tensor:

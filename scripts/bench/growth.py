@@ -17,7 +17,8 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines
+from mtx.data.prepare import Corpus
 from mtx.decode.translator import Translator
 from mtx.model import Transformer, build_transformer
 from mtx.runtime import (
@@ -31,7 +32,7 @@ from mtx.runtime import (
 from mtx.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
 from mtx.train.optim import build_optimizer
-from mtx.train.update import update
+from mtx.train.update import Objective, update
 
 SIZES = ModelSettings()
 PAD, UNK, BOS, EOS = range(4)
@@ -104,9 +105,9 @@ Sides = Sequence[list[list[int]]]
 def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
     settings, rows = TrainSettings(), np.arange(point.sentences)
     src, tgt = (Ids.from_lists(side) for side in sides)
-    batch = collate(Corpus(src, tgt, rows, {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
     training = Training(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
-    return lambda: update(training, model, [batch], precision, settings)
+    return lambda: update(training, Objective(model), [batch], precision, settings)
 
 
 def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:

@@ -1,14 +1,19 @@
 """The work of the training benchmark, in the forms that the contestants read: one folder with everything."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
-from mtx.data.batching import epoch_batches
-from mtx.data.prepare import Corpus, Ids, prepare
+from mtx.data.batching import part_batches
+from mtx.data.ids import Ids, Rows
+from mtx.data.mixing import Mixture
+from mtx.data.prepare import Corpus, prepare
 from mtx.runtime import choose_device
 from mtx.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
@@ -27,19 +32,20 @@ def write_work(config: Config, folder: Path) -> float:
     tokenizer = make_tokenizer(config)
     if not tokenizer.is_joint:
         raise SystemExit("The peers tie all embeddings: give a config with tokenizer.joint true.")
-    corpus = prepare(config.data.train, config.data, tokenizer)
+    corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     lengths = corpus.src.lengths, corpus.tgt.lengths
     settings = config.train
-    plan = epoch_batches(*lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0)
+    order = Mixture.of(corpus, config.data.train, config.data.temperature).order(settings.seed, epoch=0)
+    plan = part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
 
     (folder / "spm.model").write_bytes(tokenizer.files()["spm.model"])
     (folder / "config.yaml").write_text(dump_config(_endless(config, folder / "spm.model")), encoding="utf-8")
-    _write_plain(folder, config, tokenizer, corpus, Ids.from_lists([rows.tolist() for rows in plan]))
+    _write_plain(folder, config, tokenizer, corpus, plan)
     _write_words(folder, tokenizer, corpus)
 
     num_flops = num_tokens = 0
     for rows in plan:
-        num_src, num_tgt = (int((side[rows] + 1).sum()) for side in lengths)
+        num_src, num_tgt = (int(side[rows].sum()) + len(rows) for side in lengths)
         num_flops += update_flops(config.model, tokenizer.tgt_vocab_size, num_src, num_tgt, len(rows))
         num_tokens += num_tgt
     return num_flops / num_tokens
@@ -57,7 +63,7 @@ def _endless(config: Config, tokenizer_file: Path) -> Config:
     )
 
 
-def _write_plain(folder: Path, config: Config, tokenizer: Tokenizer, corpus: Corpus, batches: Ids) -> None:
+def _write_plain(folder: Path, config: Config, tokenizer: Tokenizer, corpus: Corpus, plan: list[Rows]) -> None:
     facts = {
         "model": config.model.model_dump(),
         "train": config.train.model_dump(),
@@ -69,14 +75,21 @@ def _write_plain(folder: Path, config: Config, tokenizer: Tokenizer, corpus: Cor
         "eos_id": tokenizer.eos_id,
     }
     (folder / "work.json").write_text(json.dumps(facts), encoding="utf-8")
-    arrays = {"src": corpus.src, "tgt": corpus.tgt, "batches": batches}
-    named = {f"{name}_{part}": getattr(ids, part) for name, ids in arrays.items() for part in ("flat", "offsets")}
+    arrays = {"src": list(_sentences(corpus.src)), "tgt": list(_sentences(corpus.tgt)), "batches": plan}
+    named = {}
+    for name, parts in arrays.items():
+        named[f"{name}_flat"] = np.concatenate(parts).astype(np.int64)
+        named[f"{name}_offsets"] = np.cumsum([0, *map(len, parts)])
     np.savez(folder / "pairs.npz", **named)
+
+
+def _sentences(ids: Ids) -> Iterator[NDArray[Any]]:
+    return (ids[row] for row in range(len(ids)))
 
 
 def _write_words(folder: Path, tokenizer: Tokenizer, corpus: Corpus) -> None:
     for name, ids in (("src", corpus.src), ("tgt", corpus.tgt)):
-        lines = (" ".join(map(str, ids[row])) + "\n" for row in range(len(ids)))
+        lines = (" ".join(map(str, sentence)) + "\n" for sentence in _sentences(ids))
         (folder / f"train.{name}").write_text("".join(lines), encoding="utf-8")
     special = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}  # fairseq adds its own four
     words = [str(number) for number in range(tokenizer.tgt_vocab_size) if number not in special]

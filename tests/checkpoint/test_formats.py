@@ -1,4 +1,7 @@
-"""What an older mtx wrote is read, means the same, and goes on: one folder for each format there ever was."""
+"""What an older mtx wrote is read, means the same, and goes on: one folder for each format there ever was.
+
+That a run goes on with pairs in another order is told, and has to be allowed.
+"""
 
 import json
 import shutil
@@ -10,6 +13,7 @@ from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import saved_steps
 from mtx.config.reading import dump_config, load_config
 from mtx.decode.translator import Translator
+from mtx.errors import UserError
 from mtx.runtime import choose_device, choose_precision
 from mtx.train.loop import train
 
@@ -40,7 +44,10 @@ def test_a_run_goes_on(
     shutil.copytree(made / "checkpoints", run / "checkpoints")
     (step,) = saved_steps(run / "checkpoints")
     caplog.set_level("INFO")
-    train(load_config(made / "run.yaml", [f"train.max_steps={step + 1}"]), run)
+    longer = load_config(made / "run.yaml", [f"train.max_steps={step + 1}"])
+    with pytest.raises(UserError, match="go on with --allow-data-change"):
+        train(longer, run)  # pairs were prepared otherwise, and came in another order
+    train(longer, run, allow_data_change=True)
     assert f"resuming from step {step:,}" in caplog.text
-    assert "not bit-equal" not in caplog.text
+    assert "not bit-equal to an uninterrupted run: other training data (prepared anew)" in caplog.messages
     assert saved_steps(run / "checkpoints") == [step, step + 1]

@@ -58,7 +58,7 @@ def learn(training: Training, num_updates: int) -> None:
 def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
     ordinary = {"loss": {"count": 3, "mean": 0.1, "variance": 0.2}}
     evaluations = [Evaluation(5, 0.1, 1 / 3, 20.0)]
-    progress = Progress(0, 3, 14, 1592, 65.5, 2, {"loss": 0.1, "num_tokens": 7}, ordinary, evaluations)
+    progress = Progress(0, 3, 1, 14, 1592, 65.5, 2, {"loss": 0.1, "num_tokens": 7}, ordinary, evaluations)
     training = fresh(1, progress=progress)
     learn(training, 3)
     folder = save_checkpoint(tmp_path, training, {"data": "ab"})

@@ -69,6 +69,8 @@ WRONG_DATA = [
     ("{train: [{demo: 5}]}", ["data.train[0].demo must be train, dev, test or pronouns, got 5"]),
     ("{train: *a}", ["data.train is an alias"]),
     ("{train: [{dataset: ''}], dev: 5}", ["data.train[0].dataset is empty", "data.dev must be a source, got 5"]),
+    ("{train: [{demo: train, tag: 2 de}]}", ["data.train[0].tag must be a tag, got '2 de'"]),
+    ("{train: [{demo: train, weight: 0}]}", ["data.train[0].weight must be above 0 and at most 1000, got 0"]),
     ("{train: [{demo: train}], src_lang: e e}", ["data.src_lang must be a language code, got 'e e'"]),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtx.data import batching
@@ -16,11 +16,14 @@ from mtx.data.batching import (
     Position,
     batches_from,
     collate,
-    epoch_batches,
     fixed_batches,
+    num_parts,
     padding_share,
+    part_batches,
 )
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines, Rows
+from mtx.data.mixing import Mixture
+from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode, UserError
 
 SPECIALS = {"pad_id": 0, "bos_id": 2, "eos_id": 3}
@@ -32,7 +35,19 @@ def make_corpus(num_pairs: int, seed: int = 0) -> Corpus:
     sides = [
         Ids.from_lists([rng.integers(4, 99, rng.integers(1, 20)).tolist() for _ in range(num_pairs)]) for _ in "st"
     ]
-    return Corpus(*sides, lines=np.arange(num_pairs) * 2, dropped={}, num_equal=0, key="")
+    return Corpus(*sides, lines=Lines([np.arange(num_pairs) * 2]), dropped={}, num_equal=0, key="")
+
+
+def mixture_of(num_pairs: int) -> Mixture:
+    return Mixture((0, num_pairs), (1.0,))
+
+
+def epoch_batches(src: Any, tgt: Any, *, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
+    """The batches of all parts of an epoch, in order."""
+    order = mixture_of(len(src)).order(seed, epoch)
+    options = {"batch_tokens": batch_tokens, "seed": seed, "epoch": epoch}
+    parts = [part_batches(order, src, tgt, **options, part=part) for part in range(num_parts(order))]
+    return [batch for part in parts for batch in part]
 
 
 def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
@@ -49,13 +64,14 @@ def equal(a: Batch, b: Batch) -> bool:
 # --- plan ------------------------------------------------------------------------------------------------------------
 
 
-@given(LENGTHS, st.integers(21, 200), st.integers(0, 9), st.integers(0, 9), st.integers(1, 40))
+@given(LENGTHS, st.integers(21, 200), st.integers(0, 9), st.integers(0, 9), st.integers(1, 40), st.integers(1, 90))
 def test_every_pair_once_and_within_the_budget(
-    pairs: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, window: int
+    pairs: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, window: int, part: int
 ) -> None:
     src, tgt = sizes(pairs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batching, "WINDOW_PAIRS", window)
+        patch.setattr(batching, "PART_PAIRS", part)
         plan = epoch_batches(src, tgt, batch_tokens=batch_tokens, seed=seed, epoch=epoch)
     for batches in (plan, fixed_batches(src, tgt, batch_tokens=batch_tokens)):
         assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
@@ -80,7 +96,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 def test_a_batch_gives_up_a_tenth_of_its_rows_at_most_and_only_to_pad_less() -> None:
     corpus = make_corpus(3000)
     src, tgt = corpus.src.lengths, corpus.tgt.lengths
-    longer = np.maximum(src, tgt) + 1
+    longer = np.maximum(src, tgt).astype(np.int64) + 1
     batches = fixed_batches(src, tgt, batch_tokens=400)
     rest = np.concatenate(batches)
     num_shorter = 0
@@ -162,16 +178,49 @@ def test_halves_are_what_their_rows_alone_would_make(num_rows: int) -> None:
         assert (half.num_src_tokens, half.num_tokens) == (expected.num_src_tokens, expected.num_tokens)
 
 
-def test_the_stream_goes_through_the_epochs_and_resumes_anywhere() -> None:
+@settings(max_examples=30)
+@given(num_pairs=st.integers(1, 50), num_ranks=st.integers(1, 4), batch_tokens=st.sampled_from([40, 90, 400]))
+def test_ranks_share_each_batch(num_pairs: int, num_ranks: int, batch_tokens: int) -> None:
+    """So many batches for each, whatever the corpus; together all pairs once, and what one rank would count."""
+    corpus, mixture = make_corpus(num_pairs), mixture_of(num_pairs)
+    options = {"batch_tokens": batch_tokens, "seed": 5, **SPECIALS}
+    alone = list(islice(batches_from(corpus, mixture, Position(), **options), 9))
+    streams = [
+        islice(batches_from(corpus, mixture, Position(), **options, rank=rank, num_ranks=num_ranks), 9)
+        for rank in range(num_ranks)
+    ]
+    for (position, whole), *shares in zip(alone, *streams, strict=True):
+        assert [after for after, _ in shares] == [position] * num_ranks
+        batches = [batch for _, batch in shares]
+        taken = [batch.lines.tolist() for batch in batches if batch.num_tokens]
+        assert sorted(line for lines in taken for line in lines) == sorted(whole.lines.tolist())
+        assert sum(batch.num_tokens for batch in batches) == whole.num_tokens == whole.whole.num_tokens
+        assert all(batch.whole.num_tokens == whole.num_tokens for batch in batches)
+        assert all(batch.whole.lines.tolist() == whole.lines.tolist() for batch in batches)
+        assert all(len(batch.real) == batch.num_tokens for batch in batches)
+        counts = [batch.num_tokens and len(batch.lines) for batch in batches]
+        assert max(counts) - min(counts) <= 1
+        for rank, batch in enumerate(batches):
+            own = whole.lines[rank::num_ranks]
+            assert batch.lines.tolist() == (own if len(own) else whole.lines[:1]).tolist()
+
+
+@pytest.mark.parametrize("part_pairs", [1000, 25])
+def test_the_stream_goes_through_the_epochs_and_resumes_anywhere(
+    part_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "PART_PAIRS", part_pairs)
     corpus = make_corpus(60)
     options = {"batch_tokens": 150, "seed": 5, **SPECIALS}
+    mixture = mixture_of(60)
     num_batches = len(epoch_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=150, seed=5, epoch=0))
-    whole = list(islice(batches_from(corpus, Position(), **options), 3 * num_batches))
+    whole = list(islice(batches_from(corpus, mixture, Position(), **options), 3 * num_batches))
     first_epoch = [line for _, batch in whole[:num_batches] for line in batch.lines]
-    assert sorted(first_epoch) == corpus.lines.tolist()
-    assert whole[num_batches - 1][0] == Position(epoch=1, batch=0)
+    assert sorted(first_epoch) == list(range(0, 120, 2))
+    assert whole[num_batches - 1][0] == Position(epoch=1)
+    assert {position.part for position, _ in whole} == set(range(-(-60 // part_pairs)))
     for done in range(1, 2 * num_batches):
         position = whole[done - 1][0]
-        again = list(islice(batches_from(corpus, position, **options), 3))
+        again = list(islice(batches_from(corpus, mixture, position, **options), 3))
         assert [after for after, _ in again] == [after for after, _ in whole[done : done + 3]]
         assert all(equal(a, b) for (_, a), (_, b) in zip(again, whole[done : done + 3], strict=True))

@@ -235,7 +235,7 @@ def test_bad_data_sets(
 
 def test_a_hub_id_is_loaded_with_its_name_and_split_and_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*args: Any, **options: Any) -> datasets.Dataset:
-        assert (args, options) == (("owner/name", "de-en"), {"split": "dev"})
+        assert (args, options) == (("owner/name", "de-en"), {"split": "dev", "streaming": False})
         assert datasets.are_progress_bars_disabled()
         return data_set(PAIRS, "translation")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtx.config.settings import DataSettings, Jsonl, Source, TokenizerSettings, Tsv, TwoFiles
+from mtx.config.settings import CleanSettings, DataSettings, Jsonl, Source, TokenizerSettings, Tsv, TwoFiles
 from mtx.data.batching import collate
 from mtx.data.corpus import read_pairs
 from mtx.data.origin import origins
@@ -39,7 +39,7 @@ def sources(tmp_path: Path) -> list[Source]:
 
 
 def prepared(sources: list[Source], tokenizer: Tokenizer) -> Corpus:
-    return prepare(sources, DataSettings(train=tuple(sources)), tokenizer)
+    return prepare(sources, DataSettings(train=tuple(sources)), CleanSettings(level="none"), tokenizer)
 
 
 def test_every_pair_is_where_it_is_said_to_be(sources: list[Source], tokenizer: Tokenizer) -> None:
@@ -63,7 +63,7 @@ def test_lines_are_told_source_by_source(sources: list[Source], tokenizer: Token
         "b.jsonl line 2",
         "c.en and c.de line 2",
     ]
-    file = {"tsv": str(tmp_path / "a.tsv"), "src": 1, "tgt": 2, "encoding": "utf-8"}
+    file = {"tsv": str(tmp_path / "a.tsv"), "src": 1, "tgt": 2, "encoding": "utf-8", "weight": 1.0}
     assert found[1].to_json() == {"source": file, "lines": [1, 3]}
-    files = {"src": str(tmp_path / "c.en"), "tgt": str(tmp_path / "c.de"), "encoding": "utf-8"}
+    files = {"src": str(tmp_path / "c.en"), "tgt": str(tmp_path / "c.de"), "encoding": "utf-8", "weight": 1.0}
     assert found[3].to_json() == {"source": files, "lines": [2]}

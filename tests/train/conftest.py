@@ -1,4 +1,4 @@
-"""A run of two seconds: 60 pairs, one thin layer a side, an epoch of five batches, two batches an update."""
+"""A run of two seconds: 60 pairs, some of them twice, a thin layer a side, few batches an epoch, two an update."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,5 +1,6 @@
 """Any valid config on tiny data ends in a plan or in an error for the user."""
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,19 +16,24 @@ from pydantic.fields import FieldInfo
 from mtx.config.keys import choices
 from mtx.config.reading import dump_config, load_config
 from mtx.config.settings import (
+    CleanSettings,
     Config,
     DataSettings,
     DecodeSettings,
+    Folder,
     Jsonl,
     ModelSettings,
+    Tmx,
+    TokenizerSettings,
     TrainSettings,
     Tsv,
     TwoFiles,
+    Zip,
 )
 from mtx.errors import UserError
 from mtx.model import build_transformer
-from mtx.tokenizer import Tokenizer
 from mtx.train.loop import train
+from mtx.vocabulary import train_tokenizer
 
 TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
 
@@ -45,9 +51,11 @@ def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.integers(low, high - ("lt" in limits))
     if field.annotation is float:
         return st.floats(low, high, exclude_min="gt" in limits, exclude_max="lt" in limits)
+    if field.annotation == str | None:
+        return st.sampled_from([None, None, None, "2de", "2fr"])  # a tag that the tokenizer has, and one that it lacks
     if field.annotation is bool:
         return st.booleans()
-    return st.sampled_from(choices(field))
+    return st.sampled_from(choices(field)) if choices(field) else st.sampled_from([None, "2de"])  # a tag
 
 
 def any_of(kind: type[BaseModel], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -65,25 +73,40 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bytes").write_bytes(b"\x98\xff\n" * 4)
     (folder / "records").write_text('{"en": "a", "de": "b"}\n' * 3, encoding="utf-8")
     (folder / "empty").touch()
+    unit = '<tu><tuv xml:lang="en"><seg>a</seg></tuv><tuv xml:lang="de"><seg>b</seg></tuv></tu>'
+    (folder / "memory").write_text(f"<tmx><body>{unit}</body></tmx>", encoding="utf-8")
+    with zipfile.ZipFile(folder / "archive", "w") as archive:
+        archive.writestr("a.en", "a\n")
+        archive.writestr("a.de", "b\n")
+    (folder / "below").mkdir()
+    (folder / "below" / "a.tsv").write_text(TEXT, encoding="utf-8")
+    (folder / "below" / "other.en").write_text("a\n", encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_measuring(tokenizer: Tokenizer) -> Iterator[None]:
+def _no_measuring(sentences: list[str]) -> Iterator[None]:
     """What takes long and depends on no setting but its own is left out."""
+    settings = TokenizerSettings(vocab_size=60, byte_fallback=False)
+    tokenizer = train_tokenizer(sentences, sentences, settings, log=lambda line: None, tags=["2de"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtx.train.start.matrix_rate", lambda _precision: 1e9)
+        patch.setattr("mtx.train.estimate.SECONDS", 0.0)
         patch.setattr("mtx.train.start.make_tokenizer", lambda _config: tokenizer)
         yield
 
 
 paths = st.sampled_from(["text", "text", "more", "bytes", "records", "empty", "nowhere", ".", "x" * 300, "text/below"])
+others = st.sampled_from(["memory", "archive", "below", "below", "text", "empty", "nowhere"]).map(Path)
 sources = (
     any_of(TwoFiles, src=paths.map(Path), tgt=paths.map(Path))
     | any_of(Tsv, tsv=paths.map(Path), src=st.integers(1, 3), tgt=st.just(2) | values_of(Tsv.model_fields["tgt"]))
     | any_of(
         Jsonl, jsonl=paths.map(Path), src=st.none() | st.text(max_size=3), tgt=st.sampled_from([None, "de", "src"])
     )
+    | any_of(Tmx, tmx=others, src=st.sampled_from([None, "en", "fr"]), tgt=st.sampled_from([None, "de"]))
+    | any_of(Zip, zip=others, src=st.sampled_from([None, "a.en", "b"]), tgt=st.sampled_from([None, "a.de"]))
+    | any_of(Folder, folder=others, match=st.sampled_from(["*", "*.tsv", "**/*.tsv", "../*", "/", "**a", "*.\0"]))
 )
 good_source = st.just(Tsv(tsv=Path("text")))
 sizes = st.sampled_from([(2, 1), (6, 3), (16, 4), (64, 64)])
@@ -114,6 +137,7 @@ configs = st.builds(
         device=st.sampled_from(["cpu"] * 9 + ["auto", "cuda:7", "gpu", "", "é\udcff"]),
     ),
     decode=any_of(DecodeSettings),
+    clean=any_of(CleanSettings),
 )
 
 

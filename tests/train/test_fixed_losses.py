@@ -16,11 +16,12 @@ import torch
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines
+from mtx.data.prepare import Corpus
 from mtx.model import build_transformer
 from mtx.runtime import Precision
 from mtx.train.optim import build_optimizer
-from mtx.train.update import update
+from mtx.train.update import Objective, update
 
 STORED = Path(__file__).with_suffix(".json")
 
@@ -29,7 +30,10 @@ def losses(norm: str) -> list[float]:
     """Of a token, of each of twenty updates with dropout: from the initial weights over batching to the optimizer."""
     draw = np.random.default_rng(1)
     sides = [Ids.from_lists([draw.integers(4, 40, draw.integers(1, 12)).tolist() for _ in range(160)]) for _ in "st"]
-    corpus, precision = Corpus(*sides, np.arange(160), {}, 0, ""), Precision(torch.float32, torch.device("cpu"))
+    corpus, precision = (
+        Corpus(*sides, Lines([np.arange(160)]), {}, 0, ""),
+        Precision(torch.float32, torch.device("cpu")),
+    )
     torch.manual_seed(1)
     sizes = ModelSettings(
         d_model=32,
@@ -48,7 +52,7 @@ def losses(norm: str) -> list[float]:
     for step, rows in enumerate(np.arange(160).reshape(20, 2, 4)):
         training.progress.step = step
         batches = [collate(corpus, part, pad_id=0, bos_id=2, eos_id=3) for part in rows]
-        stats = update(training, model, batches, precision, settings)
+        stats = update(training, Objective(model), batches, precision, settings)
         found.append(stats.loss / stats.num_tokens)
     return found
 

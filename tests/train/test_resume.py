@@ -136,7 +136,13 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
     monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
     monkeypatch.setattr(spikes, "MEMORY", 4)
     monkeypatch.setattr(spikes, "SIGMAS", 0.5)
-    overrides = ["train.max_steps=30", "train.eval_every=15", "train.save_every=10", "train.log_every=7"]
+    overrides = [
+        "clean.duplicates=keep",
+        "train.max_steps=30",
+        "train.eval_every=15",
+        "train.save_every=10",
+        "train.log_every=7",
+    ]
     config, run = configure(*overrides, "train.skip_spikes=true"), tmp_path / "run"
     train(config, tmp_path / "whole")
     expected = result(tmp_path / "whole", 30)
@@ -172,7 +178,7 @@ def test_stopped_inside_validations(
     config, run = configure(), tmp_path / "run"
     places: list[tuple[Any, str, int, int]] = [
         (loop, "validate", 1, 4), (loop, "validate", 1, 4), (loop, "validate", 2, 8), (finish, "validate", 1, 12),
-        (finish, "evaluate", 1, 12),
+        (finish, "Translator", 1, 12),
     ]  # fmt: skip
     for where, name, number, step in places:
         with monkeypatch.context() as patch:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
+from mtx.data import prepare
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer
 from mtx.train import loop, start
@@ -26,11 +27,14 @@ Configure = Callable[..., Config]
 
 HARMLESS = {
     "train.max_steps": 13, "train.eval_every": 7, "train.save_every": 7, "train.log_every": 7, "train.device": "auto",
-    "train.keep": 5, "train.patience": 1,
+    "train.keep": 5, "train.patience": 1, "train.parallel": "fsdp",
 }  # fmt: skip
 HARMFUL = {
     "data.src_lang": "fr", "data.tgt_lang": "fr", "data.train": "[{demo: train}]", "data.dev": "{demo: dev}",
-    "data.test": "{demo: test}", "data.max_tokens": 99,
+    "data.test": "{demo: test}", "data.max_tokens": 99, "data.temperature": 2.0,
+    "clean.level": "strict", "clean.duplicates": "keep", "clean.max_ratio": 5.0, "clean.damage": "keep",
+    "clean.copies": "drop", "clean.script": "drop", "clean.markup": "drop", "clean.numbers": "drop",
+    "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
     "tokenizer.vocab_size": 41, "tokenizer.model_type": "bpe", "tokenizer.joint": "false",
     "tokenizer.byte_fallback": "true", "tokenizer.character_coverage": 0.99, "tokenizer.normalization": "nfkc",
     "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",
@@ -70,7 +74,7 @@ def test_only_harmless_keys_may_differ_when_a_run_continues(run: RunFolder, conf
         with pytest.raises(UserError, match=rf"another config: {key}(\[0\])?: .* -> ") as caught:
             run.check_continuable(configure(f"{key}={value}"), "auto")
         assert caught.value.code == ExitCode.USAGE
-        assert len(caught.value.lines) == 1 or key == "model.preset"
+        assert len(caught.value.lines) == 1 or key in ("model.preset", "clean.level")
     with pytest.raises(UserError) as caught:
         run.check_continuable(configure("train.lr=0.1", "train.max_steps=13", "model.d_ff=33"), "auto")
     assert len(caught.value.lines) == 2
@@ -216,6 +220,17 @@ def test_changed_data_is_refused_unless_that_is_allowed(
     assert "resuming from step 2" in caplog.messages
     assert "is not what" not in caplog.text
     assert "not bit-equal" not in caplog.text
+
+
+def test_data_that_is_prepared_otherwise_is_not_called_changed(
+    begun: tuple[RunFolder, Callable[[int], Config]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = begun
+    monkeypatch.setattr(prepare, "CODE_VERSION", prepare.CODE_VERSION + 1)
+    with pytest.raises(UserError, match=r"this version of mtx prepares .*/run\)\. .*--allow-data-change") as caught:
+        train(config(2), run.path)
+    assert caught.value.code == ExitCode.DATA
+    train(config(2), run.path, allow_data_change=True)
 
 
 def test_a_changed_tokenizer_is_never_taken_for_changed_data(

@@ -19,13 +19,14 @@ from torch import Tensor
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import Batch, collate
-from mtx.data.prepare import Corpus, Ids
+from mtx.data.ids import Ids, Lines
+from mtx.data.prepare import Corpus
 from mtx.model import Transformer, build_transformer
 from mtx.runtime import Precision
 from mtx.train import update as update_module
 from mtx.train.optim import build_optimizer
 from mtx.train.spikes import MEMORY, SIGMAS, Level, Ordinary
-from mtx.train.update import PairTooLargeError, UpdateStats, loss_sums, update
+from mtx.train.update import Objective, PairTooLargeError, UpdateStats, loss_sums, update
 
 VOCAB_SIZE = 13
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ NUM_TOKENS = sum(len(tgt) + 1 for _, tgt in PAIRS)
 
 def batch_of(pairs: Sequence[tuple[list[int], list[int]]]) -> Batch:
     src, tgt = (Ids.from_lists([pair[side] for pair in pairs]) for side in (0, 1))
-    corpus = Corpus(src, tgt, np.arange(len(pairs)), {}, 0, "key")
+    corpus = Corpus(src, tgt, Lines([np.arange(len(pairs))]), {}, 0, "key")
     return collate(corpus, np.arange(len(pairs)), pad_id=0, bos_id=2, eos_id=3)
 
 
@@ -56,7 +57,7 @@ def plain_update(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, fused=True)
     training = Training(model, optimizer, scaler or FP32.scaler(), Progress())
     settings = TrainSettings(lr=1.0, warmup_steps=0, schedule="constant", clip_norm=clip_norm, label_smoothing=0.2)
-    stats = update(training, model, batches, FP32, settings)
+    stats = update(training, Objective(model), batches, FP32, settings)
     assert all(parameter.grad is None for parameter in model.parameters())
     return {name: before[name] - parameter.detach() for name, parameter in model.named_parameters()}, stats
 
@@ -101,7 +102,7 @@ def test_ten_updates_in_any_number_of_batches_end_with_the_same_weights() -> Non
         for step in range(10):
             training.progress.step = step
             bounds = [0, *(last_cuts if step == 9 else cuts), len(PAIRS)]
-            update(training, model, [batch_of(PAIRS[a:b]) for a, b in pairwise(bounds)], FP32, settings)
+            update(training, Objective(model), [batch_of(PAIRS[a:b]) for a, b in pairwise(bounds)], FP32, settings)
         return {name: weight.detach() for name, weight in model.named_parameters()}
 
     expected = weights_after([], [])
@@ -138,7 +139,7 @@ def test_an_update_that_is_not_finite_is_skipped(name: str, is_scaled: bool, mon
         moments = [tensor for moment in training.optimizer.state.values() for tensor in moment.values()]
         return [tensor.detach().clone() for tensor in [*model.parameters(), *moments]]
 
-    assert not update(training, model, [batch_of(PAIRS)], FP32, settings).is_skipped
+    assert not update(training, Objective(model), [batch_of(PAIRS)], FP32, settings).is_skipped
     before, scale_before = state(), scaler.get_scale()
     with monkeypatch.context() as patch:
         # A norm overflows where its square does, of numbers that are all finite.
@@ -146,7 +147,7 @@ def test_an_update_that_is_not_finite_is_skipped(name: str, is_scaled: bool, mon
         hook = model.output.weight.register_hook(changes.get(name, lambda grad: grad))
         if name == "loss":
             patch.setattr(update_module, "loss_sums", lambda *args: (loss_sums(*args)[0] + math.inf, torch.zeros(())))
-        stats = update(training, model, [batch_of(PAIRS)], FP32, settings)
+        stats = update(training, Objective(model), [batch_of(PAIRS)], FP32, settings)
         hook.remove()
     assert stats.is_skipped
     assert math.isfinite(stats.loss) == (name != "loss")
@@ -154,7 +155,7 @@ def test_an_update_that_is_not_finite_is_skipped(name: str, is_scaled: bool, mon
     assert all(torch.equal(now, then) for now, then in zip(state(), before, strict=True))
     is_overflow_of_scaled = is_scaled and name in ("nan", "inf")
     assert scaler.get_scale() == (scale_before / 2 if is_overflow_of_scaled else scale_before)
-    assert not update(training, model, [batch_of(PAIRS)], FP32, settings).is_skipped
+    assert not update(training, Objective(model), [batch_of(PAIRS)], FP32, settings).is_skipped
     assert not torch.equal(state()[0], before[0])
 
 
@@ -163,7 +164,7 @@ def test_what_is_far_out_of_the_ordinary_is_skipped_if_asked_for(name: str) -> N
     def weights_and_stats(ordinary: Ordinary | None) -> tuple[Tensor, UpdateStats]:
         model, settings = fresh_model(), TrainSettings(warmup_steps=0)
         training = Training(model, build_optimizer(model, settings), FP32.scaler(), Progress())
-        stats = update(training, model, [batch_of(PAIRS)], FP32, settings, ordinary)
+        stats = update(training, Objective(model), [batch_of(PAIRS)], FP32, settings, ordinary)
         return model.output.weight.detach(), stats
 
     weights, stats = weights_and_stats(None)
@@ -290,7 +291,7 @@ def test_low_precision_learns_as_float32_does() -> None:
         found = []
         for step, batch in enumerate(batches):
             training.progress.step = step
-            stats = update(training, model, [batch], precision, settings)
+            stats = update(training, Objective(model), [batch], precision, settings)
             found.append(stats.nll / stats.num_tokens)
         return found
 

@@ -27,9 +27,9 @@ def main() -> None:
     update = loop_names.update
     turnstile = Turnstile({"threads": use_threads()})
 
-    def counted_update(training: Any, model: Any, batches: Any, *others: Any) -> Any:
+    def counted_update(training: Any, objective: Any, batches: Any, *others: Any) -> Any:
         turnstile.count(sum(batch.num_tokens for batch in batches))
-        stats = update(training, model, batches, *others)
+        stats = update(training, objective, batches, *others)
         turnstile.close_update()
         return stats
 

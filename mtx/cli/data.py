@@ -1,0 +1,136 @@
+"""`mtx data`: what is in the data, and the data without what the rules drop."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from mtx.checkpoint.files import make_folder, new_file
+from mtx.cli.reporting import reported
+from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
+from mtx.errors import ExitCode, UserError, machine_error
+
+if TYPE_CHECKING:
+    from mtx.config.settings import Config
+
+data_app = typer.Typer(help="Look at parallel data before training on it, and clean it.", no_args_is_help=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.", readable=False)
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as data.train=[{tmx: a.tmx}].")
+]
+
+
+@data_app.command("check")
+@reported
+def check(
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots, too.", readable=False)] = None,
+) -> None:
+    """Say what is in the data of a config: what each rule drops, misaligned blocks, overlap of train, dev and test.
+
+    Ends with code 1 if something should stop a training.
+
+    \b
+    mtx data check --config my.yaml --html report.html
+    mtx data check 'data.train=[{tmx: memory.tmx}]' data.src_lang=en data.tgt_lang=fr
+    """
+    from mtx.config.reading import load_config
+    from mtx.data.doctor import diagnose
+    from mtx.data.page import to_html
+    from mtx.data.report import to_json, to_text
+
+    settings = load_config(config, overrides or [])
+    with ExitStack() as stack:
+        page = None
+        if html is not None:
+            _refuse_as_page(html, config, settings)
+            page = stack.enter_context(new_file(html))  # before the work: that it can't be written is told at once
+        diagnosis = diagnose(settings)
+        if page is not None:
+            page.write(to_html(diagnosis).encode())
+    print_line(to_json(diagnosis) if as_json else to_text(diagnosis))
+    if diagnosis.problems:
+        what = f"{len(diagnosis.problems)} problems" if len(diagnosis.problems) > 1 else diagnosis.problems[0]
+        raise UserError(ExitCode.ANSWER_IS_NO, what, where="mtx data check", do="Mend the data, or leave it out.")
+
+
+@data_app.command("clean")
+@reported
+def clean(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make for the files.", readable=False)],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the training pairs that the rules keep, and those that they drop with the reason.
+
+    The folder gets train.SRC, train.TGT and dropped.jsonl, or all of none if something fails.
+
+    \b
+    mtx data clean --config my.yaml clean.level=strict --output cleaned
+    """
+    from mtx.config.reading import load_config
+    from mtx.data.cleaned import write_cleaned
+
+    settings = load_config(config, overrides or [])
+    names: list[str] = []
+    with _new_files(output, names) as new:
+        cleaned = write_cleaned(settings, new)
+    print(f"mtx: {cleaned.summary()}", file=sys.stderr)
+    for name in names:
+        print_line(path_text(output / name))
+
+
+def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None:
+    """Make sure that the page takes the place of nothing that is read.
+
+    Raises:
+        UserError: (USAGE) it does, or is to go to stdout, where the text goes.
+    """
+    from mtx.data.corpus import source_files
+
+    if html == STANDARD:
+        raise UserError(ExitCode.USAGE, "--html needs a file", where="command line", do="Give its name.")
+    data = settings.data
+    sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
+    refuse_overwriting(html, [*filter(None, [config]), *(path for source in sources for path in source_files(source))])
+
+
+@contextmanager
+def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], BinaryIO]]:
+    """What makes a file in the new `folder`, whose name then is in `names`. They are there when the block ends well.
+
+    Raises:
+        UserError: the folder holds something already (RUN_FOLDER), or can't be written (MACHINE).
+    """
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        if folder.is_symlink() or folder.exists():
+            if not folder.is_dir() or any(folder.iterdir()):
+                what = "the folder is not empty" if folder.is_dir() else "this is no folder"
+                raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
+        else:
+            make_folder(folder)
+        with ExitStack() as stack:
+
+            def new(name: str) -> BinaryIO:
+                file = stack.enter_context(new_file(folder / name))
+                names.append(name)
+                return file
+
+            yield new
+    except BaseException as error:
+        with suppress(OSError):  # what somebody else has put there stays
+            for made in missing:
+                made.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise machine_error(error, "cannot write", folder) from error
+        raise

@@ -1,0 +1,141 @@
+"""Sources with weights and a temperature in a training: how often pairs come, and that a run goes on in between."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtx.checkpoint.training import saved_steps
+from mtx.config.settings import Config
+from mtx.data import batching
+from mtx.data.batching import Batch
+from mtx.train import loop
+from mtx.train.loop import train
+
+Configure = Callable[..., Config]
+
+SIZES, WEIGHTS = (24, 20, 10), (1.0, 2.5, 0.3)
+BEGINS = np.cumsum([0, *SIZES]).tolist()
+PLAIN = ["data.dev=null", "train.accumulate=1", "train.batch_tokens=60", "model.dropout=0.1"]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours catches it."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sources, no pair of which is like another."""
+    folder = tmp_path_factory.mktemp("sources")
+    for number, size in enumerate(SIZES):
+        pairs = [f"{'abc'[number]} {' '.join(f'{line:05b}')}" for line in range(size)]
+        (folder / f"{number}.tsv").write_text("".join(f"{text[: 3 + len(text) // 2]}\t{text}\n" for text in pairs))
+    return folder
+
+
+def sources(folder: Path, weights: tuple[float, ...]) -> str:
+    listed = (f"{{tsv: {folder}/{number}.tsv, weight: {weight}}}" for number, weight in enumerate(weights))
+    return f"data.train=[{', '.join(listed)}]"
+
+
+@pytest.fixture
+def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The lines of the batches of each update from now on."""
+    updates: list[list[int]] = []
+    real = loop.update
+
+    def noted(training: Any, model: Any, batches: list[Batch], *arguments: Any) -> Any:
+        updates.append([line for batch in batches for line in batch.lines.tolist()])
+        return real(training, model, batches, *arguments)
+
+    monkeypatch.setattr(loop, "update", noted)
+    return updates
+
+
+def epochs(updates: list[list[int]], num_epochs: int, size: int) -> list[Counter[int]]:
+    """How often each line comes in each of the first epochs, which have so many lines."""
+    lines = [line for update in updates for line in update]
+    assert len(lines) >= num_epochs * size, "not trained for so long"
+    return [Counter(lines[epoch * size : (epoch + 1) * size]) for epoch in range(num_epochs)]
+
+
+def of_source(counts: Counter[int], number: int) -> list[int]:
+    return [counts[line] for line in range(BEGINS[number], BEGINS[number + 1])]
+
+
+def test_the_pairs_of_a_source_come_as_often_as_its_weight_says(
+    configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]]
+) -> None:
+    train(configure(sources(folder, WEIGHTS), *PLAIN, "train.max_steps=110", "train.save_every=110"), tmp_path / "run")
+    size = sum(int(weight * size) for weight, size in zip(WEIGHTS, SIZES, strict=True))
+    found = epochs(trained_on, 10, size)
+    for number, (weight, num_pairs) in enumerate(zip(WEIGHTS, SIZES, strict=True)):
+        so_far = Counter[int]()
+        for counts in found:
+            here = of_source(counts, number)
+            assert sum(here) == int(weight * num_pairs)
+            so_far += counts
+            together = of_source(so_far, number)
+            assert max(together) - min(together) <= 1
+        assert together == [round(10 * weight)] * num_pairs
+
+
+def test_small_sources_come_more_often_at_a_temperature(
+    configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]]
+) -> None:
+    """At 2 the square root of how much smaller they are."""
+    settings = ["data.temperature=2", "train.max_steps=30", "train.save_every=30"]
+    train(configure(sources(folder, (1, 1, 1)), *PLAIN, *settings), tmp_path / "run")
+    wanted = [int((24 * size) ** 0.5) for size in SIZES]
+    assert wanted == [24, 21, 15]
+    for counts in epochs(trained_on, 2, sum(wanted)):
+        assert [sum(of_source(counts, number)) for number in range(3)] == wanted
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 77 lines of an epoch thirty are a part, and ten are sorted together."""
+    monkeypatch.setattr(batching, "PART_PAIRS", 30)
+    monkeypatch.setattr(batching, "WINDOW_PAIRS", 10)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_killed_in_an_epoch_it_goes_on_with_the_batches_of_a_run_that_was_not(
+    configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [sources(folder, WEIGHTS), *PLAIN, "train.max_steps=40", "train.save_every=1", "train.keep=100"]
+    train(configure(*settings), tmp_path / "whole")
+    expected = trained_on.copy()
+    states = {
+        step: json.loads((tmp_path / "whole" / "checkpoints" / f"step-{step:06d}" / "state.json").read_text())
+        for step in saved_steps(tmp_path / "whole" / "checkpoints")
+    }
+    positions = [[state["progress"][key] for key in ("epoch", "part", "batch")] for _, state in sorted(states.items())]
+    assert positions == sorted(positions)
+    assert {(epoch, part) for epoch, part, _ in positions} >= {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}
+    assert max(batch for _, _, batch in positions) >= 3
+
+    # One that is killed in each part, at its beginning and within it, and goes on each time.
+    kills = [1, *(step for step in range(2, 40) if positions[step - 1][2] in (0, 2))]
+    assert len(kills) > 10
+    trained_on.clear()
+    save = loop.save
+    for kill in kills:
+
+        def save_then_die(session: Any, kill: int = kill) -> None:
+            save(session)
+            if session.progress.step == kill:
+                raise Killed
+
+        monkeypatch.setattr(loop, "save", save_then_die)
+        with pytest.raises(Killed):
+            train(configure(*settings), tmp_path / "killed")
+    monkeypatch.setattr(loop, "save", save)
+    train(configure(*settings), tmp_path / "killed")
+    assert trained_on == expected
+    weights = [tmp_path / run / "checkpoints" / "step-000040" / "weights.safetensors" for run in ("whole", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
