@@ -28,9 +28,9 @@ FULLNESS = 0.9
 PART_PAIRS = 20 * WINDOW_PAIRS
 """Pairs whose batches come in any order, before those of the next part."""
 
-ROWS_TO_FORGET_AFTER = 500
-"""After so many the memory that mapped ids have taken is given back: Linux maps 64 KiB around each of the four places
-that a pair is read from."""
+ROWS_TO_FORGET_AFTER = 100
+"""After so many the memory that mapped ids have taken is given back: for each of the four places that a pair is read
+from, the system may map a quarter of a megabyte around it."""
 
 Lengths = NDArray[np.integer[Any]]
 """Tokens of each sentence, EOS not counted."""
