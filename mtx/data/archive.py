@@ -120,5 +120,7 @@ _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
     UnicodeDecodeError,
 )  # fmt: skip
-"""What zipfile raises for a damaged archive, NotImplementedError for one that it cannot unpack. The last is of the names
-of its files: text is decoded elsewhere, with an error of its own."""
+"""What zipfile raises for a damaged archive, NotImplementedError for one that it cannot unpack.
+
+The last is of the names of its files: text is decoded elsewhere, with an error of its own.
+"""
