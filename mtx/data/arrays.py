@@ -1,12 +1,13 @@
-"""Arrays on the disk: there whole or not at all, verified when read, mapped instead of loaded."""
+"""Arrays on the disk: there whole or not at all, verified when opened, read where they are asked."""
 
+import errno
 import hashlib
 import json
-import mmap
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,63 @@ from numpy.typing import NDArray
 from mtx.data.digests import file_digest
 
 _ALIGNMENT = 8
-"""Bytes that each array begins at a multiple of, as numpy wants it for the largest of its numbers."""
+"""Bytes that each array begins at a multiple of: the size of the largest of its numbers."""
 
 Facts = dict[str, Any]
 """JSON values that are kept beside arrays."""
+
+
+class StoredArray:
+    """Numbers in a file, of which those that are asked for are read.
+
+    Not mapped: around each place that is touched the system maps a quarter of a megabyte, so that the rows of a large
+    batch, from all over a corpus, would count as a gigabyte of this process.
+    """
+
+    def __init__(self, file: "_OpenFile", dtype: str, begin: int, length: int) -> None:
+        self.dtype = np.dtype(dtype)
+        self._file, self._begin, self._length = file, begin, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> np.integer[Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> NDArray[np.unsignedinteger[Any]]: ...
+    def __getitem__(self, place: int | slice) -> np.integer[Any] | NDArray[np.unsignedinteger[Any]]:
+        """One of the numbers, or neighbouring ones.
+
+        Raises:
+            IndexError: there are fewer.
+            OSError: they can't be read any more.
+        """
+        if not isinstance(place, slice):
+            number: np.integer[Any] = self._read(range(self._length)[place], 1)[0]
+            return number
+        begin, end, step = place.indices(self._length)
+        if step != 1:
+            raise IndexError(f"neighbours can be read, not every number {step} places on")
+        return self._read(begin, max(end - begin, 0))
+
+    def _read(self, begin: int, length: int) -> NDArray[np.unsignedinteger[Any]]:
+        size = self.dtype.itemsize
+        return np.frombuffer(self._file.read(self._begin + begin * size, length * size), self.dtype)
+
+
+class _OpenFile:
+    """A file that is read at any place, by any thread; closed once nothing reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, begin: int, size: int) -> bytes:
+        data = os.pread(self._descriptor, size, begin)
+        if len(data) < size:  # of more than 2 GB at once, too, where there are no shards of that size
+            raise OSError(errno.EIO, "is shorter than it was", str(self._path))
+        return data
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Facts) -> None:
@@ -41,16 +95,16 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Facts) ->
     save_facts(path, whole)
 
 
-def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], Facts] | None:
-    """The arrays, memory-mapped, and the facts that were saved as `path`; None if they are not there, or damaged."""
+def open_arrays(path: Path) -> tuple[dict[str, StoredArray], Facts] | None:
+    """The arrays and the facts that were saved as `path`; None if they are not there, or damaged."""
     whole = load_facts(path)
     if whole is None:
         return None
     try:
         if file_digest(_arrays_file(path)) != whole["sha256"]:
             return None
-        pages = _pages(_arrays_file(path))
-        arrays = {name: _mapped(pages, *place) for name, place in whole["arrays"].items()}
+        file = _OpenFile(_arrays_file(path))
+        arrays = {name: StoredArray(file, *place) for name, place in whole["arrays"].items()}
         return arrays, dict(whole["facts"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -82,19 +136,6 @@ def _arrays_file(path: Path) -> Path:
 
 def _facts_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
-
-
-def _pages(path: Path) -> mmap.mmap | bytes:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # which can't be mapped
-            return b""
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _mapped(pages: mmap.mmap | bytes, dtype: str, begin: int, count: int) -> NDArray[Any]:
-    if not count:
-        return np.zeros(0, dtype)
-    return np.frombuffer(pages, dtype, count, begin)
 
 
 def _digest(facts: Facts) -> str:

@@ -28,10 +28,6 @@ FULLNESS = 0.9
 PART_PAIRS = 20 * WINDOW_PAIRS
 """Pairs whose batches come in any order, before those of the next part."""
 
-ROWS_TO_FORGET_AFTER = 100
-"""After so many the memory that mapped ids have taken is given back: for each of the four places that a pair is read
-from, the system may map a quarter of a megabyte around it."""
-
 Lengths = NDArray[np.integer[Any]]
 """Tokens of each sentence, EOS not counted."""
 
@@ -42,8 +38,8 @@ class Whole:
 
     num_tokens: int
     """Real target tokens, EOS included."""
-    lines: NDArray[np.int64]
-    """Where each pair stood in the input."""
+    rows: Rows
+    """Which pairs of the corpus they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +61,8 @@ class Batch:
     """Real source tokens, EOS included; a host integer too."""
     num_tokens: int
     """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
-    lines: NDArray[np.int64]
-    """Where each pair stood in the input."""
+    rows: Rows
+    """Which pairs of the corpus they are."""
     whole: Whole
     """The batch that these sentences are a share of, or a half."""
 
@@ -77,23 +73,23 @@ class Batch:
 
     def halves(self) -> tuple[Self, Self]:
         """The first and the last rows of a batch on the CPU, each half without padding that it does not need."""
-        middle = len(self.lines) // 2
-        return self._rows(slice(middle)), self._rows(slice(middle, None))
+        middle = len(self.rows) // 2
+        return self._part(slice(middle)), self._part(slice(middle, None))
 
-    def _rows(self, rows: slice) -> Self:
+    def _part(self, part: slice) -> Self:
         tgt_mask = torch.zeros(self.tgt_out.shape, dtype=torch.bool).flatten().index_fill(0, self.real, True)
-        src_mask, tgt_mask = self.src_mask[rows], tgt_mask.view_as(self.tgt_out)[rows]
+        src_mask, tgt_mask = self.src_mask[part], tgt_mask.view_as(self.tgt_out)[part]
         src_length, tgt_length = (int(mask.sum(dim=1).max()) for mask in (src_mask, tgt_mask))
         return replace(
             self,
-            src_ids=self.src_ids[rows, :src_length],
+            src_ids=self.src_ids[part, :src_length],
             src_mask=src_mask[:, :src_length],
-            tgt_in=self.tgt_in[rows, :tgt_length],
-            tgt_out=self.tgt_out[rows, :tgt_length],
+            tgt_in=self.tgt_in[part, :tgt_length],
+            tgt_out=self.tgt_out[part, :tgt_length],
             real=tgt_mask[:, :tgt_length].flatten().nonzero().flatten(),
             num_src_tokens=int(src_mask.sum()),
             num_tokens=int(tgt_mask.sum()),
-            lines=self.lines[rows],
+            rows=self.rows[part],
         )
 
 
@@ -226,7 +222,6 @@ def batches_from(
     count whole batches, of which a rank gets its share.
     """
     lengths = corpus.src.lengths, corpus.tgt.lengths
-    num_rows = 0
     while True:
         order = mixture.order(seed, position.epoch)
         for part in range(position.part, num_parts(order)):
@@ -239,10 +234,6 @@ def batches_from(
                     _after(position.epoch, part, number, num_parts(order), len(batches)),
                     share(corpus, batches[number], rank, num_ranks, pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
                 )
-                num_rows += len(batches[number])
-                if num_rows >= ROWS_TO_FORGET_AFTER:
-                    corpus.forget_pages()
-                    num_rows = 0
         position = Position(position.epoch + 1)
 
 
@@ -264,7 +255,7 @@ def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int,
     if not len(own):
         batch = replace(batch, real=batch.real[:0], num_src_tokens=0, num_tokens=0)
     num_tokens = int(corpus.tgt.lengths_of(rows).sum()) + len(rows)  # EOS
-    return replace(batch, whole=Whole(num_tokens, corpus.lines[rows]))
+    return replace(batch, whole=Whole(num_tokens, rows))
 
 
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
@@ -279,7 +270,7 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
     # Not ids != pad_id: what is real is a matter of length, not of ids.
     src_mask = np.arange(src_ids.shape[1]) <= src_lengths[:, None]
     tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_lengths[:, None]
-    num_tokens, lines = int(tgt_mask.sum()), corpus.lines[rows]
+    num_tokens = int(tgt_mask.sum())
     return Batch(
         src_ids=torch.from_numpy(src_ids),
         src_mask=torch.from_numpy(src_mask),
@@ -288,8 +279,8 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
         real=torch.from_numpy(np.flatnonzero(tgt_mask)),
         num_src_tokens=int(src_mask.sum()),
         num_tokens=num_tokens,
-        lines=lines,
-        whole=Whole(num_tokens, lines),
+        rows=rows,
+        whole=Whole(num_tokens, rows),
     )
 
 

@@ -1,7 +1,6 @@
-"""Token ids of many sentences, and where these stood: in memory, or mapped from shards on the disk."""
+"""Token ids of many sentences, and where these stood: in memory, or in shards on the disk."""
 
-import mmap
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtx.data.arrays import StoredArray
+
+Numbers = NDArray[np.unsignedinteger[Any]] | StoredArray
+"""Of the smallest type that holds them all."""
 
 Rows = NDArray[np.integer[Any]]
 """Which sentences or pairs, by their index."""
@@ -18,8 +22,8 @@ Rows = NDArray[np.integer[Any]]
 class Shard:
     """Sentences without bos and eos, one after the other in a flat array."""
 
-    flat: NDArray[np.unsignedinteger[Any]]
-    offsets: NDArray[np.unsignedinteger[Any]]
+    flat: Numbers
+    offsets: Numbers
     """Where each sentence begins, and where the last one ends."""
 
     @classmethod
@@ -34,12 +38,16 @@ class Shard:
     @property
     def lengths(self) -> NDArray[np.int32]:
         """Tokens of each sentence."""
-        return np.diff(self.offsets).astype(np.int32)
+        return np.diff(self.offsets[:]).astype(np.int32)
+
+    def in_memory(self) -> Self:
+        """The same, read from the disk."""
+        return type(self)(self.flat[:], self.offsets[:])
 
     def of(self, is_wanted: NDArray[np.bool_]) -> Self:
         """The sentences that are wanted alone."""
         ends = np.cumsum([0, *self.lengths[is_wanted]])
-        return type(self)(self.flat[np.repeat(is_wanted, self.lengths)], as_small(ends))
+        return type(self)(self.flat[:][np.repeat(is_wanted, self.lengths)], as_small(ends))
 
 
 class Ids:
@@ -50,14 +58,9 @@ class Ids:
         self._begins = [0]
         for shard in shards:
             self._begins.append(self._begins[-1] + len(shard))
-        arrays = chain.from_iterable((shard.flat, shard.offsets) for shard in shards)
-        bases = [getattr(array.base, "obj", None) for array in arrays]  # of the memoryview that a mapped one rests on
-        self._pages = list({id(base): base for base in bases if isinstance(base, mmap.mmap)}.values())
-        # Small, and not left mapped: of a hundred million pairs each byte counts.
-        lengths = [as_small(shard.lengths) for shard in shards]
+        lengths = [as_small(shard.lengths) for shard in shards]  # of a hundred million pairs each byte counts
         self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)
         """Tokens of each sentence."""
-        self.forget_pages()
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
@@ -69,22 +72,18 @@ class Ids:
     def __getitem__(self, row: int) -> NDArray[np.unsignedinteger[Any]]:
         number = bisect_right(self._begins, row) - 1
         shard, place = self._shards[number], row - self._begins[number]
-        return shard.flat[shard.offsets[place] : shard.offsets[place + 1]]
+        begin, end = shard.offsets[place : place + 2].tolist()
+        return shard.flat[begin:end]
 
     def lengths_of(self, rows: Rows) -> NDArray[np.int64]:
         """Tokens of the sentences `rows` alone."""
         return self.lengths[rows].astype(np.int64)
 
-    def forget_pages(self) -> None:
-        """Let the system take back the memory of what was read from mapped files: it is read again when need be."""
-        for pages in self._pages:
-            pages.madvise(mmap.MADV_DONTNEED)
-
 
 class Lines:
     """Where each pair of a corpus stood in the input, counted from 0 over all sources; in shards as its ids are."""
 
-    def __init__(self, shards: Sequence[NDArray[np.unsignedinteger[Any]]]) -> None:
+    def __init__(self, shards: Sequence[Numbers]) -> None:
         self._shards = tuple(shards)
         self._begins = np.cumsum([0, *map(len, shards)])
 
@@ -99,8 +98,7 @@ class Lines:
 
     def num_before(self, line: int) -> int:
         """How many of the pairs stood before `line`."""
-        before = (int(np.searchsorted(shard, line)) for shard in self._shards)
-        return sum(before)
+        return sum(bisect_left(shard, line) for shard in self._shards)
 
 
 def as_small(numbers: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:

@@ -6,6 +6,7 @@ the long run each of its pairs comes as often as any other of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Self
 
@@ -48,18 +49,24 @@ class Mixture:
         return cls(begins, tuple(repeats))
 
     def order(self, seed: int, epoch: int) -> Rows:
-        """The rows of an epoch in its order, before they are sorted into batches."""
-        # Of 4 bytes where that will do: for a hundred million pairs it is the largest thing in memory.
-        dtype = np.int32 if self.begins[-1] < 2**31 else np.int64
-        parts: list[Rows] = [
-            np.arange(begin, end, dtype=dtype)  # all of them, in any order: all are shuffled after
-            if repeats == 1
-            else begin + _drawn(number, end - begin, repeats, seed, epoch)
-            for number, ((begin, end), repeats) in enumerate(zip(pairwise(self.begins), self.repeats, strict=True))
-        ]
-        rows: Rows = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=dtype)
-        np.random.default_rng([seed, epoch]).shuffle(rows)
-        return rows
+        """The rows of an epoch in its order, before they are sorted into batches; read-only."""
+        return _order(self, seed, epoch)
+
+
+@lru_cache(maxsize=1)  # asked for when a run is announced, and when it begins: 2 s for 20 million pairs
+def _order(mixture: Mixture, seed: int, epoch: int) -> Rows:
+    # Of 4 bytes where that will do: for a hundred million pairs it is the largest thing in memory.
+    dtype = np.int32 if mixture.begins[-1] < 2**31 else np.int64
+    parts: list[Rows] = [
+        np.arange(begin, end, dtype=dtype)  # all of them, in any order: all are shuffled after
+        if repeats == 1
+        else begin + _drawn(number, end - begin, repeats, seed, epoch)
+        for number, ((begin, end), repeats) in enumerate(zip(pairwise(mixture.begins), mixture.repeats, strict=True))
+    ]
+    rows: Rows = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=dtype)
+    np.random.default_rng([seed, epoch]).shuffle(rows)
+    rows.flags.writeable = False
+    return rows
 
 
 def _drawn(source: int, size: int, repeats: float, seed: int, epoch: int) -> Rows:

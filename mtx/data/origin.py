@@ -6,10 +6,10 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtx.config.settings import Source
 from mtx.data.corpus import source_name
+from mtx.data.ids import Rows
 from mtx.data.prepare import Corpus
 
 
@@ -30,9 +30,9 @@ class Origin:
         return {"source": self.source.model_dump(mode="json", exclude_none=True), "lines": self.lines}
 
 
-def origins(corpus: Corpus, sources: Sequence[Source], lines: NDArray[np.int64]) -> Iterator[Origin]:
-    """Where the pairs stand whose `lines` are counted from 0 over all `sources`, in the order of these."""
-    start = 0
+def origins(corpus: Corpus, sources: Sequence[Source], rows: Rows) -> Iterator[Origin]:
+    """Where the pairs `rows` of `corpus` stand in its `sources`, in the order of these."""
+    lines, start = corpus.lines[rows], 0
     for source, end in zip(sources, accumulate(corpus.source_sizes), strict=True):
         here = np.unique(lines[(start <= lines) & (lines < end)])
         if len(here):

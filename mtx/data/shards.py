@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.data.arrays import Facts, load_arrays, save_arrays
+from mtx.data.arrays import Facts, open_arrays, save_arrays
 from mtx.data.duplicates import Hashes, Seen
 from mtx.data.groups import Group
 from mtx.data.ids import Shard, as_small
@@ -86,7 +86,7 @@ class _Growing:
             flat, lengths = [], []
             for part in self.parts:
                 shard: Shard = getattr(part, side)
-                flat.append(shard.flat)
+                flat.append(shard.flat[:])
                 lengths.append(shard.lengths)
             arrays[f"{side}_flat"] = as_small(_joined(flat))
             arrays[f"{side}_offsets"] = as_small(np.cumsum(np.concatenate([[0], *lengths])))
@@ -149,9 +149,9 @@ def write_shards(
 def _finished(folder: Path, seen: Seen) -> Iterator[Facts]:
     """The facts of the shards that are there, whole and one after the other."""
     number = 0
-    while (found := load_arrays(shard_path(folder, number))) is not None:
+    while (found := open_arrays(shard_path(folder, number))) is not None:
         arrays, facts = found
-        seen.add(arrays["hashes"])
+        seen.add(arrays["hashes"][:])
         yield facts
         number += 1
     if number:

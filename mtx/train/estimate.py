@@ -216,7 +216,7 @@ def _random_batch(sizes: Sizes, num_tokens: int, generator: np.random.Generator)
 
     src_ids = ids(sizes.src_length, sizes.src_vocab_size)
     tgt_out = ids(sizes.tgt_length, sizes.tgt_vocab_size)
-    lines = np.arange(num_rows)
+    rows = np.arange(num_rows)
     return Batch(
         src_ids=src_ids,
         src_mask=torch.ones_like(src_ids, dtype=torch.bool),
@@ -225,6 +225,6 @@ def _random_batch(sizes: Sizes, num_tokens: int, generator: np.random.Generator)
         real=torch.arange(tgt_out.numel()),
         num_src_tokens=src_ids.numel(),
         num_tokens=tgt_out.numel(),
-        lines=lines,
-        whole=Whole(tgt_out.numel(), lines),
+        rows=rows,
+        whole=Whole(tgt_out.numel(), rows),
     )

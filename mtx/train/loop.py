@@ -240,7 +240,7 @@ def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:
 
 def _flops(session: Session, batch: Batch) -> int:
     vocab_size = session.trained.tokenizer.tgt_vocab_size
-    sizes = batch.num_src_tokens, batch.num_tokens, len(batch.lines)
+    sizes = batch.num_src_tokens, batch.num_tokens, len(batch.rows)
     return update_flops(session.config.model, vocab_size, *sizes)
 
 

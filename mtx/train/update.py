@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -15,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from mtx.checkpoint.training import Training
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch
+from mtx.data.ids import Rows
 from mtx.model import Transformer
 from mtx.ranks import ALONE, Ranks, is_sharded, whole
 from mtx.runtime import Precision, is_out_of_memory
@@ -66,8 +66,8 @@ class UpdateStats:
     """Tokens of both sides, padding included; of this rank alone, as the next."""
     num_real: int
     """Tokens of both sides, without padding."""
-    lines: NDArray[np.int64]
-    """Where its pairs stood in the input, those of all ranks."""
+    rows: Rows
+    """Which pairs of the corpus it learned from, those of all ranks."""
     num_cuts: int
     """How often a batch was cut in two, for want of memory."""
 
@@ -169,7 +169,7 @@ def update(
         num_tokens,
         num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts),
         num_real=sum(batch.num_src_tokens + batch.num_tokens for batch in parts),
-        lines=np.concatenate([batch.whole.lines for batch in batches]),
+        rows=np.concatenate([batch.whole.rows for batch in batches]),
         num_cuts=len(parts) - len(batches),
     )
 
@@ -210,7 +210,7 @@ def _add_up_gradients(
         except (RuntimeError, MemoryError, OSError) as error:
             if not is_out_of_memory(error) or is_together:
                 raise
-            if len(parts[num_done].lines) == 1:
+            if len(parts[num_done].rows) == 1:
                 raise PairTooLargeError(parts[num_done]) from error
         # Not before the error is gone, which holds on to all that the failed pass has made.
         training.optimizer.zero_grad(set_to_none=True)

@@ -91,7 +91,7 @@ def _nll_sum(session: Session, batch: Batch) -> Tensor:
     except (RuntimeError, MemoryError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        if len(batch.lines) == 1:
+        if len(batch.rows) == 1:
             raise PairTooLargeError(batch) from error
     first, last = batch.halves()
     return _nll_sum(session, first) + _nll_sum(session, last)

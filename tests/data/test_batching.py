@@ -35,7 +35,7 @@ def make_corpus(num_pairs: int, seed: int = 0) -> Corpus:
     sides = [
         Ids.from_lists([rng.integers(4, 99, rng.integers(1, 20)).tolist() for _ in range(num_pairs)]) for _ in "st"
     ]
-    return Corpus(*sides, lines=Lines([np.arange(num_pairs) * 2]), dropped={}, num_equal=0, key="")
+    return Corpus(*sides, lines=Lines([np.arange(num_pairs)]), dropped={}, num_equal=0, key="")
 
 
 def mixture_of(num_pairs: int) -> Mixture:
@@ -56,9 +56,7 @@ def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
 
 def equal(a: Batch, b: Batch) -> bool:
     names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
-    return (
-        all(torch.equal(getattr(a, name), getattr(b, name)) for name in names) and a.lines.tolist() == b.lines.tolist()
-    )
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names) and a.rows.tolist() == b.rows.tolist()
 
 
 # --- plan ------------------------------------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ def test_collate_frames_and_pads_like_lists_do() -> None:
     assert batch.real.tolist() == [place for place, id_ in enumerate(batch.tgt_out.flatten().tolist()) if id_ != 0]
     assert batch.num_src_tokens == sum(map(len, src)) + 4
     assert batch.num_tokens == sum(map(len, tgt)) + 4
-    assert batch.lines.tolist() == [6, 22, 0, 84]
+    assert batch.rows.tolist() == rows.tolist()
     assert batch.src_ids.dtype == batch.tgt_in.dtype == torch.int64
     assert equal(batch.to(torch.device("cpu")), batch)
 
@@ -192,17 +190,17 @@ def test_ranks_share_each_batch(num_pairs: int, num_ranks: int, batch_tokens: in
     for (position, whole), *shares in zip(alone, *streams, strict=True):
         assert [after for after, _ in shares] == [position] * num_ranks
         batches = [batch for _, batch in shares]
-        taken = [batch.lines.tolist() for batch in batches if batch.num_tokens]
-        assert sorted(line for lines in taken for line in lines) == sorted(whole.lines.tolist())
+        taken = [batch.rows.tolist() for batch in batches if batch.num_tokens]
+        assert sorted(row for rows in taken for row in rows) == sorted(whole.rows.tolist())
         assert sum(batch.num_tokens for batch in batches) == whole.num_tokens == whole.whole.num_tokens
         assert all(batch.whole.num_tokens == whole.num_tokens for batch in batches)
-        assert all(batch.whole.lines.tolist() == whole.lines.tolist() for batch in batches)
+        assert all(batch.whole.rows.tolist() == whole.rows.tolist() for batch in batches)
         assert all(len(batch.real) == batch.num_tokens for batch in batches)
-        counts = [batch.num_tokens and len(batch.lines) for batch in batches]
+        counts = [batch.num_tokens and len(batch.rows) for batch in batches]
         assert max(counts) - min(counts) <= 1
         for rank, batch in enumerate(batches):
-            own = whole.lines[rank::num_ranks]
-            assert batch.lines.tolist() == (own if len(own) else whole.lines[:1]).tolist()
+            own = whole.rows[rank::num_ranks]
+            assert batch.rows.tolist() == (own if len(own) else whole.rows[:1]).tolist()
 
 
 @pytest.mark.parametrize("part_pairs", [1000, 25])
@@ -215,8 +213,8 @@ def test_the_stream_goes_through_the_epochs_and_resumes_anywhere(
     mixture = mixture_of(60)
     num_batches = len(epoch_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=150, seed=5, epoch=0))
     whole = list(islice(batches_from(corpus, mixture, Position(), **options), 3 * num_batches))
-    first_epoch = [line for _, batch in whole[:num_batches] for line in batch.lines]
-    assert sorted(first_epoch) == list(range(0, 120, 2))
+    first_epoch = [row for _, batch in whole[:num_batches] for row in batch.rows]
+    assert sorted(first_epoch) == list(range(60))
     assert whole[num_batches - 1][0] == Position(epoch=1)
     assert {position.part for position, _ in whole} == set(range(-(-60 // part_pairs)))
     for done in range(1, 2 * num_batches):

@@ -34,8 +34,18 @@ def test_each_pair_comes_as_often_as_asked_for(sources: list[tuple[int, float]],
 
 @given(SIZES, st.integers(0, 5), st.integers(0, 5))
 def test_the_order_is_a_function_of_seed_and_epoch(sources: list[tuple[int, float]], seed: int, epoch: int) -> None:
-    orders = [mixture_of(sources).order(seed, epoch).tolist() for _ in "ab"]
+    orders = []
+    for _ in "ab":
+        orders.append(mixture_of(sources).order(seed, epoch).tolist())
+        mixture_of(sources).order(seed + 1, epoch)  # what was made last is remembered
     assert orders[0] == orders[1]
+
+
+def test_an_order_is_made_once_and_not_to_be_changed() -> None:
+    order = mixture_of([(300, 1.0)]).order(1, 0)
+    assert mixture_of([(300, 1.0)]).order(1, 0) is order
+    with pytest.raises(ValueError, match="read-only"):
+        order[0] = 0
 
 
 def test_sources_are_mixed_and_no_two_epochs_alike() -> None:

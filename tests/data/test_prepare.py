@@ -18,6 +18,7 @@ import pytest
 from mtx.config.settings import CleanSettings, DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
 from mtx.data import content, groups, shards
 from mtx.data import prepare as module
+from mtx.data.arrays import StoredArray
 from mtx.data.prepare import Corpus, prepare
 from mtx.errors import ExitCode, UserError
 from mtx.tokenizer import Tokenizer
@@ -68,6 +69,19 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module._Encoder, "__call__", lambda *_: pytest.fail("not taken from the cache"))
+
+
+def note_encoding(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The pairs that are encoded from now on, by this process alone."""
+    encode, pairs = module._Encoder.__call__, []
+
+    def noting(encoder: Any, group: Any) -> Any:
+        pairs.extend(group.pairs)
+        return encode(encoder, group)
+
+    monkeypatch.setattr(module._Encoder, "__call__", noting)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return pairs
 
 
 # --- clean -----------------------------------------------------------------------------------------------------------
@@ -245,9 +259,10 @@ MANY = [(f"the red dog {number}", f"a cat {number}") for number in range(95)]
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten pairs are encoded at once, and thirty make a shard."""
+    """Ten pairs are encoded at once, thirty make a shard, and these stay on the disk."""
     monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 10)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 30)
+    monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -302,8 +317,6 @@ def test_shards_are_one_corpus(tmp_path: Path, cache: Path) -> None:
     rows = np.array([94, 0, 29, 30, 31, 60])
     assert corpus.lines[rows].tolist() == [95, 0, 29, 30, 31, 61]
     assert corpus.src.lengths_of(rows).tolist() == [len(encoded(MANY)[row][0]) for row in rows]
-    corpus.forget_pages()
-    assert ids_of(corpus) == encoded(MANY)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -317,6 +330,18 @@ def test_a_shard_is_full_of_tokens_too(tmp_path: Path, cache: Path, monkeypatch:
 def test_ids_take_as_little_room_as_they_can(tmp_path: Path) -> None:
     corpus = prepared(tsv(tmp_path, MANY))
     assert {shard.flat.dtype for ids in (corpus.src, corpus.tgt) for shard in ids._shards} == {np.dtype(np.uint16)}
+
+
+def test_ids_in_memory_are_those_on_the_disk(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_tokens = sum(len(src) + len(tgt) for src, tgt in encoded(MANY))
+    for limit, expected in ((num_tokens, np.ndarray), (num_tokens - 1, StoredArray)):
+        monkeypatch.setattr(module, "TOKENS_IN_MEMORY", limit)
+        corpus = prepared(tsv(tmp_path, MANY))
+        arrays = [
+            each for ids in (corpus.src, corpus.tgt) for shard in ids._shards for each in (shard.flat, shard.offsets)
+        ]
+        assert {type(array) for array in arrays} == {expected}
+        assert ids_of(corpus) == encoded(MANY)
 
 
 @pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
@@ -357,14 +382,7 @@ def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, m
         prepared(source, clean=clean)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == (9 if number < 5 else 0)
-    encode, encoded_pairs = module._Encoder.__call__, []
-
-    def counting(encoder: Any, group: Any) -> Any:
-        encoded_pairs.extend(group.pairs)
-        return encode(encoder, group)
-
-    monkeypatch.setattr(module._Encoder, "__call__", counting)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    encoded_pairs = note_encoding(monkeypatch)
     again = prepared(source, clean=clean)
     assert ids_of(again) == ids_of(expected)
     assert again.dropped == expected.dropped
@@ -412,14 +430,7 @@ def test_stopped_with_workers_at_work_and_going_on_without(
     assert os.read(reading, 1) == b"", "the last of them has ended, by which the pipe is closed"
     os.close(reading)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == (-signal.SIGKILL if end is kill else 0)
-    encode, encoded_pairs = module._Encoder.__call__, []
-
-    def counting(encoder: Any, group: Any) -> Any:
-        encoded_pairs.extend(group.pairs)
-        return encode(encoder, group)
-
-    monkeypatch.setattr(module._Encoder, "__call__", counting)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    encoded_pairs = note_encoding(monkeypatch)
     again = prepared(source, clean=clean)
     assert len(encoded_pairs) == 3 * 95 - 90
     assert files_of(cache / again.key) == files
@@ -533,7 +544,8 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids go to the disk as they are made and are mapped: a corpus may be larger than the memory."""
+    """Ids go to the disk as they are made and stay there: a corpus may be larger than the memory."""
+    monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
     monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 500)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 2000)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

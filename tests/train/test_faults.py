@@ -30,13 +30,13 @@ LossSums = tuple[Tensor, Tensor]
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[int]]]:
-    """Lets a function change the losses of training batches, or raise; returns the lines of every batch so far."""
+    """Lets a function change the losses of training batches, or raise; returns the rows of every batch so far."""
 
     def faulty(change: Callable[[LossSums, Batch, int], LossSums]) -> list[list[int]]:
         taken: list[list[int]] = []
 
         def faulty_loss_sums(model: Transformer, batch: Batch, *others: Any) -> LossSums:
-            taken.append(batch.lines.tolist())
+            taken.append(batch.rows.tolist())
             return change(loss_sums(model, batch, *others), batch, len(taken))
 
         monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
@@ -60,6 +60,8 @@ def is_same(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
     return all(tensor.equal(others[name]) for name, tensor in some.items())
 
 
+AS_IT_IS = ("clean.level=none",)
+"""Rows of the corpus are lines of the file, but for empty pairs."""
 EVERY_STEP = ("train.save_every=1", "train.log_every=1", "train.keep=99", "train.accumulate=1", "train.eval_every=99")
 
 
@@ -93,7 +95,8 @@ def test_ten_in_a_row_end_the_run_and_name_their_pairs(
     for name, part in (("first.tsv", pairs[:20]), ("second.tsv", ["\tempty\n", *pairs[20:]])):
         (tmp_path / name).write_text("".join(part))
     sources = f"[{{tsv: {tmp_path}/first.tsv}}, {{tsv: {tmp_path}/second.tsv}}]"
-    config = without_dev(configure("train.save_every=5", "train.keep=9", "train.max_steps=40", f"data.train={sources}"))
+    steps = ("train.save_every=5", "train.keep=9", "train.max_steps=40")
+    config = without_dev(configure(*AS_IT_IS, *steps, f"data.train={sources}"))
     taken = faulty(lambda sums, _, number: (sums[0] * math.nan, sums[1]) if number > 2 * 7 else sums)
     run = tmp_path / "run"
     with pytest.raises(
@@ -105,8 +108,7 @@ def test_ten_in_a_row_end_the_run_and_name_their_pairs(
     assert (report["step"], report["last_good_step"]) == (17, 7)
     found = [(Path(part["source"]["tsv"]), line) for part in report["lines"] for line in part["lines"]]
     texts = [path.read_text().splitlines(keepends=True)[line - 1] for path, line in found]
-    last = sorted(taken[-2] + taken[-1])  # counted from 0 over both files: the dropped pair has number 20
-    assert texts == [[*pairs[:20], "", *pairs[20:]][number] for number in last]
+    assert texts == [pairs[row] for row in sorted(taken[-2] + taken[-1])]
     assert len(report["lines"]) == 2
     assert saved_steps(run / "checkpoints")[-1] == 16
     for step in saved_steps(run / "checkpoints"):
@@ -148,12 +150,13 @@ def test_a_spike_is_told_with_its_lines_and_skipped_if_asked_for(
     is_skipped: bool, configure: Configure, tmp_path: Path, faulty: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     taken = faulty(lambda sums, _, number: (sums[0] * 1e4, sums[1]) if number == 25 else sums)
-    config = configure(*EVERY_STEP, "train.max_steps=26", "train.keep=3", f"train.skip_spikes={is_skipped}".lower())
+    steps = (*EVERY_STEP, "train.max_steps=26", "train.keep=3")
+    config = configure(*AS_IT_IS, *steps, f"train.skip_spikes={is_skipped}".lower())
     train(without_dev(config), tmp_path / "run")
     told = [message for message in caplog.messages if "lately" in message]
     assert len(told) == 1
     assert told[0].startswith(f"step 25  {'skipped' if is_skipped else 'spike'}: loss ")
-    assert told[0].endswith(f": train.tsv lines {', '.join(str(line + 1) for line in sorted(taken[24]))}")
+    assert told[0].endswith(f": train.tsv lines {', '.join(str(row + 1) for row in sorted(taken[24]))}")
     records = updates(tmp_path / "run")
     assert [record["step"] for record in records if record["spikes"]] == [25]
     assert [record["step"] for record in records if record["skipped"]] == ([25] if is_skipped else [])

@@ -44,12 +44,12 @@ def sources(folder: Path, weights: tuple[float, ...]) -> str:
 
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The lines of the batches of each update from now on."""
+    """The rows of the batches of each update from now on."""
     updates: list[list[int]] = []
     real = loop.update
 
     def noted(training: Any, model: Any, batches: list[Batch], *arguments: Any) -> Any:
-        updates.append([line for batch in batches for line in batch.lines.tolist()])
+        updates.append([row for batch in batches for row in batch.rows.tolist()])
         return real(training, model, batches, *arguments)
 
     monkeypatch.setattr(loop, "update", noted)

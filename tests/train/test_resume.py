@@ -131,7 +131,7 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
 
     def faulty_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
         loss, nll = loss_sums(model, batch, *others)
-        return loss * (math.nan if 3 in batch.lines else 3.0 if 0 in batch.lines else 1.0), nll
+        return loss * (math.nan if 3 in batch.rows else 3.0 if 0 in batch.rows else 1.0), nll
 
     monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
     monkeypatch.setattr(spikes, "MEMORY", 4)

@@ -204,7 +204,7 @@ def test_a_batch_too_large_for_memory_is_cut(
         torch.testing.assert_close(gradient[name], expected, rtol=1e-10, atol=1e-10)
     assert stats.num_tokens == NUM_TOKENS
     assert stats.num_cuts == (1 if cuts else 2)
-    assert stats.lines.tolist() == [line for batch in batches for line in batch.lines]
+    assert stats.rows.tolist() == [line for batch in batches for line in batch.rows]
 
 
 def test_half_a_gradient_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_a_single_pair_too_large_for_memory_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(update_module, "loss_sums", limited_loss_sums)
     with pytest.raises(PairTooLargeError, match="2 source and 9 target tokens") as caught:
         plain_update([batch_of(PAIRS)])
-    assert caught.value.batch.lines.tolist() == [1]
+    assert caught.value.batch.rows.tolist() == [1]
     monkeypatch.setattr(update_module, "loss_sums", lambda *_: torch.ones(2, 3) @ torch.ones(2, 3))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         plain_update([batch_of(PAIRS)])
@@ -251,7 +251,7 @@ def cuts_within_limit(connection: Connection) -> None:
     """In a process that may take 768 MiB more, an update with 128 MiB for each of 8 rows beside what it needs."""
 
     def heavy_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
-        _weight = torch.empty(len(batch.lines) << 25)
+        _weight = torch.empty(len(batch.rows) << 25)
         return loss_sums(model, batch, *others)
 
     update_module.loss_sums = heavy_loss_sums
