@@ -148,12 +148,19 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep_few_programs(count: int = 512) -> None:
+PROGRAMS_OF_A_SEARCH = 512
+"""How many one for some hundred sentences comes back to: 300, and more for their memory."""
+
+PROGRAMS_OF_TRAINING = 64
+"""An update makes some 20, of which the next one, with batches of other sizes, needs few."""
+
+
+def keep_few_programs(count: int) -> None:
     """Let oneDNN keep no more than `count` programs, and torch's own store beside it next to none.
 
-    Each size of a product is a program, which takes up to half a megabyte; left alone both keep 1,024. A search for
-    some hundred sentences needs 300, and with the second store nothing is faster. To be called before the first
-    product. What the user has set stays.
+    Each size of a product is a program, which takes up to half a megabyte, or two where it is a large one; left alone
+    both keep 1,024. With the second store nothing is faster. To be called before the first product. What the user has
+    set stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(count))
     os.environ.setdefault("LRU_CACHE_CAPACITY", "8")

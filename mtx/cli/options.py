@@ -69,11 +69,18 @@ def load_translator(
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
-    from mtx.runtime import choose_device, choose_precision, keep_few_programs, keep_freed_memory, use_threads
+    from mtx.runtime import (
+        PROGRAMS_OF_A_SEARCH,
+        choose_device,
+        choose_precision,
+        keep_few_programs,
+        keep_freed_memory,
+        use_threads,
+    )
 
     use_threads()
     keep_freed_memory()
-    keep_few_programs()
+    keep_few_programs(PROGRAMS_OF_A_SEARCH)
     arithmetic = choose_precision(precision.value, choose_device(device))
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)

@@ -17,7 +17,7 @@ from mtx.data.held_out import HeldOutTexts, held_out_sources
 from mtx.data.split import set_size, split
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
-from mtx.runtime import LOGGER, choose_device, choose_precision, keep_few_programs, use_threads
+from mtx.runtime import LOGGER, PROGRAMS_OF_TRAINING, choose_device, choose_precision, keep_few_programs, use_threads
 from mtx.train.estimate import Estimate, Sizes, estimate, in_words
 
 LARGEST_BATCH, SMALLEST_BATCH = 32_768, 1_024
@@ -120,7 +120,7 @@ def _measure(choices: Sequence[Choice], looked: Looked, device_name: str) -> Est
         sections.setdefault(choice.section, {})[choice.key] = choice.value
     config = Config.model_validate(sections)
     use_threads()
-    keep_few_programs()
+    keep_few_programs(PROGRAMS_OF_TRAINING)
     precision = choose_precision(config.train.precision, choose_device(device_name))
     vocab_size, is_joint = config.tokenizer.vocab_size, config.tokenizer.joint
     lengths = (max(round(letters / LETTERS_A_TOKEN), 1) + 1 for letters in looked.mean_letters)

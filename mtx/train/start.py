@@ -23,6 +23,7 @@ from mtx.model.compiled import compile_layers, has_compiler
 from mtx.ranks import ALONE, Ranks
 from mtx.runtime import (
     LOGGER,
+    PROGRAMS_OF_TRAINING,
     Precision,
     choose_precision,
     keep_few_programs,
@@ -61,7 +62,7 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     check_tags(config, tokenizer)
     corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     keep_freed_memory()  # not before: what the preparation had is given back to the system
-    keep_few_programs()
+    keep_few_programs(PROGRAMS_OF_TRAINING)
     seed_everything(settings.seed)
     trained = new_model(config, tokenizer, corpus, precision)
     dev = load_dev_set(config, trained)

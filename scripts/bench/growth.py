@@ -22,6 +22,8 @@ from mtx.data.prepare import Corpus
 from mtx.decode.translator import Translator
 from mtx.model import Transformer, build_transformer
 from mtx.runtime import (
+    PROGRAMS_OF_A_SEARCH,
+    PROGRAMS_OF_TRAINING,
     Precision,
     choose_device,
     choose_precision,
@@ -78,7 +80,7 @@ def measure(point: Point, precision_name: str, repeats: int) -> Facts:
     """
     use_threads()
     keep_freed_memory()
-    keep_few_programs()
+    keep_few_programs(PROGRAMS_OF_TRAINING if point.job == "train" else PROGRAMS_OF_A_SEARCH)
     torch.manual_seed(1)
     imported = peak_rss_mib()
     precision = choose_precision(precision_name, choose_device("cpu"))

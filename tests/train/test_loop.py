@@ -1,6 +1,7 @@
 """What a run keeps, when it ends, and with which weights."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -195,3 +196,14 @@ def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     with pytest.raises(UserError, match=r"nowhere\.en"):
         train(configure("data.test={src: nowhere.en, tgt: nowhere.de}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_keeps_few_programs_of_onednn(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some dozen batches of other sizes would fill the store of a search, and none would come back to what is there."""
+    capacity = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(capacity, "as it was")
+    monkeypatch.delenv(capacity)
+    train(configure("train.max_steps=1"), tmp_path / "run")
+    assert 30 < int(os.environ[capacity]) < 100
