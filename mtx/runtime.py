@@ -158,7 +158,7 @@ PROGRAMS_OF_TRAINING = 64
 def keep_few_programs(count: int) -> None:
     """Let oneDNN keep no more than `count` programs, and torch's own store beside it next to none.
 
-    Each size of a product is a program, which takes up to half a megabyte, or two where it is a large one; left alone
+    Each size of a product is a program, which takes up to half a megabyte in a search and three in training; left alone
     both keep 1,024. With the second store nothing is faster. To be called before the first product. What the user has
     set stays.
     """
