@@ -20,8 +20,9 @@ MAX_BYTES = 1_000_000
 def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
     """The config in the file `path`, or the embedded demo's for None, changed by `overrides` such as train.lr=3e-4.
 
-    Of several overrides of one key the last wins. Relative paths become absolute: in the file they count from its
-    folder, in overrides from the current one.
+    Of several overrides of one key the last wins. Other training data takes the place of all of the demo's: there is no
+    dev or test set then unless one is given. Relative paths become absolute: in the file they count from its folder, in
+    overrides from the current one.
 
     Raises:
         UserError: with a line for everything that is wrong.
@@ -29,6 +30,8 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
     document = _read(path)
     for override in overrides:
         _apply(override, document)
+    if path is None:
+        _drop_sets_of_the_demo(document)
     problems = document.problems
     try:
         config = Config.model_validate(document.values)
@@ -116,6 +119,16 @@ def _drop_sizes_of_the_file(document: Document) -> None:
     for size in sizes:
         if document.place_of(("model", size)) != COMMAND_LINE:
             document.values["model"].pop(size, None)
+
+
+def _drop_sets_of_the_demo(document: Document) -> None:
+    """Without them, another corpus would be held against a dev and a test set that it has nothing to do with."""
+    given = {key[:2] for key, place in document.places.items() if place == COMMAND_LINE}
+    if ("data", "train") not in given:
+        return
+    for section, name in (("data", "dev"), ("data", "test")):
+        if (section, name) not in given:
+            document.values[section].pop(name, None)
 
 
 def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:

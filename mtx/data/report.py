@@ -38,9 +38,10 @@ def to_text(diagnosis: Diagnosis) -> str:
 
 
 def pairs_in_words(source: Examined) -> str:
-    """How many pairs there are, and how many of them would be trained on."""
+    """How many pairs there are, whether they are all, and how many of them would be trained on."""
     kept = f", {source.num_pairs - source.num_dropped:,} to train on" if source.role == "train" else ""
-    return f"{source.num_pairs:,} {'pair' if source.num_pairs == 1 else 'pairs'}{kept}"
+    part = ", up to what cannot be read" if source.error is not None else ""
+    return f"{source.num_pairs:,} {'pair' if source.num_pairs == 1 else 'pairs'}{part}{kept}"
 
 
 def side_in_words(side: Side, num_pairs: int) -> str:

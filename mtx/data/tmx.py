@@ -19,6 +19,7 @@ MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SPACES = re.compile(r"[\t\n\r ]+")
+_PLACE = re.compile(r", line \d+, column \d+$")
 
 
 def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
@@ -94,8 +95,10 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
         parser.close()
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 0
-        reason = " ".join((error.msg or "not XML").split())[:200]
-        raise UserError(ExitCode.DATA, reason, where=f"{name} line {line}", do="Give a whole TMX file.") from error
+        reason = _PLACE.sub("", " ".join((error.msg or "not XML").split()))[:200]
+        is_other_text = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
+        do = "Mend the text there, or convert it to UTF-8." if is_other_text else "Give a whole TMX file."
+        raise UserError(ExitCode.DATA, f"no sound XML: {reason}", where=f"{name} line {line}", do=do) from error
 
 
 def _too_large(name: str, element: Any) -> UserError:

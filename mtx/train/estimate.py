@@ -44,6 +44,8 @@ class Sizes:
     src_length: int
     """Tokens of a sentence, with its end symbol."""
     tgt_length: int
+    num_tokens: float | None = None
+    """Target tokens of a batch, on average, of which some are shorter and some not full; None for full ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,9 @@ class Estimate:
 def tell_estimate(equipment: Equipment, settings: TrainSettings) -> None:
     """Say what the training that `equipment` is for takes; its weights are changed."""
     corpus, tokenizer = equipment.corpus, equipment.trained.tokenizer
-    lengths = (round(float(ids.lengths.mean())) + 1 for ids in (corpus.src, corpus.tgt))
-    sizes = Sizes(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size, *lengths)
+    src_length, tgt_length = (round(float(ids.lengths.mean())) + 1 for ids in (corpus.src, corpus.tgt))
+    num_tokens = equipment.num_target_tokens(equipment.first_batches(settings))
+    sizes = Sizes(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size, src_length, tgt_length, num_tokens)
     time_text, memory_text = estimate(equipment.trained.model, sizes, settings, equipment.precision).lines()
     LOGGER.info("time        %s", time_text)
     LOGGER.info("memory      %s", memory_text)
@@ -137,10 +140,12 @@ def _estimate(model: Transformer, sizes: Sizes, settings: TrainSettings, precisi
     weights = checkpoint_bytes(model) // 3
     times = settings.batch_tokens / num_tokens
     # Adam's work is the same for a batch of any size, and done once for all that are accumulated.
-    batch_seconds = max(seconds - optimizer_seconds, 0) * times
+    full = batch.num_tokens * times
+    tokens_a_batch = full if sizes.num_tokens is None else sizes.num_tokens
+    batch_seconds = max(seconds - optimizer_seconds, 0) * times * tokens_a_batch / full
     return Estimate(
         seconds_an_update=batch_seconds * settings.accumulate + optimizer_seconds,
-        num_tokens=round(batch.num_tokens * times) * settings.accumulate,
+        num_tokens=round(tokens_a_batch * settings.accumulate),
         num_updates=settings.max_steps,
         weights=weights,
         batch=round(max(memory.num_bytes - weights, 0) * times),  # the gradient is counted by itself

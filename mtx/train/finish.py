@@ -93,6 +93,7 @@ def _final_scores(session: Session) -> Report | None:
         batch_tokens=config.train.batch_tokens,
         tag=dev.source.tag,
     )
+    LOGGER.info("translating %s dev sentences, beam %d", f"{len(dev.sources):,}", decode.beam_size)
     start = time.perf_counter()
     with session.stopped_with_others():
         own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)

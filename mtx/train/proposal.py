@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,14 @@ def _measure(choices: Sequence[Choice], looked: Looked, device_name: str) -> Est
     keep_few_programs(PROGRAMS_OF_TRAINING)
     precision = choose_precision(config.train.precision, choose_device(device_name))
     vocab_size, is_joint = config.tokenizer.vocab_size, config.tokenizer.joint
-    lengths = (max(round(letters / LETTERS_A_TOKEN), 1) + 1 for letters in looked.mean_letters)
+    src_length, tgt_length = (max(round(letters / LETTERS_A_TOKEN), 1) + 1 for letters in looked.mean_letters)
+    room, num_tokens = config.train.batch_tokens / max(src_length, tgt_length), looked.facts.num_pairs * tgt_length
+    num_batches = ceil(looked.facts.num_pairs / max(room, 1))  # which a small corpus does not fill
+    sizes = Sizes(vocab_size, vocab_size, src_length, tgt_length, num_tokens / max(num_batches, 1))
     model = build_transformer(
         config.model, src_vocab_size=vocab_size, tgt_vocab_size=vocab_size, pad_id=0, is_joint=is_joint
     ).to(precision.device)
-    return estimate(model, Sizes(vocab_size, vocab_size, *lengths), config.train, precision)
+    return estimate(model, sizes, config.train, precision)
 
 
 # --- what is written -------------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """What a run works with, and what is due when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.checkpoint.training import Progress, Training, saved_steps
-from mtx.config.settings import Config
+from mtx.config.settings import Config, TrainSettings
+from mtx.data.batching import part_batches
+from mtx.data.ids import Rows
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode
@@ -37,6 +39,16 @@ class Equipment:
     """FLOP/s that the machine was measured to reach in this precision."""
     about: dict[str, Any]
     """What the manifest of a checkpoint says of its making."""
+
+    def first_batches(self, settings: TrainSettings) -> list[Rows]:
+        """The rows of each batch of the first part of the first epoch."""
+        order, lengths = self.mixture.order(settings.seed, epoch=0), (self.corpus.src.lengths, self.corpus.tgt.lengths)
+        return part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
+
+    def num_target_tokens(self, batches: Sequence[Rows]) -> float:
+        """Of a batch, on average, with EOS."""
+        lengths = self.corpus.tgt.lengths
+        return sum(int(lengths[rows].sum()) + len(rows) for rows in batches) / len(batches)
 
 
 @dataclass(frozen=True, slots=True)

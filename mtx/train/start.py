@@ -10,7 +10,7 @@ from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
 from mtx.config.settings import Config, HubDataset, TrainSettings
-from mtx.data.batching import check_longest, padding_share, part_batches
+from mtx.data.batching import check_longest, padding_share
 from mtx.data.cleaning import build_cleaner
 from mtx.data.corpus import check_source, is_same_text, read_pairs
 from mtx.data.found import expand
@@ -172,9 +172,9 @@ def announce(config: Config, equipment: Equipment) -> None:
     settings, model = config.train, trained.model
     lengths = corpus.src.lengths, corpus.tgt.lengths
     check_longest(*lengths, settings.batch_tokens)
-    order = equipment.mixture.order(settings.seed, epoch=0)
-    plan = part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
-    num_batches = len(plan) * len(order) / sum(map(len, plan))  # of the whole epoch, of which the plan is a part
+    plan = equipment.first_batches(settings)
+    num_rows = len(equipment.mixture.order(settings.seed, epoch=0))
+    num_batches = len(plan) * num_rows / sum(map(len, plan))  # of the whole epoch, of which the plan is a part
     embeddings = {model.src_input.embedding.weight, model.tgt_input.embedding.weight}  # one, where they are tied
     num_parts = {
         "embeddings": sum(p.numel() for p in embeddings),
@@ -184,14 +184,13 @@ def announce(config: Config, equipment: Equipment) -> None:
     total = sum(p.numel() for p in model.parameters())
     parts = ", ".join(f"{name} {count:,}" for name, count in num_parts.items())
     vocabulary = f"{trained.tokenizer.src_vocab_size:,} source and {trained.tokenizer.tgt_vocab_size:,} target pieces"
-    tokens = sum(int(lengths[1][rows].sum()) + len(rows) for rows in plan)
     updates = max(num_batches / settings.accumulate, 1)
     LOGGER.info("data        %s", corpus.summary())
     LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if trained.tokenizer.is_joint else "")
     LOGGER.info("model       %s parameters: %s", f"{total:,}", parts)
     LOGGER.info(
         "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s updates",
-        f"{num_batches:,.0f}", f"{tokens / len(plan):,.0f}", 100 * padding_share(*lengths, plan),
+        f"{num_batches:,.0f}", f"{equipment.num_target_tokens(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
     rate, threads, ranks = describe_rate(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]

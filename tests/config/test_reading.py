@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,27 @@ def test_reading_a_config_imports_no_heavy_library():
     modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert "pydantic" in modules
     assert not {"torch", "datasets", "sentencepiece", "numpy"} & set(modules)
+
+
+def test_other_training_data_takes_the_place_of_all_of_the_demos() -> None:
+    train = "data.train=[{tsv: /a.tsv}]"
+    data = load_config(None, [train]).data
+    assert (data.dev, data.test) == (None, None)
+    assert load_config(None, ["data.dev={tsv: /b.tsv}", train]).data.dev == Tsv(tsv=Path("/b.tsv"))
+    assert load_config(None, [train, "data.test.demo=test"]).data.test == Demo(demo="test")
+    assert load_config(None, ["data={dev: {demo: test}}", train]).data.dev == Demo(demo="test")
+    whole = load_config(None, ["data={train: [{tsv: /a.tsv}], dev: {demo: dev}}"]).data
+    assert (whole.dev, whole.test) == (Demo(demo="dev"), None)
+    demo = load_config(None, ["train.lr=1"]).data
+    assert (demo.dev, demo.test) == (Demo(demo="dev"), Demo(demo="test"))
+
+
+@pytest.mark.parametrize("override", ["data=5", "data=null", "data.train=null"])
+def test_bad_data_in_place_of_the_demos_is_one_line(override: str) -> None:
+    with pytest.raises(UserError):
+        load_config(None, [override])
+
+
+def test_dev_and_test_of_a_file_stay_with_other_training_data(load: Callable[..., Config]) -> None:
+    data = load(DATA[:-2] + ", dev: {demo: dev}}", "data.train=[{tsv: /a.tsv}]").data
+    assert data.dev == Demo(demo="dev")

@@ -34,7 +34,7 @@ def diagnosis(text: str = HOSTILE, problems: int = 1) -> Diagnosis:
 
 def test_text_says_everything() -> None:
     lines = to_text(diagnosis("Ein Hund.")).splitlines()
-    assert lines[0] == "train: Ein Hund.: 4,000 pairs, 3,997 to train on"
+    assert lines[0] == "train: Ein Hund.: 4,000 pairs, up to what cannot be read, 3,997 to train on"
     assert lines[3:7] == [
         "  dropped              2  duplicates",
         "                   line 12  Ein Hund. | üEin Hund.",

@@ -93,6 +93,26 @@ def test_what_is_wrong_is_one_line(data: bytes, message: str) -> None:
     assert caught.value.code == ExitCode.DATA
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\xff"),
+            r"\(.* line \d+\)\. Mend the text there",
+        ),
+        (
+            document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\x01"),
+            r"\(.* line \d+\)\. Mend the text there",
+        ),
+        (document("x")[:-20], r"\(.* line \d+\)\. Give a whole TMX file"),
+    ],
+)
+def test_the_place_is_told_once_and_what_to_do_there(data: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        pairs_of(data)
+    assert "column" not in str(caught.value)
+
+
 def test_entities_that_it_declares_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a secret")
     doctype = f'<!DOCTYPE tmx [<!ENTITY own "own"><!ENTITY file SYSTEM "{tmp_path / "secret"}">]>'

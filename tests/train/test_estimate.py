@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def test_an_update_is_its_batches_and_adam_once(accumulate: int, batch_tokens: i
     assert found.seconds_an_update == pytest.approx(2 + accumulate * tokens / 1000, rel=0.1)
     assert found.seconds == found.seconds_an_update * 1_000
     assert found.is_whole == (batch_tokens <= 512), "after the first, a larger one would take too long"
+    assert clock == ["update", "_step"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_time_goes_with_the_tokens_that_batches_have(accumulate: int, clock: list[str]) -> None:
+    settings = SETTINGS.model_copy(update={"accumulate": accumulate, "batch_tokens": 512})
+    found = measured(settings, replace(SIZES, num_tokens=20.5))
+    assert found.num_tokens == round(20.5 * accumulate)
+    assert found.seconds_an_update == pytest.approx(2 + accumulate * 0.0205)
     assert clock == ["update", "_step"]
 
 
