@@ -27,6 +27,9 @@ OVERFLOW = "the model's numbers overflow"
 BLOCK = 128
 """Tokens of the vocabulary that are compared by their best one, in the search for the best of all."""
 
+FEW_ROWS = 4
+"""So few are looked through faster than blocks are made of them."""
+
 
 class StepModel(Protocol[S]):
     """All that a search may know about a model."""
@@ -202,11 +205,14 @@ def close_up(is_kept: Tensor) -> Tensor:
 
 
 def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:
-    """The best token of each row and its log-probability: as `max`, but block by block, 4 times as fast on a CPU.
+    """The best token of each row and its log-probability: as `max`, but of many block by block, 4 times as fast.
 
     Shapes:
         return: (R,), (R,)
     """
+    if len(logp_RV) <= FEW_ROWS:
+        best_R, tokens_R = logp_RV.max(dim=1)
+        return best_R, tokens_R
     blocks_R = _best_of_blocks(logp_RV).argmax(dim=1)
     # The last block may be shorter: it begins earlier, with tokens of the one before.
     first_R = (blocks_R * BLOCK).clamp(max=max(logp_RV.size(1) - BLOCK, 0))

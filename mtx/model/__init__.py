@@ -10,6 +10,7 @@ as suffixes of names (`q_BHQP`):
     V  vocabulary                        F  inner width of the feed-forward sub-layer, d_ff
     W  hypotheses of a sentence          Q, K  positions that look, positions looked at (attention only)
     R  rows fed to the decoder, B * W    X  any length, in a helper that does not care
+    U  heads of all sentences, B * H     G  heads of all rows, R * H
 
 Layout is batch first, heads before positions. Masks are boolean, True = real token = may be attended to.
 """

@@ -15,6 +15,9 @@ MANY_KEYS = 128
 TINY = 400
 """Multiplications from which on torch multiplies matrices of a batch by a library made for that."""
 
+FEW_WEIGHTS, FEW_SCORES = 48, 4096
+"""Up to so many numbers the plain operation is done before another one is called."""
+
 
 def scaled_dot_product_attention(
     q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, dropout: Dropout | None = None
@@ -38,22 +41,44 @@ def scaled_dot_product_attention(
     return weighted_sums(dropped_BHQK, v_BHKP), weights_BHQK
 
 
-def weighted_sums(weights_BHQK: Tensor, v_BHKP: Tensor) -> Tensor:
-    """The product of weights and values. Shapes: (B, H, Q, P)."""
-    num_products = weights_BHQK.size(2) * weights_BHQK.size(3) * v_BHKP.size(3)
-    if v_BHKP.device.type != "cpu" or num_products >= TINY or torch.is_grad_enabled():
-        return weights_BHQK @ v_BHKP
-    # torch multiplies so small matrices number by number, here 5 times as slowly as this.
-    return (weights_BHQK[..., None] * v_BHKP[:, :, None]).sum(dim=3)
+def penalty_of(mask_B11S: Tensor, dtype: torch.dtype, num_heads: int) -> Tensor:
+    """The mask as what is added to scores: 0 = may attend, the lowest number = may not. Shapes: return (U, 1, S)."""
+    penalty_B11S = torch.zeros_like(mask_B11S, dtype=dtype).masked_fill_(~mask_B11S, torch.finfo(dtype).min)
+    return penalty_B11S.expand(-1, num_heads, -1, -1).flatten(0, 1)
 
 
-def softmax(scores_BHQK: Tensor) -> Tensor:
-    """The softmax over keys. Shapes: (B, H, Q, K) in and out."""
-    num_keys, fewest = scores_BHQK.size(-1), 64 // scores_BHQK.element_size()
-    if scores_BHQK.device.type != "cpu" or num_keys >= fewest:
-        return scores_BHQK.softmax(dim=-1)
-    # Numbers that do not fill a vector register are done one by one, ten times as slowly as those that do.
-    return F.pad(scores_BHQK, (0, fewest - num_keys), value=-torch.inf).softmax(dim=-1)[..., :num_keys]
+def penalised_attention(q_UQP: Tensor, k_UKP: Tensor, v_UKP: Tensor, penalty_U1K: Tensor | None = None) -> Tensor:
+    """Equation 1 in the fewest operations, for steps of a search: calling one may take longer than doing it.
+
+    Shapes:
+        penalty_U1K: see `penalty_of`; each query may attend to something
+        return:      (U, Q, P)
+    """
+    scale = 1 / math.sqrt(q_UQP.size(-1))
+    if penalty_U1K is None:
+        scores_UQK = torch.bmm(q_UQP, k_UKP.mT).mul_(scale)
+    else:
+        scores_UQK = torch.baddbmm(penalty_U1K, q_UQP, k_UKP.mT, alpha=scale)
+    return weighted_sums(softmax(scores_UQK), v_UKP)
+
+
+def weighted_sums(weights: Tensor, v: Tensor) -> Tensor:
+    """The product of weights and values. Shapes: (…, Q, K), (…, K, P) -> (…, Q, P)."""
+    num_products = weights.size(-2) * weights.size(-1) * v.size(-1)
+    is_one_by_one = num_products < TINY and weights.numel() > FEW_WEIGHTS
+    if v.device.type != "cpu" or not is_one_by_one or torch.is_grad_enabled():
+        return weights @ v
+    # torch multiplies so small matrices number by number: many of them up to 5 times as slowly as this.
+    return (weights[..., None] * v[..., None, :, :]).sum(dim=-2)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """The softmax over keys. Shapes: (…, Q, K) in and out."""
+    num_keys, fewest = scores.size(-1), 64 // scores.element_size()
+    if scores.device.type != "cpu" or num_keys >= fewest or scores.numel() <= FEW_SCORES:
+        return scores.softmax(dim=-1)
+    # Numbers that do not fill a vector register are done one by one, many up to ten times as slowly as those that do.
+    return F.pad(scores, (0, fewest - num_keys), value=-torch.inf).softmax(dim=-1)[..., :num_keys]
 
 
 def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
@@ -89,7 +114,8 @@ class MultiHeadAttention(nn.Module):
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
         """Attend from `query` to `memory`; `causal` is the mask of order, given by its name so that kernels know it."""
         if query is memory:
-            return self.attend(*self.project_self(query), mask, causal=causal)
+            q_BHXP, k_BHXP, v_BHXP = map(self._split_heads, self.project_self(query))
+            return self.attend(q_BHXP, k_BHXP, v_BHXP, mask, causal=causal)
         return self.attend(self.project_query(query), *self.project_memory(memory), mask, causal=causal)
 
     def project_query(self, query: Tensor) -> Tensor:
@@ -102,13 +128,13 @@ class MultiHeadAttention(nn.Module):
         Shapes:
             return: (B, H, K, P), (B, H, K, P)
         """
-        k_BHKP, v_BHKP = self._project(memory, self.k_proj, self.v_proj)
+        k_BHKP, v_BHKP = map(self._split_heads, self._project(memory, self.k_proj, self.v_proj))
         return k_BHKP, v_BHKP
 
-    def project_self(self, x_BXD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the same positions. Shapes: (B, H, X, P), three times."""
-        q_BHXP, k_BHXP, v_BHXP = self._project(x_BXD, self.q_proj, self.k_proj, self.v_proj)
-        return q_BHXP, k_BHXP, v_BHXP
+    def project_self(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the same positions, heads side by side. Shapes: (…, D), three times."""
+        q, k, v = self._project(x, self.q_proj, self.k_proj, self.v_proj)
+        return q, k, v
 
     def attend(
         self, q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, *, causal: bool = False
@@ -124,34 +150,50 @@ class MultiHeadAttention(nn.Module):
         out: Tensor = self.out_proj(mixed_BHQP.transpose(1, 2).flatten(2))
         return out
 
-    def attend_to_past(self, q_RH1P: Tensor, settled: tuple[Tensor, Tensor], recent: tuple[Tensor, Tensor]) -> Tensor:
+    def attend_to_past(self, q_RD: Tensor, settled_NBHE: Tensor, recent_MRHE: Tensor) -> Tensor:
         """Attend, at the newest position, to keys and values in two parts, those of the first shared by hypotheses.
 
         The W hypotheses of a sentence look at what is settled together: it is read once for all of them.
 
         Shapes:
-            settled: (B, H, N, P), twice
-            recent:  (R, H, M, P), twice
-            return:  (R, 1, D)
+            settled, recent: E = 2 · P, the key and the value of a head side by side
+            return:          (R, D)
         """
-        (settled_k_BHNP, settled_v_BHNP), (recent_k_RHMP, recent_v_RHMP) = settled, recent
-        num_sentences, num_heads, num_settled, _ = settled_k_BHNP.shape
-        if not num_settled:
-            return self.attend(q_RH1P, recent_k_RHMP, recent_v_RHMP, None)
+        num_heads, num_sentences = self.num_heads, settled_NBHE.size(1)
+        q_G1P = q_RD.reshape(len(q_RD) * num_heads, 1, -1)
+        recent_k_GMP, recent_v_GMP = _keys_and_values(recent_MRHE)
+        if not len(settled_NBHE):
+            return self._join_heads(penalised_attention(q_G1P, recent_k_GMP, recent_v_GMP), len(q_RD))
 
-        def by_sentence(x_RH1Y: Tensor) -> Tensor:
-            return x_RH1Y.view(num_sentences, -1, num_heads, x_RH1Y.size(-1)).transpose(1, 2)
+        def by_sentence(x_G1Y: Tensor) -> Tensor:
+            x_BWHY = x_G1Y.view(num_sentences, -1, num_heads, x_G1Y.size(-1))
+            return x_BWHY.transpose(1, 2).reshape(num_sentences * num_heads, -1, x_G1Y.size(-1))
 
-        def by_row(x_BHWY: Tensor) -> Tensor:
-            return x_BHWY.transpose(1, 2).reshape(-1, num_heads, 1, x_BHWY.size(-1))
+        def by_row(x_UWY: Tensor) -> Tensor:
+            x_BHWY = x_UWY.view(num_sentences, num_heads, -1, x_UWY.size(-1))
+            return x_BHWY.transpose(1, 2).reshape(-1, 1, x_UWY.size(-1))
 
-        q_RH1P = q_RH1P / math.sqrt(q_RH1P.size(-1))
-        settled_scores_BHWN = by_sentence(q_RH1P) @ settled_k_BHNP.mT
-        recent_scores_BHWM = by_sentence(q_RH1P @ recent_k_RHMP.mT)
-        weights_BHWK = torch.cat([settled_scores_BHWN, recent_scores_BHWM], dim=-1).softmax(dim=-1)
-        mixed_RH1P = by_row(weights_BHWK[..., :num_settled] @ settled_v_BHNP)
-        mixed_RH1P = mixed_RH1P + by_row(weights_BHWK[..., num_settled:]) @ recent_v_RHMP
-        out: Tensor = self.out_proj(mixed_RH1P.transpose(1, 2).flatten(2))
+        settled_k_UNP, settled_v_UNP = _keys_and_values(settled_NBHE)
+        settled_scores_UWN = torch.bmm(by_sentence(q_G1P), settled_k_UNP.mT)
+        recent_scores_UWM = by_sentence(torch.bmm(q_G1P, recent_k_GMP.mT))
+        scores_UWK = torch.cat([settled_scores_UWN, recent_scores_UWM], dim=-1)
+        weights_UWK = scores_UWK.div_(math.sqrt(q_G1P.size(-1))).softmax(dim=-1)
+        mixed_G1P = by_row(torch.bmm(weights_UWK[..., : len(settled_NBHE)], settled_v_UNP))
+        mixed_G1P.baddbmm_(by_row(weights_UWK[..., len(settled_NBHE) :]), recent_v_GMP)
+        return self._join_heads(mixed_G1P, len(q_RD))
+
+    def attend_to_source(self, query_RD: Tensor, k_BHSP: Tensor, v_BHSP: Tensor, penalty_U1S: Tensor) -> Tensor:
+        """Attend, at one position of each row, to the source of its sentence. Shapes: return (R, D)."""
+        num_sentences, num_heads = k_BHSP.shape[:2]
+        q_RD: Tensor = self.q_proj(query_RD)
+        q_BWHP = q_RD.view(num_sentences, -1, num_heads, k_BHSP.size(-1))
+        q_UWP = q_BWHP.transpose(1, 2).reshape(num_sentences * num_heads, -1, k_BHSP.size(-1))
+        mixed_UWP = penalised_attention(q_UWP, k_BHSP.flatten(0, 1), v_BHSP.flatten(0, 1), penalty_U1S)
+        mixed_BHWP = mixed_UWP.view(num_sentences, num_heads, -1, k_BHSP.size(-1))
+        return self._join_heads(mixed_BHWP.transpose(1, 2), len(q_RD))
+
+    def _join_heads(self, mixed: Tensor, num_rows: int) -> Tensor:
+        out: Tensor = self.out_proj(mixed.reshape(num_rows, -1))
         return out
 
     def weights(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
@@ -163,9 +205,9 @@ class MultiHeadAttention(nn.Module):
         k_BHKP, v_BHKP = (self._split_heads(linear(memory)) for linear in (self.k_proj, self.v_proj))
         return scaled_dot_product_attention(self.project_query(query), k_BHKP, v_BHKP, mask)[1]
 
-    def _project(self, x_BXD: Tensor, *maps: Linear) -> list[Tensor]:
-        joined = side_by_side(x_BXD, *maps) if self.joined_proj is None else self.joined_proj(x_BXD)
-        return [self._split_heads(y) for y in joined.chunk(len(maps), dim=-1)]
+    def _project(self, x: Tensor, *maps: Linear) -> tuple[Tensor, ...]:
+        joined: Tensor = side_by_side(x, *maps) if self.joined_proj is None else self.joined_proj(x)
+        return joined.chunk(len(maps), dim=-1)
 
     def _split_heads(self, x_BXD: Tensor) -> Tensor:
         x_BXHP = x_BXD.reshape(*x_BXD.shape[:-1], self.num_heads, -1)
@@ -175,3 +217,8 @@ class MultiHeadAttention(nn.Module):
 def _is_faster_written_out(k_BHKP: Tensor) -> bool:
     """Whether equation 1 as it stands beats torch's fused kernels: on a CPU, but for long input in float32."""
     return k_BHKP.device.type == "cpu" and (k_BHKP.dtype == torch.bfloat16 or k_BHKP.size(2) < MANY_KEYS)
+
+
+def _keys_and_values(kv_NXHE: Tensor) -> tuple[Tensor, ...]:
+    """Those of all heads, taken apart. Shapes: (X · H, N, P), twice."""
+    return kv_NXHE.flatten(1, 2).transpose(0, 1).chunk(2, dim=-1)

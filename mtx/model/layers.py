@@ -147,22 +147,18 @@ class DecoderLayer(nn.Module):
         """The state before the first position, one row a sentence; `memories`: (B', up to `src_length`, D) each."""
         return LayerState.start([self.cross_attention.project_memory(memory) for memory in memories], src_length)
 
-    def step(self, x_R1D: Tensor, state: LayerState, num_recent: int, mask_B11S: Tensor) -> tuple[Tensor, LayerState]:
+    def step(self, x_RD: Tensor, state: LayerState, num_recent: int, penalty_U1S: Tensor) -> tuple[Tensor, LayerState]:
         """One layer at the newest position alone, after `num_recent` that are not settled; equal to `forward` there."""
-        num_sentences = mask_B11S.size(0)
 
-        def attend_to_past(y_R1D: Tensor) -> Tensor:
+        def attend_to_past(y_RD: Tensor) -> Tensor:
             nonlocal state
-            q_RH1P, k_RH1P, v_RH1P = self.self_attention.project_self(y_R1D)
-            state = state.grown(num_recent, k_RH1P, v_RH1P)
-            return self.self_attention.attend_to_past(q_RH1P, state.settled(), state.recent(num_recent + 1))
+            q_RD, k_RD, v_RD = self.self_attention.project_self(y_RD)
+            state = state.grown(num_recent, k_RD, v_RD)
+            return self.self_attention.attend_to_past(q_RD, state.settled_NBHE, state.recent_CRHE[: num_recent + 1])
 
-        def attend_to_source(y_R1D: Tensor) -> Tensor:
-            # The W hypotheses of a sentence are W positions that look at the same memory.
-            y_BWD = y_R1D.reshape(num_sentences, -1, y_R1D.size(-1))
-            q_BHWP = self.cross_attention.project_query(y_BWD)
-            return self.cross_attention.attend(q_BHWP, *state.source(), mask_B11S).reshape_as(y_R1D)
+        def attend_to_source(y_RD: Tensor) -> Tensor:
+            return self.cross_attention.attend_to_source(y_RD, *state.source(), penalty_U1S)
 
-        x_R1D = self.self_residual(x_R1D, attend_to_past)
-        x_R1D = self.cross_residual(x_R1D, attend_to_source)
-        return self.ff_residual(x_R1D, self.feed_forward), state
+        x_RD = self.self_residual(x_RD, attend_to_past)
+        x_RD = self.cross_residual(x_RD, attend_to_source)
+        return self.ff_residual(x_RD, self.feed_forward), state

@@ -75,7 +75,7 @@ def in_few_sizes(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         x:       (…, I)
         return:  (…, O)
     """
-    x_RI = x.reshape(-1, x.size(-1))
+    x_RI = x if x.dim() == 2 else x.reshape(-1, x.size(-1))
     num_rows = len(x_RI)
     step = 2 ** max(0, num_rows.bit_length() - DIGITS)
     num_missing = -num_rows % max(step, ROWS_AT_ONCE if num_rows > ROWS_AT_ONCE else 1)
@@ -83,9 +83,10 @@ def in_few_sizes(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         full_RI = x_RI.new_empty(num_rows + num_missing, x_RI.size(1))
         full_RI[:num_rows] = x_RI
         full_RI[num_rows:] = 0
-        x_RI = full_RI
-    y_RO = product(x_RI)
-    return y_RO[:num_rows].view(*x.shape[:-1], y_RO.size(1))
+        y_RO = product(full_RI)[:num_rows]
+    else:
+        y_RO = product(x_RI)
+    return y_RO if x.dim() == 2 else y_RO.view(*x.shape[:-1], y_RO.size(1))
 
 
 def has_onednn(x: Tensor) -> bool:

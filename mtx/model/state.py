@@ -1,7 +1,7 @@
 """What the decoder remembers between two steps of decoding.
 
 The letters of the shapes are explained in `mtx.model`; C is the number of positions that a buffer has room for, N a
-number of positions that are remembered.
+number of positions that are remembered, E = 2 · P: the key and the value of a head, side by side.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,9 @@ class LayerState:
     sentences are long.
     """
 
-    settled_k_NBHP: Tensor
+    settled_NBHE: Tensor
     """The beginning of the past, where the W hypotheses of each sentence agree: once per sentence."""
-    settled_v_NBHP: Tensor
-    recent_k_CRHP: Tensor
-    recent_v_CRHP: Tensor
+    recent_CRHE: Tensor
     cross_k_BHSP: Tensor
     """Projected once per sentence and shared by its W hypotheses."""
     cross_v_BHPS: Tensor
@@ -47,26 +45,18 @@ class LayerState:
         """
         cross_k_BHSP = _joined([k_BHSP for k_BHSP, _ in parts], 2, src_length)
         cross_v_BHPS = _joined([v_BHSP.mT for _, v_BHSP in parts], 3, src_length)
-        nothing_NBHP = cross_k_BHSP.new_empty(0, *cross_v_BHPS.shape[:-1])
-        recent_k_CRHP, recent_v_CRHP = (nothing_NBHP.new_empty(ROOM, *nothing_NBHP.shape[1:]) for _ in range(2))
-        return cls(nothing_NBHP, nothing_NBHP, recent_k_CRHP, recent_v_CRHP, cross_k_BHSP, cross_v_BHPS)
+        num_sentences, num_heads, width, _ = cross_v_BHPS.shape
+        recent_CRHE = cross_k_BHSP.new_empty(ROOM, num_sentences, num_heads, 2 * width)
+        return cls(recent_CRHE[:0], recent_CRHE, cross_k_BHSP, cross_v_BHPS)
 
-    def grown(self, num_recent: int, k_RH1P: Tensor, v_RH1P: Tensor) -> Self:
+    def grown(self, num_recent: int, k_RD: Tensor, v_RD: Tensor) -> Self:
         """This state, which knows `num_recent` recent positions, with one more."""
-        recent_k_CRHP = _with_room(self.recent_k_CRHP, num_recent)
-        recent_v_CRHP = _with_room(self.recent_v_CRHP, num_recent)
-        recent_k_CRHP[num_recent], recent_v_CRHP[num_recent] = k_RH1P[:, :, 0], v_RH1P[:, :, 0]
-        return replace(self, recent_k_CRHP=recent_k_CRHP, recent_v_CRHP=recent_v_CRHP)
-
-    def settled(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of the settled positions. Shapes: (B, H, N, P), twice."""
-        return self.settled_k_NBHP.permute(1, 2, 0, 3), self.settled_v_NBHP.permute(1, 2, 0, 3)
-
-    def recent(self, num_recent: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the positions after the settled ones. Shapes: (R, H, num_recent, P), twice."""
-        recent = (self.recent_k_CRHP, self.recent_v_CRHP)
-        k_RHNP, v_RHNP = (x_CRHP[:num_recent].permute(1, 2, 0, 3) for x_CRHP in recent)
-        return k_RHNP, v_RHNP
+        recent_CRHE = _with_room(self.recent_CRHE, num_recent)
+        newest_RHE = recent_CRHE[num_recent]
+        num_rows, num_heads, both = newest_RHE.shape
+        newest_RHE[:, :, : both // 2] = k_RD.view(num_rows, num_heads, -1)
+        newest_RHE[:, :, both // 2 :] = v_RD.view(num_rows, num_heads, -1)
+        return replace(self, recent_CRHE=recent_CRHE)
 
     def source(self) -> tuple[Tensor, Tensor]:
         """Keys and values of the source. Shapes: (B, H, S, P), twice."""
@@ -76,24 +66,17 @@ class LayerState:
         """Row r becomes row `rows.from_R[r]`, and sentence b becomes sentence `sentences.from_R[b]`."""
         return replace(
             self,
-            recent_k_CRHP=rows.of_buffer(self.recent_k_CRHP, num_recent),
-            recent_v_CRHP=rows.of_buffer(self.recent_v_CRHP, num_recent),
-            settled_k_NBHP=sentences.of(self.settled_k_NBHP, dim=1),
-            settled_v_NBHP=sentences.of(self.settled_v_NBHP, dim=1),
+            recent_CRHE=rows.of_buffer(self.recent_CRHE, num_recent),
+            settled_NBHE=sentences.of(self.settled_NBHE, dim=1),
             cross_k_BHSP=sentences.of(self.cross_k_BHSP, dim=0),
             cross_v_BHPS=sentences.of(self.cross_v_BHPS, dim=0),
         )
 
     def settle(self, count: int) -> Self:
         """The first `count` recent positions, where the hypotheses of each sentence agree, are settled."""
-        every = self.recent_k_CRHP.size(1) // len(self.cross_k_BHSP)  # W
-        return replace(
-            self,
-            settled_k_NBHP=torch.cat([self.settled_k_NBHP, self.recent_k_CRHP[:count, ::every]]),
-            settled_v_NBHP=torch.cat([self.settled_v_NBHP, self.recent_v_CRHP[:count, ::every]]),
-            recent_k_CRHP=self.recent_k_CRHP[count:],
-            recent_v_CRHP=self.recent_v_CRHP[count:],
-        )
+        every = self.recent_CRHE.size(1) // len(self.cross_k_BHSP)  # W
+        settled_NBHE = torch.cat([self.settled_NBHE, self.recent_CRHE[:count, ::every]])
+        return replace(self, settled_NBHE=settled_NBHE, recent_CRHE=self.recent_CRHE[count:])
 
 
 def _joined(parts: Sequence[Tensor], dim: int, length: int) -> Tensor:
@@ -136,23 +119,23 @@ class Selection:
             x.index_copy_(dim, self.moved, x[(slice(None),) * dim + (self.from_R[self.moved],)])
         return x.narrow(dim, 0, len(self.from_R))
 
-    def of_buffer(self, buffer_CR__: Tensor, num_recent: int) -> Tensor:
+    def of_buffer(self, buffer_CRHE: Tensor, num_recent: int) -> Tensor:
         """The selected rows of the first `num_recent` positions, and room for one more if there was any."""
         if self.moved is not None:
-            self.of(buffer_CR__[:num_recent], dim=1)
-            return buffer_CR__[:, : len(self.from_R)]
-        selected_CR__ = buffer_CR__.new_empty(num_recent + 1, len(self.from_R), *buffer_CR__.shape[2:])
-        torch.index_select(buffer_CR__[:num_recent], 1, self.from_R, out=selected_CR__[:num_recent])
-        return selected_CR__
+            self.of(buffer_CRHE[:num_recent], dim=1)
+            return buffer_CRHE[:, : len(self.from_R)]
+        selected_CRHE = buffer_CRHE.new_empty(num_recent + 1, len(self.from_R), *buffer_CRHE.shape[2:])
+        torch.index_select(buffer_CRHE[:num_recent], 1, self.from_R, out=selected_CRHE[:num_recent])
+        return selected_CRHE
 
 
-def _with_room(buffer_CRHP: Tensor, num_recent: int) -> Tensor:
-    """`buffer_CRHP` itself, or where its first `num_recent` positions fill it, these in a larger one."""
-    if num_recent < len(buffer_CRHP):
-        return buffer_CRHP
-    larger_CRHP = buffer_CRHP.new_empty(num_recent + ROOM, *buffer_CRHP.shape[1:])
-    larger_CRHP[:num_recent] = buffer_CRHP
-    return larger_CRHP
+def _with_room(buffer_CRHE: Tensor, num_recent: int) -> Tensor:
+    """`buffer_CRHE` itself, or where its first `num_recent` positions fill it, these in a larger one."""
+    if num_recent < len(buffer_CRHE):
+        return buffer_CRHE
+    larger_CRHE = buffer_CRHE.new_empty(num_recent + ROOM, *buffer_CRHE.shape[1:])
+    larger_CRHE[:num_recent] = buffer_CRHE
+    return larger_CRHE
 
 
 @dataclass(frozen=True, slots=True)

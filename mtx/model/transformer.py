@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtx.config.settings import ModelSettings
-from mtx.model.attention import MultiHeadAttention
+from mtx.model.attention import MultiHeadAttention, penalty_of
 from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, Residual
 from mtx.model.linear import Linear
 from mtx.model.state import DecoderState
@@ -78,7 +78,7 @@ class Transformer(nn.Module):
         """Encode the source, and get ready for the first step of one row a sentence.
 
         Shapes:
-            src_ids, src_mask: (B, S)
+            src_ids, src_mask: (B, S), each sentence with a real token
         """
         memories = [
             self.encode(src_ids[rows, :length], src_mask[rows, :length]) for rows, length in _parts_to_encode(src_mask)
@@ -93,12 +93,14 @@ class Transformer(nn.Module):
             prev_ids: (R,)
             return:   (R, V), the state one position on
         """
-        x_R1D = self.tgt_input(prev_ids[:, None], first_position=state.length)
+        x_RD = self.tgt_input(prev_ids[:, None], first_position=state.length)[:, 0]
+        num_heads = self.decoder_layers()[0].cross_attention.num_heads
+        penalty_U1S = penalty_of(state.mask_B11S, x_RD.dtype, num_heads)
         layers = []
         for layer, layer_state in zip(self.decoder_layers(), state.layers, strict=True):
-            x_R1D, layer_state = layer.step(x_R1D, layer_state, state.num_recent, state.mask_B11S)
+            x_RD, layer_state = layer.step(x_RD, layer_state, state.num_recent, penalty_U1S)
             layers.append(layer_state)
-        logits_RV = self.project(self.decoder_norm(x_R1D[:, 0]))
+        logits_RV = self.project(self.decoder_norm(x_RD))
         return logits_RV, state.grown(tuple(layers), len(prev_ids))
 
     def decoder_layers(self) -> list[DecoderLayer]:

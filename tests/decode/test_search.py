@@ -167,10 +167,11 @@ def test_greedy_search_without_scores_finds_the_same() -> None:
 
 
 @pytest.mark.parametrize("vocab_size", [1, 9, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 5 * BLOCK + 77])
-def test_best_tokens_are_the_greatest(vocab_size: int) -> None:
+@pytest.mark.parametrize("num_rows", [2, 40])
+def test_best_tokens_are_the_greatest(num_rows: int, vocab_size: int) -> None:
     torch.manual_seed(vocab_size)
-    logp = torch.randn(40, vocab_size)
-    logp[torch.arange(0, 40, 2), torch.randint(vocab_size, (20,))] = 9.0
+    logp = torch.randn(num_rows, vocab_size)
+    logp[torch.arange(0, num_rows, 2), torch.randint(vocab_size, (num_rows // 2,))] = 9.0
     logp[:2, -1] = 10.0
     values, tokens = best_tokens(logp)
     assert torch.equal(values, logp.max(dim=1).values)

@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.model.attention import (
+    FEW_SCORES,
+    FEW_WEIGHTS,
     MANY_KEYS,
     TINY,
     MultiHeadAttention,
     causal_mask,
+    penalised_attention,
+    penalty_of,
     scaled_dot_product_attention,
     softmax,
     weighted_sums,
@@ -159,11 +163,13 @@ def test_weights_are_dropped_while_training_only() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("num_keys", [1, 7, 15, 16, 31, 40])
-def test_softmax_of_few_keys_is_the_softmax(num_keys: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("num_queries", [5, FEW_SCORES])
+def test_softmax_of_few_keys_is_the_softmax(num_queries: int, num_keys: int, dtype: torch.dtype) -> None:
     """Numbers that are added to fill a register take no part, forward or backward."""
     torch.manual_seed(num_keys)
-    scores = torch.randn(3, 2, 5, num_keys, dtype=torch.float64).to(dtype).requires_grad_()
-    wanted = torch.randn(3, 2, 5, num_keys, dtype=torch.float64).to(dtype)
+    shape = (3, 2, num_queries, num_keys)
+    scores = torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_()
+    wanted = torch.randn(shape, dtype=torch.float64).to(dtype)
     found, expected = softmax(scores), scores.double().softmax(dim=-1)
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
     torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
@@ -173,9 +179,30 @@ def test_softmax_of_few_keys_is_the_softmax(num_keys: int, dtype: torch.dtype) -
 
 @pytest.mark.parametrize("num_keys", [1, TINY // 64, TINY // 64 + 1, 20])
 @pytest.mark.parametrize("num_queries", [1, 2])
-def test_products_of_few_values_are_products(num_queries: int, num_keys: int) -> None:
-    """Where nothing is learnt: added up below `TINY` multiplications, by torch's product above."""
-    weights = torch.randn(3, 2, num_queries, num_keys)
-    values = torch.randn(num_keys, 3, 2, 64).permute(1, 2, 0, 3)  # as a state keeps them
+@pytest.mark.parametrize("num_rows", [1, 1 + FEW_WEIGHTS])
+def test_products_of_few_values_are_products(num_rows: int, num_queries: int, num_keys: int) -> None:
+    """Where nothing is learnt: many below `TINY` multiplications are added up, all others are torch's product."""
+    weights = torch.randn(num_rows, 2, num_queries, num_keys)
+    values = torch.randn(num_keys, num_rows, 2, 64).permute(1, 2, 0, 3)
+    expected = torch.einsum("bhqk,bhkp->bhqp", weights, values)
     with torch.inference_mode():
-        torch.testing.assert_close(weighted_sums(weights, values), torch.einsum("bhqk,bhkp->bhqp", weights, values))
+        torch.testing.assert_close(weighted_sums(weights, values), expected)
+        flat = weighted_sums(weights.flatten(0, 1), values.flatten(0, 1))
+        torch.testing.assert_close(flat, expected.flatten(0, 1))
+
+
+@pytest.mark.parametrize("num_keys", [1, 6, 200])
+@pytest.mark.parametrize("num_queries", [1, 3])
+@torch.no_grad()
+def test_a_penalty_is_a_mask(num_queries: int, num_keys: int, precision: tuple[torch.dtype, float]) -> None:
+    """What a step computes is equation 1 as it is written out, in each precision, also where heads are not dense."""
+    dtype, tolerance = precision
+    torch.manual_seed(num_keys)
+    q = torch.randn(5, 4, num_queries, 8).to(dtype)
+    k, v = torch.randn(2, num_keys, 5, 4, 8).to(dtype).permute(0, 2, 3, 1, 4)
+    mask = torch.rand(5, 1, 1, num_keys) < 0.5
+    mask[:, :, :, 0] = True
+    for given, penalty in ((mask, penalty_of(mask, dtype, num_heads=4)), (None, None)):
+        expected, _ = scaled_dot_product_attention(q, k, v, given)
+        found = penalised_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), penalty)
+        torch.testing.assert_close(found, expected.flatten(0, 1), atol=tolerance, rtol=tolerance)
