@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository, where `scripts.bench` can be imported."""
+PEERS = Path(__file__).resolve().parent / "peers"
 SECONDS_TO_END = 60
 """After the end of its input a worker gets so long to end by itself."""
 
@@ -137,7 +139,7 @@ def _start(contestant: Contestant, log: Path, stack: ExitStack) -> Worker | str:
     """The contestant's worker, ready; or why it is left out."""
     if not Path(contestant.command[0]).exists():
         return f"there is no Python at {contestant.command[0]}"
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "1", **contestant.environment}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **contestant.environment}
     with log.open("w", encoding="utf-8") as printed:
         process = subprocess.Popen(
             contestant.command,

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contest import Contestant
-from bench.weights import fits_m2m100
-
 from mtx.cli.options import PrecisionName, load_translator
 from mtx.errors import UserError
+from scripts.bench.contest import PEERS, Contestant
+from scripts.bench.weights import fits_m2m100
 
-PEERS = Path(__file__).resolve().parent / "peers"
 BATCH_TOKENS = (4096, 8192, 16384)
 """`--batch-tokens`, as tried with mtx."""
 BATCHES = (32, 64, 128)

@@ -1,157 +1,150 @@
-"""One measurement of growth: mtx's own update or translation, random ids through random weights; and its arithmetic.
+"""How time and memory of mtx grow with sentence length, batch, vocabulary and beam, beside what the arithmetic says.
 
-Runs in a process of its own, so that the most memory it ever held is that of this measurement.
+    python -m scripts.bench.growth --plot growth.png > growth.md      (the plot needs pip install 'mtx[plot]')
+
+Random weights of the default sizes and random ids go through mtx's own `update` and `Translator`, each measurement in
+a fresh process. Growth is the exponent g between neighbours: twice as much of x takes 2^g times as long. Tables go to
+stdout, progress to stderr.
 """
 
-import multiprocessing
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from bench.worker import Facts, peak_rss_mib
+from scripts.bench.contest import ROOT, markdown_table, say
+from scripts.bench.measurement import Point, measure
 
-from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.checkpoint.training import Progress, Training
-from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
-from mtx.data.batching import collate
-from mtx.data.ids import Ids, Lines
-from mtx.data.prepare import Corpus
-from mtx.decode.translator import Translator
-from mtx.model import Transformer, build_transformer
-from mtx.runtime import (
-    PROGRAMS_OF_A_SEARCH,
-    PROGRAMS_OF_TRAINING,
-    Precision,
-    choose_device,
-    choose_precision,
-    keep_few_programs,
-    keep_freed_memory,
-    use_threads,
-)
-from mtx.tokenizer import Tokenizer
-from mtx.train.flops import update_flops
-from mtx.train.optim import build_optimizer
-from mtx.train.update import Objective, update
+AXES: dict[str, dict[int, list[Point]]] = {
+    "tokens in a sentence": {
+        n: [Point("train", 8, n, 8000), Point("translate", 4, n, 8000, 5)] for n in (16, 32, 64, 128, 256, 512)
+    },
+    "tokens in a batch": {n: [Point("train", n // 32, 32, 8000)] for n in (1024, 2048, 4096, 8192, 16384)},
+    "vocabulary": {
+        n: [Point("train", 64, 32, n), Point("translate", 8, 32, n, 5)] for n in (8000, 16000, 32000, 64000)
+    },
+    "beam": {n: [Point("translate", 8, 32, 8000, n)] for n in (1, 2, 5, 10, 20)},
+}
+"""What grows, and what is measured at each of its values."""
 
-SIZES = ModelSettings()
-PAD, UNK, BOS, EOS = range(4)
-ENOUGH_SECONDS = 10
-"""What took so long is not repeated again."""
+Measured = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """What is measured. Every sentence has `length` tokens, end symbol included, on either side."""
-
-    job: Literal["train", "translate"]
-    sentences: int
-    length: int
-    vocabulary: int
-    beam: int = 1
-
-    @property
-    def flops(self) -> int:
-        """Additions and multiplications of its matrix products."""
-        if self.job == "train":
-            tokens = self.sentences * self.length
-            return update_flops(SIZES, self.vocabulary, tokens, tokens, self.sentences)
-        return self.sentences * translation_flops(SIZES, self.vocabulary, self.length, self.length, self.beam)
-
-
-def translation_flops(settings: ModelSettings, vocabulary: int, src_length: int, tgt_length: int, beam: int) -> int:
-    """FLOPs of the search for one translation: source once, then `tgt_length` steps of `beam` hypotheses."""
-    projection, feed_forward = settings.d_model**2, 2 * settings.d_model * settings.d_ff
-    attention = 2 * settings.d_model  # scores and mixing, for one position and one other
-    encoder = settings.encoder_layers * src_length * (4 * projection + feed_forward + attention * src_length)
-    memory = settings.decoder_layers * src_length * 2 * projection
-    step = settings.decoder_layers * (6 * projection + feed_forward + attention * src_length)
-    past = settings.decoder_layers * attention * tgt_length * (tgt_length + 1) // 2
-    output = settings.d_model * vocabulary
-    return 2 * (encoder + memory + beam * (tgt_length * (step + output) + past))
+def main() -> None:
+    """Measure all points, print a table for each axis and job, draw the plot."""
+    options = parse()
+    if options.point:
+        print(json.dumps(measure(Point(**json.loads(options.point)), options.precision, options.repeats)))
+        return
+    print(f"{options.precision}, {options.threads} threads; best of up to {options.repeats}\n")
+    curves: dict[str, dict[str, dict[int, Measured]]] = {}
+    for axis in options.only:
+        curves[axis] = {}
+        for value, points in AXES[axis].items():
+            for point in points:
+                measured = {**measure_apart(point, options), "flops": point.flops}
+                curves[axis].setdefault(point.job, {})[value] = measured
+                say(f"{axis} {value}, {point.job}: {measured['seconds']:.3f} s")
+        for job, curve in curves[axis].items():
+            print(table(axis, job, curve), end="\n\n")
+    if options.plot:
+        draw(curves, options.plot)
 
 
-def measure(point: Point, precision_name: str, repeats: int) -> Facts:
-    """Seconds, the best of up to `repeats` runs after a first; MiB, all and beyond what importing took.
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=list(AXES), choices=list(AXES))
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # what a fresh process is asked for
+    return parser.parse_args()
 
-    Memory is that of the process that holds most: this one or a worker, which shares the model with it.
-    """
-    use_threads()
-    keep_freed_memory()
-    keep_few_programs(PROGRAMS_OF_TRAINING if point.job == "train" else PROGRAMS_OF_A_SEARCH)
-    torch.manual_seed(1)
-    imported = peak_rss_mib()
-    precision = choose_precision(precision_name, choose_device("cpu"))
-    model = build_transformer(
-        SIZES, src_vocab_size=point.vocabulary, tgt_vocab_size=point.vocabulary, pad_id=PAD, is_joint=True
+
+def measure_apart(point: Point, options: argparse.Namespace) -> Measured:
+    """`measure` in a fresh process."""
+    arguments = ["--point", json.dumps(asdict(point)), "--precision", options.precision]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench.growth", *arguments, "--repeats", str(options.repeats)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    ids = np.random.default_rng(1).integers(EOS + 1, point.vocabulary, (2, point.sentences, point.length - 1))
-    prepare = _prepare_update if point.job == "train" else _prepare_translation
-    run = prepare(point, model, ids.tolist(), precision)
-    run()
-    seconds: list[float] = []
-    while len(seconds) < repeats and sum(seconds) < ENOUGH_SECONDS:
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    workers = [child.pid for child in multiprocessing.active_children() if child.pid]
-    peak = max(map(peak_rss_mib, ["self", *workers]))
-    return {"seconds": min(seconds), "mib": peak, "mib_beyond_import": max(peak - imported, 1)}
+    measured: Measured = json.loads(done.stdout)
+    return measured
 
 
-Sides = Sequence[list[list[int]]]
+def exponent(curve: Mapping[int, Measured], what: str, before: int, after: int) -> float:
+    """How `what` grows from one value to another: the power of the value that it follows."""
+    return math.log(curve[after][what] / curve[before][what]) / math.log(after / before)
 
 
-def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
-    settings, rows = TrainSettings(), np.arange(point.sentences)
-    src, tgt = (Ids.from_lists(side) for side in sides)
-    batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    training = Training(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
-    return lambda: update(training, Objective(model), [batch], precision, settings)
+def table(axis: str, job: str, curve: Mapping[int, Measured]) -> str:
+    """Time, memory and arithmetic at each value, with their growth from the value before; at the end, over all."""
+    values = list(curve)
+    before = dict(zip(values[1:], values, strict=False))
+    rows = []
+    for value, point in curve.items():
+
+        def growth(what: str, value: int = value) -> str:
+            return f"{exponent(curve, what, before[value], value):.2f}" if value in before else ""
+
+        rows.append(
+            {
+                f"{job}: {axis}": f"{value:,}",
+                "seconds": f"{point['seconds']:.3f}",
+                "growth": growth("seconds"),
+                "by arithmetic": growth("flops"),
+                "GFLOP/s": f"{point['flops'] / point['seconds'] / 1e9:.0f}",
+                "peak MiB": f"{point['mib']:,}",
+                "beyond import": f"{point['mib_beyond_import']:,}",
+                "its growth": growth("mib_beyond_import"),
+            }
+        )
+    whole = {what: f"{exponent(curve, what, values[0], values[-1]):.2f}" for what in curve[values[0]]}
+    last = ["all", "", whole["seconds"], whole["flops"], "", "", "", whole["mib_beyond_import"]]
+    return markdown_table([*rows, dict(zip(rows[0], last, strict=True))])
 
 
-def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
-    # A logit of 0 among thousands of random ones: no translation ends before it must, after as many steps as tokens.
-    model.tgt_input.embedding.weight.data[EOS] = 0.0
-    decode = DecodeSettings(max_length_factor=(point.length - 1) / point.length, max_length_extra=1)
-    generation = GenerationDefaults(decode=decode, max_source_tokens=point.length)
-    tokenizer = cast(Tokenizer, NumberTokenizer(point.vocabulary))
-    trained = TrainedModel(model.eval(), tokenizer, "en", "de", generation)
-    padded = point.sentences * point.length * point.beam
-    translator = Translator(trained, precision, beam_size=point.beam, length_penalty=1.0, batch_tokens=padded)
-    lines = [" ".join(map(str, ids)) for ids in sides[0]]
+def draw(curves: Mapping[str, Mapping[str, Mapping[int, Measured]]], path: Path) -> None:
+    """A panel for each axis, time above and memory below; dashed, what the arithmetic says of the first time."""
+    import matplotlib
 
-    def translate() -> None:
-        lengths = {translation.num_tokens for translation in translator.translate(lines)}
-        if lengths != {point.length}:
-            raise RuntimeError(f"translations of {lengths} tokens in place of {point.length}")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
-    return translate
+    figure, grid = plt.subplots(2, len(curves), figsize=(3.2 * len(curves), 5.6), squeeze=False, sharex="col")
+    for (upper, lower), (axis, jobs) in zip(grid.T, curves.items(), strict=True):
+        for (job, curve), color in zip(jobs.items(), ("tab:blue", "tab:orange"), strict=False):
+            values, points = list(curve), list(curve.values())
+            scale = points[0]["seconds"] / points[0]["flops"]
+            upper.loglog(values, [point["seconds"] for point in points], "o-", color=color, label=job)
+            upper.loglog(values, [point["flops"] * scale for point in points], "--", color=color)
+            lower.loglog(values, [point["mib_beyond_import"] for point in points], "o-", color=color)
+        upper.set(title=axis, ylabel="seconds (dashed: arithmetic)")
+        upper.legend(fontsize="small")
+        lower.set(
+            xlabel=axis, ylabel="MiB beyond import", xticks=values, xticklabels=[f"{value:,}" for value in values]
+        )
+        lower.tick_params(axis="x", labelrotation=45)
+        for panel in (upper, lower):
+            panel.minorticks_off()
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter("{x:g}")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
-@dataclass(frozen=True, slots=True)
-class NumberTokenizer:
-    """Stands in for a `Tokenizer` of any vocabulary: its words are the ids themselves."""
-
-    vocabulary: int
-    pad_id: int = PAD
-    unk_id: int = UNK
-    bos_id: int = BOS
-    eos_id: int = EOS
-    is_joint: bool = True
-
-    @property
-    def src_vocab_size(self) -> int:
-        return self.vocabulary
-
-    @property
-    def tgt_vocab_size(self) -> int:
-        return self.vocabulary
-
-    def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
-        return [[int(word) for word in sentence.split()] for sentence in sentences]
-
-    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        return [" ".join(map(str, sentence)) for sentence in ids]
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.attempts import outcomes, report, run_attempts
+
 from mtx.checkpoint.tensors import load_tensors
 from mtx.errors import UserError
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-
 from faults import batching, damage, headers, power, save, tokenizers
 from faults.attempts import HARMLESS
 from faults.calls import recorded_calls
 from faults.outcome import Outcome, SkippedError, Verdict
 from faults.starter import Starter
 from faults.training import Training
+
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
 from mtx.config.reading import load_config

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.attempts import outcomes, report, run_attempts
+
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import UserError
 from mtx.tokenizer import Tokenizer

@@ -8,8 +8,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.decoding import Translate, serve_decoder
-from bench.worker import claim_stdout
+from scripts.bench.decoder_worker import Translate, serve_decoder
+from scripts.bench.worker import claim_stdout
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
     claim_stdout()
 
     import ctranslate2
-    from bench.weights import load_pieces, longest_output, read_decoding, to_ctranslate2
+
+    from scripts.bench.weights import load_pieces, longest_output, read_decoding, to_ctranslate2
 
     if not options.converted.exists():
         to_ctranslate2(options.model, options.converted)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.worker import Turnstile, claim_stdout
+from scripts.bench.worker import Turnstile, claim_stdout
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.decoding import Translate, serve_decoder
-from bench.worker import claim_stdout
+from scripts.bench.decoder_worker import Translate, serve_decoder
+from scripts.bench.worker import claim_stdout
 
 
 def main() -> None:
@@ -22,7 +22,8 @@ def main() -> None:
 
     import torch
     import transformers
-    from bench.weights import load_pieces, longest_output, read_decoding, to_m2m100
+
+    from scripts.bench.weights import load_pieces, longest_output, read_decoding, to_m2m100
 
     pieces, _ = load_pieces(options.model)
     decoding = read_decoding(options.model)

@@ -3,9 +3,10 @@
 usage: marian_train.py WORK_FOLDER --precision bf16
 """
 
-from bench.peers.plain_loop import Forward, Work, run
 from torch import Tensor, nn
 from transformers import MarianConfig, MarianMTModel
+
+from scripts.bench.peers.plain_loop import Forward, Work, run
 
 
 def build(work: Work) -> tuple[nn.Module, Forward]:

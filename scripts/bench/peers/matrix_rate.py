@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench.worker import serve
 
 from mtx.runtime import choose_device, choose_precision, use_threads
 from mtx.train.flops import matrix_rate
+from scripts.bench.worker import serve
 
 
 def main() -> None:

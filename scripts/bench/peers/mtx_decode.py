@@ -7,8 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.decoding import Translate, serve_decoder
-from bench.worker import claim_stdout
+from scripts.bench.decoder_worker import Translate, serve_decoder
+from scripts.bench.worker import claim_stdout
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.worker import Turnstile, claim_stdout
+from scripts.bench.worker import Turnstile, claim_stdout
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench.worker import Turnstile
 from torch import Tensor, nn
+
+from scripts.bench.worker import Turnstile
 
 Ids = tuple[np.ndarray, np.ndarray]
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -20,7 +21,7 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be trained, read from the folder that `bench.work` wrote."""
+    """What is to be trained, read from the folder that `training_data` wrote."""
 
     model: dict[str, Any]
     train: dict[str, Any]

@@ -6,8 +6,9 @@ usage: torch_train.py WORK_FOLDER --precision bf16
 import math
 
 import torch
-from bench.peers.plain_loop import Forward, Work, run
 from torch import Tensor, nn
+
+from scripts.bench.peers.plain_loop import Forward, Work, run
 
 
 class Translator(nn.Module):

@@ -4,17 +4,17 @@ import json
 import sys
 from pathlib import Path
 
-import bench_decode
 import numpy as np
 import pytest
 import sacrebleu
-from bench.weights import longest_output, positions, read_decoding, read_folder, to_m2m100_name
 
 from mtx.checkpoint.model_folder import TrainedModel, save_model
 from mtx.checkpoint.training import weights_of
 from mtx.cli.options import PrecisionName, load_translator
 from mtx.config.settings import ModelSettings
 from mtx.model.layers import sinusoids
+from scripts.bench import decode
+from scripts.bench.weights import longest_output, positions, read_decoding, read_folder, to_m2m100_name
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,10 @@ def test_mtx_alone(
     src, ref = sentences[:6], sentences[1:7]
     for name, lines in (("src", src), ("ref", ref)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
-    command = f"bench_decode --model {model_folder} --src {tmp_path}/src --ref {tmp_path}/ref --only mtx --threads 1"
+    command = f"decode --model {model_folder} --src {tmp_path}/src --ref {tmp_path}/ref --only mtx --threads 1"
     options = "--precision fp32 fp7 --batch-tokens 100 64 --beams 2 --rounds 2 --latency 3 --cold 0"
     monkeypatch.setattr(sys, "argv", [*command.split(), *options.split(), "--json", f"{tmp_path}/json"])
-    bench_decode.main()
+    decode.main()
 
     expected = load_translator(model_folder, 2, None, 64, PrecisionName.fp32, "cpu").translate(src)
     bleu = sacrebleu.corpus_bleu([translation.tgt for translation in expected], [ref]).score
@@ -58,7 +58,7 @@ def test_tables() -> None:
     def turns(*seconds: float) -> list[dict[str, float]]:
         return [{"seconds": each, "sentences": 100, "tokens": 1000} for each in seconds]
 
-    table = bench_decode.speed_table(
+    table = decode.speed_table(
         5,
         {"mtx fp32": turns(1, 2, 4), "CTranslate2 int8": turns(0.5, 2, 5)},
         {"mtx fp32": {"batch_tokens": 64}, "CTranslate2 int8": {"workers": 2, "threads": 1}},
@@ -68,7 +68,7 @@ def test_tables() -> None:
         "| mtx fp32 | batch tokens 64 | 50 (25..100) | 500 | 30.00 | +0.00 | 1.00 (0.50..1.25) |",
         "| CTranslate2 int8 | workers 2, threads 1 | 50 (20..200) | 500 | 29.75 | -0.25 | 1.00 (1.00..1.00) |",
     ]
-    assert bench_decode.median_and_p99([float(n) for n in range(1, 201)]) == "100.5 / 198.0"
+    assert decode.median_and_p99([float(n) for n in range(1, 201)]) == "100.5 / 198.0"
 
 
 def test_weights_of_other_runtimes(trained: TrainedModel, model_folder: Path) -> None:

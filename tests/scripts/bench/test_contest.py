@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.contest import Contestant, alternate, markdown_table, rates, ratios, spread, started
+
+from scripts.bench.contest import Contestant, alternate, markdown_table, rates, ratios, spread, started
 
 # Two trainers that own their loops: one of 3 tokens an update, one of 5; each prints where answers go.
 TRAINER = """
 import sys
-from bench.worker import Turnstile
+from scripts.bench.worker import Turnstile
 turnstile = Turnstile({"threads": 1})
 while True:
     print("an update")
@@ -20,7 +21,7 @@ while True:
 
 SERVER = """
 import sys
-from bench.worker import claim_stdout, serve
+from scripts.bench.worker import claim_stdout, serve
 claim_stdout()
 print("loading")
 done = []

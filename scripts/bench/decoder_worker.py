@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.worker import Facts, serve
+from scripts.bench.worker import Facts, serve
 
 Translate = Callable[[Sequence[str]], tuple[list[str], int]]
 """Sentences to their translations, and how many tokens were generated for these, end symbols included."""

@@ -1,6 +1,6 @@
 """How time and memory of mtx grow with the number of pairs: prepared, trained from, stopped, resumed.
 
-    python scripts/bench_size.py --pairs 200000 2000000 20000000 > size.md
+    python -m scripts.bench.size --pairs 200000 2000000 20000000 > size.md
 
 Pairs are drawn from phrases, each different from all others. `mtx train` prepares them and does some updates; the same
 command then goes on from its checkpoint. The model is small (1.6 million weights), so that what counts is the data.
@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
-from bench.contest import markdown_table, say
+from scripts.bench.contest import markdown_table, say
 
 FEW = 1000
 """Pairs of the run that others are held against."""

@@ -1,6 +1,6 @@
 """mtx and other runtimes translate the same sentences with the same weights, in turns: speed, BLEU, latency, start-up.
 
-    python scripts/bench_decode.py --model runs/my --src test.en --ref test.de > decode.md
+    python -m scripts.bench.decode --model runs/my --src test.en --ref test.de > decode.md
 
 CTranslate2 and transformers' `generate` are taken from `.peers/base`, which `scripts/bench/environments` makes; what
 is not there is left out. Everything goes from text to text, tokenisation included. First each contestant's settings
@@ -22,8 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import sacrebleu
-from bench.contest import Field, Turn, Worker, markdown_table, rates, ratios, say, spread, started
-from bench.decoders import (
+
+from mtx.checkpoint.model_folder import find_model
+from mtx.cli.options import RUNS
+from mtx.data.lines import read_lines
+from scripts.bench.contest import ROOT, Field, Turn, Worker, markdown_table, rates, ratios, say, spread, started
+from scripts.bench.decoders import (
     BATCH_TOKENS,
     BATCHES,
     Decoder,
@@ -35,11 +39,6 @@ from bench.decoders import (
     refusals,
 )
 
-from mtx.checkpoint.model_folder import find_model
-from mtx.cli.options import RUNS
-from mtx.data.lines import read_lines
-
-SCRIPTS = Path(__file__).resolve().parent
 REFERENCES = ("CTranslate2 float32", "CTranslate2 int8")
 WARM_UP = 32
 """Sentences before anything is timed."""
@@ -54,7 +53,7 @@ def main() -> None:
     options = parse()
     src, ref = read_texts(options)
     record: dict[str, Any] = {"options": {name: str(value) for name, value in vars(options).items()}}
-    with TemporaryDirectory(prefix="bench_decode.") as folder:
+    with TemporaryDirectory(prefix="bench-decode-") as folder:
         source = Path(folder, "source.txt")
         source.write_text("".join(f"{line}\n" for line in src), encoding="utf-8")
         work = Work(find_model(options.model, RUNS), source, Path(folder), options.device)
@@ -97,14 +96,14 @@ def read_texts(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Source sentences and references."""
     src, ref = (list(read_lines(path))[: options.sentences] for path in (options.src, options.ref))
     if len(src) != len(ref):
-        raise SystemExit(f"bench_decode: {len(src)} sentences in {options.src}, {len(ref)} in {options.ref}")
+        raise SystemExit(f"decode: {len(src)} sentences in {options.src}, {len(ref)} in {options.ref}")
     return src, ref
 
 
 def lineup(options: argparse.Namespace, work: Work, threads: int, refused: Mapping[str, str]) -> list[Decoder]:
     """All that were asked for and can take part, on so many threads."""
     pythons = dict(given.split("=", 1) for given in options.python)
-    base = Path(pythons.get("base", SCRIPTS.parent / ".peers/base/bin/python"))
+    base = Path(pythons.get("base", ROOT / ".peers/base/bin/python"))
     everybody = {
         "mtx": mtx_decoders(work, options.precision, options.batch_tokens, threads),
         "ctranslate2": ctranslate2_decoders(work, base, options.batches, threads),

@@ -4,19 +4,19 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import bench_growth
 import pytest
-from bench.growth import SIZES, Point, measure, translation_flops
 
 from mtx.train.flops import update_flops
+from scripts.bench import growth
+from scripts.bench.measurement import SIZES, Point, measure, translation_flops
 
 
 def test_tables_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     axes = {"beam": {beam: [Point("translate", 2, 5, 100, beam)] for beam in (1, 4)}}
-    monkeypatch.setattr(bench_growth, "AXES", axes)
+    monkeypatch.setattr(growth, "AXES", axes)
     plot = ["--plot", f"{tmp_path}/growth.png"] if find_spec("matplotlib") else []
-    monkeypatch.setattr(sys, "argv", ["bench_growth", "--only", "beam", "--threads", "1", "--repeats", "1", *plot])
-    bench_growth.main()
+    monkeypatch.setattr(sys, "argv", ["growth", "--only", "beam", "--threads", "1", "--repeats", "1", *plot])
+    growth.main()
     printed = capsys.readouterr().out
     assert [line.split("|")[1].strip() for line in printed.splitlines()[2:7]] == [
         "translate: beam",
@@ -36,7 +36,7 @@ def test_an_update_is_measured() -> None:
 
 def test_growth_of_a_known_curve() -> None:
     curve = {n: {"seconds": n**2 / 1e4, "flops": 3 * n, "mib": 100 + n, "mib_beyond_import": 7} for n in (10, 20, 80)}
-    rows = bench_growth.table("tokens", "train", curve).splitlines()[2:]
+    rows = growth.table("tokens", "train", curve).splitlines()[2:]
     assert rows == [
         "| 10 | 0.010 |  |  | 0 | 110 | 7 |  |",
         "| 20 | 0.040 | 2.00 | 1.00 | 0 | 120 | 7 | 0.00 |",

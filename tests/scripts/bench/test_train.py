@@ -6,19 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench_train
 import pytest
 import torch
-from bench.peers import plain_loop, torch_train
-from bench.work import write_work
 
 from mtx.config.reading import load_config
 from mtx.data.batching import Position, batches_from
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import prepare
 from mtx.tokenizer import Tokenizer
+from scripts.bench import train
+from scripts.bench.contest import ROOT
+from scripts.bench.peers import plain_loop, torch_train
+from scripts.bench.training_data import write_work
 
-SCRIPT = Path(bench_train.__file__)
 CONFIG = """
 data: {train: [{tsv: train.tsv}]}
 tokenizer: {vocab_size: 40, byte_fallback: false}
@@ -39,10 +39,11 @@ def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_mtx_alone_makes_a_table(config_path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, SCRIPT, "--config", config_path, "--only", "mtx", "fairseq", "--precision", "fp32"]
+    command = [sys.executable, "-m", "scripts.bench.train", "--config", config_path, "--precision", "fp32"]
+    command += ["--only", "mtx", "fairseq"]
     options = ["--rounds", "2", "--updates", "2", "--threads", "1", "--json", tmp_path / "turns.json"]
     options += ["--python", "fairseq=nowhere/python"]
-    ran = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    ran = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=True)
     row = next(line for line in ran.stdout.splitlines() if line.startswith("| mtx fp32 | "))
     assert row.count("|") == 7
     assert "left out: fairseq fp32: there is no Python at nowhere/python" in ran.stdout.splitlines()
@@ -57,7 +58,7 @@ def test_speeds_become_ratios_and_shares() -> None:
     def turns(*tokens: int) -> list[dict[str, float]]:
         return [{"tokens": count, "seconds": 2, "updates": 10, "peak_rss_mib": count} for count in tokens]
 
-    rows = bench_train.table_rows(
+    rows = train.table_rows(
         {
             "mtx fp32": turns(400, 300),
             "slow fp32": turns(100, 80),

@@ -1,7 +1,7 @@
 """Training speed: mtx and its peers on the same work, in turns, in one run. A Markdown table on stdout.
 
     scripts/bench/environments                    (once: the peers' own Pythons)
-    .venv/bin/python scripts/bench_train.py --config configs/multi30k_en_de_files.yaml
+    python -m scripts.bench.train --config configs/multi30k_en_de_files.yaml
 
 One turn is `--updates` whole updates; a speed is real target tokens, end symbols included, a second. The peers get the
 pairs as the very ids that mtx trains on; hand-written loops get the very batches, too.
@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.contest import (
-    SCRIPTS,
+from mtx.config.reading import load_config
+from scripts.bench.contest import (
+    PEERS,
+    ROOT,
     Contestant,
     Turn,
     alternate,
@@ -29,9 +31,7 @@ from bench.contest import (
     spread,
     started,
 )
-from bench.work import write_work
-
-from mtx.config.reading import load_config
+from scripts.bench.training_data import write_work
 
 MATRIX_RATE = "matrix products"
 WARM_UP_UPDATES = 3
@@ -94,14 +94,13 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def contestants(options: argparse.Namespace, folder: Path) -> list[Contestant]:
     """Who is asked to take part, and the meter of the machine."""
-    peers = SCRIPTS.parent / ".peers"
+    peers = ROOT / ".peers"
     pythons = {"mtx": sys.executable, **{name: str(peers / name / "bin" / "python") for name in ("base", "fairseq")}}
     pythons |= dict(given.split("=", 1) for given in options.python)
     environment = {"OMP_NUM_THREADS": str(options.threads)}
 
     def contestant(name: str, python: str, script: str, *arguments: str) -> Contestant:
-        path = SCRIPTS / "bench" / "peers" / f"{script}.py"
-        return Contestant(name, (pythons[python], str(path), str(folder), *arguments), environment)
+        return Contestant(name, (pythons[python], str(PEERS / f"{script}.py"), str(folder), *arguments), environment)
 
     chosen = [
         contestant(f"{kind.title} {precision}", kind.python, f"{name}_train", "--precision", precision)

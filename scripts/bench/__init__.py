@@ -1,0 +1,1 @@
+"""Benchmarks. Run them from the root of the repository: `python -m scripts.bench.train --help`."""

@@ -1,0 +1,157 @@
+"""One measurement of growth: mtx's own update or translation, random ids through random weights; and its arithmetic.
+
+Runs in a process of its own, so that the most memory it ever held is that of this measurement.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+
+from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
+from mtx.checkpoint.training import Progress, Training
+from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
+from mtx.data.batching import collate
+from mtx.data.ids import Ids, Lines
+from mtx.data.prepare import Corpus
+from mtx.decode.translator import Translator
+from mtx.model import Transformer, build_transformer
+from mtx.runtime import (
+    PROGRAMS_OF_A_SEARCH,
+    PROGRAMS_OF_TRAINING,
+    Precision,
+    choose_device,
+    choose_precision,
+    keep_few_programs,
+    keep_freed_memory,
+    use_threads,
+)
+from mtx.tokenizer import Tokenizer
+from mtx.train.flops import update_flops
+from mtx.train.optim import build_optimizer
+from mtx.train.update import Objective, update
+from scripts.bench.worker import Facts, peak_rss_mib
+
+SIZES = ModelSettings()
+PAD, UNK, BOS, EOS = range(4)
+ENOUGH_SECONDS = 10
+"""What took so long is not repeated again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is measured. Every sentence has `length` tokens, end symbol included, on either side."""
+
+    job: Literal["train", "translate"]
+    sentences: int
+    length: int
+    vocabulary: int
+    beam: int = 1
+
+    @property
+    def flops(self) -> int:
+        """Additions and multiplications of its matrix products."""
+        if self.job == "train":
+            tokens = self.sentences * self.length
+            return update_flops(SIZES, self.vocabulary, tokens, tokens, self.sentences)
+        return self.sentences * translation_flops(SIZES, self.vocabulary, self.length, self.length, self.beam)
+
+
+def translation_flops(settings: ModelSettings, vocabulary: int, src_length: int, tgt_length: int, beam: int) -> int:
+    """FLOPs of the search for one translation: source once, then `tgt_length` steps of `beam` hypotheses."""
+    projection, feed_forward = settings.d_model**2, 2 * settings.d_model * settings.d_ff
+    attention = 2 * settings.d_model  # scores and mixing, for one position and one other
+    encoder = settings.encoder_layers * src_length * (4 * projection + feed_forward + attention * src_length)
+    memory = settings.decoder_layers * src_length * 2 * projection
+    step = settings.decoder_layers * (6 * projection + feed_forward + attention * src_length)
+    past = settings.decoder_layers * attention * tgt_length * (tgt_length + 1) // 2
+    output = settings.d_model * vocabulary
+    return 2 * (encoder + memory + beam * (tgt_length * (step + output) + past))
+
+
+def measure(point: Point, precision_name: str, repeats: int) -> Facts:
+    """Seconds, the best of up to `repeats` runs after a first; MiB, all and beyond what importing took.
+
+    Memory is that of the process that holds most: this one or a worker, which shares the model with it.
+    """
+    use_threads()
+    keep_freed_memory()
+    keep_few_programs(PROGRAMS_OF_TRAINING if point.job == "train" else PROGRAMS_OF_A_SEARCH)
+    torch.manual_seed(1)
+    imported = peak_rss_mib()
+    precision = choose_precision(precision_name, choose_device("cpu"))
+    model = build_transformer(
+        SIZES, src_vocab_size=point.vocabulary, tgt_vocab_size=point.vocabulary, pad_id=PAD, is_joint=True
+    )
+    ids = np.random.default_rng(1).integers(EOS + 1, point.vocabulary, (2, point.sentences, point.length - 1))
+    prepare = _prepare_update if point.job == "train" else _prepare_translation
+    run = prepare(point, model, ids.tolist(), precision)
+    run()
+    seconds: list[float] = []
+    while len(seconds) < repeats and sum(seconds) < ENOUGH_SECONDS:
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    workers = [child.pid for child in multiprocessing.active_children() if child.pid]
+    peak = max(map(peak_rss_mib, ["self", *workers]))
+    return {"seconds": min(seconds), "mib": peak, "mib_beyond_import": max(peak - imported, 1)}
+
+
+Sides = Sequence[list[list[int]]]
+
+
+def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
+    settings, rows = TrainSettings(), np.arange(point.sentences)
+    src, tgt = (Ids.from_lists(side) for side in sides)
+    batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    training = Training(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
+    return lambda: update(training, Objective(model), [batch], precision, settings)
+
+
+def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
+    # A logit of 0 among thousands of random ones: no translation ends before it must, after as many steps as tokens.
+    model.tgt_input.embedding.weight.data[EOS] = 0.0
+    decode = DecodeSettings(max_length_factor=(point.length - 1) / point.length, max_length_extra=1)
+    generation = GenerationDefaults(decode=decode, max_source_tokens=point.length)
+    tokenizer = cast(Tokenizer, NumberTokenizer(point.vocabulary))
+    trained = TrainedModel(model.eval(), tokenizer, "en", "de", generation)
+    padded = point.sentences * point.length * point.beam
+    translator = Translator(trained, precision, beam_size=point.beam, length_penalty=1.0, batch_tokens=padded)
+    lines = [" ".join(map(str, ids)) for ids in sides[0]]
+
+    def translate() -> None:
+        lengths = {translation.num_tokens for translation in translator.translate(lines)}
+        if lengths != {point.length}:
+            raise RuntimeError(f"translations of {lengths} tokens in place of {point.length}")
+
+    return translate
+
+
+@dataclass(frozen=True, slots=True)
+class NumberTokenizer:
+    """Stands in for a `Tokenizer` of any vocabulary: its words are the ids themselves."""
+
+    vocabulary: int
+    pad_id: int = PAD
+    unk_id: int = UNK
+    bos_id: int = BOS
+    eos_id: int = EOS
+    is_joint: bool = True
+
+    @property
+    def src_vocab_size(self) -> int:
+        return self.vocabulary
+
+    @property
+    def tgt_vocab_size(self) -> int:
+        return self.vocabulary
+
+    def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
+        return [[int(word) for word in sentence.split()] for sentence in sentences]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        return [" ".join(map(str, sentence)) for sentence in ids]
