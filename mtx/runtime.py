@@ -117,7 +117,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next tensors, where it is glibc.
 
     Left alone it gives large blocks back to the system, which then maps and clears them anew, page by page, at every
-    step of a search and every block of a loss. What that costs is in scripts/README.md.
+    step of a search and every block of a loss. What that costs is in scripts/notebook.
     """
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # malloc.h
     try:

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = ("configs", "mtx", "scripts", "tests")
 TINY = (
     "model.preset=null model.d_model=16 model.num_heads=2 model.d_ff=16 model.encoder_layers=1 model.decoder_layers=1 "
     "tokenizer.vocab_size=300 train.max_steps=4 train.eval_every=4"
@@ -70,7 +71,9 @@ def test_the_demo_runs(tmp_path: Path) -> None:
 
 
 def test_files_and_links_exist() -> None:
-    for page in (ROOT / "README.md", *ROOT.glob("*/README.md"), ROOT / "mtx" / "model" / "README.md"):
+    pages = [ROOT / "README.md", *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))]
+    assert len(pages) > 20
+    for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
     [tree] = [block for block in blocks("text") if block.startswith("mtx/")]

@@ -52,7 +52,7 @@ def train(
     mtx train                                  the embedded demo, some minutes on a CPU
     mtx train --config my.yaml                 your data; the same command continues a stopped run
     mtx train --config my.yaml train.lr=5e-4   with another setting
-    mtx train --config my.yaml --devices 4     on four GPUs; on several machines: see scripts/README.md
+    mtx train --config my.yaml --devices 4     on four GPUs; on several machines: see mtx/distributed/README.md
     """
     from mtx.config.reading import load_config
 
