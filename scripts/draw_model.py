@@ -26,7 +26,7 @@ SENTENCES = (
 
 
 def draw_masks(path: Path) -> None:
-    """What a target position may see of the target, and what any position may see of padded sources."""
+    """Draw the causal mask, and the mask of padded sources."""
     lengths = torch.tensor([7, 4, 6])
     src_mask = torch.arange(7) < lengths[:, None]
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=(1, 1))
@@ -39,7 +39,7 @@ def draw_masks(path: Path) -> None:
 
 
 def draw_positions(path: Path) -> None:
-    """The table of position encodings: sine half, cosine half."""
+    """Draw the table of position encodings: sine half, cosine half."""
     figure, axes = plt.subplots(figsize=(8, 3.4))
     image = axes.imshow(sinusoids(101, 128)[1:], aspect="auto", cmap="RdBu", vmin=-1, vmax=1)
     axes.set(title="position encodings, d_model 128", xlabel="dimension: 64 sines, 64 cosines", ylabel="position")
@@ -48,7 +48,7 @@ def draw_positions(path: Path) -> None:
 
 
 def draw_attention(trained: TrainedModel, path: Path) -> None:
-    """Where encoder and decoder look for what "it" means, in two sentences that differ in their last word."""
+    """Draw where encoder and decoder look to resolve "it" in two sentences that differ in the last word."""
     figure, grid = plt.subplots(2, 2, figsize=(11, 7.2))
     for row, sentence in zip(grid, SENTENCES, strict=True):
         ids, translation, encoder, cross = attention_of(trained, sentence)
@@ -73,7 +73,7 @@ def draw_attention(trained: TrainedModel, path: Path) -> None:
 
 @torch.no_grad()
 def attention_of(trained: TrainedModel, sentence: str) -> tuple[list[int], list[int], Tensor, Tensor]:
-    """Source ids, translation, and all encoder and cross-attention weights (L, H, Q, K) of one sentence."""
+    """Translate a sentence; return source ids, translation, encoder and cross-attention weights (L, H, Q, K)."""
     tokenizer, model = trained.tokenizer, trained.model
     ids = tokenizer.encode_src([sentence])[0]
     src_ids = torch.tensor([[*ids, tokenizer.eos_id]])
@@ -96,7 +96,7 @@ def attention_of(trained: TrainedModel, sentence: str) -> tuple[list[int], list[
 
 
 def save(figure: "plt.Figure", path: Path) -> None:
-    """Write a PNG without a date in it."""
+    """Write a PNG without a date, so that it is reproducible."""
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)

@@ -1,7 +1,7 @@
-"""Contestants that work in turns, so that a machine whose speed drifts is the same for all of them.
+"""Contests in turns: each contestant meets the same machine, even if the speed of that machine drifts.
 
-Each is a process of its own (see `worker`), with its own Python. All get ready first, one after the other; then turns
-alternate: A B C, A B C, … Only one works at a time, and what counts is the ratio of two turns of the same round.
+Each contestant is a separate process (see `worker`) with its own Python. All start first, one after the other.
+Then they take turns: A B C, A B C, … Only one works at a time, and speeds are compared within a round.
 """
 
 import json
@@ -19,36 +19,36 @@ ROOT = Path(__file__).resolve().parents[2]
 """The repository, where `scripts.bench` can be imported."""
 PEERS = Path(__file__).resolve().parent / "peers"
 SECONDS_TO_END = 60
-"""After the end of its input a worker gets so long to end by itself."""
+"""Time for a worker to exit after the end of its input, before it is killed."""
 
 Turn = dict[str, Any]
-"""What a worker answered: `seconds`, what it did in them, and whatever else it has to tell."""
+"""Answer of a worker: `seconds`, the work done in them, and other facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Whom to start, and how."""
+    """Name and command of a contestant."""
 
     name: str
     command: tuple[str, ...]
-    """A Python, a script, and its arguments."""
+    """Python, script, arguments."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables beside those of this process, such as OMP_NUM_THREADS."""
+    """Environment variables to add to those of this process, such as OMP_NUM_THREADS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A contestant that runs."""
+    """Running contestant."""
 
     name: str
     process: subprocess.Popen[str]
     log: Path
-    """What it printed beside its answers."""
+    """File with everything it prints apart from its answers."""
     about: Turn
-    """What it said when it was ready."""
+    """Facts that it reported when it was ready, such as versions."""
 
     def turn(self, request: Mapping[str, Any]) -> Turn:
-        """Let it work on `request`; all others wait."""
+        """Have it work on `request` and return its answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
@@ -60,21 +60,24 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """All who take part, and why the others do not."""
+    """Running contestants, and the reasons why others are missing."""
 
     workers: list[Worker]
     left_out: dict[str, str]
 
     def left_out_lines(self) -> list[str]:
-        """One line for each contestant that is not here."""
+        """Return a line for each missing contestant."""
         return [f"left out: {name}: {reason}" for name, reason in self.left_out.items()]
 
 
 @contextmanager
 def started(contestants: Sequence[Contestant], folder: Path) -> Iterator[Field]:
-    """Start all contestants and wait until they are ready; at the end, end them. Their logs go to `folder`.
+    """Start all contestants, wait until they are ready, and stop them on exit. Their logs go to `folder`.
 
-    One whose Python or library is missing is left out, with a line on stderr.
+    A contestant without its Python or library is left out, with a line on stderr.
+
+    Raises:
+        RuntimeError: if a contestant fails to start for any other reason.
     """
     with ExitStack() as stack:
         lineup = Field([], {})
@@ -90,7 +93,7 @@ def started(contestants: Sequence[Contestant], folder: Path) -> Iterator[Field]:
 
 
 def alternate(workers: Sequence[Worker], request: Mapping[str, Any], rounds: int) -> dict[str, list[Turn]]:
-    """Let the workers take turns at `request`; the turns of each by its name, in the order of the rounds."""
+    """Have the workers take turns at `request`; return the turns of each by its name, in the order of the rounds."""
     turns: dict[str, list[Turn]] = {worker.name: [] for worker in workers}
     for number in range(1, rounds + 1):
         for worker in workers:
@@ -105,30 +108,30 @@ def alternate(workers: Sequence[Worker], request: Mapping[str, Any], rounds: int
 
 
 def rates(turns: Sequence[Turn], what: str) -> list[float]:
-    """How much of `what` (tokens, sentences) a second, turn by turn."""
+    """Return `what` (tokens, sentences) per second, turn by turn."""
     return [turn[what] / turn["seconds"] for turn in turns]
 
 
-def ratios(rates_of_it: Sequence[float], rates_of_reference: Sequence[float]) -> list[float]:
-    """How many times as fast, round by round."""
-    return [rate / reference for rate, reference in zip(rates_of_it, rates_of_reference, strict=True)]
+def ratios(rates: Sequence[float], reference: Sequence[float]) -> list[float]:
+    """Divide rates round by round."""
+    return [rate / other for rate, other in zip(rates, reference, strict=True)]
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median with the least and the greatest, each in the format `form`: `1.98 (1.95..2.04)`."""
+    """Format median, minimum and maximum, each by the format `form`: `1.98 (1.95..2.04)`."""
     median, least, greatest = statistics.median(values), min(values), max(values)
     return f"{median:{form}} ({least:{form}}..{greatest:{form}})"
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """The rows as a Markdown table; the keys of the first are its head."""
+    """Format rows as a Markdown table; the keys of the first row are its head."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([row[key] for key in head] for row in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def say(line: str) -> None:
-    """Tell how far the contest is: stderr, since stdout is for the tables."""
+    """Print progress to stderr, since stdout is for the tables."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -136,9 +139,9 @@ def say(line: str) -> None:
 
 
 def _start(contestant: Contestant, log: Path, stack: ExitStack) -> Worker | str:
-    """The contestant's worker, ready; or why it is left out."""
+    """Start a worker and wait until it is ready; return the reason if it must be left out."""
     if not Path(contestant.command[0]).exists():
-        return f"there is no Python at {contestant.command[0]}"
+        return f"no Python at {contestant.command[0]}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **contestant.environment}
     with log.open("w", encoding="utf-8") as printed:
         process = subprocess.Popen(
@@ -158,7 +161,7 @@ def _start(contestant: Contestant, log: Path, stack: ExitStack) -> Worker | str:
 
 
 def _read(process: subprocess.Popen[str]) -> Turn | None:
-    """The next answer; None if the process ended instead."""
+    """Read the next answer; None if the process ended instead."""
     assert process.stdout is not None
     line = process.stdout.readline()
     answer: Turn | None = json.loads(line) if line else None
@@ -168,7 +171,7 @@ def _read(process: subprocess.Popen[str]) -> Turn | None:
 def _end(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(BrokenPipeError):  # it has ended already
+    with suppress(BrokenPipeError):  # it has exited already
         process.stdin.close()
     try:
         process.wait(SECONDS_TO_END)
@@ -180,4 +183,4 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return "\n".join(lines[-30:]) or "it printed nothing"
+    return "\n".join(lines[-30:]) or "no output"

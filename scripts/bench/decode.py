@@ -1,11 +1,10 @@
-"""mtx and other runtimes translate the same sentences with the same weights, in turns: speed, BLEU, latency, start-up.
+"""Decoding speed, BLEU, latency and start-up of mtx and other runtimes with the same weights, in turns.
 
     python -m scripts.bench.decode --model runs/my --src test.en --ref test.de > decode.md
 
-CTranslate2 and transformers' `generate` are taken from `.peers/base`, which `scripts/bench/environments` makes; what
-is not there is left out. Everything goes from text to text, tokenisation included. First each contestant's settings
-are tried twice; only the best takes part in one round to get warm and in the rounds that count. Tables go to stdout,
-progress to stderr.
+CTranslate2 and transformers' `generate` run in `.peers/base`, which `scripts/bench/environments` makes; a missing
+runtime is left out. All contestants translate from text to text, tokenisation included. Each first tries its settings
+twice; the best one takes part in a warm-up round and in the rounds that count. Tables go to stdout, progress to stderr.
 """
 
 import argparse
@@ -41,11 +40,11 @@ from scripts.bench.decoders import (
 
 REFERENCES = ("CTranslate2 float32", "CTranslate2 int8")
 WARM_UP = 32
-"""Sentences before anything is timed."""
+"""Sentences to translate before anything is timed."""
 SECONDS_TO_SETTLE = 0.3
-"""Before each turn: threads of the contestant before it spin for up to 0.2 s when their work is done."""
+"""Pause before each turn, since threads of the previous contestant spin for up to 0.2 s after their work."""
 BLOCK = 50
-"""Sentences that are translated one at a time before it is another contestant's turn."""
+"""Sentences per turn when they are translated one at a time."""
 
 
 def main() -> None:
@@ -58,7 +57,9 @@ def main() -> None:
         source.write_text("".join(f"{line}\n" for line in src), encoding="utf-8")
         work = Work(find_model(options.model, RUNS), source, Path(folder), options.device)
         refused = dict(refusals(work, options.only, options.precision))
-        print(f"{len(src)} sentences, {options.threads} threads; median (least..greatest) of {options.rounds} rounds\n")
+        print(
+            f"{len(src)} sentences, {options.threads} threads; median (minimum..maximum) of {options.rounds} rounds\n"
+        )
         if options.rounds:
             record["speed"] = contest_speed(options, work, ref, refused)
         if options.latency:
@@ -70,38 +71,50 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--model", type=Path, help="model folder or run folder; default: the newest under ./runs")
-    add("--src", type=Path, required=True, help="sentences, plain or gzip")
-    add("--ref", type=Path, required=True, help="their references")
-    add("--sentences", type=int, help="only the first N")
-    add("--beams", type=int, nargs="+", default=[5, 1], help="5 and 1 by default; 1 is greedy")
-    add("--rounds", type=int, default=3, help="turns of each contestant that count; 0: no contest of speed")
-    add("--latency", type=int, default=200, metavar="N", help="sentences one at a time; 0: none")
-    add("--cold", type=int, default=5, metavar="N", help="cold starts; 0: none")
-    add("--precision", nargs="+", default=["fp32", "bf16", "int8"], help="of mtx")
-    add("--batch-tokens", type=int, nargs="+", default=list(BATCH_TOKENS), help="of mtx; the best of several is taken")
-    add("--batches", type=int, nargs="+", default=list(BATCHES), help="sentences in a batch; the peers' best is taken")
+    add("--model", type=Path, help="model or run folder; default: the newest under ./runs")
+    add("--src", type=Path, required=True, help="source sentences, one per line; may be packed")
+    add("--ref", type=Path, required=True, help="reference translations")
+    add("--sentences", type=int, metavar="N", help="use only the first N")
+    add("--beams", type=int, nargs="+", default=[5, 1], help="beam sizes; 1 is greedy search; default: 5 1")
+    add("--rounds", type=int, default=3, help="rounds that count; 0 skips the contest of speed")
+    add("--latency", type=int, default=200, metavar="N", help="sentences to translate one at a time; 0 skips")
+    add("--cold", type=int, default=5, metavar="N", help="cold starts; 0 skips")
+    add("--precision", nargs="+", default=["fp32", "bf16", "int8"], help="precisions of mtx")
+    add(
+        "--batch-tokens",
+        type=int,
+        nargs="+",
+        default=list(BATCH_TOKENS),
+        help="values to try with mtx; the best counts",
+    )
+    add(
+        "--batches",
+        type=int,
+        nargs="+",
+        default=list(BATCHES),
+        help="batch sizes to try with the peers, in sentences; the best counts",
+    )
     add("--only", nargs="+", default=["mtx", "ctranslate2", "generate"], choices=["mtx", "ctranslate2", "generate"])
     add("--threads", type=int, default=2)
     add("--device", default="cpu", help="cpu or cuda")
-    add("--python", nargs="+", default=[], metavar="NAME=PATH", help="base=…, the peers' Python")
-    add("--json", type=Path, metavar="FILE", help="write all that was measured")
+    add("--python", nargs="+", default=[], metavar="NAME=PATH", help="another Python for base")
+    add("--json", type=Path, metavar="FILE", help="write all measurements")
     return parser.parse_args()
 
 
 def read_texts(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Source sentences and references."""
+    """Read source sentences and references."""
     src, ref = (list(read_lines(path))[: options.sentences] for path in (options.src, options.ref))
     if len(src) != len(ref):
-        raise SystemExit(f"decode: {len(src)} sentences in {options.src}, {len(ref)} in {options.ref}")
+        raise SystemExit(f"bench: {len(src)} sentences in {options.src}, but {len(ref)} in {options.ref}")
     return src, ref
 
 
 def lineup(options: argparse.Namespace, work: Work, threads: int, refused: Mapping[str, str]) -> list[Decoder]:
-    """All that were asked for and can take part, on so many threads."""
+    """List the chosen contestants that can take part, each with `threads` threads."""
     pythons = dict(given.split("=", 1) for given in options.python)
     base = Path(pythons.get("base", ROOT / ".peers/base/bin/python"))
     everybody = {
@@ -119,7 +132,7 @@ def lineup(options: argparse.Namespace, work: Work, threads: int, refused: Mappi
 def contest_speed(
     options: argparse.Namespace, work: Work, ref: Sequence[str], refused: Mapping[str, str]
 ) -> dict[str, Any]:
-    """All sentences at once; prints a table for each beam."""
+    """Translate all sentences at once; print a table for each beam."""
     decoders = lineup(options, work, options.threads, refused)
     settings = {decoder.contestant.name: decoder.settings for decoder in decoders}
     record = {}
@@ -131,7 +144,7 @@ def contest_speed(
             for number in range(options.rounds + 1):
                 for worker in field.workers:
                     turn = take_turn(worker, request(beam, best[worker.name], 0, len(ref)))
-                    if number:  # round 0 is for those that another setting has left cold
+                    if number:  # round 0 is a warm-up after the sweep
                         turns[worker.name].append(turn)
                     say(f"beam {beam}, round {number}/{options.rounds}: {seconds(worker, turn)}")
             bleu = {name: bleu_of(turns[name][-1]["texts"], ref) for name in turns}
@@ -141,18 +154,18 @@ def contest_speed(
 
 
 def request(beam: int, setting: Setting, first: int, count: int) -> dict[str, Any]:
-    """What a worker is asked: to translate `count` sentences from `first` on."""
+    """Build the request to translate `count` sentences from `first` on."""
     return {"beam": beam, "setting": setting, "first": first, "count": count}
 
 
 def take_turn(worker: Worker, what: Mapping[str, Any]) -> Turn:
-    """One turn on a machine that has come to rest."""
+    """Wait until the machine is idle, then take one turn."""
     time.sleep(SECONDS_TO_SETTLE)
     return worker.turn(what)
 
 
 def try_setting(worker: Worker, beam: int, setting: Setting, count: int) -> Turn:
-    """The faster of two turns after a short one that is not counted."""
+    """Return the faster of two turns, after a short warm-up."""
     worker.turn(request(beam, setting, 0, min(WARM_UP, count)))
     turns = [take_turn(worker, request(beam, setting, 0, count)) for _ in range(2)]
     turn = {**min(turns, key=lambda turn: turn["seconds"]), "setting": setting}
@@ -161,14 +174,14 @@ def try_setting(worker: Worker, beam: int, setting: Setting, count: int) -> Turn
 
 
 def bleu_of(texts: Sequence[str], ref: Sequence[str]) -> float:
-    """Detokenised, by sacrebleu's defaults."""
+    """Score detokenised text with sacreBLEU's defaults."""
     return float(sacrebleu.corpus_bleu(texts, [ref]).score)
 
 
 def speed_table(
     beam: int, turns: Mapping[str, Sequence[Turn]], best: Mapping[str, Setting], bleu: Mapping[str, float]
 ) -> str:
-    """Rates, BLEU, and ratios to the references round by round."""
+    """Format rates, BLEU, and ratios to the reference contestants, round by round."""
     rows = []
     for name, its_turns in turns.items():
         sentences = rates(its_turns, "sentences")
@@ -191,7 +204,7 @@ def speed_table(
 
 
 def contest_latency(options: argparse.Namespace, work: Work, count: int, refused: Mapping[str, str]) -> dict[str, Any]:
-    """The first `count` sentences one at a time, in blocks, on one thread and on all; prints a table."""
+    """Translate the first `count` sentences one at a time, on one thread and on all; print a table."""
     contestants, single = [], {}
     for threads in sorted({1, options.threads}):
         for decoder in lineup(options, work, threads, refused):
@@ -216,7 +229,7 @@ def contest_latency(options: argparse.Namespace, work: Work, count: int, refused
 
 
 def latency_table(times: Mapping[str, Mapping[str, Sequence[float]]], count: int) -> str:
-    """Median and 99th percentile of each contestant for each beam."""
+    """Format median and 99th percentile of each contestant for each beam."""
     head = f"one sentence at a time, {count} sentences; ms: median / p99"
     names = next(iter(times.values()))
     return markdown_table(
@@ -225,7 +238,7 @@ def latency_table(times: Mapping[str, Mapping[str, Sequence[float]]], count: int
 
 
 def median_and_p99(times: Sequence[float]) -> str:
-    """Both of them, with one decimal."""
+    """Format median and 99th percentile with one decimal."""
     return f"{statistics.median(times):.1f} / {sorted(times)[math.ceil(0.99 * len(times)) - 1]:.1f}"
 
 
@@ -233,7 +246,7 @@ def median_and_p99(times: Sequence[float]) -> str:
 
 
 def contest_cold(options: argparse.Namespace, work: Work) -> dict[str, list[float]]:
-    """A first translation from nothing, beside torch's own import, in turns after one that does not count."""
+    """Time `mtx translate` from a cold start beside the import of torch, in turns after a warm-up; print a table."""
     translate = ["-m", "mtx", "translate", "--model", str(work.model), "--device", work.device, "A dog runs."]
     commands = {"mtx translate": translate, "import torch": ["-c", "import torch"]}
     wall: dict[str, list[float]] = {name: [] for name in commands}
@@ -250,32 +263,32 @@ def contest_cold(options: argparse.Namespace, work: Work) -> dict[str, list[floa
     return wall
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
+# --- format -----------------------------------------------------------------------------------------------------------
 
 
 def beam_name(beam: int) -> str:
-    """A beam of 1 has a name of its own."""
+    """Name a beam size; 1 is greedy."""
     return f"beam {beam}" if beam > 1 else "greedy"
 
 
 def in_words(setting: Setting) -> str:
-    """Such as `batch tokens 8192`."""
+    """Format a setting, such as `batch tokens 8192`."""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting.items())
 
 
 def seconds(worker: Worker, turn: Turn) -> str:
-    """Who took how long."""
+    """Format the name and time of a turn."""
     return f"{worker.name} {turn['seconds']:.2f} s"
 
 
 def left_out_lines(field: Field, refused: Mapping[str, str]) -> list[str]:
-    """One line for each contestant that is not in the table above."""
+    """Return a line for each contestant missing from the table above."""
     lines = [f"left out: {name}: {why}" for name, why in refused.items()] + field.left_out_lines()
     return ["", *lines] if lines else []
 
 
 def without_texts(turns: Mapping[str, Sequence[Turn]]) -> dict[str, list[Turn]]:
-    """What is worth keeping of turns."""
+    """Drop the translations from turns, to keep the record small."""
     return {name: [{k: v for k, v in turn.items() if k != "texts"} for turn in each] for name, each in turns.items()}
 
 

@@ -1,7 +1,7 @@
-"""What a decoder does with a turn: some of the source sentences, all at once or one at a time, timed.
+"""Serve a decoder: each turn translates some source sentences, all at once or one at a time, and takes the time.
 
-A request is {"beam", "first", "count", "setting"}, the last one what the decoder can be set to, and "singly" for one
-sentence at a time. Importable by any Python of the contest: the standard library only.
+A request is {"beam", "first", "count", "setting"}, and "singly": true for one sentence at a time. Imports only the
+standard library, since every Python of the contest runs this.
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Any
 from scripts.bench.worker import Facts, serve
 
 Translate = Callable[[Sequence[str]], tuple[list[str], int]]
-"""Sentences to their translations, and how many tokens were generated for these, end symbols included."""
+"""Maps sentences to translations and the number of tokens generated, end symbols included."""
 
 
 def serve_decoder(make: Callable[..., Translate], source: Path, about: Facts) -> None:
-    """Answer turns over the lines of `source` by what `make(beam, **setting)` gives; making it is not counted."""
+    """Answer turns over the lines of `source` with `make(beam, **setting)`; the call of `make` is not timed."""
     lines = source.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
     @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Who decodes: mtx in its precisions, CTranslate2, transformers' `generate`, and what is tried with each."""
+"""Decoders that compete: mtx in its precisions, CTranslate2, transformers' `generate`, and their settings."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,27 +11,27 @@ from scripts.bench.contest import PEERS, Contestant
 from scripts.bench.weights import fits_m2m100
 
 BATCH_TOKENS = (4096, 8192, 16384)
-"""`--batch-tokens`, as tried with mtx."""
+"""Default values of `--batch-tokens` to try with mtx."""
 BATCHES = (32, 64, 128)
-"""Sentences in a batch, as tried with the peers."""
+"""Default batch sizes to try with the peers, in sentences."""
 
 Setting = dict[str, int | str]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be translated, by which model, where."""
+    """Text to translate, model, and device."""
 
     model: Path
     source: Path
     folder: Path
-    """For what the contestants make of the model."""
+    """Folder for converted models."""
     device: str
 
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A contestant, what can be tried with it for speed, and how it takes sentences one at a time."""
+    """Contestant with its candidate settings for a whole text, and its setting for single sentences."""
 
     contestant: Contestant
     settings: list[Setting]
@@ -39,7 +39,7 @@ class Decoder:
 
 
 def mtx_decoders(work: Work, precisions: Sequence[str], batch_tokens: Sequence[int], threads: int) -> list[Decoder]:
-    """mtx in each of the precisions."""
+    """List mtx in each of the precisions."""
     settings: list[Setting] = [{"batch_tokens": number} for number in batch_tokens]
     return [
         Decoder(
@@ -52,7 +52,7 @@ def mtx_decoders(work: Work, precisions: Sequence[str], batch_tokens: Sequence[i
 
 
 def ctranslate2_decoders(work: Work, python: Path, batches: Sequence[int], threads: int) -> list[Decoder]:
-    """CTranslate2 in float32 and int8: a worker for each thread, or one with all; batches of sentences or tokens."""
+    """List CTranslate2 in float32 and int8: one worker per thread or one for all; batches of sentences or tokens."""
     fillings: list[Setting] = [{"batch": batch, "unit": "examples"} for batch in batches]
     fillings.append({"batch": 16 * max(batches), "unit": "tokens"})
     layouts = [{"workers": w, "threads": t} for w, t in sorted({(threads, 1), (1, threads)}, reverse=True)]
@@ -72,7 +72,7 @@ def ctranslate2_decoders(work: Work, python: Path, batches: Sequence[int], threa
 
 
 def generate_decoder(work: Work, python: Path, batches: Sequence[int], threads: int) -> Decoder:
-    """transformers' `generate` in float32."""
+    """Describe transformers' `generate` in float32."""
     contestant = _contestant(work, "generate", python, threads, "generate")
     return Decoder(contestant, [{"batch": batch} for batch in batches], {"batch": 1})
 
@@ -83,11 +83,11 @@ def _contestant(work: Work, name: str, python: Path, threads: int, peer: str, *a
 
 
 def refusals(work: Work, libraries: Sequence[str], precisions: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Who can't take part, and why: precisions that mtx refuses, a model that M2M100 has no layout for."""
+    """Find contestants that cannot take part, with the reason: unsupported precision, or a model M2M100 cannot hold."""
     for precision in precisions if "mtx" in libraries else ():
         try:
             load_translator(work.model, 1, None, 64, PrecisionName(precision), work.device)
         except (UserError, ValueError) as error:
             yield f"mtx {precision}", str(error)
     if "generate" in libraries and not fits_m2m100(work.model):
-        yield "generate", "M2M100 knows pre-norm layers and a joint vocabulary alone"
+        yield "generate", "M2M100 supports only pre-norm layers and a joint vocabulary"

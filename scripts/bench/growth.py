@@ -1,9 +1,9 @@
-"""How time and memory of mtx grow with sentence length, batch, vocabulary and beam, beside what the arithmetic says.
+"""Growth of time and memory with sentence length, batch, vocabulary and beam, beside that of the arithmetic.
 
     python -m scripts.bench.growth --plot growth.png > growth.md      (the plot needs pip install 'mtx[plot]')
 
-Random weights of the default sizes and random ids go through mtx's own `update` and `Translator`, each measurement in
-a fresh process. Growth is the exponent g between neighbours: twice as much of x takes 2^g times as long. Tables go to
+Measures mtx's own training step and `Translator` on random weights of the default sizes and random ids, each point in a
+fresh process. Growth is the exponent g between neighbouring points: doubling x multiplies the time by 2^g. Tables go to
 stdout, progress to stderr.
 """
 
@@ -31,18 +31,18 @@ AXES: dict[str, dict[int, list[Point]]] = {
     },
     "beam": {n: [Point("translate", 8, 32, 8000, n)] for n in (1, 2, 5, 10, 20)},
 }
-"""What grows, and what is measured at each of its values."""
+"""Points to measure, by the quantity that grows and its values."""
 
 Measured = dict[str, Any]
 
 
 def main() -> None:
-    """Measure all points, print a table for each axis and job, draw the plot."""
+    """Measure all points, print a table per axis and job, and draw the plot."""
     options = parse()
     if options.point:
         print(json.dumps(measure(Point(**json.loads(options.point)), options.precision, options.repeats)))
         return
-    print(f"{options.precision}, {options.threads} threads; best of up to {options.repeats}\n")
+    print(f"{options.precision}, {options.threads} threads; best of up to {options.repeats} runs\n")
     curves: dict[str, dict[str, dict[int, Measured]]] = {}
     for axis in options.only:
         curves[axis] = {}
@@ -58,19 +58,19 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=list(AXES), choices=list(AXES))
+    parser.add_argument("--only", nargs="+", default=list(AXES), choices=list(AXES), help="quantities to vary")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--plot", type=Path, metavar="FILE")
-    parser.add_argument("--point", help=argparse.SUPPRESS)  # what a fresh process is asked for
+    parser.add_argument("--repeats", type=int, default=3, help="runs per point; the best counts")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a plot")
+    parser.add_argument("--point", help=argparse.SUPPRESS)  # used by the fresh processes
     return parser.parse_args()
 
 
 def measure_apart(point: Point, options: argparse.Namespace) -> Measured:
-    """`measure` in a fresh process."""
+    """Run `measure` in a fresh process."""
     arguments = ["--point", json.dumps(asdict(point)), "--precision", options.precision]
     done = subprocess.run(
         [sys.executable, "-m", "scripts.bench.growth", *arguments, "--repeats", str(options.repeats)],
@@ -84,12 +84,12 @@ def measure_apart(point: Point, options: argparse.Namespace) -> Measured:
 
 
 def exponent(curve: Mapping[int, Measured], what: str, before: int, after: int) -> float:
-    """How `what` grows from one value to another: the power of the value that it follows."""
+    """Compute the exponent g with which `what` grows between two values: what ~ value^g."""
     return math.log(curve[after][what] / curve[before][what]) / math.log(after / before)
 
 
 def table(axis: str, job: str, curve: Mapping[int, Measured]) -> str:
-    """Time, memory and arithmetic at each value, with their growth from the value before; at the end, over all."""
+    """Format time, memory and FLOPs at each value, their growth since the previous one, and over all."""
     values = list(curve)
     before = dict(zip(values[1:], values, strict=False))
     rows = []
@@ -116,7 +116,7 @@ def table(axis: str, job: str, curve: Mapping[int, Measured]) -> str:
 
 
 def draw(curves: Mapping[str, Mapping[str, Mapping[int, Measured]]], path: Path) -> None:
-    """A panel for each axis, time above and memory below; dashed, what the arithmetic says of the first time."""
+    """Plot time (above) and memory (below) for each axis; dashed lines extrapolate the first time by FLOPs."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,6 +1,6 @@
-"""One measurement of growth: mtx's own update or translation, random ids through random weights; and its arithmetic.
+"""One measurement of growth: a training step or a translation with random weights and ids, and its FLOPs.
 
-Runs in a process of its own, so that the most memory it ever held is that of this measurement.
+Runs in a process of its own, so that the peak of its memory belongs to this measurement alone.
 """
 
 import multiprocessing
@@ -39,12 +39,12 @@ from scripts.bench.worker import Facts, peak_rss_mib
 SIZES = ModelSettings()
 PAD, UNK, BOS, EOS = range(4)
 ENOUGH_SECONDS = 10
-"""What took so long is not repeated again."""
+"""Stop repeating once the runs together have taken this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is measured. Every sentence has `length` tokens, end symbol included, on either side."""
+    """Job to measure. Every sentence has `length` tokens on either side, end symbol included."""
 
     job: Literal["train", "translate"]
     sentences: int
@@ -54,7 +54,7 @@ class Point:
 
     @property
     def flops(self) -> int:
-        """Additions and multiplications of its matrix products."""
+        """FLOPs of its matrix products."""
         if self.job == "train":
             tokens = self.sentences * self.length
             return update_flops(SIZES, self.vocabulary, tokens, tokens, self.sentences)
@@ -62,9 +62,9 @@ class Point:
 
 
 def translation_flops(settings: ModelSettings, vocabulary: int, src_length: int, tgt_length: int, beam: int) -> int:
-    """FLOPs of the search for one translation: source once, then `tgt_length` steps of `beam` hypotheses."""
+    """Count the FLOPs of one translation: the source once, then `tgt_length` steps of `beam` hypotheses."""
     projection, feed_forward = settings.d_model**2, 2 * settings.d_model * settings.d_ff
-    attention = 2 * settings.d_model  # scores and mixing, for one position and one other
+    attention = 2 * settings.d_model  # score and weighted sum, for one query and one key
     encoder = settings.encoder_layers * src_length * (4 * projection + feed_forward + attention * src_length)
     memory = settings.decoder_layers * src_length * 2 * projection
     step = settings.decoder_layers * (6 * projection + feed_forward + attention * src_length)
@@ -74,9 +74,9 @@ def translation_flops(settings: ModelSettings, vocabulary: int, src_length: int,
 
 
 def measure(point: Point, precision_name: str, repeats: int) -> Facts:
-    """Seconds, the best of up to `repeats` runs after a first; MiB, all and beyond what importing took.
+    """Return `seconds` (best of up to `repeats` runs after a warm-up), `mib`, and `mib_beyond_import`.
 
-    Memory is that of the process that holds most: this one or a worker, which shares the model with it.
+    Memory is the peak of the largest process: this one, or a worker that shares the model with it.
     """
     use_threads()
     keep_freed_memory()
@@ -88,7 +88,7 @@ def measure(point: Point, precision_name: str, repeats: int) -> Facts:
         SIZES, src_vocab_size=point.vocabulary, tgt_vocab_size=point.vocabulary, pad_id=PAD, is_joint=True
     )
     ids = np.random.default_rng(1).integers(EOS + 1, point.vocabulary, (2, point.sentences, point.length - 1))
-    prepare = _prepare_update if point.job == "train" else _prepare_translation
+    prepare = _prepare_step if point.job == "train" else _prepare_translation
     run = prepare(point, model, ids.tolist(), precision)
     run()
     seconds: list[float] = []
@@ -104,7 +104,7 @@ def measure(point: Point, precision_name: str, repeats: int) -> Facts:
 Sides = Sequence[list[list[int]]]
 
 
-def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
+def _prepare_step(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
     settings, rows = TrainSettings(), np.arange(point.sentences)
     src, tgt = (Ids.from_lists(side) for side in sides)
     batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
@@ -113,7 +113,7 @@ def _prepare_update(point: Point, model: Transformer, sides: Sides, precision: P
 
 
 def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:
-    # A logit of 0 among thousands of random ones: no translation ends before it must, after as many steps as tokens.
+    # An EOS logit of 0 among thousands of random ones never wins, so each translation runs to its full length.
     model.tgt_input.embedding.weight.data[EOS] = 0.0
     decode = DecodeSettings(max_length_factor=(point.length - 1) / point.length, max_length_extra=1)
     generation = GenerationDefaults(decode=decode, max_source_tokens=point.length)
@@ -126,14 +126,14 @@ def _prepare_translation(point: Point, model: Transformer, sides: Sides, precisi
     def translate() -> None:
         lengths = {translation.num_tokens for translation in translator.translate(lines)}
         if lengths != {point.length}:
-            raise RuntimeError(f"translations of {lengths} tokens in place of {point.length}")
+            raise RuntimeError(f"translations have {lengths} tokens, expected {point.length}")
 
     return translate
 
 
 @dataclass(frozen=True, slots=True)
 class NumberTokenizer:
-    """Stands in for a `Tokenizer` of any vocabulary: its words are the ids themselves."""
+    """Stand-in for a `Tokenizer` of any vocabulary size: words are the ids themselves."""
 
     vocabulary: int
     pad_id: int = PAD

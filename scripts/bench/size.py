@@ -1,11 +1,11 @@
-"""How time and memory of mtx grow with the number of pairs: prepared, trained from, stopped, resumed.
+"""Growth of time and memory with the number of pairs: preparing, training, resuming.
 
     python -m scripts.bench.size --pairs 200000 2000000 20000000 > size.md
 
-Pairs are drawn from phrases, each different from all others. `mtx train` prepares them and does some updates; the same
-command then goes on from its checkpoint. The model is small (1.6 million weights), so that what counts is the data.
-Memory is the peak of the largest process, torch and model and all, and what it is beyond that of a run with a thousand
-pairs. Tables go to stdout, progress to stderr.
+Generates distinct pairs of phrases. `mtx train` prepares them and trains for some steps; a second start continues from
+its checkpoint. The model is small (1.6 million weights), so the data dominates. Memory is the peak of the largest
+process, torch and model included, also beyond that of a run with a thousand pairs. Tables go to stdout, progress to
+stderr.
 """
 
 import argparse
@@ -24,32 +24,32 @@ from typing import IO
 from scripts.bench.contest import markdown_table, say
 
 FEW = 1000
-"""Pairs of the run that others are held against."""
-UPDATES = 60
+"""Pairs of the run that serves as the baseline for memory."""
+STEPS = 60
 
 CONFIG = """
 data: {{src_lang: en, tgt_lang: de, train: [{{src: {folder}/text.en, tgt: {folder}/text.de}}]}}
 tokenizer: {{file: {tokenizer}}}
 model: {{d_model: 128, num_heads: 4, d_ff: 256, encoder_layers: 2, decoder_layers: 2}}
-train: {{max_steps: {updates}, batch_tokens: 2048, log_every: 1, save_every: {updates}, device: cpu}}
+train: {{max_steps: {steps}, batch_tokens: 2048, log_every: 1, save_every: {steps}, device: cpu}}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start of `mtx train`, up to its end some updates later."""
+    """Times and memory of one start of `mtx train`."""
 
     seconds_to_data: float
-    """Until all pairs are ready."""
-    seconds_to_update: float
-    """Until the first update is done."""
-    update_seconds: float
-    """Of the updates after it, the median."""
+    """Time until all pairs are ready."""
+    seconds_to_step: float
+    """Time until the first step is done."""
+    step_seconds: float
+    """Median time of the steps after the first."""
     peak_mib: int
 
 
 def main() -> None:
-    """Measure each number of pairs, print a table."""
+    """Measure each number of pairs and print a table."""
     options = parse()
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-size-") as scratch:
         folder = Path(scratch)
@@ -67,9 +67,9 @@ def main() -> None:
                     "pairs/s": f"{pairs / preparation:,.0f}",
                     "peak MiB": f"{first.peak_mib:,}",
                     f"beyond {FEW:,} pairs": f"{first.peak_mib - least.peak_mib:,}",
-                    "resumed, to its first update": f"{resumed.seconds_to_update:.1f} s",
+                    "resumed, to its first step": f"{resumed.seconds_to_step:.1f} s",
                     "peak MiB then": f"{resumed.peak_mib:,}",
-                    "an update": f"{resumed.update_seconds:.3f} s",
+                    "a step": f"{resumed.step_seconds:.3f} s",
                 }
             )
             say(str(rows[-1]))
@@ -78,19 +78,19 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[200_000, 2_000_000, 20_000_000])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument(
-        "--folder", type=Path, help="where there is space: 400 bytes a pair; default: that for files of the moment"
+        "--folder", type=Path, help="folder with 400 bytes of space per pair; default: the temporary folder"
     )
     return parser.parse_args()
 
 
 def train_tokenizer(folder: Path, size: int) -> Path:
-    """A vocabulary of the words that the pairs are made of."""
+    """Train a vocabulary on generated pairs."""
     write_pairs(folder, 20_000)
     text = folder / "both"
     text.write_bytes((folder / "text.en").read_bytes() + (folder / "text.de").read_bytes())
@@ -103,46 +103,46 @@ def train_tokenizer(folder: Path, size: int) -> Path:
 
 
 def write_pairs(folder: Path, count: int) -> None:
-    """So many pairs as two files: each of two phrases, which are words on both sides, of 4 to 30 in all."""
+    """Write `count` distinct pairs as two files; each side is two phrases, 4 to 30 words together."""
     draw = random.Random(1)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(20_000)]
     num_phrases = 5000
     phrases = [[" ".join(draw.choices(words, k=draw.randint(2, 15))) for _ in range(num_phrases)] for _ in range(4)]
     with (folder / "text.en").open("w") as src, (folder / "text.de").open("w") as tgt:
         for number in range(count):
-            one, other = divmod(number * 7919 % num_phrases**2, num_phrases)  # all different: 7919 is prime
+            one, other = divmod(number * 7919 % num_phrases**2, num_phrases)  # distinct, as 7919 is prime
             src.write(f"{phrases[0][one]} {phrases[1][other]}\n")
             tgt.write(f"{phrases[2][one]} {phrases[3][other]}\n")
 
 
 def measure(folder: Path, pairs: int, tokenizer: Path) -> tuple[Start, Start]:
-    """The first start of a run with so many pairs, and that which goes on from its checkpoint."""
+    """Measure the first start of a run on `pairs` pairs, and a second one that resumes it."""
     say(f"writing {pairs:,} pairs")
     write_pairs(folder, pairs)
     config, run = folder / f"{pairs}.yaml", folder / f"run-{pairs}"
-    config.write_text(CONFIG.format(folder=folder, tokenizer=tokenizer, updates=UPDATES))
-    time.sleep(3)  # what was written just now is looked at once more
-    return start(config, run, UPDATES), start(config, run, 2 * UPDATES)
+    config.write_text(CONFIG.format(folder=folder, tokenizer=tokenizer, steps=STEPS))
+    time.sleep(3)  # files changed within the last seconds are read again
+    return start(config, run, STEPS), start(config, run, 2 * STEPS)
 
 
-def start(config: Path, run: Path, updates: int) -> Start:
-    """`mtx train` until it has done so many updates in all."""
-    arguments = ["train", "--config", str(config), "--run-dir", str(run), f"train.max_steps={updates}"]
+def start(config: Path, run: Path, steps: int) -> Start:
+    """Run `mtx train` up to step `steps`."""
+    arguments = ["train", "--config", str(config), "--run-dir", str(run), f"train.max_steps={steps}"]
     began = time.monotonic()
     line = [sys.executable, "-m", "mtx", *arguments]
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
-        to_data, steps = times_of(process.stderr)
+        to_data, step_times = times_of(process.stderr)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"mtx train ended with {process.returncode}")
-    between = [later - before for before, later in pairwise(steps)]
-    return Start(to_data - began, steps[0] - began, statistics.median(between), usage.ru_maxrss >> 10)
+        sys.exit(f"bench: mtx train ended with code {process.returncode}")
+    between = [later - before for before, later in pairwise(step_times)]
+    return Start(to_data - began, step_times[0] - began, statistics.median(between), usage.ru_maxrss >> 10)
 
 
 def times_of(log: IO[str]) -> tuple[float, list[float]]:
-    """When the data was ready, and when each update was done."""
+    """Read the log as it comes; return the time when the data was ready, and that of each step."""
     to_data, steps = 0.0, []
     for line in log:
         if line.startswith("data "):

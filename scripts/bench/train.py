@@ -1,10 +1,10 @@
-"""Training speed: mtx and its peers on the same work, in turns, in one run. A Markdown table on stdout.
+"""Training speed of mtx and its peers on the same job, in turns. Prints a Markdown table.
 
-    scripts/bench/environments                    (once: the peers' own Pythons)
+    scripts/bench/environments                    (once: installs the peers)
     python -m scripts.bench.train --config configs/multi30k_en_de_files.yaml
 
-One turn is `--updates` whole updates; a speed is real target tokens, end symbols included, a second. The peers get the
-pairs as the very ids that mtx trains on; hand-written loops get the very batches, too.
+A turn is `--steps` optimizer steps; speed is target tokens per second, end symbols included and padding not. The peers
+get the same ids that mtx trains on; hand-written loops get the same batches, too.
 """
 
 import argparse
@@ -34,16 +34,16 @@ from scripts.bench.contest import (
 from scripts.bench.training_data import write_work
 
 MATRIX_RATE = "matrix products"
-WARM_UP_UPDATES = 3
+WARM_UP_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A trainer that can take part."""
+    """Trainer that can take part."""
 
     title: str
     python: str
-    """Which of the Pythons has it."""
+    """Python that it is installed in: mtx, base or fairseq."""
     precisions: tuple[str, ...]
     note: str = ""
 
@@ -52,9 +52,9 @@ KINDS = {
     "mtx": Kind("mtx", "mtx", ("fp32", "bf16")),
     "fairseq": Kind("fairseq", "fairseq", ("fp32",), "plans its own batches; post-norm"),
     "marian": Kind("Marian (transformers)", "base", ("fp32", "bf16"), "post-norm"),
-    "torch": Kind("nn.Transformer", "base", ("fp32", "bf16"), "post-norm; its one dropout taken apart by attribute"),
+    "torch": Kind("nn.Transformer", "base", ("fp32", "bf16"), "post-norm; its dropout rates are set by attribute"),
 }
-"""By the name that `--only` knows."""
+"""Trainers by their names for `--only`."""
 
 
 def main() -> None:
@@ -63,12 +63,12 @@ def main() -> None:
     config = load_config(options.config, options.overrides)
     with tempfile.TemporaryDirectory(prefix="bench-train-") as name:
         folder = Path(name)
-        say("writing the work")
+        say("writing the data")
         flops_per_token = write_work(config, folder)
         with started(contestants(options, folder), folder) as field:
-            alternate(field.workers, {"updates": WARM_UP_UPDATES}, rounds=1)
-            turns = alternate(field.workers, {"updates": options.updates}, options.rounds)
-    print(f"{options.rounds} rounds of {options.updates} updates, {options.threads} threads, `{options.config}`\n")
+            alternate(field.workers, {"steps": WARM_UP_STEPS}, rounds=1)
+            turns = alternate(field.workers, {"steps": options.steps}, options.rounds)
+    print(f"{options.rounds} rounds of {options.steps} steps, {options.threads} threads, `{options.config}`\n")
     print(markdown_table(table_rows(turns, flops_per_token)))
     print("\n" + "\n".join([*notes(turns, flops_per_token), *field.left_out_lines()]))
     if options.json:
@@ -78,22 +78,24 @@ def main() -> None:
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the config's")
-    parser.add_argument("--config", type=Path, help="the work; default: the demo's")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--updates", type=int, default=20, help="updates a turn")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that override the config")
+    parser.add_argument("--config", type=Path, help="the job to train; default: the demo")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
+    parser.add_argument("--steps", type=int, default=20, help="optimizer steps per turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--only", nargs="+", choices=tuple(KINDS), default=list(KINDS), metavar="NAME")
-    parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="base=… or fairseq=…")
-    parser.add_argument("--json", type=Path, help="where all turns are written")
+    parser.add_argument(
+        "--python", nargs="+", default=[], metavar="NAME=PATH", help="another Python for base or fairseq"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all turns")
     return parser.parse_args(arguments)
 
 
 def contestants(options: argparse.Namespace, folder: Path) -> list[Contestant]:
-    """Who is asked to take part, and the meter of the machine."""
+    """List the chosen trainers, and the measurement of the machine's matrix rate."""
     peers = ROOT / ".peers"
     pythons = {"mtx": sys.executable, **{name: str(peers / name / "bin" / "python") for name in ("base", "fairseq")}}
     pythons |= dict(given.split("=", 1) for given in options.python)
@@ -113,7 +115,7 @@ def contestants(options: argparse.Namespace, folder: Path) -> list[Contestant]:
 
 
 def table_rows(turns: dict[str, list[Turn]], flops_per_token: float) -> list[dict[str, str]]:
-    """One row a contestant, fastest first."""
+    """Make one row per contestant, fastest first."""
     trainers = {name: those for name, those in turns.items() if name != MATRIX_RATE}
     speeds = {name: rates(those, "tokens") for name, those in trainers.items()}
     reference = fastest_fp32_peer(speeds)
@@ -126,7 +128,7 @@ def table_rows(turns: dict[str, list[Turn]], flops_per_token: float) -> list[dic
             {
                 "contestant": name,
                 "target tokens/s": spread(speeds[name], ",.0f"),
-                "tokens an update": f"{sum(t['tokens'] for t in those) / sum(t['updates'] for t in those):,.0f}",
+                "tokens a step": f"{sum(t['tokens'] for t in those) / sum(t['steps'] for t in those):,.0f}",
                 f"times {reference or 'a peer'}": (
                     spread(ratios(speeds[name], speeds[reference]), ".2f") if reference else "-"
                 ),
@@ -138,19 +140,19 @@ def table_rows(turns: dict[str, list[Turn]], flops_per_token: float) -> list[dic
 
 
 def fastest_fp32_peer(speeds: dict[str, list[float]]) -> str | None:
-    """The peer to be measured against, if one took part."""
+    """Find the peer to compare with, if any took part."""
     peers = [name for name in speeds if name.endswith(" fp32") and not name.startswith("mtx ")]
     return max(peers, key=lambda name: statistics.median(speeds[name]), default=None)
 
 
 def notes(turns: dict[str, list[Turn]], flops_per_token: float) -> list[str]:
-    """What one has to know to read the table."""
+    """Explain how to read the table."""
     machine: list[dict[str, Any]] = turns[MATRIX_RATE]
     measured = ", ".join(
         f"{precision} {spread([turn[precision] / 1e9 for turn in machine], ',.0f')}" for precision in machine[0]
     )
     lines = [
-        "Median (least..greatest) over the rounds; ratios are taken within each round.",
+        "Median (minimum..maximum) over the rounds; ratios are taken within each round.",
         f"{flops_per_token / 1e6:,.1f} MFLOP per target token; matrix products, measured in each round, in GFLOP/s: "
         f"{measured}.",
     ]

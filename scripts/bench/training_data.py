@@ -1,4 +1,4 @@
-"""The work of the training benchmark, in the forms that the contestants read: one folder with everything."""
+"""Data of the training benchmark, written in the formats that the contestants read."""
 
 import json
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ NEVER = 1_000_000
 
 
 def write_work(config: Config, folder: Path) -> float:
-    """Write the work that `config` asks for; returns FLOPs per real target token.
+    """Write the training job of `config`; return its FLOPs per target token.
 
     - `config.yaml` and `spm.model`, for mtx
-    - `work.json` and `pairs.npz`, for hand-written loops: settings, ids, and the very batches that mtx plans
-    - `train.src`, `train.tgt` and `dict.txt`, for fairseq: ids written as words, since pieces may hold anything
+    - `work.json` and `pairs.npz`, for hand-written loops: settings, ids, and the batches that mtx plans
+    - `train.src`, `train.tgt` and `dict.txt`, for fairseq: ids written as words, since pieces may contain spaces
     """
     tokenizer = make_tokenizer(config)
     if not tokenizer.is_joint:
-        raise SystemExit("The peers tie all embeddings: give a config with tokenizer.joint true.")
+        raise SystemExit("bench: the peers tie all embeddings, and this config does not. Set tokenizer.joint to true.")
     corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
     lengths = corpus.src.lengths, corpus.tgt.lengths
     settings = config.train
@@ -52,7 +52,7 @@ def write_work(config: Config, folder: Path) -> float:
 
 
 def _endless(config: Config, tokenizer_file: Path) -> Config:
-    """The same work without an end, and without what only mtx does beside its updates."""
+    """Make the job endless, and switch off everything that only mtx does between steps."""
     never = {"max_steps": NEVER, "eval_every": NEVER, "save_every": NEVER, "accumulate": 1}
     return config.model_copy(
         update={

@@ -1,6 +1,6 @@
-"""The weights of an mtx model folder in other runtimes: the same numbers under other names.
+"""Conversion of mtx model folders for CTranslate2 and transformers: the same numbers under other names.
 
-Runs in the peers' Python, which need not know mtx: the model folder is read by its files alone.
+Runs in the peers' Python, without mtx: it reads only the files of the model folder.
 """
 
 import json
@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float32]
 
 NUM_POSITIONS = 1024
 EPSILON = 1e-5
-"""Of every layer normalisation: torch's default, which mtx and M2M100 keep; CTranslate2 is told."""
+"""Epsilon of every layer normalisation: torch's default, used by mtx and M2M100; CTranslate2 needs it explicitly."""
 
 M2M100_NAMES = {
     "src_input.embedding": "model.shared",
@@ -34,7 +34,7 @@ M2M100_NAMES = {
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """`config.json` and the tensors of the model folder."""
+    """Read `config.json` and the tensors of a model folder."""
     from safetensors.numpy import load_file
 
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -43,7 +43,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def positions(first_row: int, d_model: int) -> Array:
-    """mtx's position encodings, sines and then cosines, from the row that the first token of a sentence gets.
+    """Compute mtx's position encodings (sine half, cosine half), beginning with the row of a sentence's first token.
 
     Shapes:
         return: (NUM_POSITIONS, d_model)
@@ -55,7 +55,7 @@ def positions(first_row: int, d_model: int) -> Array:
 
 
 def load_pieces(folder: Path) -> tuple[Any, Any]:
-    """The SentencePiece models of the two sides of a model folder; the same one twice where it is joint."""
+    """Load the SentencePiece models of source and target; a joint model is returned twice."""
     from sentencepiece import SentencePieceProcessor
 
     if (folder / "spm.model").exists():
@@ -66,13 +66,13 @@ def load_pieces(folder: Path) -> tuple[Any, Any]:
 
 
 def read_decoding(folder: Path) -> dict[str, Any]:
-    """How the model of `folder` is meant to be searched: length penalty, longest output."""
+    """Read the decoding settings of a model folder: length penalty, longest output."""
     decoding: dict[str, Any] = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["decode"]
     return decoding
 
 
 def longest_output(decoding: dict[str, Any], num_pieces: int) -> int:
-    """The most tokens, end symbol included, that a source of so many pieces may get."""
+    """Return the most tokens, end symbol included, that a source of `num_pieces` pieces may be translated to."""
     return int(decoding["max_length_factor"] * (num_pieces + 1)) + int(decoding["max_length_extra"])
 
 
@@ -80,7 +80,7 @@ def longest_output(decoding: dict[str, Any], num_pieces: int) -> int:
 
 
 def to_ctranslate2(folder: Path, out: Path) -> None:
-    """Write the model of `folder` as a CTranslate2 model folder in float32; loading it may quantise it."""
+    """Write the model of `folder` as a CTranslate2 model in float32; CTranslate2 may quantise it when loading."""
     import ctranslate2
 
     config, tensors = read_folder(folder)
@@ -135,7 +135,7 @@ def _set_layer(layer: Any, tensors: dict[str, Array], name: str) -> None:
 
 
 def _set_linear(spec: Any, tensors: dict[str, Array], *names: str) -> None:
-    """Several layers of the same input become one, their rows stacked."""
+    """Stack layers that share an input into one."""
     spec.weight = np.concatenate([tensors[f"{name}.weight"] for name in names])
     spec.bias = np.concatenate([tensors[f"{name}.bias"] for name in names])
 
@@ -148,13 +148,13 @@ def _set_norm(spec: Any, tensors: dict[str, Array], name: str) -> None:
 
 
 def fits_m2m100(folder: Path) -> bool:
-    """Whether M2M100 has the layout of this model: pre-norm layers, one vocabulary for both sides."""
+    """Check that M2M100 can hold this model: pre-norm layers, one vocabulary for both sides."""
     config, _ = read_folder(folder)
     return config["model"]["norm"] == "pre" and bool(config["is_joint"])
 
 
 def to_m2m100(folder: Path) -> Any:
-    """The model of `folder` as a transformers `M2M100ForConditionalGeneration` in float32, ready to translate."""
+    """Load the model of `folder` as a transformers `M2M100ForConditionalGeneration` in float32."""
     import torch
     from transformers import M2M100Config, M2M100ForConditionalGeneration
 
@@ -183,7 +183,7 @@ def to_m2m100(folder: Path) -> Any:
     left = model.load_state_dict(weights, strict=False)
     tied = {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"}
     if left.unexpected_keys or not set(left.missing_keys) <= tied:
-        raise ValueError(f"M2M100 and this model differ in their layers: {left}")
+        raise ValueError(f"layers of M2M100 and this model differ: {left}")
     first = config["pad_id"] + 1
     for stack in (model.model.encoder, model.model.decoder):
         table = torch.from_numpy(positions(first, sizes["d_model"]))
@@ -195,9 +195,9 @@ def to_m2m100(folder: Path) -> Any:
 
 
 def to_m2m100_name(name: str) -> str:
-    """What M2M100 calls the tensor `name`."""
+    """Translate a tensor name to that of M2M100."""
     for ours, theirs in M2M100_NAMES.items():
-        # The stacks' names stand at the front, and hold those of layers.
+        # Names with a dot are prefixes: "encoder." must not match inside a name.
         if not ours.endswith(".") or name.startswith(ours):
             name = name.replace(ours, theirs, 1)
     return name

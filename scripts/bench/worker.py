@@ -1,7 +1,7 @@
-"""What runs inside a contestant's process: it gets ready, waits for its turn, works, answers.
+"""Protocol inside a contestant's process: get ready, wait for a turn, work, answer.
 
-JSON lines: the worker says {"ready": …} once; then each line on stdin is a turn, and the answer one line on stdout.
-The end of stdin ends it. Importable by any Python of the contest: the standard library only.
+JSON lines: the worker prints {"ready": …} once. Then each line on stdin is a turn, and each answer a line on stdout.
+The end of stdin ends it. Imports only the standard library, since every Python of the contest runs this.
 """
 
 import json
@@ -19,9 +19,9 @@ Facts = Mapping[str, Any]
 
 @cache
 def claim_stdout() -> TextIO:
-    """The real stdout, for answers alone: whatever else this process prints goes to stderr from now on.
+    """Reserve stdout for answers and return it: all other output goes to stderr from now on.
 
-    To be called before anything is imported or loaded that may print.
+    Call this before importing or loading anything that may print.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -29,65 +29,65 @@ def claim_stdout() -> TextIO:
 
 
 def serve(turn: Callable[[Any], Facts], about: Facts) -> None:
-    """Say that all is ready, with what there is to say `about` it, and answer each request with `turn(request)`."""
+    """Report readiness with the facts `about` this worker, then answer each request with `turn(request)`."""
     _answer({"ready": dict(about)})
     for line in sys.stdin:
         _answer(turn(json.loads(line)))
 
 
 class Turnstile:
-    """Holds a trainer that owns its loop: it passes `updates` at a turn, and waits in between.
+    """Controls a trainer that owns its loop: lets a number of steps pass per turn, and blocks in between.
 
-    The first update belongs to getting ready. Time spent waiting is not counted.
+    The first step belongs to getting ready. Time spent waiting is not counted.
     """
 
     def __init__(self, about: Facts) -> None:
         claim_stdout()
         self.about = about
         self.due = 1
-        self.updates = self.tokens = 0
+        self.steps = self.tokens = 0
         self.start: float | None = None
 
     def count(self, real_tokens: int) -> None:
-        """Note the real target tokens, end symbols included, of one batch of the update that is being made."""
+        """Add the target tokens, end symbols included, of one batch of the current step."""
         self.tokens += real_tokens
 
     def watch_optimizers(self) -> None:
-        """Close an update with each step of any torch optimizer."""
+        """Close a step whenever any torch optimizer steps."""
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
-        register_optimizer_step_post_hook(lambda *_: self.close_update())
+        register_optimizer_step_post_hook(lambda *_: self.close_step())
 
-    def close_update(self) -> None:
-        """Note that an update is made; wait for the next turn, if this one is over."""
-        self.updates += 1
-        if self.updates < self.due:
+    def close_step(self) -> None:
+        """Count a step; if the turn is over, answer and wait for the next one."""
+        self.steps += 1
+        if self.steps < self.due:
             return
         wait_for_device()
         if self.start is None:
             _answer({"ready": dict(self.about)})
         else:
             seconds = time.perf_counter() - self.start
-            counts = {"updates": self.updates, "tokens": self.tokens}
+            counts = {"steps": self.steps, "tokens": self.tokens}
             _answer({**counts, "seconds": seconds, "peak_rss_mib": peak_rss_mib()})
         line = sys.stdin.readline()
         if not line:
-            os._exit(0)  # the trainer's own end, in the middle of its loop, would write models and take its time
-        self.due = json.loads(line)["updates"]
-        self.updates = self.tokens = 0
+            os._exit(0)  # a regular exit would let the trainer write models
+        self.due = json.loads(line)["steps"]
+        self.steps = self.tokens = 0
         self.start = time.perf_counter()
 
 
 def wait_for_device() -> None:
-    """Let a GPU finish what was asked of it, if torch uses one here."""
+    """Wait until a GPU, if torch uses one here, has finished its work."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def peak_rss_mib(process: int | str = "self") -> int:
-    """The most memory that a process, this one if none is named, has held, in MiB."""
-    # Not ru_maxrss where it can be helped: that of a fresh process begins with its parent's.
+    """Return the peak resident memory of a process, by default of this one, in MiB."""
+    # Not ru_maxrss: in a fresh process it begins with the value of the parent.
     status = Path(f"/proc/{process}/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

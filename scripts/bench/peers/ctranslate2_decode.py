@@ -1,7 +1,7 @@
 """CTranslate2 as a decoder of the same weights.
 
 usage: PYTHON ctranslate2_decode.py MODEL_FOLDER SOURCE --converted FOLDER --compute-type float32 --device cpu
-The converted model is made where it is not there yet.
+Converts the model unless FOLDER exists.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
         def translate(lines: Sequence[str]) -> tuple[list[str], int]:
             sources = src_pieces.encode(list(lines), out_type=str)
-            # One limit for all: that of the longest. What a trained model makes ends before.
+            # One limit for all sentences, that of the longest; translations of a trained model end earlier.
             results = translator.translate_batch(
                 sources,
                 beam_size=beam,

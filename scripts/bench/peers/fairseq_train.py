@@ -1,4 +1,4 @@
-"""fairseq's own trainer, called as from the command line.
+"""fairseq's own trainer, run through its command line.
 
 usage: fairseq_train.py WORK_FOLDER --precision fp32
 """
@@ -14,7 +14,7 @@ from scripts.bench.worker import Turnstile, claim_stdout
 
 
 def main() -> None:
-    """Train at the contest's turns."""
+    """Train in turns."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=("fp32",), default="fp32")
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def arguments(work: dict[str, Any]) -> list[str]:
-    """The command line for `work`."""
+    """Build fairseq's arguments for `work`."""
     sizes, settings = work["model"], work["train"]
     options = {
         "arch": "transformer",
@@ -70,7 +70,7 @@ def arguments(work: dict[str, Any]) -> list[str]:
         "max-update": 1_000_000,
         "seed": settings["seed"],
         "num-workers": 0,
-        "valid-subset": "train",  # one must be there, though none is used
+        "valid-subset": "train",  # required, though not used
         "log-interval": settings["log_every"],
     }
     for side in ("encoder", "decoder"):
@@ -84,13 +84,13 @@ def arguments(work: dict[str, Any]) -> list[str]:
 
 
 def let_fairseq_import() -> None:
-    """Give fairseq 0.12.2 and its hydra what later versions of Python and numpy took away."""
+    """Restore features that fairseq 0.12.2 and hydra need and that later versions of Python and numpy removed."""
     import numpy as np
 
     make_field: Any = dataclasses._get_field  # type: ignore[attr-defined]
 
     def make_field_of_mutable(cls: type, name: str, *others: Any) -> Any:
-        """Python 3.11 takes what has no hash for mutable, and refuses it as a default."""
+        """Make defaults hashable: Python 3.11 rejects unhashable ones as mutable."""
         default = getattr(cls, name, None)
         if isinstance(default, dataclasses.Field):
             default = default.default

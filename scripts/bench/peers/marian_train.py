@@ -10,7 +10,7 @@ from scripts.bench.peers.plain_loop import Forward, Work, run
 
 
 def build(work: Work) -> tuple[nn.Module, Forward]:
-    """A fresh model with the sizes of `work`."""
+    """Build a fresh model with the sizes of `work`."""
     sizes = work.model
     config = MarianConfig(
         vocab_size=work.vocab_size,

@@ -1,4 +1,4 @@
-"""What the machine can do, as one more contestant: matrix products with the shapes of the work.
+"""Matrix rate of the machine, measured as one more contestant: products with the shapes of the training job.
 
 usage: matrix_rate.py WORK_FOLDER PRECISION …
 """

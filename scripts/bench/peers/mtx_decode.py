@@ -1,4 +1,4 @@
-"""mtx as a decoder, made from the options and called just as `mtx translate` does.
+"""mtx as a decoder, loaded and called as by `mtx translate`.
 
 usage: PYTHON mtx_decode.py MODEL_FOLDER SOURCE --precision fp32 --device cpu   (threads: OMP_NUM_THREADS)
 """
@@ -26,7 +26,7 @@ def main() -> None:
 
     def make(beam: int, batch_tokens: int) -> Translate:
         precision = PrecisionName(options.precision)
-        translator = load_translator(options.model, beam, None, batch_tokens, precision, options.device)  # as for text
+        translator = load_translator(options.model, beam, None, batch_tokens, precision, options.device)
 
         def translate(lines: Sequence[str]) -> tuple[list[str], int]:
             translations = translator.translate(lines)

@@ -1,4 +1,4 @@
-"""mtx through its real path: `train`, its loop, log lines and all; only told apart into turns.
+"""mtx through its real training loop, log lines included, split into turns.
 
 usage: mtx_train.py WORK_FOLDER --precision bf16
 """
@@ -12,7 +12,7 @@ from scripts.bench.worker import Turnstile, claim_stdout
 
 
 def main() -> None:
-    """Train at the contest's turns."""
+    """Train in turns."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
@@ -24,16 +24,16 @@ def main() -> None:
     from mtx.train import loop
 
     loop_names: Any = loop
-    update = loop_names.update
+    step = loop_names.update
     turnstile = Turnstile({"threads": use_threads()})
 
-    def counted_update(training: Any, objective: Any, batches: Any, *others: Any) -> Any:
+    def counted_step(training: Any, objective: Any, batches: Any, *others: Any) -> Any:
         turnstile.count(sum(batch.num_tokens for batch in batches))
-        stats = update(training, objective, batches, *others)
-        turnstile.close_update()
+        stats = step(training, objective, batches, *others)
+        turnstile.close_step()
         return stats
 
-    loop_names.update = counted_update
+    loop_names.update = counted_step
     log_to_stderr()
     config = load_config(options.folder / "config.yaml", [f"train.precision={options.precision}"])
     run_dir = Path(tempfile.mkdtemp(dir=options.folder, prefix=f"run-{options.precision}-"))

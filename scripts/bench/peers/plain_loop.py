@@ -1,4 +1,4 @@
-"""The training loop that one writes by hand around a library's model: batches, label-smoothed loss, Adam, schedule."""
+"""Plain training loop, as one writes it around a library's model: batches, label-smoothed loss, Adam, schedule."""
 
 import argparse
 import json
@@ -16,12 +16,12 @@ from scripts.bench.worker import Turnstile
 
 Ids = tuple[np.ndarray, np.ndarray]
 Forward = Callable[[Tensor, Tensor], Tensor]
-"""Padded source ids (B, S) and target ids that begin with the start symbol (B, T) to logits (B, T, V)."""
+"""Maps padded source ids (B, S) and target ids that begin with the start symbol (B, T) to logits (B, T, V)."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be trained, read from the folder that `training_data` wrote."""
+    """Training job, read from the folder that `training_data` wrote."""
 
     model: dict[str, Any]
     train: dict[str, Any]
@@ -34,7 +34,7 @@ class Work:
 
 
 def run(build: Callable[[Work], tuple[nn.Module, Forward]]) -> None:
-    """Train what `build` makes, at the contest's turns: `SCRIPT WORK_FOLDER --precision fp32`."""
+    """Train the model of `build` in turns; command line: `SCRIPT WORK_FOLDER --precision fp32`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
@@ -57,7 +57,7 @@ def train(
     *,
     is_bf16: bool,
 ) -> None:
-    """Update after update, until the turnstile ends it."""
+    """Train step after step, until the turnstile ends the process."""
     settings = work.train
     betas = settings["adam_beta1"], settings["adam_beta2"]
     optimizer = torch.optim.Adam(model.parameters(), lr=settings["lr"], betas=betas, eps=settings["adam_eps"])
@@ -85,7 +85,7 @@ def train(
 
 
 def batches(work: Work, folder: Path) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """The batches that mtx plans for its first epoch, over and over: source, target, and real target tokens."""
+    """Repeat the batches that mtx plans for its first epoch: source, target, number of target tokens."""
     arrays = np.load(folder / "pairs.npz")
     src, tgt, plan = ((arrays[f"{name}_flat"], arrays[f"{name}_offsets"]) for name in ("src", "tgt", "batches"))
     while True:
@@ -102,6 +102,6 @@ def _at(ids: Ids, number: int) -> np.ndarray:
 
 
 def _pad(work: Work, sentences: list[np.ndarray]) -> Tensor:
-    """One row a sentence, each with its end symbol, then padding. Shapes: (B, longest + 1)."""
+    """Append the end symbol to each sentence and pad. Shapes: (B, longest + 1)."""
     ended = [torch.from_numpy(np.append(sentence, work.eos_id).astype(np.int64)) for sentence in sentences]
     return nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=work.pad_id)

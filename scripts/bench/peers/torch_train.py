@@ -1,4 +1,4 @@
-"""torch's own nn.Transformer in a plain loop, as its tutorial puts it together.
+"""torch's own nn.Transformer in a plain loop, assembled as in its tutorial.
 
 usage: torch_train.py WORK_FOLDER --precision bf16
 """
@@ -33,7 +33,7 @@ class Translator(nn.Module):
             sizes["dropout"],
             batch_first=True,
         )
-        for module in self.transformer.modules():  # which has but one p for all its dropouts
+        for module in self.transformer.modules():  # nn.Transformer takes a single p for all dropouts
             if isinstance(module, nn.MultiheadAttention):
                 module.dropout = sizes["attention_dropout"]
             elif isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
@@ -46,7 +46,7 @@ class Translator(nn.Module):
         self.register_buffer("positions", torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1))
 
     def forward(self, src_ids: Tensor, tgt_in: Tensor) -> Tensor:
-        """Logits of every next token. Shapes: (B, S), (B, T) -> (B, T, V)."""
+        """Compute the logits of every next token. Shapes: (B, S), (B, T) -> (B, T, V)."""
         length = tgt_in.size(1)
         causal = torch.ones(length, length, dtype=torch.bool, device=tgt_in.device).triu(1)
         src_padding, tgt_padding = src_ids == self.pad_id, tgt_in == self.pad_id
@@ -68,7 +68,7 @@ class Translator(nn.Module):
 
 
 def build(work: Work) -> tuple[nn.Module, Forward]:
-    """A fresh model with the sizes of `work`."""
+    """Build a fresh model with the sizes of `work`."""
     model = Translator(work)
     return model, model
 

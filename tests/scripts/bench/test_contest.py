@@ -1,4 +1,4 @@
-"""Turns alternate, ratios are taken round by round, and whoever cannot take part is named."""
+"""Contests: turns alternate, ratios are taken round by round, missing contestants are named."""
 
 import sys
 from pathlib import Path
@@ -7,16 +7,16 @@ import pytest
 
 from scripts.bench.contest import Contestant, alternate, markdown_table, rates, ratios, spread, started
 
-# Two trainers that own their loops: one of 3 tokens an update, one of 5; each prints where answers go.
+# Two trainers that own their loops: one of 3 tokens a step, one of 5; each prints to stdout, where answers go.
 TRAINER = """
 import sys
 from scripts.bench.worker import Turnstile
 turnstile = Turnstile({"threads": 1})
 while True:
-    print("an update")
+    print("a step")
     turnstile.count(int(sys.argv[1]) - 1)
     turnstile.count(1)
-    turnstile.close_update()
+    turnstile.close_step()
 """
 
 SERVER = """
@@ -38,15 +38,15 @@ def contestant(folder: Path, name: str, script: str, *arguments: str) -> Contest
     return Contestant(name, (sys.executable, str(path), *arguments))
 
 
-def test_trainers_work_in_turns_and_only_counted_updates_count(tmp_path: Path) -> None:
+def test_trainers_work_in_turns_and_only_counted_steps_count(tmp_path: Path) -> None:
     contestants = [contestant(tmp_path, "three", TRAINER, "3"), contestant(tmp_path, "five", TRAINER, "5")]
     with started(contestants, tmp_path) as field:
         assert [worker.about for worker in field.workers] == [{"threads": 1}, {"threads": 1}]
-        alternate(field.workers, {"updates": 1}, rounds=1)
-        turns = alternate(field.workers, {"updates": 4}, rounds=2)
+        alternate(field.workers, {"steps": 1}, rounds=1)
+        turns = alternate(field.workers, {"steps": 4}, rounds=2)
     assert [[turn["tokens"] for turn in turns[name]] for name in ("three", "five")] == [[12, 12], [20, 20]]
-    assert all(turn["updates"] == 4 and turn["seconds"] > 0 and turn["peak_rss_mib"] > 1 for turn in turns["five"])
-    assert (tmp_path / "three.log").read_text().count("an update") == 1 + 1 + 2 * 4
+    assert all(turn["steps"] == 4 and turn["seconds"] > 0 and turn["peak_rss_mib"] > 1 for turn in turns["five"])
+    assert (tmp_path / "three.log").read_text().count("a step") == 1 + 1 + 2 * 4
     assert all(worker.process.returncode == 0 for worker in field.workers)
 
 
@@ -70,7 +70,7 @@ def test_who_lacks_a_python_or_a_library_is_left_out(tmp_path: Path, capsys: pyt
     with started(contestants, tmp_path) as field:
         assert [worker.name for worker in field.workers] == ["here"]
     assert field.left_out_lines() == [
-        f"left out: nowhere: there is no Python at {tmp_path / 'python'}",
+        f"left out: nowhere: no Python at {tmp_path / 'python'}",
         "left out: unequipped: ModuleNotFoundError: No module named 'no_such_library'",
     ]
     assert set(field.left_out_lines()) <= set(capsys.readouterr().err.splitlines())

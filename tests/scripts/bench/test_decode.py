@@ -1,4 +1,4 @@
-"""The contest of decoders, with mtx alone; its tables; the weights as other runtimes need them."""
+"""Benchmark of decoding, with mtx alone; its tables; weights converted for other runtimes."""
 
 import json
 import sys

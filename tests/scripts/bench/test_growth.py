@@ -1,4 +1,4 @@
-"""Growth is measured in fresh processes and set beside an arithmetic that is right."""
+"""Growth is measured in fresh processes, beside a correct count of FLOPs."""
 
 import sys
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ def test_tables_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert not plot or (tmp_path / "growth.png").stat().st_size > 1000
 
 
-def test_an_update_is_measured() -> None:
+def test_a_step_is_measured() -> None:
     facts = measure(Point("train", 2, 5, 100), "fp32", repeats=2)
     assert 0 < facts["seconds"] < 100
     assert facts["mib"] > facts["mib_beyond_import"] > 0
@@ -47,7 +47,8 @@ def test_growth_of_a_known_curve() -> None:
 
 @pytest.mark.parametrize(("src_length", "tgt_length"), [(1, 1), (7, 5)])
 def test_a_greedy_search_is_a_forward_pass_that_looks_back_only(src_length: int, tgt_length: int) -> None:
-    forward = update_flops(SIZES, 99, src_length, tgt_length, 1) / 3  # every position looks at all, later ones too
+    # Every position attends to all, later ones included.
+    forward = update_flops(SIZES, 99, src_length, tgt_length, 1) / 3
     later = SIZES.decoder_layers * 2 * 2 * SIZES.d_model * tgt_length * (tgt_length - 1) / 2
     greedy, wide, wider = (translation_flops(SIZES, 99, src_length, tgt_length, beam) for beam in (1, 2, 3))
     assert greedy == forward - later

@@ -1,4 +1,4 @@
-"""Sizes are measured on pairs that all differ, from the first start to one that goes on."""
+"""Benchmark of corpus size: distinct pairs, a first start and a resumed one."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,8 @@ def test_a_table_of_two_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(size, "FEW", 300)
-    monkeypatch.setattr(size, "UPDATES", 3)
-    monkeypatch.setenv("MTX_CACHE", str(tmp_path))  # put back in the end
+    monkeypatch.setattr(size, "STEPS", 3)
+    monkeypatch.setenv("MTX_CACHE", str(tmp_path))  # restored at the end
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     options = ["--pairs", "1500", "--threads", "1", "--vocabulary", "400", "--folder", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["size", *options])

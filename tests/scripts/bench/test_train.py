@@ -1,4 +1,4 @@
-"""The benchmark of training, with mtx alone, on a corpus of a few words."""
+"""Benchmark of training, with mtx alone, on a corpus of a few words."""
 
 import json
 import random
@@ -41,22 +41,21 @@ def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mtx_alone_makes_a_table(config_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.bench.train", "--config", config_path, "--precision", "fp32"]
     command += ["--only", "mtx", "fairseq"]
-    options = ["--rounds", "2", "--updates", "2", "--threads", "1", "--json", tmp_path / "turns.json"]
+    options = ["--rounds", "2", "--steps", "2", "--threads", "1", "--json", tmp_path / "turns.json"]
     options += ["--python", "fairseq=nowhere/python"]
     ran = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=True)
     row = next(line for line in ran.stdout.splitlines() if line.startswith("| mtx fp32 | "))
     assert row.count("|") == 7
-    assert "left out: fairseq fp32: there is no Python at nowhere/python" in ran.stdout.splitlines()
+    assert "left out: fairseq fp32: no Python at nowhere/python" in ran.stdout.splitlines()
     turns = json.loads((tmp_path / "turns.json").read_text())["turns"]
-    assert [turn["updates"] for turn in turns["mtx fp32"]] == [2, 2]
-    assert all(
-        50 < turn["tokens"] <= 200 for turn in turns["mtx fp32"]
-    )  # full batches of at most 100, padding left out
+    assert [turn["steps"] for turn in turns["mtx fp32"]] == [2, 2]
+    # Two full batches of at most 100 tokens, padding not counted.
+    assert all(50 < turn["tokens"] <= 200 for turn in turns["mtx fp32"])
 
 
 def test_speeds_become_ratios_and_shares() -> None:
     def turns(*tokens: int) -> list[dict[str, float]]:
-        return [{"tokens": count, "seconds": 2, "updates": 10, "peak_rss_mib": count} for count in tokens]
+        return [{"tokens": count, "seconds": 2, "steps": 10, "peak_rss_mib": count} for count in tokens]
 
     rows = train.table_rows(
         {
@@ -96,7 +95,7 @@ def test_hand_written_loops_get_the_batches_of_mtx(config_path: Path, tmp_path: 
         row = batch.rows[0]
         assert words[0][row].split() == [str(i) for i in src[0].tolist() if i not in special.values()]
 
-    model, forward = torch_train.build(work)  # and what they train sees no target token in advance
+    model, forward = torch_train.build(work)  # the model must not see target tokens in advance
     changed = tgt[:, :4].clone()
     changed[:, -1] = 5
     model.eval()
