@@ -122,6 +122,15 @@ class Ranks:
         if self.store is not None:
             self.store.set("told", what)
 
+    def ask_to_stop(self) -> None:
+        """Tell all other ranks that a signal asked this one to stop; they learn it from `is_asked_to_stop`."""
+        if self.store is not None:
+            self.store.set("stop", "")
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether any rank has called `ask_to_stop`."""
+        return self.store is not None and bool(self.store.check(["stop"]))
+
     def hear(self) -> str:
         """Wait for what the first rank tells."""
         assert self.store is not None

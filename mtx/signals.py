@@ -56,10 +56,11 @@ def end_with_parent(number: signal.Signals) -> None:
 
 
 @contextmanager
-def deferred_signals(echo_seconds: float = ECHO_SECONDS) -> Iterator[Requests]:
+def deferred_signals(echo_seconds: float = ECHO_SECONDS, *, is_last: bool = False) -> Iterator[Requests]:
     """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place; so is SIGUSR1.
 
-    One more of the first three leaves at once, unless it comes within `echo_seconds`.
+    One more of the first three leaves at once, unless it comes within `echo_seconds`. With `is_last` the process ends
+    soon after: later signals are ignored, so that they can't hide why it ends.
     """
     requests = Requests()
 
@@ -76,8 +77,9 @@ def deferred_signals(echo_seconds: float = ECHO_SECONDS) -> Iterator[Requests]:
         try:
             yield requests
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if not is_last:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
 
 @contextmanager

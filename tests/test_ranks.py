@@ -93,7 +93,8 @@ def test_ranks_draw_differently_and_the_first_as_if_alone() -> None:
     [
         ({1: 8, 0: 5}, 5),
         ({0: 3}, 3),
-        ({1: 143, 0: 8}, 143),
+        ({1: 143, 0: 143}, 143),
+        ({0: 143, 1: -15}, 143),
         ({1: -9, 0: 143}, "rank 1 was killed by SIGKILL"),
         ({0: 5, 1: -9}, 5),
         ({0: 8, 1: -9}, "rank 1 was killed by SIGKILL"),
@@ -127,6 +128,27 @@ def main():
 
 main()
 """
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected", "rank"),
+    [
+        ({1: 143, 0: 8}, 143, 1),
+        ({0: 8, 1: 143}, 143, 1),
+        ({0: 8, 1: -15}, 143, 1),
+        ({1: -15, 0: -15}, 143, 1),
+        ({0: -15, 1: 8}, 143, 0),
+        ({1: 143, 0: -9}, 143, 1),
+        ({1: -2}, 130, 1),
+    ],
+)
+def test_a_signal_that_reached_one_rank_ends_all_and_is_reported(
+    codes: dict[int, int], expected: int, rank: int
+) -> None:
+    """By the launcher, where rank 0 has not reported it: it was still starting, or lost the other one."""
+    with pytest.raises(UserError, match=f"rank {rank} was stopped by a signal") as told:
+        _end_like(codes)
+    assert told.value.code == expected
 
 
 def test_who_loses_a_peer_says_so_and_ends() -> None:

@@ -112,6 +112,20 @@ def test_handlers_are_put_back_after_an_error() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_nothing_interrupts_a_process_that_is_about_to_end(left: list[int]) -> None:
+    """As the signal would that a launcher sends to all ranks when the first one of them has ended."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        with deferred_signals(is_last=True) as requests:
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert (requests.stop, left) == (143, [])
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def test_what_hears_of_signals_is_put_back() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

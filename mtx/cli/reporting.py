@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec
 
 from mtx.errors import ExitCode, UserError, machine_error, printable
-from mtx.launched import speaks
+from mtx.launched import are_launched, speaks
 from mtx.signals import stops
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
@@ -102,6 +102,7 @@ def _end_after(error: BaseException) -> NoReturn:
     """End the process with the code that `error` stands for, and a line for the user."""
     match error:
         case SystemExit():
+            _answer_signals(signal.SIG_IGN)  # the code is decided
             raise error
         case UserError():
             _end(error.code, *error.lines)
@@ -150,7 +151,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:
-    _answer_signals(lambda *_: os._exit(code))  # one more need not wait for the end
+    # One more need not wait for the end; but a launcher, which sends one when another rank ends, must not cut off
+    # what this one has to say.
+    _answer_signals(signal.SIG_IGN if are_launched() else lambda *_: os._exit(code))
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
             print(f"mtx: error: {printable(line)}", file=sys.stderr)

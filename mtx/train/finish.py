@@ -95,9 +95,9 @@ def _final_scores(session: Session) -> Report | None:
     )
     LOGGER.info("translating %s dev sentences, beam %d", f"{len(dev.sources):,}", decode.beam_size)
     start = time.perf_counter()
-    with session.stopped_with_others():
+    with session.interruptible():
         own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
-        translations = session.ranks.put_together(own)
+    translations = session.ranks.put_together(own)
     seconds = time.perf_counter() - start
     report = report_on(translations, [dev.references], config.data.tgt_lang, str(session.run.model), seconds)
     LOGGER.info("dev, beam %d:", decode.beam_size)

@@ -80,16 +80,21 @@ def run_ranks(count: int, arguments: Sequence[str]) -> None:
 def _end_like(codes: dict[int, int]) -> None:
     """End as the rank did that was the first to fail for a reason of its own, each rank with its code.
 
-    They come in the order in which they ended; those that the launcher has then ended are the last. Of a rank that
-    lost another one, that one is the reason. A negative code is the signal that killed a rank.
+    `codes` are in the order in which the ranks ended; those that the launcher has then ended are the last. A negative
+    code is the signal that killed a rank. A signal to stop kills a rank that is still starting, or is leaving already.
 
     Raises:
-        UserError: it was killed, or they lost one another (PEER_LOST).
-        SystemExit: it has told its error.
+        UserError: it was killed, or they lost one another (PEER_LOST); or it was stopped by a signal (its code), and
+            rank 0 was not there to report that.
+        SystemExit: it has reported its error.
     """
     rank, code = next(((r, c) for r, c in codes.items() if c != ExitCode.PEER_LOST), (0, int(ExitCode.PEER_LOST)))
-    if code > 0 and code != ExitCode.PEER_LOST:
-        sys.exit(code)
+    stop = next((stop for number, stop in EXIT_CODES.items() if code in (stop, -number)), None)
+    if stop is not None and (codes.get(0, 0) <= 0 or codes[0] == ExitCode.PEER_LOST):
+        what = f"rank {rank} was stopped by a signal"
+        raise UserError(stop, what, do="Run the same command to go on from the last checkpoint.")
+    if stop is not None or (code > 0 and code != ExitCode.PEER_LOST):
+        sys.exit(stop or code)
     what = f"rank {rank} was killed by {_name(-code)}" if code < 0 else "the ranks lost one another"
     raise UserError(ExitCode.PEER_LOST, what, do="Run the same command to go on from the last checkpoint.")
 

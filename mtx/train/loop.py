@@ -109,7 +109,7 @@ def _train(config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, a
     """Together: from the beginning, or from where the run was stopped, to its model folder."""
     ranks.meet("ready")
     echo_seconds = ECHO_OF_A_LAUNCHER if ranks.are_joined else ECHO_SECONDS
-    with lost_peers_explained(), deferred_signals(echo_seconds) as requests:
+    with lost_peers_explained(), deferred_signals(echo_seconds, is_last=ranks.are_joined) as requests:
         _check_alike(equipment, ranks)
         saved = begin_or_resume(config, run, equipment, ranks, allow_data_change)
         engine = build_engine(saved, config.train, equipment.precision, ranks)

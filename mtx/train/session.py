@@ -1,7 +1,7 @@
 """What a run works with, and what is due when."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from mtx.data.ids import Rows
 from mtx.data.mixing import Mixture
 from mtx.data.prepare import Corpus
 from mtx.errors import ExitCode
-from mtx.ranks import Ranks, is_peer_error
+from mtx.ranks import Ranks
 from mtx.runtime import Precision
 from mtx.signals import Requests
 from mtx.train.dev_set import DevSet
@@ -111,24 +111,28 @@ class Session:
         if self.agreed.stop is not None:
             raise Stopped
 
-    def stop_midway(self, *_: Any) -> None:
-        """Raise Stopped if a signal came to this rank, all being saved; arguments of a callback are ignored.
-
-        Launchers send signals to all ranks. One that has none yet is told by `stopped_with_others`.
-        """
-        if self.requests.stop is not None:
-            self.agreed.stop = self.requests.stop
-            raise Stopped
-
     @contextmanager
-    def stopped_with_others(self) -> Iterator[None]:
-        """Inside, where all is saved, a rank that loses others since a signal came to all stops likewise."""
-        try:
+    def interruptible(self) -> Iterator[None]:
+        """Together: let each rank do its share of a long job inside, until a signal to any of them stops them all.
+
+        The ranks meet at the end, also when the job was interrupted: none of them leaves while another one waits for
+        it. Only where everything is saved already.
+
+        Raises:
+            Stopped: a signal came to one of the ranks.
+        """
+        with suppress(Stopped):
             yield
-        except RuntimeError as error:
-            if is_peer_error(error):
-                self.stop_midway()
-            raise
+        self.agree()
+        self.stop_if_asked()
+
+    def stop_midway(self, *_: Any) -> None:
+        """Raise Stopped if a signal came to any of the ranks; a callback for work inside `interruptible`."""
+        if self.requests.stop is not None:
+            self.ranks.ask_to_stop()
+            raise Stopped
+        if self.ranks.is_asked_to_stop():
+            raise Stopped
 
     def is_save_due(self, step: int) -> bool:
         """Whether a checkpoint belongs to `step`: each validation needs one, too."""

@@ -42,16 +42,18 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
         tag=dev.source.tag,
     )
     try:
-        with session.stopped_with_others(), closing(translator):
+        with session.interruptible(), closing(translator):
             with pair_too_large_explained(dev.corpus, [dev.source]):
-                loss = _dev_loss(session, dev)
+                own_sums = _loss_sums(session, dev)
             own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
-            hypotheses = session.ranks.put_together([translation.tgt for translation in own])
     finally:
         model.train(was_training)
+    sums = torch.tensor(own_sums, dtype=torch.float64, device=session.precision.device)
+    nll_sum, num_tokens = session.ranks.total(sums).tolist()
+    hypotheses = session.ranks.put_together([translation.tgt for translation in own])
     bleu, chrf, _ = score(hypotheses, [dev.references], config.data.tgt_lang, num_samples=1)
     _show_samples(dev, hypotheses)
-    return Evaluation(step, loss, bleu.score, chrf.score)
+    return Evaluation(step, nll_sum / num_tokens, bleu.score, chrf.score)
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -68,8 +70,8 @@ def describe(evaluation: Evaluation) -> str:
 
 
 @torch.inference_mode()
-def _dev_loss(session: Session, dev: DevSet) -> float:
-    """Negative log-likelihood per target token."""
+def _loss_sums(session: Session, dev: DevSet) -> tuple[float, int]:
+    """Negative log-likelihood of this rank's share of the dev set, and its number of target tokens."""
     device, special = session.precision.device, session.trained.tokenizer
     nll_sum = torch.zeros((), device=device)
     num_tokens = 0
@@ -78,9 +80,7 @@ def _dev_loss(session: Session, dev: DevSet) -> float:
         nll_sum += _nll_sum(session, batch)
         num_tokens += batch.num_tokens
         session.stop_midway()
-    sums = torch.tensor([float(nll_sum), num_tokens], dtype=torch.float64, device=device)
-    nll_of_all, num_tokens_of_all = session.ranks.total(sums).tolist()
-    return float(nll_of_all / num_tokens_of_all)
+    return float(nll_sum), num_tokens
 
 
 def _nll_sum(session: Session, batch: Batch) -> Tensor:

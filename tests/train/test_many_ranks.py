@@ -189,14 +189,16 @@ def test_ranks_whose_launcher_was_killed_save_and_end(config_path: Path, tmp_pat
 
 
 @linux
-def test_stopped_inside_a_validation(config_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("whom", ["launcher", "rank"])
+def test_stopped_inside_a_validation(whom: str, config_path: Path, tmp_path: Path) -> None:
+    """A rank that gets the signal alone tells the other one, which would else work on, or take it for lost."""
     run, dev = tmp_path / "run", tmp_path / "dev.tsv"
     dev.write_text("a b c d e f g h\th g f e d c b a\n" * 3000)
     more = [f"data.dev={{tsv: {dev}}}", "train.eval_sentences=3000", "train.eval_beam=20", "train.log_every=1"]
     with two_ranks(config_path, run, *more, until="step 4/") as (process, ranks):
         while not (run / "checkpoints" / "step-000004" / "manifest.json").exists():
             os.sched_yield()
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid if whom == "launcher" else ranks[1], signal.SIGTERM)
         _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.TERMINATED
     assert "stopped by a signal at step 4, state saved" in err.splitlines()[-1]
