@@ -17,7 +17,7 @@ from mtx.checkpoint.model_folder import TrainedModel, find_model, load_model
 from mtx.decode.search import SearchOptions, greedy_search
 from mtx.model.attention import MultiHeadAttention, causal_mask
 from mtx.model.layers import sinusoids
-from mtx.tokenizer import pieces_of
+from mtx.text.tokenizer import pieces_of
 
 SENTENCES = (
     "The animal didn't cross the street because it was too tired.",

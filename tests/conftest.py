@@ -18,8 +18,8 @@ from torch import Tensor
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.model import Transformer, build_transformer
-from mtx.tokenizer import Tokenizer
-from mtx.vocabulary import train_tokenizer
+from mtx.text.tokenizer import Tokenizer
+from mtx.text.train_tokenizer import train_tokenizer
 
 settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=10_000, deadline=None)

@@ -16,7 +16,7 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
 from mtx.evaluate import Report, Score, bleu_metric, evaluate, score
-from mtx.runtime import Precision
+from mtx.system.device import Precision
 
 WORDS = [
     "a",

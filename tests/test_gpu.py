@@ -8,10 +8,10 @@ import torch
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.model import build_transformer
-from mtx.runtime import choose_precision
+from mtx.system.device import choose_precision
 from mtx.train.loss import projected_loss_sum
 from mtx.train.optim import build_optimizer
-from mtx.train.update import Awaited
+from mtx.train.step import Awaited
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

@@ -20,11 +20,11 @@ import pytest
 import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, save_model
-from mtx.checkpoint.sealed import _manifest_digest
 from mtx.checkpoint.training import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings
+from mtx.files.sealed import _manifest_digest
 from mtx.model import build_transformer
-from mtx.tokenizer import Tokenizer
+from mtx.text.tokenizer import Tokenizer
 
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=1)
 GOOD, BAD = (0,), (4,)

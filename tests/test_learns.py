@@ -8,9 +8,9 @@ import pytest
 
 from mtx.config.reading import load_config
 from mtx.config.settings import Demo
-from mtx.data.corpus import read_pairs
-from mtx.train.loop import train
+from mtx.data.sources.read import read_pairs
 from mtx.train.run_folder import read_metrics
+from mtx.train.trainer import train
 
 CONFIG = """
 data: {train: [{tsv: train.tsv}], dev: {tsv: dev.tsv}}

@@ -17,15 +17,15 @@ from typing import Any
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from mtx.checkpoint.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.training import check_weights
 from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
-from mtx.foreign_files import Schema, read_json
+from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
+from mtx.files.untrusted import Schema, read_json
 from mtx.model import Transformer
 from mtx.model.blank import blank_transformer, fill
-from mtx.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
+from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 CARD = "README.md"
 WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"

@@ -8,7 +8,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mtx.errors import ExitCode, UserError
-from mtx.foreign_files import check_regular
+from mtx.files.untrusted import check_regular
 
 MAX_HEADER_BYTES = 8 << 20
 """Of names and shapes; the optimizer's of the deepest model needs 3 MB, and the library's own limit is 100 MB."""

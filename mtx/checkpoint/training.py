@@ -12,12 +12,13 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from mtx.checkpoint.files import megabytes, outgoing_name
-from mtx.checkpoint.sealed import DamagedError, open_sealed, sealed_folder
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import DiskFullError, ExitCode, UserError
-from mtx.foreign_files import read_json
-from mtx.runtime import LOGGER, part_ways, random_state, restore_random_state
+from mtx.files.atomic import megabytes, outgoing_name
+from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
+from mtx.files.untrusted import read_json
+from mtx.system.logs import LOGGER
+from mtx.system.rng import part_ways, random_state, restore_random_state
 
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",

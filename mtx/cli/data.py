@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mtx.checkpoint.files import make_folder, new_file
 from mtx.cli.reporting import reported
 from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError, machine_error
+from mtx.files.atomic import make_folder, new_file
 
 if TYPE_CHECKING:
     from mtx.config.settings import Config
@@ -44,9 +44,9 @@ def check(
     mtx data check 'data.train=[{tmx: memory.tmx}]' data.src_lang=en data.tgt_lang=fr
     """
     from mtx.config.reading import load_config
-    from mtx.data.doctor import diagnose
-    from mtx.data.page import to_html
-    from mtx.data.report import to_json, to_text
+    from mtx.data.check.diagnose import diagnose
+    from mtx.data.check.page import to_html
+    from mtx.data.check.report import to_json, to_text
 
     settings = load_config(config, overrides or [])
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def clean(
     mtx data clean --config my.yaml clean.level=strict --output cleaned
     """
     from mtx.config.reading import load_config
-    from mtx.data.cleaned import write_cleaned
+    from mtx.data.cleaning.export import write_cleaned
 
     settings = load_config(config, overrides or [])
     names: list[str] = []
@@ -95,7 +95,7 @@ def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None
     Raises:
         UserError: (USAGE) it does, or is to go to stdout, where the text goes.
     """
-    from mtx.data.corpus import source_files
+    from mtx.data.sources.read import source_files
 
     if html == STANDARD:
         raise UserError(ExitCode.USAGE, "--html needs a file", where="command line", do="Give its name.")

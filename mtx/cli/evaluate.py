@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtx.checkpoint.files import new_file
 from mtx.cli.options import (
     RUNS,
     BatchOption,
@@ -25,6 +24,7 @@ from mtx.cli.options import (
 from mtx.cli.reporting import reported
 from mtx.cli.streams import print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError
+from mtx.files.atomic import new_file
 
 if TYPE_CHECKING:
     from mtx.evaluate import Report
@@ -111,7 +111,7 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
     Raises:
         UserError: (DATA) they differ in number, or can't be read.
     """
-    from mtx.data.lines import read_lines
+    from mtx.data.sources.text import read_lines
 
     lines, *others = (list(read_lines(path)) for path in (file, *references))
     for path, other in zip(references, others, strict=True):
@@ -136,7 +136,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         UserError: there is none, or `output` is one of its files (USAGE); it can't be read (DATA).
     """
     from mtx.config.reading import load_config
-    from mtx.data.corpus import read_pairs, source_files
+    from mtx.data.sources.read import read_pairs, source_files
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None

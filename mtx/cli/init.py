@@ -72,7 +72,7 @@ def init(
     mtx init --train owner/name --src-lang en --tgt-lang fr
     """
     from mtx.config.settings import DataSettings
-    from mtx.data.named import languages_of, sources_of
+    from mtx.data.sources.guess import languages_of, sources_of
 
     if output == STANDARD:
         raise UserError(ExitCode.USAGE, "--output needs a file", where="command line", do="Give its name.")
@@ -85,8 +85,8 @@ def init(
         src_lang=src, tgt_lang=tgt, train=tuple(sources), dev=_one_source(dev, "dev"), test=_one_source(test, "test")
     )
 
-    from mtx.runtime import log_to_stderr
-    from mtx.train.proposal import Wish, propose
+    from mtx.init.write_config import Wish, propose
+    from mtx.system.logs import log_to_stderr
 
     log_to_stderr()
     path = propose(Wish(data, output or Path(f"{src}-{tgt}.yaml"), device, ["mtx", *sys.argv[1:]]))
@@ -101,7 +101,7 @@ def _one_source(joined: Sequence[str] | None, role: str) -> "Source | None":
     Raises:
         UserError: it names several, or none (USAGE).
     """
-    from mtx.data.named import sources_of
+    from mtx.data.sources.guess import sources_of
 
     if joined is None:
         return None

@@ -69,14 +69,8 @@ def load_translator(
     """The translator that the options ask for; what they leave open the model folder says."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
-    from mtx.runtime import (
-        PROGRAMS_OF_A_SEARCH,
-        choose_device,
-        choose_precision,
-        keep_few_programs,
-        keep_freed_memory,
-        use_threads,
-    )
+    from mtx.system.device import choose_device, choose_precision, use_threads
+    from mtx.system.memory import PROGRAMS_OF_A_SEARCH, keep_few_programs, keep_freed_memory
 
     use_threads()
     keep_freed_memory()

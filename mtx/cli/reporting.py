@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
+from mtx.distributed.environment import are_launched, speaks
 from mtx.errors import ExitCode, UserError, machine_error, printable
-from mtx.launched import are_launched, speaks
-from mtx.signals import stops
+from mtx.system.signals import stops
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
 
@@ -124,7 +124,7 @@ def _end_after(error: BaseException) -> NoReturn:
             )
     if "torch" not in sys.modules:  # which may be what failed
         _end_after_bug(error)
-    from mtx.runtime import is_gpu_error, is_out_of_memory
+    from mtx.system.device import is_gpu_error, is_out_of_memory
 
     if is_out_of_memory(error):
         _end(ExitCode.MACHINE, OUT_OF_MEMORY)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtx.checkpoint.files import new_file
-from mtx.checkpoint.sealed import MANIFEST
-from mtx.data.lines import Repair, stream_lines, unreadable
+from mtx.data.sources.text import Repair, stream_lines, unreadable
 from mtx.errors import ExitCode, UserError, machine_error
+from mtx.files.atomic import new_file
+from mtx.files.sealed import MANIFEST
 
 STANDARD = Path("-")
 """Stands for stdin where a file to read is asked for, and for stdout where one to write is."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtx.checkpoint.files import new_file
 from mtx.cli.reporting import reported
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
 from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
+from mtx.files.atomic import new_file
 
 if TYPE_CHECKING:
-    from mtx.tokenizer import Tokenizer
+    from mtx.text.tokenizer import Tokenizer
 
 tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
 
@@ -68,7 +68,7 @@ def train_tokenizer_command(
     \b
     cat train.en train.de | mtx tokenizer train --vocab-size 8000 -o spm.model
     """
-    from mtx.vocabulary import train_tokenizer
+    from mtx.text.train_tokenizer import train_tokenizer
 
     if normalization is Normalization.lossless and not byte_fallback:
         what, do = "lossless without bytes for what has no piece", "Leave out --no-byte-fallback."
@@ -99,7 +99,7 @@ def encode_command(
 
     A U+2581 in the text counts as a space, save for a lossless model.
     """
-    from mtx.tokenizer import pieces_of
+    from mtx.text.tokenizer import pieces_of
 
     refuse_overwriting(None, [None])
     tokenizer = _tokenizer_of(model)
@@ -115,7 +115,7 @@ def decode_command(
     as_ids: Annotated[bool, typer.Option("--ids", help="Read ids instead of pieces.")] = False,
 ) -> None:
     """Put the pieces on each line of stdin together to text."""
-    from mtx.tokenizer import ids_of
+    from mtx.text.tokenizer import ids_of
 
     tokenizer = _tokenizer_of(model)
     for number, line in enumerate(_lines(None), start=1):
@@ -128,8 +128,8 @@ def decode_command(
 
 def _tokenizer_of(path: Path) -> "Tokenizer":
     """The tokenizer at `path`; that of a model folder as its manifest says it is."""
-    from mtx.checkpoint.sealed import MANIFEST, open_sealed
-    from mtx.tokenizer import load_tokenizer, tokenizer_files
+    from mtx.files.sealed import MANIFEST, open_sealed
+    from mtx.text.tokenizer import load_tokenizer, tokenizer_files
 
     if os.path.lexists(path / MANIFEST):
         open_sealed(path, needed=tokenizer_files(path))

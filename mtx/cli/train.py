@@ -10,7 +10,7 @@ import typer
 from mtx.cli.options import RUNS
 from mtx.cli.reporting import first_rank_speaks, reported
 from mtx.cli.streams import path_text, print_line
-from mtx.launched import are_launched
+from mtx.distributed.environment import are_launched
 
 
 class Resume(StrEnum):
@@ -62,16 +62,16 @@ def train(
         folder = run_dir or RUNS / (config.stem if config is not None else "demo")
 
         if devices > 1 and not are_launched():
-            from mtx.train.launch import check_devices, run_ranks
+            from mtx.distributed.launch import check_devices, run_ranks
 
             check_devices(devices, settings.train.device)
             if not dry_run:
                 run_ranks(devices, sys.argv[sys.argv.index("train") + 1 :])
                 return
 
-        from mtx.ranks import joined_ranks
-        from mtx.runtime import log_nowhere, log_to_stderr
-        from mtx.train.loop import train as run_training
+        from mtx.distributed.process_group import joined_ranks
+        from mtx.system.logs import log_nowhere, log_to_stderr
+        from mtx.train.trainer import train as run_training
 
         with joined_ranks() as ranks:
             (log_to_stderr if ranks.is_first else log_nowhere)()

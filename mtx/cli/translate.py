@@ -26,7 +26,7 @@ from mtx.cli.options import (
 )
 from mtx.cli.reporting import reported
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
-from mtx.data.lines import Repair, decode_line
+from mtx.data.sources.text import Repair, decode_line
 from mtx.errors import ExitCode, UserError, printable
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtx.data.ids import Ids, Rows
 from mtx.data.mixing import Mixture
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Ids, Rows
 from mtx.errors import ExitCode, UserError
 
 WINDOW_PAIRS = 50_000

@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 
 from mtx.config.settings import Source
-from mtx.data.ids import Rows
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Rows
 from mtx.errors import ExitCode, UserError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mtx.decode.search import Hypothesis
-from mtx.runtime import is_out_of_memory
+from mtx.system.device import is_out_of_memory
 
 Sentences = list[list[int]]
 Search = Callable[[Sentences], list[list[Hypothesis]]]

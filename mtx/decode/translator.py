@@ -14,11 +14,12 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.memory import Sentences, SentenceTooLargeError, search_within_memory
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
-from mtx.decode.segments import join_parts, split_long
 from mtx.errors import ExitCode, UserError
 from mtx.model.inference import for_inference
-from mtx.runtime import Precision, give_memory_back, resident_memory, use_one_thread
-from mtx.workers import as_done, can_have_workers, start_workers
+from mtx.system.device import Precision
+from mtx.system.memory import give_memory_back, resident_memory, use_one_thread
+from mtx.system.parallel import as_done, can_have_workers, start_workers
+from mtx.text.segments import join_parts, split_long
 
 ROWS_FOR_A_WORKER = 64
 """Hypotheses searched at once from which a process of its own pays: with fewer a step takes hardly less time."""

@@ -6,11 +6,12 @@ from itertools import islice
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import CleanSettings, Config, Source
 from mtx.data.batching import fixed_batches
-from mtx.data.corpus import is_same_text, read_pairs
-from mtx.data.ids import Rows
-from mtx.data.prepare import Corpus, prepare
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Rows
+from mtx.data.prepared.prepare import prepare
+from mtx.data.sources.read import is_same_text, read_pairs
 from mtx.evaluate import bleu_metric
-from mtx.runtime import LOGGER
+from mtx.system.logs import LOGGER
 
 AS_IT_IS = CleanSettings(level="none")
 """Dev pairs are what is measured with: no rule drops one."""

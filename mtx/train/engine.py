@@ -10,13 +10,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mtx.checkpoint.training import Training
 from mtx.config.settings import TrainSettings
+from mtx.distributed.process_group import Ranks, whole
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.model.compiled import compile_layers, is_compiled
-from mtx.ranks import Ranks, whole
-from mtx.runtime import Precision
+from mtx.system.device import Precision
 from mtx.train.optim import build_optimizer
-from mtx.train.update import Objective
+from mtx.train.step import Objective
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,19 @@ from statistics import median
 import numpy as np
 import torch
 
-from mtx.checkpoint.files import megabytes
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch, Whole
 from mtx.errors import ExitCode, UserError
+from mtx.files.atomic import megabytes
 from mtx.model import Transformer
-from mtx.runtime import LOGGER, Precision, give_memory_back, keep_freed_memory, resident_memory
+from mtx.system.device import Precision
+from mtx.system.logs import LOGGER
+from mtx.system.memory import give_memory_back, keep_freed_memory, resident_memory
 from mtx.train.optim import build_optimizer
 from mtx.train.retention import most_kept
-from mtx.train.session import Equipment
-from mtx.train.update import Objective, PairTooLargeError, update
+from mtx.train.state import Equipment
+from mtx.train.step import Objective, PairTooLargeError, update
 
 SECONDS = 5.0
 """To be spent on updates, about."""

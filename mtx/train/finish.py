@@ -11,11 +11,12 @@ from torch import Tensor
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.training import Evaluation, average_weights, load_weights, whole_checkpoints
-from mtx.data.corpus import source_name
+from mtx.data.sources.read import source_name
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, report_on
-from mtx.runtime import LOGGER, Precision
-from mtx.train.session import Session
+from mtx.system.device import Precision
+from mtx.system.logs import LOGGER
+from mtx.train.state import Session
 from mtx.train.validation import best_of, describe, validate
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mtx.config.settings import ModelSettings
 from mtx.model.linear import has_onednn, onednn_product
-from mtx.runtime import Precision
+from mtx.system.device import Precision
 
 SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}
 """Rows, inputs and outputs of a product that is large enough to show what the device can do, and no larger."""

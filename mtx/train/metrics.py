@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtx.runtime import LOGGER
-from mtx.train.update import UpdateStats
+from mtx.system.logs import LOGGER
+from mtx.train.step import UpdateStats
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mtx.checkpoint.training import Evaluation, delete_checkpoints
 from mtx.config.settings import TrainSettings
-from mtx.train.session import Session
+from mtx.train.state import Session
 from mtx.train.validation import best_of
 
 

@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from mtx.checkpoint.files import make_folder, remove_leftovers, write_file
-from mtx.checkpoint.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
 from mtx.config.reading import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError, machine_error
-from mtx.runtime import LOGGER
-from mtx.tokenizer import Tokenizer, load_tokenizer
+from mtx.files.atomic import make_folder, remove_leftovers, write_file
+from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
+from mtx.system.logs import LOGGER
+from mtx.text.tokenizer import Tokenizer, load_tokenizer
 
 HARMLESS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",

@@ -11,11 +11,12 @@ from mtx.checkpoint.training import Evaluation
 from mtx.data.batching import Batch, collate
 from mtx.decode.translator import Translator
 from mtx.evaluate import score
-from mtx.runtime import LOGGER, is_out_of_memory
+from mtx.system.device import is_out_of_memory
+from mtx.system.logs import LOGGER
 from mtx.train.dev_set import DevSet
-from mtx.train.faults import pair_too_large_explained
-from mtx.train.session import Session
-from mtx.train.update import PairTooLargeError, loss_sums
+from mtx.train.failures import pair_too_large_explained
+from mtx.train.state import Session
+from mtx.train.step import PairTooLargeError, loss_sums
 
 NUM_SAMPLES = 5
 """Dev sentences whose translations are shown at every validation."""

@@ -24,7 +24,7 @@ import sacrebleu
 
 from mtx.checkpoint.model_folder import find_model
 from mtx.cli.options import RUNS
-from mtx.data.lines import read_lines
+from mtx.data.sources.text import read_lines
 from scripts.bench.contest import ROOT, Field, Turn, Worker, markdown_table, rates, ratios, say, spread, started
 from scripts.bench.decoders import (
     BATCH_TOKENS,

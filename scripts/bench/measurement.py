@@ -16,24 +16,16 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.ids import Ids, Lines
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Ids, Lines
 from mtx.decode.translator import Translator
 from mtx.model import Transformer, build_transformer
-from mtx.runtime import (
-    PROGRAMS_OF_A_SEARCH,
-    PROGRAMS_OF_TRAINING,
-    Precision,
-    choose_device,
-    choose_precision,
-    keep_few_programs,
-    keep_freed_memory,
-    use_threads,
-)
-from mtx.tokenizer import Tokenizer
+from mtx.system.device import Precision, choose_device, choose_precision, use_threads
+from mtx.system.memory import PROGRAMS_OF_A_SEARCH, PROGRAMS_OF_TRAINING, keep_few_programs, keep_freed_memory
+from mtx.text.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
 from mtx.train.optim import build_optimizer
-from mtx.train.update import Objective, update
+from mtx.train.step import Objective, update
 from scripts.bench.worker import Facts, peak_rss_mib
 
 SIZES = ModelSettings()

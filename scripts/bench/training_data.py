@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
 from mtx.data.batching import part_batches
-from mtx.data.ids import Ids, Rows
 from mtx.data.mixing import Mixture
-from mtx.data.prepare import Corpus, prepare
-from mtx.runtime import choose_device
-from mtx.tokenizer import Tokenizer
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Ids, Rows
+from mtx.data.prepared.prepare import prepare
+from mtx.system.device import choose_device
+from mtx.text.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
-from mtx.train.start import make_tokenizer
+from mtx.train.setup import make_tokenizer
 
 NEVER = 1_000_000
 

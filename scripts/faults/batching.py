@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mtx.checkpoint.model_folder import TrainedModel, load_model
 from mtx.config.reading import load_config
-from mtx.data.demo import read_demo
 from mtx.decode.translator import Translation, Translator
-from mtx.train.loop import train
+from mtx.demo import read_demo
+from mtx.train.trainer import train
 
 CONFIG = """
 data: {train: [{tsv: train.tsv}]}

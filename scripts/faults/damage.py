@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtx.checkpoint.sealed import MANIFEST
+from mtx.files.sealed import MANIFEST
 
 
 def flip(data: bytes, draw: random.Random) -> bytes:

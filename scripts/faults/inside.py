@@ -17,11 +17,12 @@ from faults.training import Training
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
 from mtx.config.reading import load_config
-from mtx.data.demo import read_demo
 from mtx.decode.translator import Translator
+from mtx.demo import read_demo
 from mtx.errors import ExitCode, UserError
-from mtx.runtime import LOGGER, Precision
-from mtx.tokenizer import load_tokenizer
+from mtx.system.device import Precision
+from mtx.system.logs import LOGGER
+from mtx.text.tokenizer import load_tokenizer
 from mtx.train.run_folder import RunFolder
 
 

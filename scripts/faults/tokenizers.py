@@ -19,8 +19,8 @@ from faults.attempts import outcomes, report, run_attempts
 
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import UserError
-from mtx.tokenizer import Tokenizer
-from mtx.vocabulary import train_tokenizer
+from mtx.text.tokenizer import Tokenizer
+from mtx.text.train_tokenizer import train_tokenizer
 
 TEXTS = ["the dog é\0 <s> </s> \u2581", "ﬁ ① 日本 ｶﾞ e\u0301", "", " ", "ab" * 500]
 

@@ -14,8 +14,8 @@ from mtx.checkpoint.training import saved_steps
 from mtx.config.reading import dump_config, load_config
 from mtx.decode.translator import Translator
 from mtx.errors import UserError
-from mtx.runtime import choose_device, choose_precision
-from mtx.train.loop import train
+from mtx.system.device import choose_device, choose_precision
+from mtx.train.trainer import train
 
 FORMATS = sorted(Path(__file__).parent.glob("format-*"))
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, find_model, load_model, save_model
-from mtx.checkpoint.sealed import open_sealed, sealed_folder
 from mtx.checkpoint.training import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.errors import ExitCode, UserError
+from mtx.files.sealed import open_sealed, sealed_folder
 from mtx.model import build_transformer
-from mtx.tokenizer import Tokenizer
-from mtx.vocabulary import train_tokenizer
+from mtx.text.tokenizer import Tokenizer
+from mtx.text.train_tokenizer import train_tokenizer
 
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=2)
 

@@ -13,8 +13,6 @@ import torch
 from faults.calls import failing_call, recorded_calls
 from torch import Tensor, nn
 
-from mtx.checkpoint import sealed
-from mtx.checkpoint.sealed import sealed_folder
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.training import (
     Evaluation,
@@ -33,6 +31,8 @@ from mtx.checkpoint.training import (
     whole_checkpoints,
 )
 from mtx.errors import ExitCode, UserError
+from mtx.files import sealed
+from mtx.files.sealed import sealed_folder
 
 
 def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Training:

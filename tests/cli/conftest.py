@@ -11,8 +11,9 @@ import pytest
 
 from mtx.cli import main
 from mtx.config.reading import load_config
-from mtx.runtime import LOGGER, use_threads
-from mtx.train.loop import train
+from mtx.system.device import use_threads
+from mtx.system.logs import LOGGER
+from mtx.train.trainer import train
 
 NOUNS = {"dog": "Hund", "cat": "Kater", "man": "Mann", "cook": "Koch", "guest": "Gast", "bird": "Vogel"}
 VERBS = {"sees": "sieht", "hears": "hört", "finds": "findet", "knows": "kennt"}

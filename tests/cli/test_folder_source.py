@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mtx.config.reading import load_config
-from mtx.data.prepare import prepare
-from mtx.tokenizer import load_tokenizer
+from mtx.data.prepared.prepare import prepare
+from mtx.text.tokenizer import load_tokenizer
 from mtx.train.run_folder import read_metrics
-from mtx.train.start import with_found_sources
+from mtx.train.setup import with_found_sources
 
 if TYPE_CHECKING:
     from .conftest import Mtx

@@ -178,7 +178,7 @@ def test_what_cannot_be_is_said_and_nothing_written(
 
 
 def test_a_failed_write_leaves_nothing(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mtx.train import proposal
+    from mtx.init import write_config as proposal
 
     write(tmp_path, 300)
     real = proposal.write_file

@@ -72,7 +72,7 @@ def test_torch_is_not_asked_about_an_error_before_it_is_there(
 ) -> None:
     """It may be what cannot be imported."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setitem(sys.modules, "mtx.runtime", None)
+    monkeypatch.setitem(sys.modules, "mtx.system.device", None)
 
     def bug() -> None:
         raise RuntimeError("x")

@@ -14,14 +14,14 @@ import sentencepiece
 from mtx.checkpoint.model_folder import load_model
 from mtx.config.reading import load_config
 from mtx.config.settings import Config
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
 from mtx.decode.memory import Sentences
 from mtx.decode.translator import Translator
-from mtx.runtime import use_threads
-from mtx.tokenizer import Tokenizer
-from mtx.train.loop import train
+from mtx.system.device import use_threads
+from mtx.text.tokenizer import Tokenizer
 from mtx.train.run_folder import RunFolder, read_metrics
-from mtx.train.start import equip
+from mtx.train.setup import equip
+from mtx.train.trainer import train
 
 if TYPE_CHECKING:
     from .conftest import Mtx
@@ -88,7 +88,7 @@ def prepared(
     configure_tags: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Tokenizer, Corpus, Corpus]]:
     """The tokenizer and the prepared train and dev pairs of a config."""
-    monkeypatch.setattr("mtx.train.start.matrix_rate", lambda _precision: 1e9)
+    monkeypatch.setattr("mtx.train.setup.matrix_rate", lambda _precision: 1e9)
 
     def prepare(*overrides: str) -> tuple[Tokenizer, Corpus, Corpus]:
         equipment = equip(configure_tags(*overrides), RunFolder(tmp_path / "none"))

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import TokenizerSettings
-from mtx.data.lines import stream_lines
-from mtx.data.packed import FORMATS
+from mtx.data.sources.packed import FORMATS
+from mtx.data.sources.text import stream_lines
 from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
-from mtx.runtime import Precision
-from mtx.vocabulary import train_tokenizer
+from mtx.system.device import Precision
+from mtx.text.train_tokenizer import train_tokenizer
 
 CPU = Precision(torch.float32, torch.device("cpu"))
 BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
-from mtx.runtime import Precision
-from mtx.tokenizer import Tokenizer
+from mtx.system.device import Precision
+from mtx.text.tokenizer import Tokenizer
 
 CONTROLS = ["<2de>", "<2fr>", "[MASK]"]
 SPECIALS = [*CONTROLS, "<s>", "</s>", "<pad>", "<unk>", "<sep>", "<0x0A>", "\u2581", "\u2581<2de>"]
@@ -74,7 +74,7 @@ REPEATED = ["a", "(", " ", ".", ".)", ".))) ", "。", "。」", "a ", '."', "\u3
 
 @pytest.mark.parametrize("unit", [*REPEATED, "front"])
 def test_work_grows_with_the_length_of_a_line(unit: str) -> None:
-    from mtx.decode.segments import split_long
+    from mtx.text.segments import split_long
 
     def work(length: int) -> int:
         counted = 0

@@ -12,7 +12,7 @@ from mtx.decode.memory import search_within_memory
 from mtx.decode.search import beam_search
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.runtime import choose_precision
+from mtx.system.device import choose_precision
 
 FULL = [
     torch.OutOfMemoryError("CUDA out of memory."),

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import SearchOptions, beam_search
-from mtx.decode.segments import split_long
 from mtx.decode.translator import MIN_TOKENS, MOST_GROWTH, Translator
-from mtx.runtime import choose_precision
-from mtx.tokenizer import Tokenizer
+from mtx.system.device import choose_precision
+from mtx.text.segments import split_long
+from mtx.text.tokenizer import Tokenizer
 
 LONG = "The dog never sees the cat. A child finds the big red house near the man and the red dog never hears"
 

@@ -9,9 +9,9 @@ import torch
 from faults.batching import LONG_SENTENCE, compare_batchings, learned_model
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.data.demo import read_demo
 from mtx.decode.translator import Candidate, Translation, Translator
-from mtx.runtime import choose_precision
+from mtx.demo import read_demo
+from mtx.system.device import choose_precision
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from faults.damage import damaged_loads
 from faults.power import State, build_state, read_state, states_after
 from faults.save import FAULTS, NEW, OLD, a_training, injected_saves, why_unavailable
 
-from mtx.checkpoint.files import write_file
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
 from mtx.errors import ExitCode, UserError
+from mtx.files.atomic import write_file
 
 # --- system calls ---
 

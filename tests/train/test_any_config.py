@@ -32,8 +32,8 @@ from mtx.config.settings import (
 )
 from mtx.errors import UserError
 from mtx.model import build_transformer
-from mtx.train.loop import train
-from mtx.vocabulary import train_tokenizer
+from mtx.text.train_tokenizer import train_tokenizer
+from mtx.train.trainer import train
 
 TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
 
@@ -90,9 +90,9 @@ def _no_measuring(sentences: list[str]) -> Iterator[None]:
     settings = TokenizerSettings(vocab_size=60, byte_fallback=False)
     tokenizer = train_tokenizer(sentences, sentences, settings, log=lambda line: None, tags=["2de"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtx.train.start.matrix_rate", lambda _precision: 1e9)
+        patch.setattr("mtx.train.setup.matrix_rate", lambda _precision: 1e9)
         patch.setattr("mtx.train.estimate.SECONDS", 0.0)
-        patch.setattr("mtx.train.start.make_tokenizer", lambda _config: tokenizer)
+        patch.setattr("mtx.train.setup.make_tokenizer", lambda _config: tokenizer)
         yield
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import Config
-from mtx.data.cleaning import build_cleaner
+from mtx.data.cleaning.rules import build_cleaner
 from mtx.train.dev_set import load_dev_set
 
 

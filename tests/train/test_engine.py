@@ -12,16 +12,16 @@ from torch import Tensor
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import Batch, collate
-from mtx.data.ids import Ids, Lines
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Ids, Lines
+from mtx.distributed.process_group import ALONE, Ranks
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer, build_transformer
-from mtx.ranks import ALONE, Ranks
-from mtx.runtime import Precision
-from mtx.train import update as update_module
+from mtx.system.device import Precision
+from mtx.train import step as update_module
 from mtx.train.engine import Engine, build_engine, check_engine
 from mtx.train.optim import build_optimizer
-from mtx.train.update import UpdateStats, loss_sums, update
+from mtx.train.step import UpdateStats, loss_sums, update
 
 PARALLEL = ["ddp", "fsdp"]
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ import torch
 from mtx.config.settings import Config, ModelSettings, TrainSettings
 from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
-from mtx.runtime import choose_precision
+from mtx.system.device import choose_precision
 from mtx.train import estimate as module
 from mtx.train.estimate import Estimate, Sizes, estimate, in_words
-from mtx.train.loop import train
-from mtx.train.update import PairTooLargeError
+from mtx.train.step import PairTooLargeError
+from mtx.train.trainer import train
 
 SIZES = Sizes(src_vocab_size=50, tgt_vocab_size=60, src_length=7, tgt_length=5)
 SETTINGS = TrainSettings(max_steps=1_000, batch_tokens=64, save_every=100, eval_every=200, keep=2, average=3)

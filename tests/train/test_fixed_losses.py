@@ -16,12 +16,12 @@ import torch
 from mtx.checkpoint.training import Progress, Training
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.ids import Ids, Lines
-from mtx.data.prepare import Corpus
+from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.ids import Ids, Lines
 from mtx.model import build_transformer
-from mtx.runtime import Precision
+from mtx.system.device import Precision
 from mtx.train.optim import build_optimizer
-from mtx.train.update import Objective, update
+from mtx.train.step import Objective, update
 
 STORED = Path(__file__).with_suffix(".json")
 

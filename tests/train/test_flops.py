@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mtx.config.settings import ModelSettings
 from mtx.model import Transformer
-from mtx.runtime import Precision
+from mtx.system.device import Precision
 from mtx.train import flops
 from mtx.train.flops import matrix_rate, update_flops
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mtx.train.metrics import Window, append_record, describe_record
-from mtx.train.update import Awaited, UpdateStats
+from mtx.train.step import Awaited, UpdateStats
 
 
 def stats(loss: float, num_tokens: int, *, is_skipped: bool = False) -> UpdateStats:

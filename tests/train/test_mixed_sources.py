@@ -13,8 +13,8 @@ from mtx.checkpoint.training import saved_steps
 from mtx.config.settings import Config
 from mtx.data import batching
 from mtx.data.batching import Batch
-from mtx.train import loop
-from mtx.train.loop import train
+from mtx.train import trainer as loop
+from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
 

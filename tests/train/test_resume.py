@@ -22,11 +22,12 @@ from mtx.config.settings import Config
 from mtx.data.batching import Batch
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
-from mtx.train import finish, loop, spikes
-from mtx.train import update as update_module
-from mtx.train.loop import train
+from mtx.train import finish, spikes
+from mtx.train import step as update_module
+from mtx.train import trainer as loop
 from mtx.train.run_folder import read_metrics
-from mtx.train.update import loss_sums
+from mtx.train.step import loss_sums
+from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
 

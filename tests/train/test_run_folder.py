@@ -16,12 +16,13 @@ from pydantic import BaseModel
 
 from mtx.config.reading import dump_config
 from mtx.config.settings import Config
-from mtx.data import prepare
+from mtx.data.prepared import prepare
 from mtx.errors import ExitCode, UserError
-from mtx.tokenizer import Tokenizer
-from mtx.train import loop, start
-from mtx.train.loop import train
+from mtx.text.tokenizer import Tokenizer
+from mtx.train import setup as start
+from mtx.train import trainer as loop
 from mtx.train.run_folder import RunFolder, read_metrics
+from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mtx.runtime import choose_device, choose_precision, use_threads
+from mtx.system.device import choose_device, choose_precision, use_threads
 from mtx.train.flops import matrix_rate
 from scripts.bench.worker import serve
 

@@ -20,8 +20,9 @@ def main() -> None:
     claim_stdout()
 
     from mtx.config.reading import load_config
-    from mtx.runtime import log_to_stderr, use_threads
-    from mtx.train import loop
+    from mtx.system.device import use_threads
+    from mtx.system.logs import log_to_stderr
+    from mtx.train import trainer as loop
 
     loop_names: Any = loop
     step = loop_names.update

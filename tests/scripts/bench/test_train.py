@@ -12,8 +12,8 @@ import torch
 from mtx.config.reading import load_config
 from mtx.data.batching import Position, batches_from
 from mtx.data.mixing import Mixture
-from mtx.data.prepare import prepare
-from mtx.tokenizer import Tokenizer
+from mtx.data.prepared.prepare import prepare
+from mtx.text.tokenizer import Tokenizer
 from scripts.bench import train
 from scripts.bench.contest import ROOT
 from scripts.bench.peers import plain_loop, torch_train

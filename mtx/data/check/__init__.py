@@ -1,0 +1,1 @@
+"""`mtx data check`: scan a corpus, judge it, and report."""

@@ -1,0 +1,1 @@
+"""Cleaning: which pairs are kept, and in what form."""

@@ -1,5 +1,0 @@
-"""The embedded demo: a synthetic English-German corpus, drawn from a grammar, that shows why attention matters."""
-
-from mtx.data.demo.corpus import read_demo
-
-__all__ = ["read_demo"]

@@ -1,0 +1,1 @@
+"""Prepared corpora: text as ids on disk."""

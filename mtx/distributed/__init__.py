@@ -1,0 +1,1 @@
+"""Training by several processes: the process group and the launcher."""

@@ -1,0 +1,1 @@
+"""`mtx init`: look at parallel text and write a config for it."""

@@ -1,0 +1,1 @@
+"""The machine: device, memory, random state, logs, signals, processes."""

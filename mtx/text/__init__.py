@@ -1,0 +1,1 @@
+"""Text: sentences, pieces and ids."""

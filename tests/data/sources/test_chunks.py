@@ -1,0 +1,65 @@
+"""Groups of pairs: all pairs in their order, bounded in number and in characters, the same ones for the same pairs."""
+
+import tracemalloc
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtx.config.settings import CleanSettings, Config, DataSettings, Tsv
+from mtx.data.check.overlap import HeldOut
+from mtx.data.check.scan import Known, examine
+from mtx.data.cleaning.export import write_cleaned
+from mtx.data.sources import chunks as groups
+from mtx.data.sources.chunks import grouped
+from mtx.data.sources.read import Pair
+
+texts = st.text("a", max_size=20)
+
+
+@given(st.lists(st.tuples(texts, texts)), st.integers(1, 9), st.integers(1, 60))
+def test_groups_are_bounded_and_go_on_anywhere(pairs: list[Pair], most_pairs: int, most_chars: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "PAIRS_AT_ONCE", most_pairs)
+        patch.setattr(groups, "CHARS_AT_ONCE", most_chars)
+        found = list(grouped(pairs, 3))
+        assert [group.source for group in found] == [3] * len(found)
+        assert list(chain.from_iterable(group.pairs for group in found)) == pairs
+        for group in found:
+            assert 0 < len(group.pairs) <= most_pairs
+            assert sum(len(src) + len(tgt) for src, tgt in group.pairs[:-1]) < most_chars
+        for group in found[:-1]:
+            assert len(group.pairs) == most_pairs or sum(len(src) + len(tgt) for src, tgt in group.pairs) >= most_chars
+        num_before = 0
+        for number, group in enumerate(found):
+            assert list(grouped(pairs[num_before:], 3)) == found[number:]
+            num_before += len(group.pairs)
+
+
+def test_long_lines_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads in groups: a few of them at a time, not ten thousand lines."""
+    monkeypatch.setattr(groups, "CHARS_AT_ONCE", 1 << 17)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("can_tell_languages", "can_repair"):
+        monkeypatch.setattr(f"mtx.data.check.scan.{name}", lambda: False)
+    source = Tsv(tsv=tmp_path / "a.tsv")
+    with source.tsv.open("w") as file:
+        file.writelines(f"{'a' * 40_000}{number}\t{'b' * 40_000}{number}\n" for number in range(400))
+    config = Config(data=DataSettings(train=(source,)), clean=CleanSettings(level="none"))
+
+    def pairs() -> Iterator[Pair]:
+        return ((f"{'a' * 40_000}{number}", f"{'b' * 40_000}{number}") for number in range(400))
+
+    def clean() -> None:
+        with (tmp_path / "out").open("wb") as file:
+            write_cleaned(config, lambda _: file)
+
+    for work in (clean, lambda: examine(source, "train", config, Known(), []), lambda: HeldOut(pairs())):
+        tracemalloc.start()
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 16 << 20, work

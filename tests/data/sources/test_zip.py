@@ -1,0 +1,160 @@
+"""Zip archives of OPUS: the two files of the languages, or a TMX file, read where they are."""
+
+import gzip
+import random
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mtx.config.settings import Zip
+from mtx.data.sources.guess import languages_of
+from mtx.data.sources.read import check_source, read_pairs
+from mtx.errors import ExitCode, UserError
+
+TMX = (
+    '<tmx version="1.4"><body><tu><tuv xml:lang="en"><seg>yes</seg></tuv>'
+    '<tuv xml:lang="de"><seg>ja</seg></tuv></tu></body></tmx>'
+)
+OPUS = {
+    "README": "all",
+    "LICENSE": "free",
+    "Books.de-en.de": "ja\nnein\n",
+    "Books.de-en.en": "yes\nno\n",
+    "a.ids": "1\n",
+}
+
+
+def archive(
+    folder: Path, files: dict[str, str | bytes], name: str = "a.zip", packing: int = zipfile.ZIP_DEFLATED
+) -> Path:
+    with zipfile.ZipFile(folder / name, "w", packing) as new:
+        for member, text in files.items():
+            new.writestr(member, text)
+    return folder / name
+
+
+def pairs_of(source: Zip) -> list[tuple[str, str]]:
+    check_source(source, "en", "de")
+    return list(read_pairs(source, "en", "de"))
+
+
+def test_the_files_that_end_in_the_languages(tmp_path: Path) -> None:
+    assert pairs_of(Zip(zip=archive(tmp_path, OPUS))) == [("yes", "ja"), ("no", "nein")]
+    packed = {"x/a.en.gz": gzip.compress(b"yes\n"), "x/a.de": "ja\n"}
+    assert pairs_of(Zip(zip=archive(tmp_path, packed))) == [("yes", "ja")]
+
+
+def test_the_files_named(tmp_path: Path) -> None:
+    path = archive(tmp_path, {**OPUS, "Other.en": "maybe\n", "Other.de": "vielleicht\n", "memory.tmx": TMX})
+    assert pairs_of(Zip(zip=path, src="Other.en", tgt="Other.de")) == [("maybe", "vielleicht")]
+    assert pairs_of(Zip(zip=path, src="Other.de", tgt="Other.en")) == [("vielleicht", "maybe")]
+
+
+def test_one_translation_memory(tmp_path: Path) -> None:
+    assert pairs_of(Zip(zip=archive(tmp_path, {"README": "x", "a/Books.tmx": TMX}))) == [("yes", "ja")]
+    assert pairs_of(Zip(zip=archive(tmp_path, {"a.tmx.gz": gzip.compress(TMX.encode())}))) == [("yes", "ja")]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({}, {}, "no two files that end in .en and .de .* it is empty"),
+        ({"a.en": "x\n", "README": "x"}, {}, "no two files that end in .en and .de .*: README, a.en"),
+        ({**OPUS, "b.en": "x\n"}, {}, "2 files that end in .en, 1 in .de"),
+        ({"a.tmx": TMX, "b.tmx": TMX}, {}, "no two files that end in .en and .de .*: a.tmx, b.tmx"),
+        (OPUS, {"src": "c.en"}, r"no file c.en \(.*a.zip\)"),
+        (OPUS, {"tgt": "../a"}, r"no file ../a \(.*a.zip\)"),
+        ({"a.en": "x\ny\n", "a.de": "x\n"}, {}, "a.en has 2 lines, a.de 1"),
+        ({"a.en": b"\xff\xfex\n", "a.de": "x\n"}, {}, "UTF-16, not UTF-8 .*a.zip: a.en line 1"),
+        ({"a.tmx": "no xml"}, {}, r"Start tag expected.*a.zip: a.tmx line 1"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    files: dict[str, str | bytes], options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    source = Zip(zip=archive(tmp_path, files), **options)
+    with pytest.raises(UserError, match=message) as caught:
+        list(read_pairs(source, "en", "de"))
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_a_damaged_or_encrypted_archive_is_one_line(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"a.en": "yes\n" * 999, "a.de": "ja\n" * 999})
+    whole = path.read_bytes()
+    locked = bytearray(whole)
+    for place in (6, whole.index(b"PK\x01\x02") + 8):  # the flag in the header of a file, and in the list of files
+        locked[place] |= 1
+    cases = [b"", b"text", whole[:-30], whole[:200], whole[:60] + b"\0\1" + whole[62:], bytes(locked)]
+    for data in cases:
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=r"(damaged zip, or none|an encrypted zip)") as caught:
+            list(read_pairs(Zip(zip=path), "en", "de"))
+        assert caught.value.code == ExitCode.DATA
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["a.en", "a.tmx"])
+def test_what_could_take_any_memory_is_not_unpacked(packing: int, name: str, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {name: b"a" * (1 << 24)}
+    path = archive(tmp_path, files if name == "a.tmx" else {**files, "a.de": "x\n"}, packing=packing)
+    assert path.stat().st_size < 1 << 14
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            UserError, match=f"packed in a way .*a.zip: {name}.*Pack it as zip does by default"
+        ) as caught:
+            list(read_pairs(Zip(zip=path), "en", "de"))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_how_other_files_are_packed_does_not_matter(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"README": "all"}, packing=zipfile.ZIP_LZMA)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as more:
+        more.writestr("a.en", "yes\n")
+        more.writestr("a.de", "ja\n")
+    assert pairs_of(Zip(zip=path)) == [("yes", "ja")]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damage_is_bad_data(packing: int, tmp_path: Path) -> None:
+    """Whatever bytes are changed, lost or put in."""
+    path = archive(tmp_path, {"Bücher.de-en.de": "ja\nnein\n" * 9, "Bücher.de-en.en": "yes\nno\n" * 9}, packing=packing)
+    whole = path.read_bytes()
+    source, chance = Zip(zip=path), random.Random(packing)
+    codes = set()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 3))):
+            begin = chance.randrange(len(damaged))
+            damaged[begin : begin + chance.choice((1, 1, 1, 4))] = chance.randbytes(chance.choice((1, 1, 1, 0, 2)))
+        path.write_bytes(damaged)
+        for read in (lambda: list(read_pairs(source, "en", "de")), lambda: languages_of([source], None, None)):
+            try:
+                read()
+            except UserError as error:
+                codes.add(error.code)
+    assert codes == {ExitCode.DATA, ExitCode.USAGE}  # the latter: which languages it holds is not told
+
+
+@pytest.mark.parametrize("name", ["missing.zip", "folder"])
+def test_what_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"cannot read .*{name}") as caught:
+        check_source(Zip(zip=tmp_path / name), "en", "de")
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_nothing_is_unpacked(tmp_path: Path) -> None:
+    """Neither into memory nor onto the disk."""
+    path = archive(tmp_path, {"../../a.en": "the dog\n" * 10**6, "/etc/a.de": "der Hund\n" * 10**6})
+    before = sorted(tmp_path.rglob("*"))
+    tracemalloc.start()
+    assert sum(1 for _ in read_pairs(Zip(zip=path), "en", "de")) == 10**6
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert sorted(tmp_path.rglob("*")) == before

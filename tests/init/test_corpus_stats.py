@@ -1,0 +1,90 @@
+"""What is said of a corpus is what counting by other means says."""
+
+import logging
+import random
+import statistics
+from pathlib import Path
+
+import pytest
+
+from mtx.config.settings import Source, Tsv
+from mtx.data.cleaning.held_out import HeldOutTexts
+from mtx.errors import ExitCode, UserError
+from mtx.init import corpus_stats as module
+from mtx.init.corpus_stats import Looked, look
+
+NOTHING = HeldOutTexts()
+
+
+def source(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> Tsv:
+    (folder / name).write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
+    return Tsv(tsv=folder / name)
+
+
+def looked(folder: Path, pairs: list[tuple[str, str]], held_out: HeldOutTexts = NOTHING) -> Looked:
+    return look([source(folder, pairs)], "en", "de", held_out)
+
+
+def test_pairs_are_counted_as_training_will(tmp_path: Path) -> None:
+    pairs = [("a b", "c"), ("A b.", "c!"), ("a b", "d"), ("", "x"), ("x", " "), ("bad \ufffd", "bad"), ("held", "out")]
+    found = looked(tmp_path, pairs, HeldOutTexts.of([("held", "Out")], "pair"))
+    assert (found.num_read, found.facts.num_pairs) == (7, 2)
+    assert found.dropped == {"empty": 2, "damaged by a wrong encoding": 1, "in dev or test": 1}
+    assert "7 pairs, 2 different ones" in found.summary
+    assert "2 empty" in found.summary
+
+
+def test_sources_are_one_corpus(tmp_path: Path) -> None:
+    sources: list[Source] = [source(tmp_path, [("a", "b")]), source(tmp_path, [("a", "b"), ("c", "d")], "b.tsv")]
+    found = look(sources, "en", "de", NOTHING)
+    assert (found.num_read, found.facts.num_pairs) == (3, 2)
+
+
+def test_lengths_are_those_of_all_pairs(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    pairs = [("x" * draw.randint(1, 300), "y" * draw.randint(1, 300)) for _ in range(1_000)]
+    pairs = [pair for pair in pairs if 1 / 8 < (len(pair[0]) + 15) / (len(pair[1]) + 15) < 8]
+    found = looked(tmp_path, pairs)
+    longer = sorted(max(map(len, pair)) for pair in pairs)
+    assert found.facts.longest_letters == longer[-(-99 * len(longer) // 100) - 1]
+    assert found.mean_letters == pytest.approx([statistics.fmean(len(pair[side]) for pair in pairs) for side in (0, 1)])
+    assert looked(tmp_path, [("x" * n, "y" * n) for n in range(1, 101)]).facts.longest_letters == 99
+    assert looked(tmp_path, [("我们", "ab")]).facts.longest_letters == 6, "an ideograph stands for three letters"
+
+
+def test_the_alphabet_is_that_of_each_side_and_of_both(tmp_path: Path) -> None:
+    found = looked(tmp_path, [("abc", "cde"), ("ﬁ", "ｅ")]).facts
+    assert (found.src.num_all, found.tgt.num_all, found.both.num_all) == (5, 3, 7)  # fi is f and i; a wide e is an e
+    rare = looked(tmp_path, [("e" * 100, "e" * 100)] * 200 + [("q", "e")]).facts
+    assert (rare.src.num_all, rare.src.num_common) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("src", "tgt", "are_related"),
+    [
+        ("the dog", "der Hund", True),
+        ("the dog", "собака", False),
+        ("the dog", "我们的狗", False),
+        ("上慢下暴", "主上骄傲", True),
+        ("123", "456", True),
+        ("これは日本語です", "汉语", False),
+    ],
+)
+def test_scripts_are_related_or_not(src: str, tgt: str, are_related: bool, tmp_path: Path) -> None:
+    assert looked(tmp_path, [(src, tgt)]).facts.are_scripts_related == are_related
+
+
+@pytest.mark.parametrize(("pairs", "words"), [([], "among 0 "), ([("", "a"), ("b", "")], "among 2: dropped 2 empty ")])
+def test_nothing_to_use_is_an_error(pairs: list[tuple[str, str]], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        looked(tmp_path, pairs)
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_it_is_said_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mtx")
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", -1)
+    looked(tmp_path, [("a", "b")] * 20_000)
+    assert caplog.messages == ["looked at 10,000 pairs", "looked at 20,000 pairs"]

@@ -1,0 +1,205 @@
+"""Workers find what one process finds, and their end is noticed."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+import mtx.decode.translator as decode_translator
+from mtx.checkpoint.model_folder import TrainedModel
+from mtx.decode.search import Hypothesis
+from mtx.decode.translator import Translator
+from mtx.errors import ExitCode, UserError
+from mtx.system.device import choose_precision
+from mtx.system.parallel import _become_worker, as_done, can_have_workers, in_order, start_workers
+
+pytestmark = pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+
+
+@pytest.fixture
+def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Translator]:
+    """A translator with so many workers."""
+
+    def translator(num_workers: int) -> Translator:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: num_workers)
+        precision = choose_precision("fp32", torch.device("cpu"))
+        return Translator(trained, precision, beam_size=3, length_penalty=1.0, batch_tokens=120, n_best=2)
+
+    return translator
+
+
+def test_workers_find_what_one_process_finds(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+    alone, shared = translator(1), translator(2)
+    done: list[int] = []
+    assert shared.translate(sentences, done.append) == alone.translate(sentences)
+    assert sum(done) >= len(sentences), "some are translated in parts"
+    assert len(done) > 5
+    assert shared.translate(sentences[:1]) == alone.translate(sentences[:1])
+    shared.close()
+    assert shared.translate(sentences) == alone.translate(sentences), "it starts them again"
+    shared.close()
+
+
+def test_work_is_shared_out(
+    translator: Callable[[int], Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much for each worker, in one batch if that holds it, and fewer tokens for the one that has the long sentences;
+    nothing for a second where there is little."""
+    shared = translator(2)
+    segments = shared._segments(sentences)
+    for batch_tokens, rows_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
+        monkeypatch.setattr(decode_translator, "ROWS_FOR_A_WORKER", rows_for_a_worker)
+        shared.batch_tokens = batch_tokens
+        batches = shared._batches(segments)
+        assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
+        assert fewest <= len(batches) <= most
+    lengths = [[len(segments[i].ids) + 1 for i in batch] for batch in batches]
+    assert min(lengths[0]) >= max(lengths[1])
+    assert 0.7 < sum(lengths[0]) / sum(lengths[1]) < 0.95
+    assert sum(n**2 for n in lengths[0]) > 1.05 * sum(n**2 for n in lengths[1])
+
+
+def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+    def stop(count: int) -> None:
+        raise KeyboardInterrupt
+
+    shared = translator(2)
+    with pytest.raises(KeyboardInterrupt):
+        shared.translate(sentences, stop)
+    assert len(shared.translate(sentences)) == len(sentences)
+    shared.close()
+
+
+def test_a_killed_worker_is_an_error_of_the_machine() -> None:
+    def die(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        if sentences[0] == [1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()  # the other one: its pool ends it
+        return []
+
+    workers = start_workers(2, die)
+    with pytest.raises(UserError, match="was killed") as caught:
+        list(as_done(workers, [[[1]], [[2]]]))
+    assert caught.value.code == ExitCode.MACHINE
+    workers.shutdown()
+
+
+def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
+    def signal_oneself(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        return [[Hypothesis(ids, 0.0, 0.0)] for ids in sentences]
+
+    workers = start_workers(2, signal_oneself)
+    found = dict(as_done(workers, [[[number]] for number in range(20)]))
+    assert found == {number: [[Hypothesis([number], 0.0, 0.0)]] for number in range(20)}
+    workers.shutdown()
+
+
+def echo(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+    return [[Hypothesis(ids, 0.0, 0.0)] for ids in sentences]
+
+
+def test_workers_end_with_a_killed_parent() -> None:
+    """They hold all that it held, the lock of its run too."""
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        workers = start_workers(2, echo)
+        list(as_done(workers, [[[1]], [[2]]]))
+        os.write(writing, b"begun")
+        signal.pause()
+    os.close(writing)
+    assert os.read(reading, 5) == b"begun"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    ready, _, _ = select.select([reading], [], [], 60)
+    assert ready, "somebody still holds the other end"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_a_worker_whose_parent_is_gone_already_ends() -> None:
+    process = os.fork()
+    if process == 0:
+        _become_worker(echo, lambda: None, parent=os.getpid())  # which is not the parent
+        os._exit(7)
+    assert os.waitpid(process, 0)[1] == 0
+
+
+AFTER_BACKWARD = """
+import sys
+
+import torch
+
+from mtx.config.settings import ModelSettings
+from mtx.decode.search import SearchOptions, greedy_search
+from mtx.model import build_transformer
+from mtx.model.inference import for_inference
+from mtx.runtime import use_one_thread
+from mtx.system.parallel import as_done, start_workers
+
+torch.set_num_threads(2)
+settings = ModelSettings(d_model=128, num_heads=4, d_ff=256, encoder_layers=2, decoder_layers=2)
+model = build_transformer(settings, src_vocab_size=500, tgt_vocab_size=500, pad_id=0, is_joint=True)
+options = SearchOptions(1, 1.0, 1.0, 5, bos_id=2, eos_id=3)
+
+@torch.inference_mode()
+def search(sentences):
+    src_ids = torch.tensor(sentences)
+    return greedy_search(for_inference(model.eval(), torch.float32), src_ids, src_ids != 0, options)
+
+for _ in range(int(sys.argv[1])):
+    ids = torch.randint(4, 500, (32, 40))
+    model.train()(ids, ids != 0, ids).square().mean().backward()
+    workers = start_workers(2, search, use_one_thread)
+    found = list(as_done(workers, [[[number, 6]] * 20 for number in (5, 7, 8, 9)]))
+    workers.shutdown()
+    print(len(found), flush=True)
+"""
+
+
+def test_workers_start_beside_the_threads_of_a_training() -> None:
+    """A fork takes over what the threads of a backward pass hold, and none of them. Ended if it hangs."""
+    command = [sys.executable, "-c", AFTER_BACKWARD, "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.stdout.split() == ["4"] * 20, done.stderr
+
+
+def test_an_error_in_a_worker_is_an_error_here() -> None:
+    def fail(sentences: list[list[int]]) -> list[list[Hypothesis]]:
+        raise ValueError("a bug")
+
+    workers = start_workers(1, fail)
+    with pytest.raises(ValueError, match="a bug"):
+        list(as_done(workers, [[[1]]]))
+    workers.shutdown()
+
+
+def test_results_come_in_the_order_of_the_tasks_of_which_few_are_taken_beforehand() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    workers = start_workers(2, lambda number: (number, sum(range(10_000 * (number % 3)))))
+    for place, (number, _) in enumerate(in_order(workers, tasks(), num_ahead=5)):
+        assert number == place
+        assert len(taken) <= place + 6
+    assert taken == list(range(40))
+    workers.shutdown()
+
+
+def test_nothing_is_left_waiting_when_reading_results_ends() -> None:
+    workers = start_workers(1, lambda number: number)
+    results = in_order(workers, range(10_000), num_ahead=100)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    workers.shutdown()  # would wait for what was not cancelled
