@@ -48,8 +48,8 @@ def stream_lines(
     """Groups of complete lines, each as soon as it has arrived; a last line may lack its LF.
 
     `stream` is buffered (it has `read1`), plain or packed (see `mtx.data.sources.packed`); `name` is what error
-    messages call it. In `encoding` the byte LF is a line end and nothing else. Without `repair`, the first line that is not
-    in it is an error.
+    messages call it. In `encoding` the byte LF is a line end and nothing else. Without `repair`, the first line that
+    is not in it is an error.
 
     Raises:
         UserError: (DATA) damaged where it is packed, UTF-16, a line not in `encoding`; the lines before it have been
