@@ -141,7 +141,7 @@ from mtx.config.settings import ModelSettings
 from mtx.decode.search import SearchOptions, greedy_search
 from mtx.model import build_transformer
 from mtx.model.inference import for_inference
-from mtx.runtime import use_one_thread
+from mtx.system.memory import use_one_thread
 from mtx.system.parallel import as_done, start_workers
 
 torch.set_num_threads(2)

@@ -226,7 +226,7 @@ def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
 MEMORY_OF_PROGRAMS = """
 import ctypes, sys, torch
 from mtx.model.linear import onednn_product
-from mtx.runtime import keep_few_programs
+from mtx.system.memory import keep_few_programs
 
 class MallInfo(ctypes.Structure):  # malloc.h
     _fields_ = [(name, ctypes.c_size_t) for name in "0 1 2 3 mmapped 5 6 in_use 8 9".split()]
@@ -265,7 +265,7 @@ def test_the_memory_of_programs_is_bounded() -> None:
 
 
 MEMORY_GIVEN_BACK = """
-from mtx.runtime import give_memory_back, keep_freed_memory, resident_memory
+from mtx.system.memory import give_memory_back, keep_freed_memory, resident_memory
 
 keep_freed_memory()
 empty = resident_memory()

@@ -16,7 +16,7 @@ from mtx.data.sources.read import Pair
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import can_have_workers
 
-from .test_doctor import clean_pairs, config, dirty_pairs, write
+from ..check.test_diagnose import clean_pairs, config, dirty_pairs, write
 
 Files = dict[str, io.BytesIO]
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.config.settings import CLEANING, CleanSettings, DataSettings, TokenizerSettings, Tsv
+from mtx.data.cleaning import rules as cleaning
 from mtx.data.cleaning.rules import (
     build_cleaner,
     has_damage,
@@ -19,7 +20,6 @@ from mtx.data.cleaning.rules import (
     is_in_another_script,
     is_unlike_in_length,
 )
-from mtx.data.cleaning.rules import rules as cleaning
 from mtx.data.cleaning.writing_systems import SCRIPTS, scripts_of, share_in
 from mtx.data.prepared.prepare import prepare
 from mtx.errors import ExitCode, UserError
