@@ -8,8 +8,8 @@ import torch
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.decode.search import SearchOptions, beam_search
 from mtx.model import build_transformer
+from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import choose_precision
-from mtx.train.loss import projected_loss_sum
 from mtx.train.optim import build_optimizer
 from mtx.train.step import Awaited
 

@@ -24,7 +24,7 @@ from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.files.untrusted import Schema, read_json
 from mtx.model import Transformer
-from mtx.model.blank import blank_transformer, fill
+from mtx.model.fast.blank import blank_transformer, fill
 from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 CARD = "README.md"

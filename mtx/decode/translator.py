@@ -15,7 +15,7 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.memory import Sentences, SentenceTooLargeError, search_within_memory
 from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
-from mtx.model.inference import for_inference
+from mtx.model.fast import for_decoding
 from mtx.system.device import Precision
 from mtx.system.memory import give_memory_back, resident_memory, use_one_thread
 from mtx.system.parallel import as_done, can_have_workers, start_workers
@@ -106,7 +106,7 @@ class Translator:
             UserError: the model has no such tag (USAGE).
         """
         self.trained = trained
-        self.model = for_inference(trained.model, precision.dtype)
+        self.model = for_decoding(trained.model, precision.dtype)
         self.device = precision.device
         self.batch_tokens = batch_tokens
         is_shared_out = precision.device.type == "cpu" and can_have_workers()

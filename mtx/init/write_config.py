@@ -18,6 +18,7 @@ from mtx.init.corpus_stats import Looked, look
 from mtx.init.recipe import Choice, choose
 from mtx.init.split import set_size, split
 from mtx.model import build_transformer
+from mtx.model.fast import for_training
 from mtx.system.device import choose_device, choose_precision, use_threads
 from mtx.system.logs import LOGGER
 from mtx.system.memory import PROGRAMS_OF_TRAINING, keep_few_programs
@@ -132,7 +133,8 @@ def _measure(choices: Sequence[Choice], looked: Looked, device_name: str) -> Est
     sizes = Sizes(vocab_size, vocab_size, src_length, tgt_length, num_tokens / max(num_batches, 1))
     model = build_transformer(
         config.model, src_vocab_size=vocab_size, tgt_vocab_size=vocab_size, pad_id=0, is_joint=is_joint
-    ).to(precision.device)
+    )
+    for_training(model).to(precision.device)
     return estimate(model, sizes, config.train, precision)
 
 

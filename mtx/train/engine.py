@@ -13,7 +13,7 @@ from mtx.config.settings import TrainSettings
 from mtx.distributed.process_group import Ranks, whole
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
-from mtx.model.compiled import compile_layers, is_compiled
+from mtx.model.fast.compile import compile_layers, is_compiled
 from mtx.system.device import Precision
 from mtx.train.optim import build_optimizer
 from mtx.train.step import Objective

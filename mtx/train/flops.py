@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtx.config.settings import ModelSettings
-from mtx.model.linear import has_onednn, onednn_product
+from mtx.model.fast.linear import has_onednn, onednn_product
 from mtx.system.device import Precision
 
 SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}

@@ -21,7 +21,8 @@ from mtx.distributed.process_group import ALONE, Ranks
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import megabytes
 from mtx.model import build_transformer
-from mtx.model.compiled import compile_layers, has_compiler
+from mtx.model.fast import for_training
+from mtx.model.fast.compile import compile_layers, has_compiler
 from mtx.system.device import Precision, choose_precision, use_threads
 from mtx.system.logs import LOGGER
 from mtx.system.memory import PROGRAMS_OF_TRAINING, keep_few_programs, keep_freed_memory
@@ -145,7 +146,8 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
         tgt_vocab_size=tokenizer.tgt_vocab_size,
         pad_id=tokenizer.pad_id,
         is_joint=tokenizer.is_joint,
-    ).to(precision.device)
+    )
+    for_training(model).to(precision.device)
     wanted, is_able = config.train.compile, has_compiler(precision.device)
     if wanted == "always" and not is_able:
         what, do = "torch finds no compiler", "Install g++ (for a GPU: triton), or set train.compile to never."

@@ -17,8 +17,8 @@ from mtx.data.batching import Batch
 from mtx.data.prepared.ids import Rows
 from mtx.distributed.process_group import ALONE, Ranks, is_sharded, whole
 from mtx.model import Transformer
+from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import Precision, is_out_of_memory
-from mtx.train.loss import projected_loss_sum
 from mtx.train.optim import learning_rate
 from mtx.train.spikes import Ordinary
 

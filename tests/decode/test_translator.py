@@ -80,14 +80,14 @@ def test_batches_stay_within_their_tokens(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
     translator = make_translator(beam_size=3, batch_tokens=240)
     shapes: list[tuple[int, int]] = []
-    start = type(translator.trained.model).start
+    start = type(translator.model).start
 
     def noting_start(model, src_ids, src_mask):  # type: ignore[no-untyped-def]
         shapes.append(tuple(src_ids.shape))
         assert src_mask.any(dim=0).all(), "a column of nothing but padding"
         return start(model, src_ids, src_mask)
 
-    monkeypatch.setattr(type(translator.trained.model), "start", noting_start)
+    monkeypatch.setattr(type(translator.model), "start", noting_start)
     translator.translate(sentences)
     assert all(count * max(length, MIN_TOKENS) * 3 <= 240 or count == 1 for count, length in shapes)
     assert max(count for count, _ in shapes) > 3

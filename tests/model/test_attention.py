@@ -9,21 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtx.model.attention import (
-    FEW_SCORES,
-    FEW_WEIGHTS,
-    MANY_KEYS,
-    TINY,
-    MultiHeadAttention,
-    causal_mask,
-    penalised_attention,
-    penalty_of,
-    scaled_dot_product_attention,
-    softmax,
-    weighted_sums,
-)
+from mtx.model.attention import MultiHeadAttention, causal_mask, scaled_dot_product_attention
 
-LENGTHS = [(1, 1), (1, 33), (33, 1), (5, 8), (13, 13), (33, 33), (7, MANY_KEYS), (MANY_KEYS, MANY_KEYS)]
+LENGTHS = [(1, 1), (1, 33), (33, 1), (5, 8), (13, 13), (33, 33), (7, 128)]
 MASKS = ["none", "keys", "each", "causal"]
 CASES = [(q, k, kind) for (q, k), kind in itertools.product(LENGTHS, MASKS) if kind != "causal" or q == k]
 HEADS = [1, 2, 3, 8]
@@ -51,7 +39,7 @@ def values_and_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> li
 
 
 @pytest.mark.parametrize("num_heads", HEADS)
-def test_the_formula_equals_torch(
+def test_equation_1_equals_torch(
     num_heads: int, precision: tuple[torch.dtype, float], make_mask: Callable[..., Tensor | None]
 ) -> None:
     dtype, tolerance = precision
@@ -59,7 +47,7 @@ def test_the_formula_equals_torch(
     for q, k, kind in CASES:
         query, key, value = (torch.randn(2, num_heads, length, 6, dtype=dtype) for length in (q, k, k))
         mask = make_mask(kind, num_heads, q, k)
-        ours = values_and_gradients(lambda *x, m=mask: scaled_dot_product_attention(*x, m)[0], query, key, value)
+        ours = values_and_gradients(lambda *x, m=mask: scaled_dot_product_attention(*x, m), query, key, value)
         theirs = values_and_gradients(
             lambda *x, m=mask: F.scaled_dot_product_attention(*x, attn_mask=m), query, key, value
         )
@@ -103,15 +91,8 @@ def test_many_heads_equal_torch(
         pair.assert_same_gradients(50 * tolerance)  # sums over as many as 256 positions
 
 
-def test_causal_is_the_causal_mask() -> None:
+def test_the_causal_mask_hides_later_positions() -> None:
     assert causal_mask(4)[0, 0].tolist() == [[k <= q for k in range(4)] for q in range(4)]
-    torch.manual_seed(0)
-    attention = MultiHeadAttention(12, 3, dropout=0.0).double()
-    for length in (1, 2, 17, 33, MANY_KEYS):
-        x = torch.randn(2, length, 12, dtype=torch.float64)
-        torch.testing.assert_close(
-            attention(x, x, None, causal=True), attention(x, x, causal_mask(length)), atol=1e-12, rtol=0
-        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -120,11 +101,10 @@ def test_attending_to_nothing_gives_zeros_and_spoils_no_gradient(dtype: torch.dt
     mask = torch.ones(2, 1, 3, 5, dtype=torch.bool)
     mask[0, 0, 1] = False
     inputs = [torch.randn(2, 2, length, 4, dtype=dtype) for length in (3, 5, 5)]
-    out, *gradients = values_and_gradients(lambda *x: scaled_dot_product_attention(*x, mask)[0], *inputs)
+    out, *gradients = values_and_gradients(lambda *x: scaled_dot_product_attention(*x, mask), *inputs)
     assert (out[0, :, 1] == 0).all()
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert (gradients[0][0, :, 1] == 0).all()
-    assert scaled_dot_product_attention(*inputs, mask)[1][0, :, 1].eq(0).all()
 
     attention = MultiHeadAttention(8, 2, dropout=0.0).to(dtype)
     nn.init.normal_(attention.out_proj.bias)
@@ -133,6 +113,7 @@ def test_attending_to_nothing_gives_zeros_and_spoils_no_gradient(dtype: torch.dt
     out, *gradients = values_and_gradients(lambda q, m: attention(q, m, mask), query, memory)
     torch.testing.assert_close(out[0, 1], attention.out_proj.bias, atol=0, rtol=0)
     assert all(gradient.isfinite().all() for gradient in gradients)
+    assert (attention.weights(query, memory, mask)[0, :, 1] == 0).all()
 
 
 def test_bfloat16_is_float32_less_some_digits(make_mask: Callable[..., Tensor | None]) -> None:
@@ -159,50 +140,3 @@ def test_weights_are_dropped_while_training_only() -> None:
     x = torch.randn(2, 9, 8)
     assert not torch.equal(dropping(x, x, None), dropping(x, x, None))
     assert torch.equal(dropping.eval()(x, x, None), plain(x, x, None))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("num_keys", [1, 7, 15, 16, 31, 40])
-@pytest.mark.parametrize("num_queries", [5, FEW_SCORES])
-def test_softmax_of_few_keys_is_the_softmax(num_queries: int, num_keys: int, dtype: torch.dtype) -> None:
-    """Numbers that are added to fill a register take no part, forward or backward."""
-    torch.manual_seed(num_keys)
-    shape = (3, 2, num_queries, num_keys)
-    scores = torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_()
-    wanted = torch.randn(shape, dtype=torch.float64).to(dtype)
-    found, expected = softmax(scores), scores.double().softmax(dim=-1)
-    tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
-    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
-    gradients = [torch.autograd.grad((out * wanted).sum(), scores)[0].double() for out in (found, expected)]
-    torch.testing.assert_close(*gradients, atol=tolerance, rtol=tolerance)
-
-
-@pytest.mark.parametrize("num_keys", [1, TINY // 64, TINY // 64 + 1, 20])
-@pytest.mark.parametrize("num_queries", [1, 2])
-@pytest.mark.parametrize("num_rows", [1, 1 + FEW_WEIGHTS])
-def test_products_of_few_values_are_products(num_rows: int, num_queries: int, num_keys: int) -> None:
-    """Where nothing is learnt: many below `TINY` multiplications are added up, all others are torch's product."""
-    weights = torch.randn(num_rows, 2, num_queries, num_keys)
-    values = torch.randn(num_keys, num_rows, 2, 64).permute(1, 2, 0, 3)
-    expected = torch.einsum("bhqk,bhkp->bhqp", weights, values)
-    with torch.inference_mode():
-        torch.testing.assert_close(weighted_sums(weights, values), expected)
-        flat = weighted_sums(weights.flatten(0, 1), values.flatten(0, 1))
-        torch.testing.assert_close(flat, expected.flatten(0, 1))
-
-
-@pytest.mark.parametrize("num_keys", [1, 6, 200])
-@pytest.mark.parametrize("num_queries", [1, 3])
-@torch.no_grad()
-def test_a_penalty_is_a_mask(num_queries: int, num_keys: int, precision: tuple[torch.dtype, float]) -> None:
-    """What a step computes is equation 1 as it is written out, in each precision, also where heads are not dense."""
-    dtype, tolerance = precision
-    torch.manual_seed(num_keys)
-    q = torch.randn(5, 4, num_queries, 8).to(dtype)
-    k, v = torch.randn(2, num_keys, 5, 4, 8).to(dtype).permute(0, 2, 3, 1, 4)
-    mask = torch.rand(5, 1, 1, num_keys) < 0.5
-    mask[:, :, :, 0] = True
-    for given, penalty in ((mask, penalty_of(mask, dtype, num_heads=4)), (None, None)):
-        expected, _ = scaled_dot_product_attention(q, k, v, given)
-        found = penalised_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), penalty)
-        torch.testing.assert_close(found, expected.flatten(0, 1), atol=tolerance, rtol=tolerance)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtx.model.attention import MultiHeadAttention
+from mtx.model.attention import MultiHeadAttention, causal_mask
 from mtx.model.layers import DecoderLayer, EncoderLayer, FeedForward, InputLayer, Residual, sinusoids
 
 D_MODEL, NUM_HEADS, D_FF = 12, 3, 20
@@ -56,7 +56,7 @@ def test_equals_torch(
     else:
         pair = twins(decoder_layer(norm).to(dtype), nn.TransformerDecoderLayer(D_MODEL, NUM_HEADS, D_FF, **options))
         mask, inputs = random_mask(5, 9), [x, memory]
-        out = pair.ours(x, memory, mask[:, None, None])
+        out = pair.ours(x, memory, mask[:, None, None], causal_mask(7))
         hidden = torch.ones(7, 7, dtype=torch.bool).triu(1)
         expected = pair.theirs(x, memory, tgt_mask=hidden, memory_key_padding_mask=~mask)
     torch.testing.assert_close(out, expected, atol=tolerance, rtol=tolerance)
@@ -170,4 +170,6 @@ def test_gradients_are_those_of_finite_differences(norm: Norm, random_mask: Call
     encoder, decoder = encoder_layer(norm).double(), decoder_layer(norm).double()
     own, cross = random_mask(2, 1, 1, 3), random_mask(2, 1, 1, 2)
     assert torch.autograd.gradcheck(lambda x: encoder(x, own), (x,), atol=1e-6, fast_mode=True)
-    assert torch.autograd.gradcheck(lambda x, m: decoder(x, m, cross), (x, memory), atol=1e-6, fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda x, m: decoder(x, m, cross, causal_mask(3)), (x, memory), atol=1e-6, fast_mode=True
+    )

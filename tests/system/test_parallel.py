@@ -140,7 +140,7 @@ import torch
 from mtx.config.settings import ModelSettings
 from mtx.decode.search import SearchOptions, greedy_search
 from mtx.model import build_transformer
-from mtx.model.inference import for_inference
+from mtx.model.fast import for_decoding
 from mtx.system.memory import use_one_thread
 from mtx.system.parallel import as_done, start_workers
 
@@ -152,7 +152,7 @@ options = SearchOptions(1, 1.0, 1.0, 5, bos_id=2, eos_id=3)
 @torch.inference_mode()
 def search(sentences):
     src_ids = torch.tensor(sentences)
-    return greedy_search(for_inference(model.eval(), torch.float32), src_ids, src_ids != 0, options)
+    return greedy_search(for_decoding(model.eval(), torch.float32), src_ids, src_ids != 0, options)
 
 for _ in range(int(sys.argv[1])):
     ids = torch.randint(4, 500, (32, 40))

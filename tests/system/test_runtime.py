@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mtx.errors import ExitCode, UserError
-from mtx.model.linear import TORCH_HAS_ONEDNN
+from mtx.model.fast.linear import TORCH_HAS_ONEDNN
 from mtx.system.device import Precision, choose_device, choose_precision, is_gpu_error, is_out_of_memory, use_threads
 from mtx.system.logs import LOGGER, log_to_file, log_to_stderr
 from mtx.system.memory import keep_few_programs
@@ -225,7 +225,7 @@ def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
 
 MEMORY_OF_PROGRAMS = """
 import ctypes, sys, torch
-from mtx.model.linear import onednn_product
+from mtx.model.fast.linear import onednn_product
 from mtx.system.memory import keep_few_programs
 
 class MallInfo(ctypes.Structure):  # malloc.h

@@ -19,6 +19,7 @@ from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Ids, Lines
 from mtx.model import build_transformer
+from mtx.model.fast import for_training
 from mtx.system.device import Precision
 from mtx.train.optim import build_optimizer
 from mtx.train.step import Objective, update
@@ -46,6 +47,7 @@ def losses(norm: str) -> list[float]:
         norm=norm,
     )
     model = build_transformer(sizes, src_vocab_size=40, tgt_vocab_size=40, pad_id=0, is_joint=True).double()
+    for_training(model)
     settings = TrainSettings(lr=3e-3, warmup_steps=8, weight_decay=0.01, clip_norm=0.8)
     training = Training(model, build_optimizer(model, settings), precision.scaler(), Progress())
     found = []

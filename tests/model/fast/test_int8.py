@@ -1,58 +1,18 @@
-"""A model that only translates computes what the trained one does, to the precision that it promises."""
-
-from collections.abc import Callable
+"""Products in whole numbers err by their rounding alone."""
 
 import pytest
 import torch
-from torch import Tensor
+from torch import nn
 
-from mtx.model import Transformer, inference
-from mtx.model.inference import (
+from mtx.model.fast import int8
+from mtx.model.fast.int8 import (
     Int8Arithmetic,
     Int8Linear,
     float_int8_product,
-    for_inference,
     onednn_int8_product,
     plain_int8_product,
     round_rows,
 )
-from mtx.model.linear import Linear
-
-
-def steps(model: Transformer, src_ids: Tensor, src_mask: Tensor, tgt_in: Tensor) -> Tensor:
-    """The logits of every step, all targets given. Shapes: (B, T, V)."""
-    state, logits = model.start(src_ids, src_mask), []
-    for prev_ids in tgt_in.unbind(dim=1):
-        now, state = model.step(prev_ids, state)
-        logits.append(now.float())
-    return torch.stack(logits, dim=1)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05), (torch.int8, 0.07)], ids=str
-)
-@pytest.mark.parametrize("is_joint", [True, False])
-def test_logits_are_those_of_the_trained_model(
-    dtype: torch.dtype,
-    tolerance: float,
-    is_joint: bool,
-    make_model: Callable[..., Transformer],
-    make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]],
-) -> None:
-    """The tolerance is a share of the logits' own deviation."""
-    model = make_model(3, dtype=torch.float32, is_joint=is_joint, d_model=64, d_ff=128).eval()
-    batch = make_batch(3)
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
-    with torch.inference_mode():
-        expected = model(*batch)
-        found = steps(for_inference(model, dtype), *batch)
-        error = (found - expected).square().mean().sqrt() / expected.std()
-        assert error < tolerance
-        if dtype != torch.float32:
-            assert error > 1e-5, "it is another precision"
-        torch.testing.assert_close(model(*batch), expected, atol=0, rtol=0)
-    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
-
 
 ARITHMETICS = {
     "this machine": Int8Arithmetic.of_this_machine(),
@@ -68,16 +28,16 @@ def test_int8_errs_by_its_rounding_alone(outputs: int, name: str) -> None:
     """Against exact sums of the rounded numbers, and within half a step of each factor against the true ones."""
     torch.manual_seed(0)
     arithmetic = ARITHMETICS[name]
-    linear = Linear(300, outputs)
-    torch.nn.init.normal_(linear.bias)  # type: ignore[arg-type]
-    torch.nn.init.constant_(linear.weight[0], 0.1)
+    linear = nn.Linear(300, outputs)
+    nn.init.normal_(linear.bias)
+    nn.init.constant_(linear.weight[0], 0.1)
     x = torch.randn(5, 3, 300) * torch.tensor([1e-3, 1.0, 1e3]).view(1, 3, 1)
     x[0, 1] = 0.1  # with the first output the largest sums of all: they may not overflow
     out = Int8Linear(linear, arithmetic)(x)
 
     x_hat, x_scale = round_rows(x.flatten(0, 1))
     w_hat, w_scale = round_rows(linear.weight.detach(), arithmetic.largest_weight)
-    exact = (x_hat.double() * x_scale.double()) @ (w_hat.double() * w_scale.double()).T + linear.bias.double()  # type: ignore[union-attr]
+    exact = (x_hat.double() * x_scale.double()) @ (w_hat.double() * w_scale.double()).T + linear.bias.double()
     torch.testing.assert_close(out.flatten(0, 1).double(), exact, atol=1e-4, rtol=1e-5)
 
     rows, weight = x.flatten(0, 1).double(), linear.weight.detach().double()
@@ -103,9 +63,9 @@ def test_int8_is_what_the_machine_is_fast_at(
 
 
 def test_int8_multiplies_in_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "in_few_sizes", lambda product, x: product(x) + 1)
-    linear = Int8Linear(Linear(2, 3))
-    torch.testing.assert_close(linear(torch.zeros(4, 2)), torch.ones(4, 3))
+    monkeypatch.setattr(int8, "pad_rows", lambda product, x: product(x) + 1)
+    fast = Int8Linear(linear := nn.Linear(2, 3))
+    torch.testing.assert_close(fast(torch.zeros(4, 2)), linear.bias.expand(4, 3) + 1)
 
 
 def test_rounded_rows() -> None:

@@ -1,4 +1,8 @@
-"""Layers that torch compiles before they are trained."""
+"""Layers that torch compiles before they are trained.
+
+Slow twin: the layers as they are. Test: tests/model/fast/test_compile.py.
+Gain: unmeasured on a GPU, for which it is meant; on a CPU (Zen 3) training takes 1.6 times as long.
+"""
 
 import os
 import shutil
@@ -9,10 +13,10 @@ from mtx.model.transformer import Transformer
 
 
 def compile_layers(model: Transformer, backend: str = "inductor") -> None:
-    """Let torch compile the layers of `model` at their first use, with the sizes of batches as variables.
+    """Let torch compile the layers of `model` at first use, for batches of any size.
 
-    Layer by layer and not the whole: each is small enough to be compiled in seconds. Names of weights stay as they
-    are, and copies of the model are not compiled.
+    Layer by layer instead of the whole model: each compiles within seconds. Names of weights stay the same, and
+    copies of the model are not compiled.
     """
     for layer in [*model.encoder, *model.decoder]:
         layer.compile(backend=backend, dynamic=True, fullgraph=True)
@@ -24,7 +28,7 @@ def is_compiled(model: Transformer) -> bool:
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether what torch compiles with is installed: Triton for a GPU, a C++ compiler for a CPU."""
+    """Whether the compiler that torch needs is installed: Triton for a GPU, a C++ compiler for a CPU."""
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 

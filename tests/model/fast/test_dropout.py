@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mtx.model.dropout import Dropout
+from mtx.model.fast.dropout import Dropout
 
 PROBABILITIES = [0.001, 0.1, 0.3, 0.5, 0.75, 0.9, 0.999]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import mtx.model.attention
 from mtx.model import Transformer
-from mtx.model.compiled import compile_layers, has_compiler
+from mtx.model.fast import for_training
+from mtx.model.fast.compile import compile_layers, has_compiler
 
 # torch's tracing warns of what it does itself.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -32,9 +32,9 @@ def test_every_layer_is_one_graph_for_all_sizes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Traced as for a compiler, then run as it is; a graph that breaks, or is made anew for a new size, is an error."""
-    monkeypatch.setattr(mtx.model.attention, "_is_faster_written_out", lambda k_BHKP: False)  # as on a GPU
+    monkeypatch.setattr("mtx.model.fast.attention.FUSED_FROM_KEYS", 0)  # torch's kernel, as on a GPU
     torch._dynamo.reset()
-    model = make_model(1, dtype=dtype)
+    model = for_training(make_model(1, dtype=dtype))
     compiled = deepcopy(model)
     compile_layers(compiled, backend="aot_eager")
     tolerance = 1e-4 if dtype == torch.float32 else 1e-10
@@ -51,10 +51,10 @@ def test_every_layer_is_one_graph_for_all_sizes(
     with torch._dynamo.config.patch(error_on_recompile=True):
         for seed in range(1, len(SIZES)):
             assert_equal(seed)
-    dropping = make_model(1, dtype=dtype, dropout=0.5).train()
+    dropping = for_training(make_model(1, dtype=dtype, dropout=0.5)).train()
     compile_layers(dropping, backend="aot_eager")
     assert not torch.equal(*(dropping(*make_batch(0)) for _ in range(2)))
-    assert all(layer._compiled_call_impl is None for layer in deepcopy(compiled).modules()), "for_inference copies"
+    assert all(layer._compiled_call_impl is None for layer in deepcopy(compiled).modules()), "for_decoding copies"
     assert compiled.state_dict().keys() == model.state_dict().keys()
 
 
@@ -64,7 +64,7 @@ def test_compiled_for_this_machine(
     make_model: Callable[..., Transformer], make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]
 ) -> None:
     torch._dynamo.reset()
-    model = make_model(2, dtype=torch.float32)
+    model = for_training(make_model(2, dtype=torch.float32))
     compiled = deepcopy(model)
     compile_layers(compiled)
     for seed, sizes in enumerate(SIZES[:3]):

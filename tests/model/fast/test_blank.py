@@ -8,7 +8,7 @@ import torch
 
 from mtx.config.settings import ModelSettings
 from mtx.model import Transformer, build_transformer
-from mtx.model.blank import blank_transformer, fill
+from mtx.model.fast.blank import blank_transformer, fill
 
 SIZES = ModelSettings(d_model=16, num_heads=4, d_ff=24, encoder_layers=2, decoder_layers=1)
 

@@ -1,0 +1,144 @@
+"""Equation 1 by the fastest kernel, and attention in the form that decoding needs.
+
+Slow twins: `scaled_dot_product_attention` and `MultiHeadAttention`. Test: tests/model/fast/test_attention.py.
+Gains: README.md beside this file; the fused kernel on a GPU is unmeasured.
+
+The letters of the shapes are explained in `mtx.model` and `mtx.model.fast`.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtx.model.attention import MultiHeadAttention, scaled_dot_product_attention
+from mtx.model.fast.linear import joined
+
+FUSED_FROM_KEYS = 128
+"""Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 3)."""
+
+Convert = Callable[[nn.Linear], nn.Module]
+"""Gives a linear map the form that is multiplied fastest."""
+
+
+def fastest_attention(
+    q_BHQP: Tensor, k_BHKP: Tensor, v_BHKP: Tensor, mask: Tensor | None, dropout: nn.Module | None = None
+) -> Tensor:
+    """Equation 1, written out on a CPU and by torch's fused kernel for long float32 input and on other devices."""
+    if k_BHKP.device.type == "cpu" and (k_BHKP.dtype == torch.bfloat16 or k_BHKP.size(2) < FUSED_FROM_KEYS):
+        return scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, dropout)
+    p = float(dropout.p) if dropout is not None and dropout.training else 0.0  # type: ignore[arg-type]
+    return F.scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, p)
+
+
+def additive_mask(src_mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tensor:
+    """The source mask as numbers to add to scores: 0 = may attend, the lowest number = may not.
+
+    Shapes: (B, S) -> (B, H, 1, S).
+    """
+    lowest = torch.finfo(dtype).min
+    mask_BS = torch.zeros(src_mask.shape, dtype=dtype, device=src_mask.device).masked_fill_(~src_mask, lowest)
+    return mask_BS[:, None, None].expand(-1, num_heads, -1, -1).contiguous()
+
+
+def batched_attention(q_UQP: Tensor, k_UKP: Tensor, v_UKP: Tensor, mask_U1K: Tensor | None = None) -> Tensor:
+    """Equation 1 in three operations: with few rows, launching an operation takes longer than computing it.
+
+    Shapes:
+        U:        heads of all sentences or of all rows
+        mask_U1K: from `additive_mask`; every query may attend to some key
+        return:   (U, Q, P)
+    """
+    scale = 1 / math.sqrt(q_UQP.size(-1))
+    if mask_U1K is None:
+        scores_UQK = torch.bmm(q_UQP, k_UKP.mT).mul_(scale)
+    else:
+        scores_UQK = torch.baddbmm(mask_U1K, q_UQP, k_UKP.mT, alpha=scale)
+    return torch.bmm(scores_UQK.softmax(dim=-1), v_UKP)
+
+
+class JoinedSelfAttention(nn.Module):
+    """Self-attention whose queries, keys and values come from one product; for decoding, without gradients."""
+
+    def __init__(self, attention: MultiHeadAttention, convert: Convert) -> None:
+        super().__init__()
+        self.num_heads = attention.num_heads
+        self.qkv_proj = convert(joined(attention.q_proj, attention.k_proj, attention.v_proj))
+        self.out_proj = convert(attention.out_proj)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from `query` to itself, as MultiHeadAttention does. Shapes: (B, S, D) in and out."""
+        assert query is memory
+        x_BS3HP = self.qkv_proj(query).unflatten(-1, (3, self.num_heads, -1))
+        q_BHSP, k_BHSP, v_BHSP = x_BS3HP.permute(2, 0, 3, 1, 4)
+        mixed_BHSP = fastest_attention(q_BHSP, k_BHSP, v_BHSP, mask)
+        return self.out_proj(mixed_BHSP.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def project(self, x_RD: Tensor) -> Tensor:
+        """Queries, keys and values of the newest position. Shapes: (R, D) -> (R, 3, H, P)."""
+        return self.qkv_proj(x_RD).unflatten(-1, (3, self.num_heads, -1))  # type: ignore[no-any-return]
+
+    def attend(self, q_RHP: Tensor, prefix_NBHE: Tensor, tail_MRHE: Tensor) -> Tensor:
+        """Attend to the past in two parts; the first is shared by the W hypotheses of a sentence and read once for all.
+
+        Shapes:
+            prefix, tail: E = 2 · P, the key and the value of a head side by side
+            return:       (R, D)
+        """
+        num_rows, num_heads, _ = q_RHP.shape
+        q_G1P = q_RHP.reshape(num_rows * num_heads, 1, -1)
+        tail_k_GMP, tail_v_GMP = _keys_and_values(tail_MRHE)
+        if not len(prefix_NBHE):
+            mixed_G1P = batched_attention(q_G1P, tail_k_GMP, tail_v_GMP)
+            return self.out_proj(mixed_G1P.view(num_rows, -1))  # type: ignore[no-any-return]
+
+        num_sentences, num_shared = prefix_NBHE.size(1), len(prefix_NBHE)
+
+        def by_sentence(x_G1K: Tensor) -> Tensor:
+            x_BWHK = x_G1K.view(num_sentences, -1, num_heads, x_G1K.size(-1))
+            return x_BWHK.transpose(1, 2).reshape(num_sentences * num_heads, -1, x_G1K.size(-1))
+
+        def by_row(x_UWK: Tensor) -> Tensor:
+            x_BHWK = x_UWK.view(num_sentences, num_heads, -1, x_UWK.size(-1))
+            return x_BHWK.transpose(1, 2).reshape(num_rows * num_heads, 1, x_UWK.size(-1))
+
+        prefix_k_UNP, prefix_v_UNP = _keys_and_values(prefix_NBHE)
+        prefix_scores_UWN = torch.bmm(by_sentence(q_G1P), prefix_k_UNP.mT)
+        tail_scores_UWM = by_sentence(torch.bmm(q_G1P, tail_k_GMP.mT))
+        scores_UWK = torch.cat([prefix_scores_UWN, tail_scores_UWM], dim=-1)
+        weights_UWK = scores_UWK.div_(math.sqrt(q_G1P.size(-1))).softmax(dim=-1)
+        mixed_G1P = by_row(torch.bmm(weights_UWK[..., :num_shared], prefix_v_UNP))
+        mixed_G1P.baddbmm_(by_row(weights_UWK[..., num_shared:]), tail_v_GMP)
+        return self.out_proj(mixed_G1P.view(num_rows, -1))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """Cross-attention from one position of each hypothesis to the source of its sentence; for decoding."""
+
+    def __init__(self, attention: MultiHeadAttention, convert: Convert) -> None:
+        super().__init__()
+        self.num_heads = attention.num_heads
+        self.q_proj = convert(attention.q_proj)
+        self.kv_proj = convert(joined(attention.k_proj, attention.v_proj))
+        self.out_proj = convert(attention.out_proj)
+
+    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the source. Shapes: (B, S, D) -> (B, H, S, P), twice."""
+        k_BHSP, v_BHSP = self.kv_proj(memory).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return k_BHSP, v_BHSP
+
+    def attend(self, x_RD: Tensor, k_BHSP: Tensor, v_BHSP: Tensor, mask_U1S: Tensor) -> Tensor:
+        """All W hypotheses of a sentence attend as W queries over the same keys. Shapes: return (R, D)."""
+        num_sentences, num_heads = k_BHSP.shape[:2]
+        q_BWHP = self.q_proj(x_RD).view(num_sentences, -1, num_heads, k_BHSP.size(-1))
+        q_UWP = q_BWHP.transpose(1, 2).reshape(num_sentences * num_heads, -1, k_BHSP.size(-1))
+        mixed_UWP = batched_attention(q_UWP, k_BHSP.flatten(0, 1), v_BHSP.flatten(0, 1), mask_U1S)
+        mixed_BHWP = mixed_UWP.view(num_sentences, num_heads, -1, k_BHSP.size(-1))
+        return self.out_proj(mixed_BHWP.transpose(1, 2).reshape(len(x_RD), -1))  # type: ignore[no-any-return]
+
+
+def _keys_and_values(kv_NRHE: Tensor) -> tuple[Tensor, ...]:
+    """Keys and values of all heads. Shapes: (N, R, H, E) -> (RH, N, P), twice."""
+    return kv_NRHE.flatten(1, 2).transpose(0, 1).chunk(2, dim=-1)
