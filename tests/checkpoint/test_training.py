@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from faults.calls import failing_call, recorded_calls
 from torch import Tensor, nn
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
@@ -33,6 +32,7 @@ from mtx.checkpoint.training import (
 from mtx.errors import ExitCode, UserError
 from mtx.files import sealed
 from mtx.files.sealed import sealed_folder
+from tests.faults.calls import failing_call, recorded_calls
 
 
 def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Training:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.bad_input import ROWS, Row, lay_out
+
+from tests.faults.bad_input import ROWS, Row, lay_out
 
 if TYPE_CHECKING:
     from .conftest import Mtx

@@ -5,10 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from faults.calls import Call, failing_call, recorded_calls
 
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import make_folder, new_file, remove_leftovers, temporary_name, write_file
+from tests.faults.calls import Call, failing_call, recorded_calls
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from faults.calls import failing_call, recorded_calls
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.sealed import FORMAT, DamagedError, _manifest_digest, open_sealed, sealed_folder
+from tests.faults.calls import failing_call, recorded_calls
 
 ABOUT = {"step": 7, "data": "ab12"}
 

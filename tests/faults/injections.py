@@ -10,11 +10,11 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from faults.disks import check_full
-from faults.outcome import Outcome, SkippedError, Verdict
-from faults.process import Ended, Start
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, check_refused, count, untouched
+from tests.faults.disks import check_full
+from tests.faults.outcome import Outcome, SkippedError, Verdict
+from tests.faults.process import Ended, Start
+from tests.faults.starter import Starter
+from tests.faults.training import Failure, Training, check_finished, check_refused, count, untouched
 
 CALLS = ("openat", "write", "fsync", "mkdir", "rename", "unlink", "unlinkat", "rmdir")
 

@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from faults.process import Running, Start
+from tests.faults.process import Running, Start
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MESSAGE = 65536
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -38,8 +38,8 @@ class Starter:
         # Each message arrives whole.
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "faults.starter", str(theirs.fileno())],
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{SCRIPTS}:{SCRIPTS.parent}"},
+            [sys.executable, "-m", "tests.faults.starter", str(theirs.fileno())],
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()

@@ -7,12 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from faults import batching, damage, headers, power, save, tokenizers
-from faults.attempts import HARMLESS
-from faults.calls import recorded_calls
-from faults.outcome import Outcome, SkippedError, Verdict
-from faults.starter import Starter
-from faults.training import Training
 
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
@@ -24,6 +18,12 @@ from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import load_tokenizer
 from mtx.train.run_folder import RunFolder
+from tests.faults import batching, damage, headers, power, save, tokenizers
+from tests.faults.attempts import HARMLESS
+from tests.faults.calls import recorded_calls
+from tests.faults.outcome import Outcome, SkippedError, Verdict
+from tests.faults.starter import Starter
+from tests.faults.training import Training
 
 
 def fail_one_save(folder: Path, tries: int, seed: int) -> list[Outcome]:

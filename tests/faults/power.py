@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations, product
 from pathlib import Path
 
-from faults.calls import Call
+from tests.faults.calls import Call
 
 State = dict[str, bytes | None]
 """What lies at each path below a folder; None for a folder."""

@@ -1,6 +1,6 @@
 """Made-up headers of safetensors files, each loaded in a child process with little memory: refused, or they work.
 
-python scripts/faults/headers.py --count 10000
+python -m tests.faults.headers --count 10000
 """
 
 import argparse
@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from faults.attempts import outcomes, report, run_attempts
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mtx.checkpoint.tensors import load_tensors
 from mtx.errors import UserError
+from tests.faults.attempts import outcomes, report, run_attempts
 
 MEMORY = 200 << 20
 """What all attempts together may map in addition to what Python and torch have."""

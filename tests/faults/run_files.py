@@ -5,11 +5,11 @@ import shutil
 import signal
 from pathlib import Path
 
-from faults.damage import KINDS, damage
-from faults.outcome import Outcome, Verdict
-from faults.process import Ended, Start
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, check_refused, count, saved_steps, untouched
+from tests.faults.damage import KINDS, damage
+from tests.faults.outcome import Outcome, Verdict
+from tests.faults.process import Ended, Start
+from tests.faults.starter import Starter
+from tests.faults.training import Failure, Training, check_finished, check_refused, count, saved_steps, untouched
 
 REFUSALS = (2, 3, 4, 7)
 MODEL = 4

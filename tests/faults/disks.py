@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.outcome import Outcome, SkippedError
-from faults.process import Ended
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, check_refused, count, untouched
+from tests.faults.outcome import Outcome, SkippedError
+from tests.faults.process import Ended
+from tests.faults.starter import Starter
+from tests.faults.training import Failure, Training, check_finished, check_refused, count, untouched
 
 MACHINE = 5
 """The exit code for a disk that fails."""

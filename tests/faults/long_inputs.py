@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import IO
 
-from faults.outcome import Outcome, Verdict
+from tests.faults.outcome import Outcome, Verdict
 
 EARLY = 10_000
 """Lines after which memory must not grow much."""

@@ -3,10 +3,19 @@
 import os
 from pathlib import Path
 
-from faults.outcome import Outcome, Verdict
-from faults.process import Running
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, check_refused, count, digest, saved_steps, untouched
+from tests.faults.outcome import Outcome, Verdict
+from tests.faults.process import Running
+from tests.faults.starter import Starter
+from tests.faults.training import (
+    Failure,
+    Training,
+    check_finished,
+    check_refused,
+    count,
+    digest,
+    saved_steps,
+    untouched,
+)
 
 USAGE, DATA, IN_USE = 2, 3, 7
 

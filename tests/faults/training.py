@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.outcome import Outcome, Verdict
-from faults.process import Ended, Running, Start
+from tests.faults.outcome import Outcome, Verdict
+from tests.faults.process import Ended, Running, Start
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

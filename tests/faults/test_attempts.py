@@ -4,14 +4,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults.attempts import outcomes, report
-from faults.headers import try_headers
-from faults.tokenizers import try_mutants, write_models
+
+from tests.faults.attempts import outcomes, report
+from tests.faults.headers import try_headers
+from tests.faults.tokenizers import try_mutants, write_models
 
 CHILD = """
 import os, sys
-sys.path.insert(0, {scripts!r})
-from faults.attempts import run_attempts
+sys.path.insert(0, {root!r})
+from tests.faults.attempts import run_attempts
 def attempt(number):
     if number == 2:
         os.kill(os.getpid(), 11)
@@ -33,8 +34,8 @@ def test_no_header_kills_or_surprises_or_takes_memory() -> None:
 
 
 def test_whoever_kills_its_process_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scripts = str(Path(__file__).parents[2] / "scripts")
-    (tmp_path / "child.py").write_text(CHILD.format(scripts=scripts))
+    root = str(Path(__file__).parents[2])
+    (tmp_path / "child.py").write_text(CHILD.format(root=root))
     found = outcomes([str(tmp_path / "child.py")], 6)
     assert found == ["works", "works", "died-11", "works", "KeyError", "works"]
     assert report(found) == 1

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from faults.calls import Call, recorded_calls
-from faults.damage import damaged_loads
-from faults.power import State, build_state, read_state, states_after
-from faults.save import FAULTS, NEW, OLD, a_training, injected_saves, why_unavailable
 
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import write_file
+from tests.faults.calls import Call, recorded_calls
+from tests.faults.damage import damaged_loads
+from tests.faults.power import State, build_state, read_state, states_after
+from tests.faults.save import FAULTS, NEW, OLD, a_training, injected_saves, why_unavailable
 
 # --- system calls ---
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from faults.batching import LONG_SENTENCE, compare_batchings, learned_model
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Candidate, Translation, Translator
 from mtx.demo import read_demo
 from mtx.system.device import choose_precision
+from tests.faults.batching import LONG_SENTENCE, compare_batchings, learned_model
 
 
 @pytest.fixture(scope="module")

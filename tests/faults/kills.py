@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.outcome import Outcome, Verdict
-from faults.process import Running, Start, start_command
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, difference, untouched
+from tests.faults.outcome import Outcome, Verdict
+from tests.faults.process import Running, Start, start_command
+from tests.faults.starter import Starter
+from tests.faults.training import Failure, Training, check_finished, difference, untouched
 
 SHARE_OF_COMMANDS = 0.1
 """So many of the runs are started as users do; the others by a starter, which is faster."""

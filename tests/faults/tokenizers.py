@@ -1,6 +1,6 @@
 """Damaged SentencePiece models, each loaded and used in a child process: refused, or they work; nothing dies.
 
-    python scripts/faults/tokenizers.py --count 10000
+    python -m tests.faults.tokenizers --count 10000
 
 Without --model, two small models of random words are trained, with and without SentencePiece's tables of characters.
 """
@@ -13,14 +13,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from faults.attempts import outcomes, report, run_attempts
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import UserError
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
+from tests.faults.attempts import outcomes, report, run_attempts
 
 TEXTS = ["the dog é\0 <s> </s> \u2581", "ﬁ ① 日本 ｶﾞ e\u0301", "", " ", "ab" * 500]
 

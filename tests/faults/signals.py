@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from faults.outcome import Outcome, Verdict
-from faults.process import Ended, Running
-from faults.starter import Starter
-from faults.training import Failure, Training, check_finished, count, metrics, result, saved_steps
+from tests.faults.outcome import Outcome, Verdict
+from tests.faults.process import Ended, Running
+from tests.faults.starter import Starter
+from tests.faults.training import Failure, Training, check_finished, count, metrics, result, saved_steps
 
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 143, signal.SIGUSR1: 0}
 """What a training answers to each."""

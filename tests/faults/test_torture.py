@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import __main__ as torture
-from faults.damage import damage
-from faults.disks import check_full, disk_at, remount
-from faults.injections import FAULTS, SystemCall, injected_run, run_under_strace
-from faults.kills import killed_run
-from faults.outcome import Outcome, SkippedError, Verdict, merged, table
-from faults.process import Ended, start_command
-from faults.run_files import check_continued, check_translated, stop, translate
-from faults.signals import EXIT_CODES, Moment, signalled_run
-from faults.starter import Starter
-from faults.training import Training, check_finished, check_refused, difference, result, saved_steps, untouched
-from faults.two_runs import contents, two_at_once
+
+from tests.faults import __main__ as torture
+from tests.faults.damage import damage
+from tests.faults.disks import check_full, disk_at, remount
+from tests.faults.injections import FAULTS, SystemCall, injected_run, run_under_strace
+from tests.faults.kills import killed_run
+from tests.faults.outcome import Outcome, SkippedError, Verdict, merged, table
+from tests.faults.process import Ended, start_command
+from tests.faults.run_files import check_continued, check_translated, stop, translate
+from tests.faults.signals import EXIT_CODES, Moment, signalled_run
+from tests.faults.starter import Starter
+from tests.faults.training import Training, check_finished, check_refused, difference, result, saved_steps, untouched
+from tests.faults.two_runs import contents, two_at_once
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux")
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
-from faults.outcome import Fault, Outcome, SkippedError, merged, table
+from tests.faults.outcome import Fault, Outcome, SkippedError, merged, table
 
 SEEDS_APART = 100_000
 """Between the first seeds of two jobs, so that they never draw the same."""
@@ -36,7 +36,7 @@ class Kind:
 
     def load(self) -> Fault:
         """The function that makes it."""
-        fault: Fault = getattr(import_module(f"faults.{self.module}"), self.function)
+        fault: Fault = getattr(import_module(f"tests.faults.{self.module}"), self.function)
         return fault
 
 
@@ -93,7 +93,7 @@ def parse() -> argparse.Namespace:
         prog="scripts/torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name, kind in KINDS.items():
-        module = import_module(f"faults.{kind.module}")
+        module = import_module(f"tests.faults.{kind.module}")
         first_line = (getattr(module, kind.function).__doc__ or module.__doc__ or "").partition("\n")[0]
         parser.add_argument(f"--{name}", type=int, default=kind.tries, metavar="TRIES", help=first_line)
     parser.add_argument("--only", type=names, default=list(KINDS), metavar="NAME,…", help=f"of {', '.join(KINDS)}")
