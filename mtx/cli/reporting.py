@@ -35,6 +35,8 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except BaseException as error:
             _end_after(error)
         _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
+        if are_launched():
+            _leave(0)
 
     return run
 
@@ -101,8 +103,9 @@ def _answer_signals(answer: Answer) -> None:
 def _end_after(error: BaseException) -> NoReturn:
     """End the process with the code that `error` stands for, and a line for the user."""
     match error:
+        case SystemExit(code=int(code)) if are_launched():
+            _leave(code)
         case SystemExit():
-            _answer_signals(signal.SIG_IGN)  # the code is decided
             raise error
         case UserError():
             _end(error.code, *error.lines)
@@ -162,4 +165,17 @@ def _end(code: ExitCode, *lines: str) -> NoReturn:
     except (OSError, ValueError, AttributeError):
         # What nobody takes must not be tried again by Python's own flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process.
+
+    A rank skips Python's own cleanup: threads of a process group that lost a member can abort the process there, and
+    its launcher would see SIGABRT in place of `code`.
+    """
+    if are_launched():
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
