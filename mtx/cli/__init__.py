@@ -8,7 +8,7 @@ from mtx import __version__
 from mtx.cli.config import config_app
 from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
-from mtx.cli.init import init, join_words
+from mtx.cli.init import init
 from mtx.cli.reporting import report_usage
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
@@ -18,7 +18,7 @@ from mtx.cli.translate import mark_text, translate
 app = typer.Typer(
     help="Train your own translator from parallel text, and use it.\n\n"
     "\b\n"
-    "mtx init --train my.en my.de               looks at your text, writes a config for it\n"
+    "mtx init my.en my.de                       looks at your text, writes a config for it\n"
     "mtx train --config my.yaml                 two files of text in, a model folder out\n"
     'mtx translate "Two dogs play."             with the newest model under ./runs\n'
     "mtx evaluate                               that model on its test set: BLEU and chrF2\n",
@@ -55,4 +55,4 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_standard_streams()
     with report_usage():
-        sys.exit(app(join_words(mark_text(sys.argv[1:])), prog_name="mtx", standalone_mode=False))
+        sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))

@@ -3,7 +3,6 @@
 import re
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,71 +17,53 @@ from mtx.errors import ExitCode, UserError, printable
 if TYPE_CHECKING:
     from mtx.config.settings import Source
 
-SEVERAL_WORDS = ("--train", "--dev", "--test")
-"""Options that take all words up to the next one."""
-
-BETWEEN = "\0"
-"""Stands between the words of such an option; no argument of a process can hold it."""
-
-
-def join_words(arguments: list[str]) -> list[str]:
-    """The words of an option of `mtx init` that takes several, joined to one, which is all that the parser takes."""
-    if arguments[:1] != ["init"]:
-        return arguments
-    joined: list[list[str]] = []
-    is_inside = False
-    for argument in arguments:
-        name, equals, word = argument.partition("=")
-        if name in SEVERAL_WORDS:
-            joined.append([f"{name}=", *([word] if equals else [])])
-            is_inside = True
-        elif is_inside and not argument.startswith("-"):
-            joined[-1].append(argument)
-        else:
-            joined.append([argument])
-            is_inside = False
-    return [first + BETWEEN.join(words) for first, *words in joined]
+HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
 
 
 @reported
 def init(
-    train: Annotated[
+    sources: Annotated[
         list[str],
-        typer.Option(
-            "--train", metavar="SRC TGT …", help="Training data: two files, or .tsv, .tmx, .zip, folder, hub id."
+        typer.Argument(
+            metavar="SOURCE", help="Training data: pairs of text files, .tsv, .jsonl, .tmx, .zip, folders, Hub ids."
         ),
     ],
-    dev: Annotated[list[str] | None, typer.Option("--dev", metavar="SRC TGT", help="Default: split off.")] = None,
-    test: Annotated[list[str] | None, typer.Option("--test", metavar="SRC TGT", help="Default: split off.")] = None,
+    dev: Annotated[list[str] | None, typer.Option("--dev", metavar="FILE", help=HELD_OUT_HELP.format("Dev"))] = None,
+    test: Annotated[list[str] | None, typer.Option("--test", metavar="FILE", help=HELD_OUT_HELP.format("Test"))] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Config to write; default: SRC-TGT.yaml.", readable=False)
     ] = None,
-    src_lang: Annotated[str | None, typer.Option("--src-lang", help="Code of the source language.")] = None,
-    tgt_lang: Annotated[str | None, typer.Option("--tgt-lang", help="Code of the target language.")] = None,
+    src_lang: Annotated[str | None, typer.Option("--src-lang", help="Source language code.")] = None,
+    tgt_lang: Annotated[str | None, typer.Option("--tgt-lang", help="Target language code.")] = None,
     device: DeviceOption = "auto",
+    train: Annotated[bool, typer.Option("--train", hidden=True)] = False,
 ) -> None:
-    """Look at parallel text and write a config that suits it, with the reason for each value; prints its path.
+    """Look at parallel text and write a config that suits it, with a reason beside each value. Prints its path.
 
-    Where no dev or test set is given, one is split off: up to 2,000 pairs, at most one of 20, which training then
-    never sees. Languages are those of the files' names, such as train.en and train.de.
+    Text files that differ only in a language suffix, such as train.en and train.de, form a pair and name the
+    languages. If no dev or test set is given, one is split off: 5 % of the pairs, at most 2,000. Training never sees
+    them.
 
     \b
-    mtx init --train train.en train.de --output my.yaml
-    mtx init --train news.en.gz news.de.gz --train memory.tmx --dev dev.en dev.de
-    mtx init --train owner/name --src-lang en --tgt-lang fr
+    mtx init train.en train.de --output my.yaml
+    mtx init news.en.gz news.de.gz memory.tmx --dev dev.en --dev dev.de
+    mtx init owner/name --src-lang en --tgt-lang fr
     """
     from mtx.config.settings import DataSettings
     from mtx.data.sources.guess import languages_of, sources_of
 
+    if train:
+        what, do = "there is no --train", "Give the sources as arguments: mtx init SRC TGT."
+        raise UserError(ExitCode.USAGE, what, where="command line", do=do)
     if output == STANDARD:
         raise UserError(ExitCode.USAGE, "--output needs a file", where="command line", do="Give its name.")
     for language in (src_lang, tgt_lang):
         if language is not None and not re.fullmatch(LANGUAGE_PATTERN, language):
-            raise UserError(ExitCode.USAGE, f"{language} is no code of a language", do="Give one such as en or pt_BR.")
-    sources = [source for words in train for source in sources_of(_words(words, "train"), "train")]
-    src, tgt = languages_of(sources, src_lang, tgt_lang)
+            raise UserError(ExitCode.USAGE, f"{language} is not a language code", do="Give one such as en or pt_BR.")
+    found = sources_of(sources, "train")
+    src, tgt = languages_of(found, src_lang, tgt_lang)
     data = DataSettings(
-        src_lang=src, tgt_lang=tgt, train=tuple(sources), dev=_one_source(dev, "dev"), test=_one_source(test, "test")
+        src_lang=src, tgt_lang=tgt, train=tuple(found), dev=_held_out(dev, "dev"), test=_held_out(test, "test")
     )
 
     from mtx.init.write_config import Wish, propose
@@ -95,29 +76,17 @@ def init(
     print_line(path_text(path))
 
 
-def _one_source(joined: Sequence[str] | None, role: str) -> "Source | None":
-    """The source of an option that takes one.
+def _held_out(files: list[str] | None, role: str) -> "Source | None":
+    """The one source given as `--dev` or `--test`.
 
     Raises:
-        UserError: it names several, or none (USAGE).
+        UserError: more than one is given (USAGE).
     """
     from mtx.data.sources.guess import sources_of
 
-    if joined is None:
+    if not files:
         return None
-    found = sources_of([word for words in joined for word in _words(words, role)], role)
+    found = sources_of(files, role)
     if len(found) > 1:
-        raise UserError(ExitCode.USAGE, f"--{role} takes one source", do="Give the others to --train.")
+        raise UserError(ExitCode.USAGE, f"--{role} takes one source", do="Leave the others out.")
     return found[0]
-
-
-def _words(joined: str, role: str) -> Sequence[str]:
-    """The words of one option.
-
-    Raises:
-        UserError: there are none (USAGE).
-    """
-    words = [word for word in joined.split(BETWEEN) if word]
-    if not words:
-        raise UserError(ExitCode.USAGE, f"--{role} names no data", do=f"Give two files: --{role} SRC TGT.")
-    return words

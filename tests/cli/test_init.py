@@ -3,16 +3,12 @@
 import json
 import random
 import re
-import shlex
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mtx.cli.init import BETWEEN, SEVERAL_WORDS, join_words
 from mtx.config.reading import dump_config, load_config
 
 if TYPE_CHECKING:
@@ -48,7 +44,7 @@ def lines_of(path: Path) -> list[str]:
 
 def test_from_two_files_to_a_model(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 400)
-    answer = mtx("init", "--train", "train.en", "train.de", "--output", "my.yaml")
+    answer = mtx("init", "train.en", "train.de", "--output", "my.yaml")
     assert (answer.code, answer.out) == (0, "my.yaml\n")
     assert "mtx train --config my.yaml" in answer.err
     names = ["my.dev.de", "my.dev.en", "my.test.de", "my.test.en", "my.yaml", "train.de", "train.en"]
@@ -75,14 +71,14 @@ def test_from_two_files_to_a_model(mtx: "Mtx", tmp_path: Path) -> None:
 
 def test_the_config_gives_reasons_and_is_read_back_as_it_is(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
-    mtx("init", "--train", "train.en", "train.de", "--output", "my.yaml", "--device", "cpu")
+    mtx("init", "train.en", "train.de", "--output", "my.yaml", "--device", "cpu")
     text = (tmp_path / "my.yaml").read_text()
     header, keys = (
         [line for line in text.splitlines() if line.startswith("#")],
         re.findall(r"^  \w+: .*$", text, re.MULTILINE),
     )
     assert [line.split()[1] for line in header] == ["purpose", "command", "made", "data", "time", "memory"]
-    assert "mtx init --train train.en train.de --output my.yaml --device cpu" in text
+    assert "mtx init train.en train.de --output my.yaml --device cpu" in text
     assert all("  # " in line for line in keys if not line.startswith(("  src_lang", "  tgt_lang"))), text
     config = load_config(tmp_path / "my.yaml", [])
     assert (config.data.src_lang, config.data.tgt_lang, config.train.device) == ("en", "de", "cpu")
@@ -95,7 +91,7 @@ def test_the_config_gives_reasons_and_is_read_back_as_it_is(mtx: "Mtx", tmp_path
 def test_the_same_data_give_the_same_sets(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
     for name in ("one", "two"):
-        mtx("init", "--train", "train.en", "train.de", "--output", f"{name}.yaml")
+        mtx("init", "train.en", "train.de", "--output", f"{name}.yaml")
     for part in ("dev.en", "dev.de", "test.en", "test.de"):
         assert (tmp_path / f"one.{part}").read_bytes() == (tmp_path / f"two.{part}").read_bytes()
 
@@ -103,7 +99,7 @@ def test_the_same_data_give_the_same_sets(mtx: "Mtx", tmp_path: Path) -> None:
 def test_paths_are_relative_to_the_config(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path / "data", 60)
     (tmp_path / "configs").mkdir()
-    assert mtx("init", "--train", "data/train.en", "data/train.de", "-o", "configs/my.yaml").code == 0
+    assert mtx("init", "data/train.en", "data/train.de", "-o", "configs/my.yaml").code == 0
     text = (tmp_path / "configs" / "my.yaml").read_text()
     assert "{src: ../data/train.en, tgt: ../data/train.de}" in text
     assert "{src: my.dev.en, tgt: my.dev.de}" in text
@@ -111,7 +107,7 @@ def test_paths_are_relative_to_the_config(mtx: "Mtx", tmp_path: Path) -> None:
     assert data.train[0].model_dump()["tgt"] == tmp_path / "data" / "train.de"
     assert data.dev is not None
     assert data.dev.model_dump()["src"] == tmp_path / "configs" / "my.dev.en"
-    mtx("init", "--train", tmp_path / "data" / "train.en", tmp_path / "data" / "train.de", "-o", "configs/two.yaml")
+    mtx("init", tmp_path / "data" / "train.en", tmp_path / "data" / "train.de", "-o", "configs/two.yaml")
     assert f"{{src: {tmp_path}/data/train.en," in (tmp_path / "configs" / "two.yaml").read_text()
 
 
@@ -122,7 +118,7 @@ def test_any_name_is_a_name(name: str, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 60, name)
     # What is printed are the bytes of a path, which need not be text.
     output = tmp_path / ("my.yaml" if name == "\udcff" else f"{name}.yaml")
-    answer = mtx("init", "--train", f"./{name}.en", f"./{name}.de", "--output", output)
+    answer = mtx("init", f"./{name}.en", f"./{name}.de", "--output", output)
     assert answer.code == 0, answer.err
     config = load_config(output, [])
     assert config.data.train[0].model_dump()["src"] == tmp_path / f"{name}.en"
@@ -137,7 +133,7 @@ def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
     (tmp_path / there).write_text("mine")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    answer = mtx("init", "--train", "train.en", "train.de", "--output", "my.yaml")
+    answer = mtx("init", "train.en", "train.de", "--output", "my.yaml")
     assert (answer.code, answer.out) == (2, "")
     assert f"({there}). Give another --output" in answer.err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -146,21 +142,21 @@ def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
-        ([], 2, "--train"),
-        (["--train"], 2, "--train names no data"),
-        (["--train", "train.en"], 2, "a file of text alone"),
-        (["--train", "train.en", "missing.de"], 3, "cannot read missing.de"),
-        (["--train", "empty.en", "empty.de"], 3, "no pair of sentences to use among 0"),
-        (["--train", "train.en", "empty.de"], 3, "train.en has 40 lines, empty.de 0"),
-        (["--train", "train.en", "train.en"], 2, "source and target are the same file"),
-        (["--train", "t.tsv"], 2, "Give --src-lang and --tgt-lang"),
-        (["--train", "t.tsv", "--src-lang", "e n", "--tgt-lang", "de"], 2, "e n is no code of a language"),
-        (["--train", "train.en", "train.de", "--dev", "train.en", "train.de"], 2, "is a file of the training data"),
-        (["--train", "train.en", "train.de", "--dev", "t.tsv", "t.tsv"], 2, "--dev takes one source"),
-        (["--train", "train.en", "train.de", "--output", "no/my.yaml"], 2, "no such folder (no)"),
-        (["--train", "train.en", "train.de", "--output", "-"], 2, "--output needs a file"),
-        (["--train", "train.en", "train.de", "--device", "cuda:99"], 5, "device"),
-        (["--train", "owner/name", "--src-lang", "en", "--tgt-lang", "de"], 3, "owner/name on the hub"),
+        ([], 2, "missing argument 'SOURCE"),
+        (["--train", "train.en", "train.de"], 2, "there is no --train (command line). Give the sources as arguments"),
+        (["train.en"], 2, "one text file given, two needed"),
+        (["train.en", "missing.de"], 3, "cannot read missing.de"),
+        (["empty.en", "empty.de"], 3, "no pair of sentences to use among 0"),
+        (["train.en", "empty.de"], 3, "train.en has 40 lines, empty.de 0"),
+        (["train.en", "train.en"], 2, "source and target are the same file"),
+        (["t.tsv"], 2, "Give --src-lang and --tgt-lang"),
+        (["t.tsv", "--src-lang", "e n", "--tgt-lang", "de"], 2, "e n is not a language code"),
+        (["train.en", "train.de", "--dev", "train.en", "--dev", "train.de"], 2, "is a file of the training data"),
+        (["train.en", "train.de", "--dev", "t.tsv", "--dev", "t.tsv"], 2, "--dev takes one source"),
+        (["train.en", "train.de", "--output", "no/my.yaml"], 2, "no such folder (no)"),
+        (["train.en", "train.de", "--output", "-"], 2, "--output needs a file"),
+        (["train.en", "train.de", "--device", "cuda:99"], 5, "device"),
+        (["owner/name", "--src-lang", "en", "--tgt-lang", "de"], 3, "owner/name on the hub"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_written(
@@ -189,14 +185,14 @@ def test_a_failed_write_leaves_nothing(mtx: "Mtx", tmp_path: Path, monkeypatch: 
         real(path, data)
 
     monkeypatch.setattr(proposal, "write_file", full)
-    assert mtx("init", "--train", "train.en", "train.de", "--output", "my.yaml").code == 5
+    assert mtx("init", "train.en", "train.de", "--output", "my.yaml").code == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.de", "train.en"]
 
 
 @pytest.mark.parametrize(("count", "num_held_out"), [(1, 0), (12, 0), (50, 2)])
 def test_few_pairs_still_train(count: int, num_held_out: int, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, count)
-    answer = mtx("init", "--train", "train.en", "train.de")
+    answer = mtx("init", "train.en", "train.de")
     assert (answer.code, answer.out) == (0, "en-de.yaml\n"), answer.err
     assert "fewer than 100 pairs" in answer.err
     dev = tmp_path / "en-de.dev.en"
@@ -211,26 +207,26 @@ def test_given_sets_are_used_and_left_out_of_training(mtx: "Mtx", tmp_path: Path
     (tmp_path / "dev.tsv").write_text("".join(lines[:30]))
     (tmp_path / "test.tsv").write_text("".join(lines[30:50]))
     both = ["--dev", "dev.tsv", "--test", "test.tsv"]
-    assert mtx("init", "--train", "train.en", "train.de", *both, "-o", "given.yaml").code == 0
+    assert mtx("init", "train.en", "train.de", *both, "-o", "given.yaml").code == 0
     assert not list(tmp_path.glob("given.dev*"))
     assert load_config(tmp_path / "given.yaml", []).clean.held_out == "pair"
     plan = mtx("train", "--config", "given.yaml", "--dry-run", *TINY)
     assert "kept 250 of 300 pairs: dropped 50 in dev or test" in plan.err
-    assert mtx("init", "--train", "train.en", "train.de", "--dev", "dev.tsv", "-o", "half.yaml").code == 0
+    assert mtx("init", "train.en", "train.de", "--dev", "dev.tsv", "-o", "half.yaml").code == 0
     assert not list(tmp_path.glob("half.dev*"))
     test = set(zip(lines_of(tmp_path / "half.test.en"), lines_of(tmp_path / "half.test.de"), strict=True))
     assert len(test) == 13  # a twentieth of 270
     assert not test & set(pairs(300)[:30])
     # With other targets: what is split off shares no side with what is given.
     (tmp_path / "dev.tsv").write_text("".join(f"{src}\tother {n}\n" for n, (src, _) in enumerate(pairs(300)[:260])))
-    assert mtx("init", "--train", "train.en", "train.de", "--dev", "dev.tsv", "-o", "sides.yaml").code == 0
+    assert mtx("init", "train.en", "train.de", "--dev", "dev.tsv", "-o", "sides.yaml").code == 0
     assert set(lines_of(tmp_path / "sides.test.en")) <= {src for src, _ in pairs(300)[260:]}
 
 
 def test_equal_languages_have_sets_of_their_own(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 60)
     (tmp_path / "train.de").rename(tmp_path / "simple.en")
-    assert mtx("init", "--train", "train.en", "simple.en", "-o", "my.yaml").code == 0
+    assert mtx("init", "train.en", "simple.en", "-o", "my.yaml").code == 0
     assert len(lines_of(tmp_path / "my.dev.src")) == len(lines_of(tmp_path / "my.dev.tgt")) == 3
     assert mtx("train", "--config", "my.yaml", "--dry-run", *TINY).code == 0
 
@@ -259,7 +255,7 @@ def test_every_kind_of_source_gets_a_config_that_trains(kind: str, mtx: "Mtx", t
             for language in ("en", "de"):
                 file.write(tmp_path / "folder" / f"train.{language}", f"x.{language}")
     name = "folder" if kind == "folder" else f"x.{kind}"
-    answer = mtx("init", "--train", name, *options, "-o", "my.yaml")
+    answer = mtx("init", name, *options, "-o", "my.yaml")
     assert answer.code == 0, answer.err
     assert len(lines_of(tmp_path / "my.dev.en")) == len(lines_of(tmp_path / "my.dev.de")) == 3
     plan = mtx("train", "--config", "my.yaml", "--dry-run", *TINY)
@@ -270,38 +266,6 @@ def test_every_kind_of_source_gets_a_config_that_trains(kind: str, mtx: "Mtx", t
 def test_a_cpu_that_would_take_days_is_said(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtx.train.estimate._seconds_of", lambda *_: 1_000.0)
     write(tmp_path, 60)
-    mtx("init", "--train", "train.en", "train.de", "-o", "my.yaml", "--device", "cpu")
+    mtx("init", "train.en", "train.de", "-o", "my.yaml", "--device", "cpu")
     assert "days is long: lower train.max_steps" in (tmp_path / "my.yaml").read_text()
     load_config(tmp_path / "my.yaml", [])
-
-
-# --- words ---
-
-
-words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda word: word[0] != "-"
-)
-groups = st.lists(
-    st.tuples(st.sampled_from([*SEVERAL_WORDS, "--output", "--device"]), st.lists(words, min_size=1, max_size=3))
-)
-
-
-@given(groups)
-def test_words_of_an_option_stay_together(given_groups: list[tuple[str, list[str]]]) -> None:
-    arguments = ["init", *(part for option, some in given_groups for part in (option, *some))]
-    expected = ["init"]
-    for option, some in given_groups:
-        expected += [f"{option}={BETWEEN.join(some)}"] if option in SEVERAL_WORDS else [option, *some]
-    assert join_words(arguments) == expected
-    assert join_words(["translate", *arguments[1:]]) == ["translate", *arguments[1:]]
-
-
-def test_a_word_may_follow_a_sign_of_equality() -> None:
-    assert join_words(shlex.split("init --train=a b -o c --dev d")) == [
-        "init",
-        f"--train=a{BETWEEN}b",
-        "-o",
-        "c",
-        "--dev=d",
-    ]
-    assert join_words(["init", "--train", "--dev", "x"]) == ["init", "--train=", "--dev=x"]

@@ -39,10 +39,10 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
     for word in words:
         path = Path(word)
         match plain_name(path).suffix:
+            case _ if not os.path.lexists(word):
+                sources.append(_of_hub(word, role, words))
             case _ if path.is_dir():
                 sources.append(_of_folder(path, role))
-            case _ if not os.path.lexists(path):
-                sources.append(_of_hub(word, role, words))
             case ".tsv":
                 sources.append(Tsv(tsv=path))
             case ".jsonl":
@@ -100,8 +100,9 @@ def _of_hub(word: str, role: str, words: Sequence[str]) -> Source:
     is_known_folder = os.path.isdir(os.path.dirname(word))  # then it is a file that was mistyped
     is_id = "/" in word and HUB_ID.fullmatch(word)  # without an owner it is more likely a file
     if not is_id or is_known_folder or any(map(os.path.isfile, words)):
+        empty = "''"
         do = "Give files that exist, a folder, or the id of a data set on the hub (owner/name)."
-        raise UserError(ExitCode.DATA, f"cannot read {word}: no such file or directory", do=do)
+        raise UserError(ExitCode.DATA, f"cannot read {word or empty}: no such file or directory", do=do)
     return HubDataset(dataset=word, split=SPLITS[role])
 
 
@@ -116,16 +117,18 @@ def _of_texts(paths: Sequence[Path], role: str) -> Iterator[Source]:
         for path in paths:
             stems.setdefault(plain_name(path).with_suffix(""), []).append(path)
     first = plain_name(paths[0]).suffix
+    usage = "mtx init SRC TGT" if role == "train" else f"--{role} SRC --{role} TGT"
     for sides in stems.values():
         if len(sides) != 2:
-            what = f"{len(sides)} files of text where two belong together" if len(sides) > 1 else "a file of text alone"
-            do = f"Give the file with the source and the one with its translation: --{role} SRC TGT."
+            given = "one text file" if len(sides) == 1 else f"{len(sides)} text files of the same name"
+            what = f"{given} given, two needed (source and target)"
+            do = f"Give files that differ only in a language suffix: {usage}."
             raise UserError(ExitCode.USAGE, what, where=", ".join(map(str, sides)), do=do)
         src, tgt = sides
         if len(paths) > 2 and plain_name(tgt).suffix == first:
             src, tgt = tgt, src
         if os.path.exists(src) and os.path.exists(tgt) and os.path.samefile(src, tgt):
-            what, do = "source and target are the same file", f"Give two: --{role} SRC TGT."
+            what, do = "source and target are the same file", f"Give two: {usage}."
             raise UserError(ExitCode.USAGE, what, where=str(src), do=do)
         yield TwoFiles(src=src, tgt=tgt)
 

@@ -55,13 +55,15 @@ def test_words_are_sources(words: list[str], sources: list[Source]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "parts"),
     [
-        (["a.en"], ExitCode.USAGE, ["a file of text alone (a.en)", "--train SRC TGT"]),
-        (["a.en", "a.de.gz", "b.en"], ExitCode.USAGE, ["a file of text alone (b.en)"]),
+        (["a.en"], ExitCode.USAGE, ["one text file given, two needed (source and target) (a.en)", "mtx init SRC TGT"]),
+        (["a.en", "a.de.gz", "b.en"], ExitCode.USAGE, ["one text file given", "(b.en)"]),
         (["b.en", "b.en"], ExitCode.USAGE, ["source and target are the same file (b.en)"]),
         (["b.en", "link.de"], ExitCode.USAGE, ["the same file"]),
         (["a.en", "a.dee"], ExitCode.DATA, ["cannot read a.dee", "owner/name"]),
         (["texts/y.en"], ExitCode.DATA, ["cannot read texts/y.en: no such file"]),
         (["a.en", "owner/name"], ExitCode.DATA, ["cannot read owner/name"]),
+        (["a.en", "a.de.gz", "a.fr"], ExitCode.DATA, ["cannot read a.fr"]),
+        ([""], ExitCode.DATA, ["cannot read ''"]),
         (["nothing"], ExitCode.DATA, ["cannot read nothing"]),
         (["/nowhere/at/all"], ExitCode.DATA, ["cannot read"]),
     ],
