@@ -79,3 +79,10 @@ def test_files_and_links_exist() -> None:
     [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
     for name in re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE):
         assert (ROOT / name).exists() or (ROOT / "mtx" / name).exists(), name
+
+
+def test_the_tests_of_each_promise_exist() -> None:
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([\w/]+\.py)`", page)
+    assert len(set(paths)) > 50
+    assert [path for path in paths if not (ROOT / "tests" / path).exists() and not (ROOT / path).exists()] == []

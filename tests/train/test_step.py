@@ -270,7 +270,7 @@ def test_where_memory_really_ends_the_update_stays_the_same() -> None:
     num_cuts, gradient = here.recv()
     process.join()
     expected, _ = plain_update([batch_of(PAIRS + PAIRS[:3])])
-    assert num_cuts == 1
+    assert num_cuts >= 1  # how many depends on what else this torch has mapped
     for name, grad in expected.items():
         torch.testing.assert_close(torch.tensor(gradient[name], dtype=grad.dtype), grad, rtol=1e-10, atol=1e-10)
 
