@@ -18,7 +18,7 @@ from mtx.files.atomic import megabytes, outgoing_name
 from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
 from mtx.files.untrusted import read_json
 from mtx.system.logs import LOGGER
-from mtx.system.rng import part_ways, random_state, restore_random_state
+from mtx.system.rng import decorrelate_rng, random_state, restore_random_state
 
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
@@ -154,7 +154,7 @@ def _restore_random_state(saved: Mapping[str, Tensor], rank: int) -> None:
     own = {name.removeprefix(prefix): state for name, state in saved.items() if name.startswith(prefix)}
     restore_random_state(own or dict(saved))
     if rank and not own:
-        part_ways(rank)
+        decorrelate_rng(rank)
 
 
 def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:

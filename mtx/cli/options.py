@@ -70,11 +70,11 @@ def load_translator(
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
     from mtx.system.device import choose_device, choose_precision, use_threads
-    from mtx.system.memory import PROGRAMS_OF_A_SEARCH, keep_few_programs, keep_freed_memory
+    from mtx.system.memory import ONEDNN_KERNELS_DECODING, configure_malloc, limit_onednn_cache
 
     use_threads()
-    keep_freed_memory()
-    keep_few_programs(PROGRAMS_OF_A_SEARCH)
+    configure_malloc()
+    limit_onednn_cache(ONEDNN_KERNELS_DECODING)
     arithmetic = choose_precision(precision.value, choose_device(device))
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)

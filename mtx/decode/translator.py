@@ -17,8 +17,8 @@ from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_sea
 from mtx.errors import ExitCode, UserError
 from mtx.model.fast import for_decoding
 from mtx.system.device import Precision
-from mtx.system.memory import give_memory_back, resident_memory, use_one_thread
-from mtx.system.parallel import as_done, can_have_workers, start_workers
+from mtx.system.memory import prepare_forked_process, resident_memory, trim_malloc
+from mtx.system.parallel import can_fork, map_as_completed, start_workers
 from mtx.text.segments import join_parts, split_long
 
 ROWS_FOR_A_WORKER = 64
@@ -109,7 +109,7 @@ class Translator:
         self.model = for_decoding(trained.model, precision.dtype)
         self.device = precision.device
         self.batch_tokens = batch_tokens
-        is_shared_out = precision.device.type == "cpu" and can_have_workers()
+        is_shared_out = precision.device.type == "cpu" and can_fork()
         self.num_workers = torch.get_num_threads() if is_shared_out else 1
         self._workers: ProcessPoolExecutor | None = None
         self._usual_memory: int | None = None  # that this process holds after a batch
@@ -182,8 +182,8 @@ class Translator:
                 yield batch, self._search(ids)
             return
         if self._workers is None:
-            self._workers = start_workers(self.num_workers, self._search, use_one_thread)
-        for number, found in as_done(self._workers, sentences):
+            self._workers = start_workers(self.num_workers, self._search, prepare_forked_process)
+        for number, found in map_as_completed(self._workers, sentences):
             yield batches[number], found
 
     def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
@@ -213,7 +213,7 @@ class Translator:
         if self._usual_memory is None:
             self._usual_memory = held
         elif held > self._usual_memory + MOST_GROWTH:
-            give_memory_back()
+            trim_malloc()
             self._usual_memory = None
         return found
 

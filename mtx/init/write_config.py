@@ -21,7 +21,7 @@ from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.system.device import choose_device, choose_precision, use_threads
 from mtx.system.logs import LOGGER
-from mtx.system.memory import PROGRAMS_OF_TRAINING, keep_few_programs
+from mtx.system.memory import ONEDNN_KERNELS_TRAINING, limit_onednn_cache
 from mtx.train.estimate import Estimate, Sizes, estimate, in_words
 
 LARGEST_BATCH, SMALLEST_BATCH = 32_768, 1_024
@@ -124,7 +124,7 @@ def _measure(choices: Sequence[Choice], looked: Looked, device_name: str) -> Est
         sections.setdefault(choice.section, {})[choice.key] = choice.value
     config = Config.model_validate(sections)
     use_threads()
-    keep_few_programs(PROGRAMS_OF_TRAINING)
+    limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     precision = choose_precision(config.train.precision, choose_device(device_name))
     vocab_size, is_joint = config.tokenizer.vocab_size, config.tokenizer.joint
     src_length, tgt_length = (max(round(letters / LETTERS_A_TOKEN), 1) + 1 for letters in looked.mean_letters)

@@ -11,13 +11,13 @@ import torch
 LOGGER = logging.getLogger("mtx")
 
 
-def use_one_thread() -> None:
+def prepare_forked_process() -> None:
     """What a forked process has to begin with, if it shall use torch: the threads of the other are not there."""
     torch.set_num_threads(1)
-    keep_freed_memory()
+    configure_malloc()
 
 
-def keep_freed_memory() -> None:
+def configure_malloc() -> None:
     """Let the C library keep freed memory for the next tensors, where it is glibc.
 
     Left alone it gives large blocks back to the system, which then maps and clears them anew, page by page, at every
@@ -42,7 +42,7 @@ def resident_memory() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def give_memory_back() -> None:
+def trim_malloc() -> None:
     """Give the system what is free of the memory that the C library keeps, where it is glibc.
 
     Kept for ever it lies in more and more pieces, between which there is no place for large blocks. What is given back
@@ -52,14 +52,14 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-PROGRAMS_OF_A_SEARCH = 512
+ONEDNN_KERNELS_DECODING = 512
 """How many one for some hundred sentences comes back to: 300, and more for their memory."""
 
-PROGRAMS_OF_TRAINING = 64
+ONEDNN_KERNELS_TRAINING = 64
 """An update makes some 20, of which the next one, with batches of other sizes, needs few."""
 
 
-def keep_few_programs(count: int) -> None:
+def limit_onednn_cache(count: int) -> None:
     """Let oneDNN keep no more than `count` programs, and torch's own store beside it next to none.
 
     Each size of a product is a program, which takes up to half a megabyte in a search and three in training; left alone

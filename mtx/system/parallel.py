@@ -37,7 +37,7 @@ _work: Work | None = None
 """What this process does with each task, where it is a worker."""
 
 
-def can_have_workers() -> bool:
+def can_fork() -> bool:
     """Whether processes can be forked that share what this one holds: on Linux."""
     return sys.platform == "linux"
 
@@ -52,13 +52,13 @@ def num_threads() -> int:
 def start_workers(count: int, work: Work, begin: Callable[[], None] = lambda: None) -> ProcessPoolExecutor:
     """Processes that do `work`, as copies of this one: what it refers to is theirs without being sent.
 
-    Each calls `begin` first, which is `mtx.system.memory.use_one_thread` where the work is torch's.
+    Each calls `begin` first, which is `mtx.system.memory.prepare_forked_process` where the work is torch's.
     """
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(work, begin, os.getpid()))
 
 
-def as_done(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+def map_as_completed(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
     """The number of each task and what its work gives, in the order in which they are done.
 
     Raises:
@@ -76,7 +76,7 @@ def as_done(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iterator[tupl
             future.cancel()
 
 
-def in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: int) -> Iterator[Any]:
+def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: int) -> Iterator[Any]:
     """What the work of each task gives, in the order of `tasks`, of which `num_ahead` are taken beforehand.
 
     Raises:
@@ -141,7 +141,7 @@ def _work_here(task: Any) -> Any:
     return _work(task)
 
 
-def worked_on(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
+def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
     """Each task with what `work` makes of it, in their order; by several processes where there is enough to do.
 
     Raises:
@@ -150,7 +150,7 @@ def worked_on(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tup
     first = list(islice(tasks, TASKS_FOR_WORKERS))
     tasks = chain(first, tasks)
     count = num_threads()
-    if len(first) < TASKS_FOR_WORKERS or count == 1 or not can_have_workers():
+    if len(first) < TASKS_FOR_WORKERS or count == 1 or not can_fork():
         for task in tasks:
             yield task, work(task)
         return
@@ -162,7 +162,7 @@ def worked_on(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tup
             yield task
 
     with _workers(count, work) as workers:
-        for result in in_order(workers, noted(), num_ahead=2 * count):
+        for result in map_in_order(workers, noted(), num_ahead=2 * count):
             yield taken.pop(0), result
 
 

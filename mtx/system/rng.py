@@ -25,7 +25,7 @@ def random_state() -> dict[str, Tensor]:
     return state
 
 
-def part_ways(rank: int) -> None:
+def decorrelate_rng(rank: int) -> None:
     """Let this process, which has drawn as others have so far, draw as none of them does from now on."""
     if rank:
         torch.manual_seed(int(torch.randint(2**62, ())) + rank)

@@ -18,7 +18,7 @@ from mtx.files.atomic import megabytes
 from mtx.model import Transformer
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
-from mtx.system.memory import give_memory_back, keep_freed_memory, resident_memory
+from mtx.system.memory import configure_malloc, resident_memory, trim_malloc
 from mtx.train.optim import build_optimizer
 from mtx.train.retention import most_kept
 from mtx.train.state import Equipment
@@ -197,8 +197,8 @@ def _watched_memory(device: torch.device) -> Iterator[_Memory]:
         yield memory
         memory.num_bytes = torch.cuda.max_memory_allocated(device) - before
     else:
-        keep_freed_memory()
-        give_memory_back()  # so that nothing of it is taken without being seen
+        configure_malloc()
+        trim_malloc()  # so that nothing of it is taken without being seen
         before = resident_memory()
         yield memory
         memory.num_bytes = resident_memory() - before

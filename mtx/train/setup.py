@@ -25,8 +25,8 @@ from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
 from mtx.system.device import Precision, choose_precision, use_threads
 from mtx.system.logs import LOGGER
-from mtx.system.memory import PROGRAMS_OF_TRAINING, keep_few_programs, keep_freed_memory
-from mtx.system.rng import part_ways, seed_everything
+from mtx.system.memory import ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
+from mtx.system.rng import decorrelate_rng, seed_everything
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.dev_set import load_dev_set
@@ -56,8 +56,8 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
     tokenizer = run.tokenizer() or make_tokenizer(config)
     check_tags(config, tokenizer)
     corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
-    keep_freed_memory()  # not before: what the preparation had is given back to the system
-    keep_few_programs(PROGRAMS_OF_TRAINING)
+    configure_malloc()  # not before: what the preparation had is given back to the system
+    limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     seed_everything(settings.seed)
     trained = new_model(config, tokenizer, corpus, precision)
     dev = load_dev_set(config, trained)
@@ -207,7 +207,7 @@ def begin_or_resume(
     training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
     newest = ranks.of_first(lambda: newest_checkpoint(run.checkpoints))
     if newest is None:
-        part_ways(ranks.number)
+        decorrelate_rng(ranks.number)
     else:
         folder, saved = newest
         _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)

@@ -21,7 +21,7 @@ from mtx.data.prepared.ids import Ids, Lines
 from mtx.decode.translator import Translator
 from mtx.model import Transformer, build_transformer
 from mtx.system.device import Precision, choose_device, choose_precision, use_threads
-from mtx.system.memory import PROGRAMS_OF_A_SEARCH, PROGRAMS_OF_TRAINING, keep_few_programs, keep_freed_memory
+from mtx.system.memory import ONEDNN_KERNELS_DECODING, ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
 from mtx.text.tokenizer import Tokenizer
 from mtx.train.flops import update_flops
 from mtx.train.optim import build_optimizer
@@ -71,8 +71,8 @@ def measure(point: Point, precision_name: str, repeats: int) -> Facts:
     Memory is the peak of the largest process: this one, or a worker that shares the model with it.
     """
     use_threads()
-    keep_freed_memory()
-    keep_few_programs(PROGRAMS_OF_TRAINING if point.job == "train" else PROGRAMS_OF_A_SEARCH)
+    configure_malloc()
+    limit_onednn_cache(ONEDNN_KERNELS_TRAINING if point.job == "train" else ONEDNN_KERNELS_DECODING)
     torch.manual_seed(1)
     imported = peak_rss_mib()
     precision = choose_precision(precision_name, choose_device("cpu"))

@@ -118,7 +118,7 @@ def test_memory_that_has_grown_is_given_back(
         return held_after[num_batches - 1]
 
     monkeypatch.setattr("mtx.decode.translator.resident_memory", resident_memory)
-    monkeypatch.setattr("mtx.decode.translator.give_memory_back", lambda: given_back.append(num_batches))
+    monkeypatch.setattr("mtx.decode.translator.trim_malloc", lambda: given_back.append(num_batches))
     translator = make_translator(batch_tokens=1)
     for sentence in sentences[: len(held_after)]:  # over calls, too: each may be small
         translator.translate([sentence.split()[0]])

@@ -19,7 +19,7 @@ from mtx.distributed.environment import are_launched, speaks
 from mtx.distributed.launch import _end_like
 from mtx.distributed.process_group import ALONE, Ranks, _meet, is_peer_error, is_sharded, whole
 from mtx.errors import ExitCode, UserError
-from mtx.system.rng import part_ways
+from mtx.system.rng import decorrelate_rng
 
 # Each rank does each thing that is done together, and says what came of it.
 TOGETHER = """
@@ -78,7 +78,7 @@ def test_shares_are_all_and_about_the_same(items: list[int], count: int) -> None
 def test_ranks_draw_differently_and_the_first_as_if_alone() -> None:
     def drawn(rank: int) -> list[float]:
         torch.manual_seed(1)
-        part_ways(rank)
+        decorrelate_rng(rank)
         return torch.rand(5).tolist()
 
     torch.manual_seed(1)

@@ -16,9 +16,9 @@ from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_precision
-from mtx.system.parallel import _become_worker, as_done, can_have_workers, in_order, start_workers
+from mtx.system.parallel import _become_worker, can_fork, map_as_completed, map_in_order, start_workers
 
-pytestmark = pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_killed_worker_is_an_error_of_the_machine() -> None:
 
     workers = start_workers(2, die)
     with pytest.raises(UserError, match="was killed") as caught:
-        list(as_done(workers, [[[1]], [[2]]]))
+        list(map_as_completed(workers, [[[1]], [[2]]]))
     assert caught.value.code == ExitCode.MACHINE
     workers.shutdown()
 
@@ -96,7 +96,7 @@ def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
         return [[Hypothesis(ids, 0.0, 0.0)] for ids in sentences]
 
     workers = start_workers(2, signal_oneself)
-    found = dict(as_done(workers, [[[number]] for number in range(20)]))
+    found = dict(map_as_completed(workers, [[[number]] for number in range(20)]))
     assert found == {number: [[Hypothesis([number], 0.0, 0.0)]] for number in range(20)}
     workers.shutdown()
 
@@ -111,7 +111,7 @@ def test_workers_end_with_a_killed_parent() -> None:
     parent = os.fork()
     if parent == 0:
         workers = start_workers(2, echo)
-        list(as_done(workers, [[[1]], [[2]]]))
+        list(map_as_completed(workers, [[[1]], [[2]]]))
         os.write(writing, b"begun")
         signal.pause()
     os.close(writing)
@@ -141,8 +141,8 @@ from mtx.config.settings import ModelSettings
 from mtx.decode.search import SearchOptions, greedy_search
 from mtx.model import build_transformer
 from mtx.model.fast import for_decoding
-from mtx.system.memory import use_one_thread
-from mtx.system.parallel import as_done, start_workers
+from mtx.system.memory import prepare_forked_process
+from mtx.system.parallel import map_as_completed, start_workers
 
 torch.set_num_threads(2)
 settings = ModelSettings(d_model=128, num_heads=4, d_ff=256, encoder_layers=2, decoder_layers=2)
@@ -157,8 +157,8 @@ def search(sentences):
 for _ in range(int(sys.argv[1])):
     ids = torch.randint(4, 500, (32, 40))
     model.train()(ids, ids != 0, ids).square().mean().backward()
-    workers = start_workers(2, search, use_one_thread)
-    found = list(as_done(workers, [[[number, 6]] * 20 for number in (5, 7, 8, 9)]))
+    workers = start_workers(2, search, prepare_forked_process)
+    found = list(map_as_completed(workers, [[[number, 6]] * 20 for number in (5, 7, 8, 9)]))
     workers.shutdown()
     print(len(found), flush=True)
 """
@@ -177,7 +177,7 @@ def test_an_error_in_a_worker_is_an_error_here() -> None:
 
     workers = start_workers(1, fail)
     with pytest.raises(ValueError, match="a bug"):
-        list(as_done(workers, [[[1]]]))
+        list(map_as_completed(workers, [[[1]]]))
     workers.shutdown()
 
 
@@ -190,7 +190,7 @@ def test_results_come_in_the_order_of_the_tasks_of_which_few_are_taken_beforehan
             yield number
 
     workers = start_workers(2, lambda number: (number, sum(range(10_000 * (number % 3)))))
-    for place, (number, _) in enumerate(in_order(workers, tasks(), num_ahead=5)):
+    for place, (number, _) in enumerate(map_in_order(workers, tasks(), num_ahead=5)):
         assert number == place
         assert len(taken) <= place + 6
     assert taken == list(range(40))
@@ -199,7 +199,7 @@ def test_results_come_in_the_order_of_the_tasks_of_which_few_are_taken_beforehan
 
 def test_nothing_is_left_waiting_when_reading_results_ends() -> None:
     workers = start_workers(1, lambda number: number)
-    results = in_order(workers, range(10_000), num_ahead=100)
+    results = map_in_order(workers, range(10_000), num_ahead=100)
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
     workers.shutdown()  # would wait for what was not cancelled

@@ -18,7 +18,7 @@ from mtx.errors import ExitCode, UserError
 from mtx.model.fast.linear import TORCH_HAS_ONEDNN
 from mtx.system.device import Precision, choose_device, choose_precision, is_gpu_error, is_out_of_memory, use_threads
 from mtx.system.logs import LOGGER, log_to_file, log_to_stderr
-from mtx.system.memory import keep_few_programs
+from mtx.system.memory import limit_onednn_cache
 from mtx.system.rng import random_state, restore_random_state, seed_everything
 
 CPU = torch.device("cpu")
@@ -226,7 +226,7 @@ def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
 MEMORY_OF_PROGRAMS = """
 import ctypes, sys, torch
 from mtx.model.fast.linear import onednn_product
-from mtx.system.memory import keep_few_programs
+from mtx.system.memory import limit_onednn_cache
 
 class MallInfo(ctypes.Structure):  # malloc.h
     _fields_ = [(name, ctypes.c_size_t) for name in "0 1 2 3 mmapped 5 6 in_use 8 9".split()]
@@ -238,7 +238,7 @@ def in_use():
     return info.in_use + info.mmapped
 
 if int(sys.argv[1]):
-    keep_few_programs(int(sys.argv[1]))
+    limit_onednn_cache(int(sys.argv[1]))
 torch.set_num_threads(1)
 x, weight = torch.ones(400, 8), torch.ones(8, 8)
 onednn_product(x, weight)
@@ -265,15 +265,15 @@ def test_the_memory_of_programs_is_bounded() -> None:
 
 
 MEMORY_GIVEN_BACK = """
-from mtx.system.memory import give_memory_back, keep_freed_memory, resident_memory
+from mtx.system.memory import trim_malloc, configure_malloc, resident_memory
 
-keep_freed_memory()
+configure_malloc()
 empty = resident_memory()
 blocks = [bytearray(b"x") * 2**20 for _ in range(200)]
 last, full = blocks.pop(), resident_memory()  # it stands at the end: what is freed is not at the heap's
 blocks.clear()
 kept = resident_memory()
-give_memory_back()
+trim_malloc()
 print(*(size / 2**20 for size in (full - empty, full - kept, kept - resident_memory())))
 """
 
@@ -292,6 +292,6 @@ def test_freed_memory_is_kept_until_it_is_given_back() -> None:
 def test_what_the_user_says_of_programs_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "8")
-    keep_few_programs(9)
+    limit_onednn_cache(9)
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
     assert os.environ["LRU_CACHE_CAPACITY"] == "8"

@@ -20,7 +20,7 @@ from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.chunks import Group, grouped
 from mtx.data.sources.read import Pair, read_pairs, source_name
 from mtx.errors import ExitCode, UserError
-from mtx.system.parallel import worked_on
+from mtx.system.parallel import parallel_map
 
 LENGTH_STEP, NUM_LENGTHS = 10, 41
 """Letters that a bar of the histogram of lengths stands for, and how many bars there are."""
@@ -200,7 +200,7 @@ def examine(source: Source, role: str, config: Config, known: Known, held_out: S
     num_pairs = num_dropped = 0
     errors: list[str] = []
     pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang), errors)
-    for group, look in worked_on(grouped(pairs), examiner):
+    for group, look in parallel_map(grouped(pairs), examiner):
         places = dict(look.places)
         usable = np.flatnonzero(look.is_usable)
         for kind, rule in DUPLICATES.items():

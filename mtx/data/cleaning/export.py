@@ -17,7 +17,7 @@ from mtx.data.sources.folder import expand
 from mtx.data.sources.read import Pair, read_pairs, source_name
 from mtx.data.sources.text import as_line
 from mtx.errors import ExitCode, UserError
-from mtx.system.parallel import worked_on
+from mtx.system.parallel import parallel_map
 
 DROPPED = "dropped.jsonl"
 
@@ -63,7 +63,7 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
         line = 0
         judge = _Judge(cleaner, held_out, clean.duplicates, source.tag)
         pairs = read_pairs(source, data.src_lang, data.tgt_lang)
-        for group, judged in worked_on(grouped(pairs), judge):
+        for group, judged in parallel_map(grouped(pairs), judge):
             reasons = list(judged.reasons)
             kept = [place for place, reason in enumerate(reasons) if reason is None]
             if judged.hashes is not None:

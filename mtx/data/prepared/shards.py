@@ -16,7 +16,7 @@ from mtx.data.cleaning.duplicates import Hashes, Seen
 from mtx.data.prepared.ids import Shard, as_small
 from mtx.data.prepared.store import Facts, open_arrays, save_arrays
 from mtx.data.sources.chunks import Group
-from mtx.system.parallel import worked_on
+from mtx.system.parallel import parallel_map
 
 SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
 """A shard is full once it has read so many pairs, or holds so many tokens."""
@@ -121,7 +121,7 @@ def write_shards(
     rest = islice(groups, growing.begin, None)
     begin, told = time.monotonic(), time.monotonic()
     num_before = sum(growing.sizes)
-    results = worked_on(rest, encode)
+    results = parallel_map(rest, encode)
     with closing(results):
         for group, encoded in results:
             if encoded.hashes is not None:

@@ -29,7 +29,7 @@ from mtx.data.sources import chunks as groups
 from mtx.data.sources.folder import expand
 from mtx.data.sources.read import Pair
 from mtx.errors import ExitCode, UserError
-from mtx.system.parallel import can_have_workers
+from mtx.system.parallel import can_fork
 from mtx.text.train_tokenizer import train_tokenizer
 
 NOUNS = {"dog": "Hund", "cat": "Kater", "man": "Mann", "cook": "Koch", "guest": "Gast", "bird": "Vogel", "old": "alte"}
@@ -183,7 +183,7 @@ def test_lengths_and_scripts_are_told(tmp_path: Path) -> None:
     assert tgt.scripts == {"LATIN": 1003, "CYRILLIC": 3}
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_groups")
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, dev = write(tmp_path, "a", dirty_pairs(400)), write(tmp_path, "b", dirty_pairs(100))

@@ -14,7 +14,7 @@ from mtx.data.cleaning.rules import build_cleaner
 from mtx.data.sources import chunks as groups
 from mtx.data.sources.read import Pair
 from mtx.errors import ExitCode, UserError
-from mtx.system.parallel import can_have_workers
+from mtx.system.parallel import can_fork
 
 from ..check.test_diagnose import clean_pairs, config, dirty_pairs, write
 
@@ -123,7 +123,7 @@ def test_nothing_kept_is_bad_data(tmp_path: Path) -> None:
         assert caught.value.code == ExitCode.DATA
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 def test_several_processes_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = config(write(tmp_path, "a", dirty_pairs(400)), clean=CleanSettings(level="strict"))
     found = []

@@ -19,7 +19,7 @@ from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources import chunks as groups
-from mtx.system.parallel import can_have_workers
+from mtx.system.parallel import can_fork
 from mtx.text.tokenizer import pieces_of
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.setup import make_tokenizer
@@ -99,7 +99,7 @@ def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: 
     assert prepared(data, "side").dropped == before.dropped
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 20)

@@ -24,7 +24,7 @@ from mtx.data.prepared.prepare import prepare
 from mtx.data.prepared.store import StoredArray
 from mtx.data.sources import chunks as groups
 from mtx.errors import ExitCode, UserError
-from mtx.system.parallel import can_have_workers
+from mtx.system.parallel import can_fork
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 
@@ -347,7 +347,7 @@ def test_ids_in_memory_are_those_on_the_disk(tmp_path: Path, cache: Path, monkey
         assert ids_of(corpus) == encoded(MANY)
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [pair for number, pair in enumerate(MANY * 3) for pair in ([pair, ("", "x")] if number % 4 else [pair])]
@@ -402,7 +402,7 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("end", [interrupt, kill])
 def test_stopped_with_workers_at_work_and_going_on_without(
@@ -475,7 +475,7 @@ def test_what_a_process_is_at_work_on_is_never_old(
     assert list(cache.glob("tmp-*")) == []
 
 
-@pytest.mark.skipif(not can_have_workers(), reason="workers are forked, which mtx does on Linux only")
+@pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 def test_a_worker_that_is_killed_takes_no_shard_with_it(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
