@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from mtx.distributed.environment import are_launched, speaks
+from mtx.distributed.environment import is_launched, is_rank0
 from mtx.errors import ExitCode, UserError, machine_error, printable
 from mtx.system.signals import stops
 
@@ -35,7 +35,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except BaseException as error:
             _end_after(error)
         _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
-        if are_launched():
+        if is_launched():
             _leave(0)
 
     return run
@@ -47,7 +47,7 @@ def first_rank_speaks() -> Iterator[None]:
 
     They do report what only they may know: data that is missing on their machine, or what the machine refuses.
     """
-    if speaks():
+    if is_rank0():
         yield
         return
     try:
@@ -103,7 +103,7 @@ def _answer_signals(answer: Answer) -> None:
 def _end_after(error: BaseException) -> NoReturn:
     """End the process with the code that `error` stands for, and a line for the user."""
     match error:
-        case SystemExit(code=int(code)) if are_launched():
+        case SystemExit(code=int(code)) if is_launched():
             _leave(code)
         case SystemExit():
             raise error
@@ -156,7 +156,7 @@ def _first_line(error: BaseException) -> str:
 def _end(code: ExitCode, *lines: str) -> NoReturn:
     # One more need not wait for the end; but a launcher, which sends one when another rank ends, must not cut off
     # what this one has to say.
-    _answer_signals(signal.SIG_IGN if are_launched() else lambda *_: os._exit(code))
+    _answer_signals(signal.SIG_IGN if is_launched() else lambda *_: os._exit(code))
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
             print(f"mtx: error: {printable(line)}", file=sys.stderr)
@@ -174,7 +174,7 @@ def _leave(code: int) -> NoReturn:
     A rank skips Python's own cleanup: threads of a process group that lost a member can abort the process there, and
     its launcher would see SIGABRT in place of `code`.
     """
-    if are_launched():
+    if is_launched():
         with suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()
         os._exit(code)

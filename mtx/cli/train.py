@@ -10,7 +10,7 @@ import typer
 from mtx.cli.options import RUNS
 from mtx.cli.reporting import first_rank_speaks, reported
 from mtx.cli.streams import path_text, print_line
-from mtx.distributed.environment import are_launched
+from mtx.distributed.environment import is_launched
 
 
 class Resume(StrEnum):
@@ -61,7 +61,7 @@ def train(
         settings = load_config(config, overridden)
         folder = run_dir or RUNS / (config.stem if config is not None else "demo")
 
-        if devices > 1 and not are_launched():
+        if devices > 1 and not is_launched():
             from mtx.distributed.launch import check_devices, run_ranks
 
             check_devices(devices, settings.train.device)
@@ -69,19 +69,19 @@ def train(
                 run_ranks(devices, sys.argv[sys.argv.index("train") + 1 :])
                 return
 
-        from mtx.distributed.process_group import joined_ranks
+        from mtx.distributed.process_group import join_group
         from mtx.system.logs import log_nowhere, log_to_stderr
         from mtx.train.trainer import train as run_training
 
-        with joined_ranks() as ranks:
-            (log_to_stderr if ranks.is_first else log_nowhere)()
+        with join_group() as group:
+            (log_to_stderr if group.is_rank0 else log_nowhere)()
             model = run_training(
                 settings,
                 folder,
                 resume=resume.value,
                 dry_run=dry_run,
                 allow_data_change=allow_data_change,
-                ranks=ranks,
+                group=group,
             )
-        if ranks.is_first and not dry_run:
+        if group.is_rank0 and not dry_run:
             print_line(path_text(model))

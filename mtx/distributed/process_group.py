@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mtx.distributed.environment import VARIABLES, are_launched
+from mtx.distributed.environment import VARIABLES, is_launched
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_device
 from mtx.system.signals import end_with_parent
@@ -36,23 +36,23 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class ProcessGroup:
     """This process among those that train together."""
 
-    number: int = 0
-    count: int = 1
-    local: int = 0
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
     """Its number among those on this machine, and that of its GPU."""
     store: Any = None  # torch.distributed.Store | None, which torch does not type
     """What the launcher keeps for them; None where this process trains by itself."""
 
     @property
-    def is_first(self) -> bool:
+    def is_rank0(self) -> bool:
         """Whether this is the rank that speaks and writes."""
-        return self.number == 0
+        return self.rank == 0
 
     @property
-    def are_joined(self) -> bool:
+    def is_distributed(self) -> bool:
         """Whether there is a process group, be it of one rank."""
         return self.store is not None
 
@@ -63,85 +63,85 @@ class Ranks:
             UserError: there is none for this rank (MACHINE), or `name` is that of a single one (USAGE).
         """
         device = choose_device(name)
-        if device.type != "cuda" or not self.are_joined:
+        if device.type != "cuda" or not self.is_distributed:
             return device
         if device.index is not None:
             do = "Give cuda, of which each rank takes its own."
-            raise UserError(ExitCode.USAGE, f"{name} is a single device, and there are {self.count} ranks", do=do)
-        own = choose_device(f"cuda:{self.local}")
+            raise UserError(ExitCode.USAGE, f"{name} is a single device, and there are {self.size} ranks", do=do)
+        own = choose_device(f"cuda:{self.local_rank}")
         torch.cuda.set_device(own)
         return own
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """Those of `items` that are this rank's."""
-        return items[self.number :: self.count]
+        return items[self.rank :: self.size]
 
-    def put_together(self, results: Sequence[T]) -> list[T]:
+    def interleave(self, results: Sequence[T]) -> list[T]:
         """Together: the results of all, in the order of the items that `share` gave to each."""
-        parts = self.gathered(results)
+        parts = self.all_gather(results)
         whole: list[Any] = [None] * sum(map(len, parts))
         for number, part in enumerate(parts):
-            whole[number :: self.count] = part
+            whole[number :: self.size] = part
         return whole
 
-    def total(self, numbers_X: Tensor) -> Tensor:
+    def all_reduce_sum(self, numbers_X: Tensor) -> Tensor:
         """Together: the sum of `numbers_X` over all ranks, in its place."""
-        if self.are_joined:
+        if self.is_distributed:
             dist.all_reduce(numbers_X)
         return numbers_X
 
-    def highest(self, *numbers: int) -> list[int]:
+    def all_reduce_max(self, *numbers: int) -> list[int]:
         """Together: of each number the highest that a rank has."""
         numbers_X = torch.tensor(numbers)
-        if self.are_joined:
+        if self.is_distributed:
             dist.all_reduce(numbers_X, dist.ReduceOp.MAX)
         return [int(number) for number in numbers_X]
 
-    def gathered(self, thing: T) -> list[T]:
+    def all_gather(self, thing: T) -> list[T]:
         """Together: the `thing` of each rank."""
-        if not self.are_joined:
+        if not self.is_distributed:
             return [thing]
-        things: list[Any] = [None] * self.count
+        things: list[Any] = [None] * self.size
         dist.all_gather_object(things, thing)
         return things
 
-    def of_first(self, find: Callable[[], T]) -> T:
+    def broadcast_from_0(self, find: Callable[[], T]) -> T:
         """Together: what the first rank finds, the only one to look."""
-        found = [find() if self.is_first else None]
-        if self.are_joined:
+        found = [find() if self.is_rank0 else None]
+        if self.is_distributed:
             dist.broadcast_object_list(found)
         return found[0]  # type: ignore[return-value]  # it is what the first rank put there
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Together: go on when all have come to this point."""
-        if self.are_joined:
-            self.highest(0)
+        if self.is_distributed:
+            self.all_reduce_max(0)
 
-    def tell(self, what: str) -> None:
-        """Let the other ranks go on, which wait in `hear`, however long."""
+    def publish(self, what: str) -> None:
+        """Let the other ranks go on, which wait in `wait_for_message`, however long."""
         if self.store is not None:
             self.store.set("told", what)
 
-    def ask_to_stop(self) -> None:
-        """Tell all other ranks that a signal asked this one to stop; they learn it from `is_asked_to_stop`."""
+    def request_stop(self) -> None:
+        """Tell all other ranks that a signal asked this one to stop; they learn it from `is_stop_requested`."""
         if self.store is not None:
             self.store.set("stop", "")
 
-    def is_asked_to_stop(self) -> bool:
-        """Whether any rank has called `ask_to_stop`."""
+    def is_stop_requested(self) -> bool:
+        """Whether any rank has called `request_stop`."""
         return self.store is not None and bool(self.store.check(["stop"]))
 
-    def hear(self) -> str:
+    def wait_for_message(self) -> str:
         """Wait for what the first rank tells."""
         assert self.store is not None
         _wait_for(self.store, ["told"])
         return str(self.store.get("told").decode())
 
-    def meet(self, where: str) -> None:
+    def rendezvous(self, where: str) -> None:
         """Together, before anything else is done so: wait until all have come to this point, however long."""
         if self.store is not None:
-            self.store.set(f"{where} {self.number}", "")
-            _wait_for(self.store, [f"{where} {number}" for number in range(self.count)])
+            self.store.set(f"{where} {self.rank}", "")
+            _wait_for(self.store, [f"{where} {number}" for number in range(self.size)])
 
 
 def _wait_for(store: Any, keys: list[str]) -> None:
@@ -149,31 +149,31 @@ def _wait_for(store: Any, keys: list[str]) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-ALONE = Ranks()
+SINGLE = ProcessGroup()
 """A process that trains by itself."""
 
 
 @contextmanager
-def joined_ranks() -> Iterator[Ranks]:
+def join_group() -> Iterator[ProcessGroup]:
     """Inside, this process is one of those that a launcher has started; alone where none did.
 
     Raises:
         UserError: the launcher's variables are wrong (USAGE); the others cannot be reached, or one of them was lost
             inside (PEER_LOST).
     """
-    if not are_launched():
-        yield ALONE
+    if not is_launched():
+        yield SINGLE
         return
     if _are_ours():
         end_with_parent(signal.SIGTERM)
-    with lost_peers_explained():
-        ranks = _join()
-        yield ranks
+    with explain_lost_peers():
+        group = _join()
+        yield group
         # Only where all went well: to leave politely would wait for ranks that may be gone.
         dist.destroy_process_group()
 
 
-def _join() -> Ranks:
+def _join() -> ProcessGroup:
     # Not at the top: torch may be built without.
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
@@ -186,7 +186,7 @@ def _join() -> Ranks:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     group, own = (PrefixStore(name, met) for name in ("group", "mtx"))
     dist.init_process_group(backend, store=group, rank=number, world_size=count)
-    return Ranks(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
+    return ProcessGroup(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
 
 
 def _are_ours() -> bool:
@@ -195,7 +195,7 @@ def _are_ours() -> bool:
 
 
 @contextmanager
-def lost_peers_explained() -> Iterator[None]:
+def explain_lost_peers() -> Iterator[None]:
     """Inside, the end of another rank is the end of this one.
 
     Raises:
@@ -242,7 +242,7 @@ def is_sharded(module: nn.Module) -> bool:
     return hasattr(module, "set_requires_gradient_sync")  # a method that it adds; its module takes a second to import
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor of which each rank may hold a part; together, where that is so."""
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mtx.checkpoint.training import Training
 from mtx.config.settings import TrainSettings
-from mtx.distributed.process_group import Ranks, whole
+from mtx.distributed.process_group import ProcessGroup, full_tensor
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.model.fast.compile import compile_layers, is_compiled
@@ -27,7 +27,7 @@ class Engine:
     training: Training
     saved: Training
     """What is saved and validated: whole weights, with the moments on the CPU where each rank holds a part of them."""
-    ranks: Ranks
+    group: ProcessGroup
 
     @property
     def is_sharded(self) -> bool:
@@ -40,11 +40,11 @@ class Engine:
             return
         with torch.no_grad():
             for own, sharded in self._pairs():
-                own.copy_(whole(sharded))
+                own.copy_(full_tensor(sharded))
                 moments = self.training.optimizer.state.get(sharded, {})
                 for key, moment in moments.items():
-                    found = whole(moment).cpu()
-                    if self.ranks.is_first:
+                    found = full_tensor(moment).cpu()
+                    if self.group.is_rank0:
                         self.saved.optimizer.state[own][key] = found
 
     def scatter(self) -> None:
@@ -74,37 +74,37 @@ class Engine:
         return [(parameter, sharded[name]) for name, parameter in own]
 
 
-def check_engine(settings: TrainSettings, precision: Precision, ranks: Ranks) -> None:
+def check_engine(settings: TrainSettings, precision: Precision, group: ProcessGroup) -> None:
     """Make sure that there is an engine for what `settings` ask for.
 
     Raises:
         UserError: sharded weights with fp16 (USAGE): its scale would have to be agreed on.
     """
-    if ranks.are_joined and settings.parallel == "fsdp" and precision.dtype == torch.float16:
+    if group.is_distributed and settings.parallel == "fsdp" and precision.dtype == torch.float16:
         what, do = "train.parallel fsdp does not work with fp16", "Use bf16 or fp32, or train.parallel=ddp."
         raise UserError(ExitCode.USAGE, what, where="train.precision", do=do)
 
 
-def build_engine(saved: Training, settings: TrainSettings, precision: Precision, ranks: Ranks) -> Engine:
+def build_engine(saved: Training, settings: TrainSettings, precision: Precision, group: ProcessGroup) -> Engine:
     """The engine that `settings` ask for, at the point where `saved` is."""
     model = saved.model
     assert isinstance(model, Transformer)
-    if not ranks.are_joined:
-        return Engine(Objective(model), saved, saved, ranks)
+    if not group.is_distributed:
+        return Engine(Objective(model), saved, saved, group)
     if settings.parallel == "ddp":
         with warnings.catch_warnings():
             # That broadcast_buffers goes by another name from torch 2.13 on. No buffer ever changes.
             warnings.simplefilter("ignore", FutureWarning)
             objective = DistributedDataParallel(Objective(model), broadcast_buffers=False, gradient_as_bucket_view=True)
-        return Engine(objective, saved, saved, ranks)
-    sharded = _sharded(model, precision.device, ranks)
+        return Engine(objective, saved, saved, group)
+    sharded = _sharded(model, precision.device, group)
     training = replace(saved, model=sharded.model, optimizer=build_optimizer(sharded.model, settings))
-    engine = Engine(sharded, training, saved, ranks)
+    engine = Engine(sharded, training, saved, group)
     engine.scatter()
     return engine
 
 
-def _sharded(model: Transformer, device: torch.device, ranks: Ranks) -> Objective:
+def _sharded(model: Transformer, device: torch.device, group: ProcessGroup) -> Objective:
     """The objective of a copy of `model`, of whose weights each rank holds a part (Zhao et al. 2023).
 
     A layer is put together right before it is needed, forward and backward, and the next one meanwhile.
@@ -112,7 +112,7 @@ def _sharded(model: Transformer, device: torch.device, ranks: Ranks) -> Objectiv
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh(device.type, (ranks.count,))
+    mesh = init_device_mesh(device.type, (group.size,))
     copy = deepcopy(model)
     if is_compiled(model):
         compile_layers(copy)

@@ -27,7 +27,7 @@ def diverged(session: Session, stats: UpdateStats, why: str) -> UserError:
     last_good_step = stats.step - session.progress.skipped_in_a_row
     lines = [origin.to_json() for origin in origins(session.corpus, session.config.data.train, stats.rows)]
     report = {"step": stats.step, "last_good_step": last_good_step, "lines": lines}
-    if session.ranks.is_first:
+    if session.group.is_rank0:
         write_file(session.run.bad_batch, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
     where = f"step {stats.step:,}, last good step {last_good_step:,}, its pairs in {session.run.bad_batch}"
     do = f"Look at these, {GENTLER}."
@@ -61,9 +61,9 @@ def share_too_large_explained(session: Session) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError, OSError) as error:
-        if not session.ranks.are_joined or not is_out_of_memory(error):
+        if not session.group.is_distributed or not is_out_of_memory(error):
             raise
-        what, where = "out of memory for a share of a batch", f"rank {session.ranks.number}"
+        what, where = "out of memory for a share of a batch", f"rank {session.group.rank}"
         do = "Use more devices or train.parallel=fsdp, or start in another --run-dir with lower train.batch_tokens."
         raise UserError(ExitCode.MACHINE, what, where=where, do=do) from error
 

@@ -40,8 +40,8 @@ def choose_weights(session: Session) -> Choice:
         UserError: every checkpoint is damaged (MODEL).
     """
     checkpoints = session.run.checkpoints
-    whole = session.ranks.of_first(lambda: whole_checkpoints(checkpoints, session.past_steps()))
-    steps = [step for step in session.ranks.of_first(session.steps_to_average) if step in whole]
+    whole = session.group.broadcast_from_0(lambda: whole_checkpoints(checkpoints, session.past_steps()))
+    steps = [step for step in session.group.broadcast_from_0(session.steps_to_average) if step in whole]
     evaluations = [evaluation for evaluation in session.progress.evaluations if evaluation.step in whole]
     if session.dev is None or not evaluations:
         return Choice(average_weights(checkpoints, whole[-1:]), whole[-1:], None)
@@ -74,7 +74,7 @@ def write_model(session: Session, choice: Choice) -> Path:
         "tokenizer": session.trained.tokenizer.digest,
         "data": session.corpus.key,
     }
-    if session.ranks.is_first:
+    if session.group.is_rank0:
         save_model(run.model, session.trained, config.model, choice.weights, about, _card(session, choice, report))
     return run.model
 
@@ -97,8 +97,8 @@ def _final_scores(session: Session) -> Report | None:
     LOGGER.info("translating %s dev sentences, beam %d", f"{len(dev.sources):,}", decode.beam_size)
     start = time.perf_counter()
     with session.interruptible():
-        own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
-    translations = session.ranks.put_together(own)
+        own = translator.translate(session.group.share(dev.sources), session.stop_midway)
+    translations = session.group.interleave(own)
     seconds = time.perf_counter() - start
     report = report_on(translations, [dev.references], config.data.tgt_lang, str(session.run.model), seconds)
     LOGGER.info("dev, beam %d:", decode.beam_size)

@@ -17,7 +17,7 @@ from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.folder import expand
 from mtx.data.sources.read import check_source, is_same_text, read_pairs
-from mtx.distributed.process_group import ALONE, Ranks
+from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import megabytes
 from mtx.model import build_transformer
@@ -42,15 +42,15 @@ SAME_BITS = ("threads", "precision", "device", "torch", "ranks", "parallel")
 """Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
 
 
-def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
+def equip(config: Config, run: RunFolder, group: ProcessGroup = SINGLE) -> Equipment:
     """All that `config` asks for, checked and ready; says what it is, writes nothing.
 
     Raises:
         UserError: for everything that the user can mend.
     """
     settings = config.train
-    precision = choose_precision(settings.precision, ranks.device(settings.device))
-    check_engine(settings, precision, ranks)
+    precision = choose_precision(settings.precision, group.device(settings.device))
+    check_engine(settings, precision, group)
     threads = use_threads()
     check_sources(config)
     tokenizer = run.tokenizer() or make_tokenizer(config)
@@ -70,8 +70,8 @@ def equip(config: Config, run: RunFolder, ranks: Ranks = ALONE) -> Equipment:
         "precision": str(precision),
         "device": precision.device.type,
         "torch": torch.__version__,
-        "ranks": ranks.count,
-        "parallel": settings.parallel if ranks.are_joined else None,
+        "ranks": group.size,
+        "parallel": settings.parallel if group.is_distributed else None,
     }
     mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
     equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)
@@ -195,7 +195,7 @@ def announce(config: Config, equipment: Equipment) -> None:
 
 
 def begin_or_resume(
-    config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool
+    config: Config, run: RunFolder, equipment: Equipment, group: ProcessGroup, allow_data_change: bool
 ) -> Training:
     """Together: a training at its beginning, or at the newest whole checkpoint of this run, if there is one.
 
@@ -205,15 +205,15 @@ def begin_or_resume(
     """
     model, about = equipment.trained.model, equipment.about
     training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
-    newest = ranks.of_first(lambda: newest_checkpoint(run.checkpoints))
+    newest = group.broadcast_from_0(lambda: newest_checkpoint(run.checkpoints))
     if newest is None:
-        decorrelate_rng(ranks.number)
+        decorrelate_rng(group.rank)
     else:
         folder, saved = newest
         _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
-        load_checkpoint(folder, training, ranks.number)
+        load_checkpoint(folder, training, group.rank)
         LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-    if ranks.is_first:
+    if group.is_rank0:
         run.rewind_metrics(training.progress.step)
         check_space(run, config.train, training)
     return training

@@ -12,7 +12,7 @@ from mtx.data.batching import part_batches
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Rows
-from mtx.distributed.process_group import Ranks
+from mtx.distributed.process_group import ProcessGroup
 from mtx.errors import ExitCode
 from mtx.system.device import Precision
 from mtx.system.signals import Requests
@@ -65,9 +65,9 @@ class Session:
     """Of all ranks; the very same where there is one."""
 
     @property
-    def ranks(self) -> Ranks:
+    def group(self) -> ProcessGroup:
         """This process among those that train together."""
-        return self.engine.ranks
+        return self.engine.group
 
     @property
     def training(self) -> Training:
@@ -101,8 +101,8 @@ class Session:
 
     def agree(self) -> None:
         """Together: what was asked of one rank is asked of all."""
-        if self.ranks.are_joined:
-            stop, save = self.ranks.highest(self.requests.stop or 0, int(self.requests.is_save_wanted))
+        if self.group.is_distributed:
+            stop, save = self.group.all_reduce_max(self.requests.stop or 0, int(self.requests.is_save_wanted))
             self.agreed.stop = ExitCode(stop) if stop else None
             self.agreed.is_save_wanted = bool(save)
 
@@ -129,9 +129,9 @@ class Session:
     def stop_midway(self, *_: Any) -> None:
         """Raise Stopped if a signal came to any of the ranks; a callback for work inside `interruptible`."""
         if self.requests.stop is not None:
-            self.ranks.ask_to_stop()
+            self.group.request_stop()
             raise Stopped
-        if self.ranks.is_asked_to_stop():
+        if self.group.is_stop_requested():
             raise Stopped
 
     def is_save_due(self, step: int) -> bool:

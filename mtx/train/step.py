@@ -15,7 +15,7 @@ from mtx.checkpoint.training import Training
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch
 from mtx.data.prepared.ids import Rows
-from mtx.distributed.process_group import ALONE, Ranks, is_sharded, whole
+from mtx.distributed.process_group import SINGLE, ProcessGroup, full_tensor, is_sharded
 from mtx.model import Transformer
 from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import Precision, is_out_of_memory
@@ -129,7 +129,7 @@ def update(
     precision: Precision,
     settings: TrainSettings,
     ordinary: Ordinary | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = SINGLE,
 ) -> UpdateStats:
     """Update the weights once by the gradient of one or several batches, of which each rank has a share.
 
@@ -145,14 +145,14 @@ def update(
     optimizer, scaler = training.optimizer, training.scaler
     num_tokens = sum(batch.whole.num_tokens for batch in batches)
     parts = list(batches)
-    sums = _add_up_gradients(training, objective, parts, precision, settings.label_smoothing, ranks)
-    loss_sum, nll_sum = ranks.total(sums)
+    sums = _add_up_gradients(training, objective, parts, precision, settings.label_smoothing, group)
+    loss_sum, nll_sum = group.all_reduce_sum(sums)
     scaler.unscale_(optimizer)  # before clipping: the threshold is in true units
-    grad_norm = whole(clip_grad_norm_(objective.parameters(), settings.clip_norm))
+    grad_norm = full_tensor(clip_grad_norm_(objective.parameters(), settings.clip_norm))
     step = training.progress.step + 1
     lr = learning_rate(step, settings)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+    for param_group in optimizer.param_groups:
+        param_group["lr"] = lr
     is_skipped = ~(loss_sum.isfinite() & grad_norm.isfinite())
     if ordinary is not None:
         is_skipped |= ordinary.is_spike(loss_sum / num_tokens, grad_norm)
@@ -180,7 +180,7 @@ def _add_up_gradients(
     parts: list[Batch],
     precision: Precision,
     label_smoothing: float,
-    ranks: Ranks,
+    group: ProcessGroup,
 ) -> Tensor:
     """Leave the gradient of all `parts` in the model; the sums of loss and negative log-likelihood over this rank's.
 
@@ -200,9 +200,9 @@ def _add_up_gradients(
                 is_last = num_done == len(parts) - 1
                 with _gradients_shared(objective, if_=is_last):
                     loss, nll = objective(batch.to(precision.device), precision, label_smoothing)
-                    is_together |= is_last and ranks.are_joined
+                    is_together |= is_last and group.is_distributed
                     # An engine takes the mean of the gradients of all ranks; what is asked for is their sum.
-                    training.scaler.scale(loss / (num_tokens / ranks.count)).backward()
+                    training.scaler.scale(loss / (num_tokens / group.size)).backward()
                 loss_sum += loss.detach()
                 nll_sum += nll
                 num_done += 1

@@ -12,7 +12,7 @@ from typing import NoReturn
 from mtx.checkpoint.training import save_checkpoint
 from mtx.config.settings import Config
 from mtx.data.batching import Batch, Position, batches_from
-from mtx.distributed.process_group import ALONE, Ranks, lost_peers_explained
+from mtx.distributed.process_group import SINGLE, ProcessGroup, explain_lost_peers
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.system.logs import LOGGER, log_to_file
 from mtx.system.rng import random_state
@@ -65,7 +65,7 @@ def train(
     resume: str = "auto",
     dry_run: bool = False,
     allow_data_change: bool = False,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = SINGLE,
 ) -> Path:
     """Train as `config` says, or go on where this run was stopped; returns the model folder.
 
@@ -76,62 +76,62 @@ def train(
         UserError: for everything that the user can mend; STOPPED codes when a signal ended it, state saved.
     """
     run = RunFolder(run_dir.absolute())
-    if not ranks.is_first:
-        if ranks.hear() == BEGUN:
+    if not group.is_rank0:
+        if group.wait_for_message() == BEGUN:
             config = with_found_sources(config)
-            _train(config, run, equip(config, run, ranks), ranks, allow_data_change)
+            _train(config, run, equip(config, run, group), group, allow_data_change)
         return run.model
     run.check_continuable(config, resume)
     finished_steps = run.finished_steps()
     if finished_steps is not None and finished_steps >= config.train.max_steps:
         LOGGER.info("already finished at step %s", f"{finished_steps:,}")
-        ranks.tell(FINISHED)
+        group.publish(FINISHED)
         return run.model
     if dry_run:
-        tell_estimate(equip(with_found_sources(config), run, ranks), config.train)
-        ranks.tell(FINISHED)
+        tell_estimate(equip(with_found_sources(config), run, group), config.train)
+        group.publish(FINISHED)
         return run.model
 
     with run.locked():
         run.check_continuable(config, resume)  # again, now that no other process can change it
         run.check_checkpoints()
         asked, config = config, with_found_sources(config)
-        equipment = equip(config, run, ranks)
+        equipment = equip(config, run, group)
         run.begin(asked, equipment.trained.tokenizer)
-        ranks.tell(BEGUN)
+        group.publish(BEGUN)
         with log_to_file(run.log):
-            _train(config, run, equipment, ranks, allow_data_change)
+            _train(config, run, equipment, group, allow_data_change)
             LOGGER.info("model folder: %s", run.model)
             LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
     return run.model
 
 
-def _train(config: Config, run: RunFolder, equipment: Equipment, ranks: Ranks, allow_data_change: bool) -> None:
+def _train(config: Config, run: RunFolder, equipment: Equipment, group: ProcessGroup, allow_data_change: bool) -> None:
     """Together: from the beginning, or from where the run was stopped, to its model folder."""
-    ranks.meet("ready")
-    echo_seconds = ECHO_OF_A_LAUNCHER if ranks.are_joined else ECHO_SECONDS
-    with lost_peers_explained(), deferred_signals(echo_seconds, is_last=ranks.are_joined) as requests:
-        _check_alike(equipment, ranks)
-        saved = begin_or_resume(config, run, equipment, ranks, allow_data_change)
-        engine = build_engine(saved, config.train, equipment.precision, ranks)
-        session = Session(config, run, equipment, engine, requests, Requests() if ranks.are_joined else requests)
+    group.rendezvous("ready")
+    echo_seconds = ECHO_OF_A_LAUNCHER if group.is_distributed else ECHO_SECONDS
+    with explain_lost_peers(), deferred_signals(echo_seconds, is_last=group.is_distributed) as requests:
+        _check_alike(equipment, group)
+        saved = begin_or_resume(config, run, equipment, group, allow_data_change)
+        engine = build_engine(saved, config.train, equipment.precision, group)
+        session = Session(config, run, equipment, engine, requests, Requests() if group.is_distributed else requests)
         try:
             with gpu_failure_explained(session), overflow_explained(session), share_too_large_explained(session):
                 run_updates(session)
                 write_model(session, choose_weights(session))
-                if ranks.is_first:
+                if group.is_rank0:
                     prune(session)  # once more, for what the disk did not let go before
         except Stopped:
             leave(session)
 
 
-def _check_alike(equipment: Equipment, ranks: Ranks) -> None:
+def _check_alike(equipment: Equipment, group: ProcessGroup) -> None:
     """Together: make sure that all ranks work with the same.
 
     Raises:
         UserError: they do not (DATA, or MODEL for the tokenizer).
     """
-    about = ranks.gathered(equipment.about)
+    about = group.all_gather(equipment.about)
     for number, other in enumerate(about):
         for key, value in about[0].items():
             if other[key] != value and key != "threads":
@@ -146,7 +146,7 @@ def run_updates(session: Session) -> None:
     Raises:
         Stopped: a signal asked for it.
     """
-    settings, progress, is_first = session.config.train, session.progress, session.ranks.is_first
+    settings, progress, is_first = session.config.train, session.progress, session.group.is_rank0
     # Whether the next update is too far out of the ordinary depends on the one before, which must be known then.
     num_ahead = 0 if settings.skip_spikes else UPDATES_AHEAD[session.precision.device.type]
     window, ordinary = Window(**progress.unlogged), Ordinary.of(progress.ordinary)
@@ -199,8 +199,8 @@ def save(session: Session) -> None:
     """
     session.requests.is_save_wanted = session.agreed.is_save_wanted = False
     session.engine.gather()
-    states = session.ranks.gathered(random_state())
-    if session.ranks.is_first:
+    states = session.group.all_gather(random_state())
+    if session.group.is_rank0:
         whole = session.run.checkpoints, session.training, session.equipment.about, states[1:]
         try:
             save_checkpoint(*whole)
@@ -209,7 +209,7 @@ def save(session: Session) -> None:
             make_room(session)
             save_checkpoint(*whole)
         prune(session)
-    session.ranks.wait()  # no other rank looks for a checkpoint before it is there
+    session.group.barrier()  # no other rank looks for a checkpoint before it is there
 
 
 def leave(session: Session) -> NoReturn:
@@ -234,8 +234,8 @@ def _batches(session: Session) -> Iterator[tuple[Position, Batch]]:
         pad_id=special.pad_id,
         bos_id=special.bos_id,
         eos_id=special.eos_id,
-        rank=session.ranks.number,
-        num_ranks=session.ranks.count,
+        rank=session.group.rank,
+        num_ranks=session.group.size,
     )
 
 
@@ -257,7 +257,7 @@ def _update(session: Session, batches: list[Batch], ordinary: Ordinary) -> Updat
     with pair_too_large_explained(session.corpus, session.config.data.train):
         to_keep_to = ordinary if settings.skip_spikes else None
         return update(
-            engine.training, engine.objective, batches, session.precision, settings, to_keep_to, session.ranks
+            engine.training, engine.objective, batches, session.precision, settings, to_keep_to, session.group
         )
 
 
@@ -293,7 +293,7 @@ def _validate_if_due(session: Session) -> None:
         return
     found = validate(session, session.dev, progress.step)
     progress.evaluations.append(found)
-    if session.ranks.is_first:
+    if session.group.is_rank0:
         append_record(session.run.metrics, {"event": "validation", **asdict(found)})
     is_best = best_of(progress.evaluations) is found
     LOGGER.info("step %s: %s%s", f"{progress.step:,}", describe(found), "  (best so far)" if is_best else "")

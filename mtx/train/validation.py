@@ -46,12 +46,12 @@ def validate(session: Session, dev: DevSet, step: int) -> Evaluation:
         with session.interruptible(), closing(translator):
             with pair_too_large_explained(dev.corpus, [dev.source]):
                 own_sums = _loss_sums(session, dev)
-            own = translator.translate(session.ranks.share(dev.sources), session.stop_midway)
+            own = translator.translate(session.group.share(dev.sources), session.stop_midway)
     finally:
         model.train(was_training)
     sums = torch.tensor(own_sums, dtype=torch.float64, device=session.precision.device)
-    nll_sum, num_tokens = session.ranks.total(sums).tolist()
-    hypotheses = session.ranks.put_together([translation.tgt for translation in own])
+    nll_sum, num_tokens = session.group.all_reduce_sum(sums).tolist()
+    hypotheses = session.group.interleave([translation.tgt for translation in own])
     bleu, chrf, _ = score(hypotheses, [dev.references], config.data.tgt_lang, num_samples=1)
     _show_samples(dev, hypotheses)
     return Evaluation(step, nll_sum / num_tokens, bleu.score, chrf.score)
@@ -76,7 +76,7 @@ def _loss_sums(session: Session, dev: DevSet) -> tuple[float, int]:
     device, special = session.precision.device, session.trained.tokenizer
     nll_sum = torch.zeros((), device=device)
     num_tokens = 0
-    for rows in session.ranks.share(dev.batches):
+    for rows in session.group.share(dev.batches):
         batch = collate(dev.corpus, rows, pad_id=special.pad_id, bos_id=special.bos_id, eos_id=special.eos_id)
         nll_sum += _nll_sum(session, batch)
         num_tokens += batch.num_tokens

@@ -15,27 +15,27 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.distributed.environment import are_launched, speaks
+from mtx.distributed.environment import is_launched, is_rank0
 from mtx.distributed.launch import _end_like
-from mtx.distributed.process_group import ALONE, Ranks, _meet, is_peer_error, is_sharded, whole
+from mtx.distributed.process_group import SINGLE, ProcessGroup, _meet, full_tensor, is_peer_error, is_sharded
 from mtx.errors import ExitCode, UserError
 from mtx.system.rng import decorrelate_rng
 
 # Each rank does each thing that is done together, and says what came of it.
 TOGETHER = """
 import json, sys, torch
-from mtx.distributed.process_group import joined_ranks
-with joined_ranks() as ranks:
-    if ranks.is_first:
-        ranks.tell("begun")
+from mtx.distributed.process_group import join_group
+with join_group() as group:
+    if group.is_rank0:
+        group.publish("begun")
     else:
-        assert ranks.hear() == "begun"
+        assert group.wait_for_message() == "begun"
     words = ["a", "b", "c", "d", "e"]
-    total = ranks.total(torch.tensor([1.0 + ranks.number, 10.0])).tolist()
-    found = ranks.of_first(lambda: [f"of {ranks.number}"])
-    upper = ranks.put_together([word.upper() for word in ranks.share(words)])
-    one = ranks.put_together(ranks.share(["only"]))
-    said = [ranks.number, total, ranks.highest(ranks.number, -ranks.number), ranks.gathered(ranks.number), found]
+    total = group.all_reduce_sum(torch.tensor([1.0 + group.rank, 10.0])).tolist()
+    found = group.broadcast_from_0(lambda: [f"of {group.rank}"])
+    upper = group.interleave([word.upper() for word in group.share(words)])
+    one = group.interleave(group.share(["only"]))
+    said = [group.rank, total, group.all_reduce_max(group.rank, -group.rank), group.all_gather(group.rank), found]
     print(json.dumps([*said, upper, one]) + "\\n", end="", flush=True)  # in one piece
 """
 
@@ -60,17 +60,18 @@ def test_what_is_done_together(count: int) -> None:
 
 
 def test_alone_nothing_is_asked_of_anybody() -> None:
-    assert not are_launched()
-    assert (ALONE.are_joined, ALONE.is_first) == (False, True)
-    assert ALONE.total(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
-    assert (ALONE.highest(3, 4), ALONE.gathered("a"), ALONE.of_first(lambda: "b")) == ([3, 4], ["a"], "b")
-    ALONE.tell("nobody")
-    ALONE.wait()
+    assert not is_launched()
+    assert (SINGLE.is_distributed, SINGLE.is_rank0) == (False, True)
+    assert SINGLE.all_reduce_sum(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+    assert SINGLE.all_reduce_max(3, 4) == [3, 4]
+    assert (SINGLE.all_gather("a"), SINGLE.broadcast_from_0(lambda: "b")) == (["a"], "b")
+    SINGLE.publish("nobody")
+    SINGLE.barrier()
 
 
 @given(items=st.lists(st.integers()), count=st.integers(1, 9))
 def test_shares_are_all_and_about_the_same(items: list[int], count: int) -> None:
-    shares: Sequence[Sequence[int]] = [Ranks(number, count).share(items) for number in range(count)]
+    shares: Sequence[Sequence[int]] = [ProcessGroup(number, count).share(items) for number in range(count)]
     assert sorted(chain(*shares)) == sorted(items)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -117,14 +118,14 @@ def test_all_end_like_the_rank_that_has_a_reason(codes: dict[int, int], expected
 LOSES_A_PEER = """
 import os, torch
 from mtx.cli.reporting import reported
-from mtx.distributed.process_group import joined_ranks
+from mtx.distributed.process_group import join_group
 
 @reported
 def main():
-    with joined_ranks() as ranks:
-        if ranks.number == 1:
+    with join_group() as group:
+        if group.rank == 1:
             os._exit(0)  # which a launcher takes for success
-        ranks.wait()
+        group.barrier()
 
 main()
 """
@@ -201,7 +202,7 @@ def test_errors_that_others_cause_are_known() -> None:
 def test_a_module_or_tensor_of_one_process_is_whole() -> None:
     assert not is_sharded(torch.nn.Linear(1, 1))
     tensor = torch.ones(2)
-    assert whole(tensor) is tensor
+    assert full_tensor(tensor) is tensor
 
 
 @pytest.fixture
@@ -221,14 +222,14 @@ def test_a_wrong_config_is_told_by_the_first_rank_alone(rank: str, tmp_path: Pat
 
 @pytest.mark.usefixtures("_as_rank")
 def test_a_rank_knows_that_it_was_launched() -> None:
-    assert are_launched()
-    assert not speaks()
+    assert is_launched()
+    assert not is_rank0()
 
 
 def test_a_variable_that_others_set_too_silences_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    assert not are_launched()
-    assert speaks()
+    assert not is_launched()
+    assert is_rank0()
 
 
 def test_wrong_variables_of_a_launcher_are_usage(tmp_path: Path) -> None:

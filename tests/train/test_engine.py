@@ -14,7 +14,7 @@ from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import Batch, collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Ids, Lines
-from mtx.distributed.process_group import ALONE, Ranks
+from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer, build_transformer
 from mtx.system.device import Precision
@@ -42,20 +42,20 @@ def fresh_model() -> Transformer:
 
 
 @pytest.fixture
-def ranks() -> Iterator[Ranks]:
+def group() -> Iterator[ProcessGroup]:
     """A group of one."""
     store = dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield Ranks(0, 1, 0, store)
+    yield ProcessGroup(0, 1, 0, store)
     dist.destroy_process_group()
 
 
-def engine_of(ranks: Ranks, parallel: str, settings: TrainSettings | None = None) -> Engine:
+def engine_of(group: ProcessGroup, parallel: str, settings: TrainSettings | None = None) -> Engine:
     model = fresh_model()
     settings = settings or TrainSettings(lr=1e-2, warmup_steps=2)
     settings = settings.model_copy(update={"parallel": parallel})
     saved = Training(model, build_optimizer(model, settings), FP32.scaler(), Progress())
-    return build_engine(saved, settings, FP32, ranks)
+    return build_engine(saved, settings, FP32, group)
 
 
 def learn(engine: Engine, num_updates: int) -> list[UpdateStats]:
@@ -64,7 +64,7 @@ def learn(engine: Engine, num_updates: int) -> list[UpdateStats]:
     for _ in range(num_updates):
         batches = [batch_of(PAIRS[:2]), batch_of(PAIRS[2:])]
         settings = TrainSettings(lr=1e-2, warmup_steps=2)
-        found.append(update(engine.training, engine.objective, batches, FP32, settings, ranks=engine.ranks))
+        found.append(update(engine.training, engine.objective, batches, FP32, settings, group=engine.group))
         engine.saved.progress.step += 1
     return found
 
@@ -76,8 +76,8 @@ def weights(engine: Engine) -> dict[str, Tensor]:
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_updates_are_those_of_a_process_by_itself(ranks: Ranks, parallel: str) -> None:
-    plain, engine = engine_of(ALONE, "ddp"), engine_of(ranks, parallel)
+def test_updates_are_those_of_a_process_by_itself(group: ProcessGroup, parallel: str) -> None:
+    plain, engine = engine_of(SINGLE, "ddp"), engine_of(group, parallel)
     for expected, found in zip(learn(plain, 6), learn(engine, 6), strict=True):
         assert (found.loss, found.nll) == pytest.approx((expected.loss, expected.nll), rel=1e-6)
         assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
@@ -87,8 +87,8 @@ def test_updates_are_those_of_a_process_by_itself(ranks: Ranks, parallel: str) -
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_what_is_gathered_can_be_taken_up_by_any_engine(ranks: Ranks, parallel: str) -> None:
-    first = engine_of(ranks, parallel)
+def test_what_is_gathered_can_be_taken_up_by_any_engine(group: ProcessGroup, parallel: str) -> None:
+    first = engine_of(group, parallel)
     learn(first, 3)
     first.gather()
     moments = {
@@ -105,12 +105,12 @@ def test_what_is_gathered_can_be_taken_up_by_any_engine(ranks: Ranks, parallel: 
         for name, weight in model.named_parameters():
             optimizer.state[weight] = {key: value.clone() for key, value in moments[name].items()}
         saved = Training(model, optimizer, FP32.scaler(), Progress(step=3))
-        second = build_engine(saved, settings, FP32, ranks)
+        second = build_engine(saved, settings, FP32, group)
         expected = weights(first)
         assert all(weight.equal(expected[name]) for name, weight in weights(second).items())
         (found,) = learn(second, 1)
         assert found.lr == pytest.approx(1e-2 * (2 / 4) ** 0.5)
-        later = engine_of(ranks, parallel)
+        later = engine_of(group, parallel)
         (*_, fourth) = learn(later, 4)
         assert found.loss == pytest.approx(fourth.loss, rel=1e-6)
         for name, weight in weights(later).items():
@@ -118,8 +118,10 @@ def test_what_is_gathered_can_be_taken_up_by_any_engine(ranks: Ranks, parallel: 
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_an_update_that_is_not_finite_is_skipped(ranks: Ranks, parallel: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engine_of(ranks, parallel)
+def test_an_update_that_is_not_finite_is_skipped(
+    group: ProcessGroup, parallel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(group, parallel)
     learn(engine, 2)
     before = weights(engine)
     with monkeypatch.context() as patch:
@@ -152,9 +154,9 @@ def _raise_out_of_memory(_: Tensor) -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("call", "where"), [(1, "forward"), (1, "backward"), (2, "forward")])
 def test_what_no_other_rank_knows_of_is_done_again(
-    call: int, where: str, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+    call: int, where: str, group: ProcessGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, engine = learn(engine_of(ALONE, "ddp"), 3), engine_of(ranks, "ddp")
+    expected, engine = learn(engine_of(SINGLE, "ddp"), 3), engine_of(group, "ddp")
     fails_on(call, where, monkeypatch)
     found = learn(engine, 3)
     assert [stats.num_cuts for stats in found] == [1, 0, 0]
@@ -166,26 +168,26 @@ def test_what_no_other_rank_knows_of_is_done_again(
     ("parallel", "call", "where"), [("ddp", 2, "backward"), ("fsdp", 1, "forward"), ("fsdp", 2, "backward")]
 )
 def test_memory_that_ends_while_others_wait_ends_the_run(
-    parallel: str, call: int, where: str, ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+    parallel: str, call: int, where: str, group: ProcessGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = engine_of(ranks, parallel)
+    engine = engine_of(group, parallel)
     fails_on(call, where, monkeypatch)
     with pytest.raises(torch.OutOfMemoryError):
         learn(engine, 1)
 
 
-def test_sharded_weights_and_fp16_do_not_go_together(ranks: Ranks) -> None:
+def test_sharded_weights_and_fp16_do_not_go_together(group: ProcessGroup) -> None:
     settings = TrainSettings(parallel="fsdp")
     with pytest.raises(UserError, match="fp16") as caught:
-        check_engine(settings, Precision(torch.float16, CPU), ranks)
+        check_engine(settings, Precision(torch.float16, CPU), group)
     assert caught.value.code == ExitCode.USAGE
-    check_engine(settings, Precision(torch.float16, CPU), ALONE)
-    check_engine(settings, FP32, ranks)
+    check_engine(settings, Precision(torch.float16, CPU), SINGLE)
+    check_engine(settings, FP32, group)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_a_model_is_saved_as_itself_whatever_wraps_it(ranks: Ranks, parallel: str) -> None:
-    plain, engine = engine_of(ALONE, "ddp"), engine_of(ranks, parallel)
+def test_a_model_is_saved_as_itself_whatever_wraps_it(group: ProcessGroup, parallel: str) -> None:
+    plain, engine = engine_of(SINGLE, "ddp"), engine_of(group, parallel)
     assert engine.is_sharded == (parallel == "fsdp")
     assert list(weights(engine)) == list(weights(plain))
     assert all(type(weight) is Tensor for weight in weights(engine).values())
