@@ -76,6 +76,8 @@ def test_files_and_links_exist() -> None:
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+    for path in re.findall(r"`(mtx/[^`]*)`", README):
+        assert (ROOT / path.replace("NAME.py", "")).exists(), path
     [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
     for name in re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE):
         assert (ROOT / name).exists() or (ROOT / "mtx" / name).exists(), name
