@@ -71,7 +71,7 @@ def machine_error(error: OSError, what: str, where: object = "") -> UserError:
     return kind(ExitCode.MACHINE, f"{what}: {error.strerror or error}", where=str(place), do=do)
 
 
-def printable(text: str) -> str:
+def escape_controls(text: str) -> str:
     """`text` as a message shows it: on one line, what is invisible or would steer a terminal escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 

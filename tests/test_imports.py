@@ -30,8 +30,8 @@ LAYERS = [
 
 WITHOUT_TORCH = [
     "mtx.cli",
-    "mtx.config.reading",
-    "mtx.config.showing",
+    "mtx.config.load",
+    "mtx.config.explain",
     "mtx.text.tokenizer",
     "mtx.text.train_tokenizer",
     "mtx.data.sources.text",

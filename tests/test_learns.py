@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.reading import load_config
-from mtx.config.settings import Demo
+from mtx.config.load import load_config
+from mtx.config.sources import Demo
 from mtx.data.sources.read import read_pairs
 from mtx.train.run_folder import read_metrics
 from mtx.train.trainer import train

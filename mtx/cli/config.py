@@ -18,7 +18,7 @@ def show_command(
     doc: Annotated[str | None, typer.Option("--doc", help="One key or section, such as train.lr.")] = None,
 ) -> None:
     """Every setting with its meaning, type and default."""
-    from mtx.config.showing import describe
+    from mtx.config.explain import describe
 
     print_line(describe(doc))
 
@@ -29,7 +29,7 @@ def validate_command(
     files: Annotated[list[Path], typer.Argument(help="Config files.", readable=False)],
 ) -> None:
     """Check config files without running them."""
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
 
     problems = []
     for file in files:
@@ -47,6 +47,6 @@ def validate_command(
 @reported
 def schema_command() -> None:
     """The JSON Schema of config files, for editors."""
-    from mtx.config.showing import json_schema
+    from mtx.config.explain import json_schema
 
     print_line(json_schema())

@@ -43,7 +43,7 @@ def check(
     mtx data check --config my.yaml --html report.html
     mtx data check 'data.train=[{tmx: memory.tmx}]' data.src_lang=en data.tgt_lang=fr
     """
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
     from mtx.data.check.diagnose import diagnose
     from mtx.data.check.page import to_html
     from mtx.data.check.report import to_json, to_text
@@ -77,7 +77,7 @@ def clean(
     \b
     mtx data clean --config my.yaml clean.level=strict --output cleaned
     """
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
     from mtx.data.cleaning.export import write_cleaned
 
     settings = load_config(config, overrides or [])

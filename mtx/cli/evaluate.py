@@ -135,7 +135,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
     Raises:
         UserError: there is none, or `output` is one of its files (USAGE); it can't be read (DATA).
     """
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
     from mtx.data.sources.read import read_pairs, source_files
 
     config_path = folder.parent / "config.yaml"

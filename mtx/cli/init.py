@@ -12,10 +12,10 @@ from mtx.cli.options import DeviceOption
 from mtx.cli.reporting import reported
 from mtx.cli.streams import STANDARD, path_text, print_line
 from mtx.config.settings import LANGUAGE_PATTERN
-from mtx.errors import ExitCode, UserError, printable
+from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
-    from mtx.config.settings import Source
+    from mtx.config.sources import Source
 
 HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
 
@@ -71,7 +71,7 @@ def init(
 
     log_to_stderr()
     path = propose(Wish(data, output or Path(f"{src}-{tgt}.yaml"), device, ["mtx", *sys.argv[1:]]))
-    name = printable(shlex.quote(str(path)))
+    name = escape_controls(shlex.quote(str(path)))
     print(f"next: mtx train --config {name}    or first: mtx data check --config {name}", file=sys.stderr)
     print_line(path_text(path))
 

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec
 
 from mtx.distributed.environment import is_launched, is_rank0
-from mtx.errors import ExitCode, UserError, machine_error, printable
+from mtx.errors import ExitCode, UserError, escape_controls, machine_error
 from mtx.system.signals import stops
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
@@ -159,7 +159,7 @@ def _end(code: ExitCode, *lines: str) -> NoReturn:
     _answer_signals(signal.SIG_IGN if is_launched() else lambda *_: os._exit(code))
     with suppress(OSError):  # there may be no terminal any more
         for line in lines:
-            print(f"mtx: error: {printable(line)}", file=sys.stderr)
+            print(f"mtx: error: {escape_controls(line)}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):

@@ -54,7 +54,7 @@ def train(
     mtx train --config my.yaml train.lr=5e-4   with another setting
     mtx train --config my.yaml --devices 4     on four GPUs; on several machines: see mtx/distributed/README.md
     """
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
 
     overridden = [*(overrides or []), *([f"train.device={device}"] if device is not None else [])]
     with first_rank_speaks():

@@ -27,7 +27,7 @@ from mtx.cli.options import (
 from mtx.cli.reporting import reported
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
-from mtx.errors import ExitCode, UserError, printable
+from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
     from mtx.decode.translator import Translation
@@ -225,7 +225,7 @@ def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name
             if on_too_long is OnTooLong.error:
                 do = "Shorten it, or let it be translated in parts: --on-too-long split."
                 raise UserError(ExitCode.DATA, what, where=where, do=do)
-            print(f"mtx: warning: {what}, which are left out ({printable(where)})", file=sys.stderr)
+            print(f"mtx: warning: {what}, which are left out ({escape_controls(where)})", file=sys.stderr)
         yield translation
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and truncated", file=sys.stderr)

@@ -1,5 +1,4 @@
-"""Settings of a run: `settings` defines them, `reading` reads them, `showing` explains them. No torch in here.
+"""Settings of a run: defined in `settings` and `sources`, read by `load`, explained by `explain`.
 
-Below these: `yaml_lines` reads YAML with its places, `problems` puts into words what pydantic finds wrong, with what
-`keys` knows of the settings and `places` of where they were written.
+`document` parses YAML with the location of every key, `messages` words the errors. Nothing here imports torch.
 """

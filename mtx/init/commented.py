@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtx.config.yaml_lines import in_one_line
-from mtx.errors import printable
+from mtx.config.document import dump_line
+from mtx.errors import escape_controls
 
 WIDEST = 44
 """Columns before a comment; longer values push theirs to the right."""
@@ -27,12 +27,12 @@ def commented(header: Sequence[str], sections: Mapping[str, Sequence[Line]]) -> 
 
 def _lines(header: Sequence[str], sections: Mapping[str, Sequence[Line]]) -> Iterator[str]:
     for text in header:
-        yield f"# {printable(text)}".rstrip()
+        yield f"# {escape_controls(text)}".rstrip()
     for name, lines in sections.items():
         if not lines:
             continue
         yield f"{name}:"
-        texts = [f"  {line.key}: {in_one_line(line.value)}" for line in lines]
+        texts = [f"  {line.key}: {dump_line(line.value)}" for line in lines]
         width = min(max(map(len, texts)), WIDEST)
         for text, line in zip(texts, lines, strict=True):
-            yield f"{text:<{width}}  # {printable(line.comment)}" if line.comment else text
+            yield f"{text:<{width}}  # {escape_controls(line.comment)}" if line.comment else text

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mtx.config.settings import CleanSettings, Source
+from mtx.config.settings import CleanSettings
+from mtx.config.sources import Source
 from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault
 from mtx.data.cleaning.rules import build_cleaner, nothing_kept, reasons_in_words, size_of
 from mtx.data.sources.read import Pair, read_pairs, source_name

@@ -8,7 +8,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from mtx.config.settings import Config, DataSettings, HubDataset, Source
+from mtx.config.settings import Config, DataSettings
+from mtx.config.sources import HubDataset, Source
 from mtx.data.cleaning.held_out import HeldOutTexts, held_out_sources
 from mtx.data.sources.read import check_source, is_same_text, read_pairs
 from mtx.errors import ExitCode, UserError

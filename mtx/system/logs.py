@@ -23,7 +23,8 @@ _STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff
 class _OneLine(logging.Formatter):
     """One line a message, whatever text or path stands in it: none can forge a line or steer a terminal.
 
-    Unlike `printable` of errors it leaves what is only invisible: a log shows sentences, and many scripts need that.
+    Unlike `escape_controls` of errors it leaves what is only invisible: a log shows sentences, and many scripts
+    need that.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:

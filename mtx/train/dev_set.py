@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import CleanSettings, Config, Source
+from mtx.config.settings import CleanSettings, Config
+from mtx.config.sources import Source
 from mtx.data.batching import fixed_batches
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Rows

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mtx.checkpoint.training import saved_steps
-from mtx.config.settings import Source
+from mtx.config.sources import Source
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.provenance import origins
 from mtx.errors import ExitCode, UserError

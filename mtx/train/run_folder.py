@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
-from mtx.config.reading import differences, dump_config, load_config
+from mtx.config.load import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, remove_leftovers, write_file

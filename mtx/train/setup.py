@@ -8,7 +8,8 @@ import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
-from mtx.config.settings import Config, HubDataset, TrainSettings
+from mtx.config.settings import Config, TrainSettings
+from mtx.config.sources import HubDataset
 from mtx.data.batching import check_longest, padding_share
 from mtx.data.cleaning.held_out import read_held_out
 from mtx.data.cleaning.rules import build_cleaner

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from scripts.bench.contest import (
     PEERS,
     ROOT,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.config.reading import dump_config
+from mtx.config.load import dump_config
 from mtx.config.settings import Config
 from mtx.data.batching import part_batches
 from mtx.data.mixing import Mixture

@@ -11,7 +11,7 @@ import pytest
 
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import saved_steps
-from mtx.config.reading import dump_config, load_config
+from mtx.config.load import dump_config, load_config
 from mtx.decode.translator import Translator
 from mtx.errors import UserError
 from mtx.system.device import choose_device, choose_precision

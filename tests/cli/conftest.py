@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtx.cli import main
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.system.device import use_threads
 from mtx.system.logs import LOGGER
 from mtx.train.trainer import train

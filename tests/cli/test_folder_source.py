@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.data.prepared.prepare import prepare
 from mtx.text.tokenizer import load_tokenizer
 from mtx.train.run_folder import read_metrics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtx.config.reading import dump_config, load_config
+from mtx.config.load import dump_config, load_config
 
 if TYPE_CHECKING:
     from .conftest import Mtx

@@ -12,7 +12,7 @@ import pytest
 import sentencepiece
 
 from mtx.checkpoint.model_folder import load_model
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.config.settings import Config
 from mtx.data.prepared.corpus import Corpus
 from mtx.decode.memory import Sentences

@@ -1,6 +1,6 @@
 import pytest
 
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
 

@@ -8,15 +8,11 @@ from mtx.config.settings import (
     Config,
     DataSettings,
     DecodeSettings,
-    Demo,
-    HubDataset,
-    Jsonl,
     ModelSettings,
     TokenizerSettings,
     TrainSettings,
-    Tsv,
-    TwoFiles,
 )
+from mtx.config.sources import Demo, HubDataset, Jsonl, Tsv, TwoFiles
 
 SECTIONS = [TokenizerSettings, ModelSettings, TrainSettings, DecodeSettings]
 FLOATS = [(kind, name) for kind in SECTIONS for name, field in kind.model_fields.items() if field.annotation is float]

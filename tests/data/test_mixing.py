@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import Demo
+from mtx.config.sources import Demo
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Ids, Lines

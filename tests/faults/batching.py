@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from mtx.checkpoint.model_folder import TrainedModel, load_model
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.decode.translator import Translation, Translator
 from mtx.demo import read_demo
 from mtx.train.trainer import train

@@ -10,7 +10,7 @@ import torch
 
 from mtx.checkpoint.model_folder import load_model
 from mtx.checkpoint.training import delete_checkpoints, newest_checkpoint, save_checkpoint
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.decode.translator import Translator
 from mtx.demo import read_demo
 from mtx.errors import ExitCode, UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.settings import Source, Tsv
+from mtx.config.sources import Source, Tsv
 from mtx.data.cleaning.held_out import HeldOutTexts
 from mtx.errors import ExitCode, UserError
 from mtx.init import corpus_stats as module

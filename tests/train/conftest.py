@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.config.settings import Config
 
 CONFIG = """

@@ -13,23 +13,18 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mtx.config.keys import choices
-from mtx.config.reading import dump_config, load_config
+from mtx.config.load import dump_config, load_config
+from mtx.config.messages import choices
 from mtx.config.settings import (
     CleanSettings,
     Config,
     DataSettings,
     DecodeSettings,
-    Folder,
-    Jsonl,
     ModelSettings,
-    Tmx,
     TokenizerSettings,
     TrainSettings,
-    Tsv,
-    TwoFiles,
-    Zip,
 )
+from mtx.config.sources import Folder, Jsonl, Tmx, Tsv, TwoFiles, Zip
 from mtx.errors import UserError
 from mtx.model import build_transformer
 from mtx.text.train_tokenizer import train_tokenizer

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from mtx.config.reading import dump_config
+from mtx.config.load import dump_config
 from mtx.config.settings import Config
 from mtx.data.prepared import prepare
 from mtx.errors import ExitCode, UserError

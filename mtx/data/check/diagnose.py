@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mtx.config.settings import Config, DataSettings, Source
+from mtx.config.settings import Config, DataSettings
+from mtx.config.sources import Source
 from mtx.data.check.alignment import BLOCK
 from mtx.data.check.overlap import HeldOut, Overlap
 from mtx.data.check.scan import SETTINGS, Examined, Known, examine

@@ -8,7 +8,7 @@ from mtx.data.check.diagnose import Diagnosis, Shared
 from mtx.data.check.examples import Example
 from mtx.data.check.report import finding_in_words, misaligned_in_words, pairs_in_words, side_in_words
 from mtx.data.check.scan import LENGTH_STEP, Examined, Side
-from mtx.errors import printable
+from mtx.errors import escape_controls
 
 WIDTH, HEIGHT = 820, 160
 """Of a plot."""
@@ -147,4 +147,4 @@ def _examples(examples: Sequence[Example]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text))
+    return escape(escape_controls(text))

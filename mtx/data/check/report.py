@@ -7,7 +7,7 @@ from dataclasses import asdict
 from mtx.data.check.diagnose import Diagnosis, Shared, unrelated_in_words
 from mtx.data.check.examples import Example, shortened
 from mtx.data.check.scan import Examined, Finding, Side
-from mtx.errors import printable
+from mtx.errors import escape_controls
 
 MAX_SHOWN = 60
 """Characters of a sentence that a line of text has room for."""
@@ -77,7 +77,7 @@ def overlap_in_words(shared: Shared) -> str:
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     for source in diagnosis.sources:
-        yield f"{source.role}: {printable(source.name)}: {pairs_in_words(source)}"
+        yield f"{source.role}: {escape_controls(source.name)}: {pairs_in_words(source)}"
         width = max(len(side.language) for side in source.sides)
         yield from (f"  {side.language:<{width}}  {side_in_words(side, source.num_pairs)}" for side in source.sides)
         for finding in source.findings:
@@ -86,7 +86,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield from (f"  misaligned  {what}" for what in misaligned_in_words(source))
         yield ""
     yield from _overlap_lines(diagnosis.shared)
-    yield from (f"problem: {printable(problem)}" for problem in diagnosis.problems)
+    yield from (f"problem: {escape_controls(problem)}" for problem in diagnosis.problems)
     if not diagnosis.problems:
         yield "nothing here should stop a training"
 
@@ -101,7 +101,7 @@ def _overlap_lines(shared: Sequence[Shared]) -> Iterator[str]:
 
 def _example_lines(examples: Sequence[Example]) -> Iterator[str]:
     for each in examples:
-        src, tgt = (shortened(printable(text), MAX_SHOWN) for text in (each.src, each.tgt))
+        src, tgt = (shortened(escape_controls(text), MAX_SHOWN) for text in (each.src, each.tgt))
         yield f"{'line ' + format(each.line, ','):>26}  {src} | {tgt}"
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.config.settings import CLEANING, CleanSettings, Config, Source
+from mtx.config.settings import CLEANING, CleanSettings, Config
+from mtx.config.sources import Source
 from mtx.data.check.alignment import LONGEST, Alignment, compare_lengths
 from mtx.data.check.examples import MAX_EXAMPLES, Example, example_of
 from mtx.data.check.overlap import HeldOut

@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mtx.config.settings import Config, Source
+from mtx.config.settings import Config
+from mtx.config.sources import Source
 from mtx.data.cleaning.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault, read_held_out
 from mtx.data.cleaning.rules import Cleaner, build_cleaner, kept_in_words

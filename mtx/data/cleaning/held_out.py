@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from mtx.config.settings import CleanSettings, DataSettings, Source
+from mtx.config.settings import CleanSettings, DataSettings
+from mtx.config.sources import Source
 from mtx.data.cleaning.rules import Cleaner, text_fault
 from mtx.data.cleaning.text_keys import text_keys
 from mtx.data.sources.read import Pair, read_pairs

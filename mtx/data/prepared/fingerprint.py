@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from mtx.config.settings import DataSettings, Source, TwoFiles
+from mtx.config.settings import DataSettings
+from mtx.config.sources import Source, TwoFiles
 from mtx.data.prepared.digests import file_digest
 from mtx.data.sources.read import Pair, read_pairs, source_encoding, source_files
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mtx.config.settings import CleanSettings, DataSettings, Source
+from mtx.config.settings import CleanSettings, DataSettings
+from mtx.config.sources import Source
 from mtx.data.cleaning.duplicates import pair_hashes
 from mtx.data.cleaning.held_out import HeldOutTexts, held_out_sources, pair_fault, read_held_out
 from mtx.data.cleaning.rules import Cleaner, build_cleaner, nothing_kept

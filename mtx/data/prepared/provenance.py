@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mtx.config.settings import Source
+from mtx.config.sources import Source
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Rows
 from mtx.data.sources.read import source_name

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path, PurePath
 from typing import Any
 
-from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.packed import plain_name
 from mtx.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
 from mtx.errors import ExitCode, UserError

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.folder import matching_files
 from mtx.data.sources.hub import HUB_ID
 from mtx.data.sources.packed import plain_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtx.config.settings import HubDataset
+from mtx.config.sources import HubDataset
 from mtx.data.sources.tables import ROWS_AT_ONCE, column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError
 

@@ -8,8 +8,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mtx.config.places import shortened
-from mtx.config.settings import Demo, Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.messages import shorten
+from mtx.config.sources import Demo, Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.folder import find_sources, matching_files
 from mtx.data.sources.text import read_lines, unreadable
 from mtx.data.sources.tmx import read_tmx
@@ -238,7 +238,7 @@ def _json_text(record: Mapping[str, Any], names: list[str], where: str) -> str:
         for name in names:
             if name in place:
                 return _valid_text(place[name], name, where)
-    wanted, found = " or ".join(names), shortened(", ".join(record)) or "none"
+    wanted, found = " or ".join(names), shorten(", ".join(record)) or "none"
     do = f"Name the fields in the source: its fields are {found}."
     raise UserError(ExitCode.DATA, f"no field {wanted}", where=where, do=do)
 

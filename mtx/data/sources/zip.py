@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mtx.config.settings import Zip
+from mtx.config.sources import Zip
 from mtx.data.sources.packed import plain_name
 from mtx.data.sources.text import stream_lines
 from mtx.data.sources.tmx import read_tmx

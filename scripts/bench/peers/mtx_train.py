@@ -19,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     claim_stdout()
 
-    from mtx.config.reading import load_config
+    from mtx.config.load import load_config
     from mtx.system.device import use_threads
     from mtx.system.logs import log_to_stderr
     from mtx.train import trainer as loop

@@ -8,17 +8,8 @@ from typing import Any
 
 import pytest
 
-from mtx.config.settings import (
-    CleanSettings,
-    Config,
-    DataSettings,
-    Folder,
-    Jsonl,
-    Source,
-    TokenizerSettings,
-    Tsv,
-    TwoFiles,
-)
+from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSettings
+from mtx.config.sources import Folder, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.check import scan as examination
 from mtx.data.check.diagnose import Diagnosis, diagnose
 from mtx.data.check.examples import MAX_EXAMPLES

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.settings import CleanSettings, Config, DataSettings, Folder, Jsonl, Source, Tsv
+from mtx.config.settings import CleanSettings, Config, DataSettings
+from mtx.config.sources import Folder, Jsonl, Source, Tsv
 from mtx.data.check.diagnose import diagnose
 from mtx.data.cleaning.export import DROPPED, Cleaned, write_cleaned
 from mtx.data.cleaning.rules import build_cleaner

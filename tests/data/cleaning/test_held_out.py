@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSettings, Tsv
+from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSettings
+from mtx.config.sources import Tsv
 from mtx.data.check.diagnose import Diagnosis, diagnose
 from mtx.data.check.overlap import Overlap
 from mtx.data.cleaning.export import write_cleaned

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import CLEANING, CleanSettings, DataSettings, TokenizerSettings, Tsv
+from mtx.config.settings import CLEANING, CleanSettings, DataSettings, TokenizerSettings
+from mtx.config.sources import Tsv
 from mtx.data.cleaning import rules as cleaning
 from mtx.data.cleaning.rules import (
     build_cleaner,

@@ -15,7 +15,8 @@ import datasets
 import numpy as np
 import pytest
 
-from mtx.config.settings import CleanSettings, DataSettings, Demo, HubDataset, Source, TokenizerSettings, Tsv, TwoFiles
+from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
+from mtx.config.sources import Demo, HubDataset, Source, Tsv, TwoFiles
 from mtx.data.prepared import fingerprint as content
 from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtx.config.settings import CleanSettings, DataSettings, Jsonl, Source, TokenizerSettings, Tsv, TwoFiles
+from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
+from mtx.config.sources import Jsonl, Source, Tsv, TwoFiles
 from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import CleanSettings, Config, DataSettings, Tsv
+from mtx.config.settings import CleanSettings, Config, DataSettings
+from mtx.config.sources import Tsv
 from mtx.data.check.overlap import HeldOut
 from mtx.data.check.scan import Known, examine
 from mtx.data.cleaning.export import write_cleaned

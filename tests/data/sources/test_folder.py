@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.folder import expand, find_sources
 from mtx.data.sources.read import check_source, is_same_text, read_pairs, source_files, source_name
 from mtx.errors import ExitCode, UserError

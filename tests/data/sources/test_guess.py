@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.settings import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.guess import languages_of, sources_of
 from mtx.errors import ExitCode, UserError
 

@@ -8,7 +8,8 @@ from typing import Any
 import datasets
 import pytest
 
-from mtx.config.settings import CleanSettings, DataSettings, HubDataset, TokenizerSettings
+from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
+from mtx.config.sources import HubDataset
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.hub import ROWS_AT_ONCE
 from mtx.data.sources.read import read_pairs

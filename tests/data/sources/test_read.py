@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtx.config.settings import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
+from mtx.config.sources import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.sources.read import check_source, read_pairs, source_name
 from mtx.demo import read_demo
 from mtx.errors import ExitCode, UserError

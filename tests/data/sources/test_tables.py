@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from mtx.config.settings import HubDataset
+from mtx.config.sources import HubDataset
 from mtx.data.sources.read import read_pairs
 from mtx.data.sources.tables import column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from mtx.config.settings import Tmx
+from mtx.config.sources import Tmx
 from mtx.data.sources.read import check_source, read_pairs
 from mtx.data.sources.tmx import read_tmx
 from mtx.errors import ExitCode, UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtx.config.settings import Zip
+from mtx.config.sources import Zip
 from mtx.data.sources.guess import languages_of
 from mtx.data.sources.read import check_source, read_pairs
 from mtx.errors import ExitCode, UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtx.config.reading import load_config
+from mtx.config.load import load_config
 from mtx.data.batching import Position, batches_from
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.prepare import prepare

@@ -20,32 +20,30 @@ WRONG = [
     ("model:", "model must be a mapping of keys, got nothing (my.yaml line 2). Give it a value, or remove the key."),
     ("train: {lr: fast}", "train.lr must be a number, got 'fast' (my.yaml line 2). See mtx config show --doc"),
     ("train: {lr: nan}", "train.lr must be a number, got 'nan'"),
-    ("train: {lr: .nan}", "train.lr must be a finite number of at most 100 characters, got .nan"),
-    ("train: {clip_norm: 1e999}", "train.clip_norm must be a finite number of at most 100 characters, got 1e999"),
+    ("train: {lr: .nan}", "train.lr must be a number, got '.nan' (my.yaml line 2). See mtx"),
+    ("train: {clip_norm: 1e999}", "train.clip_norm must be a number, got '1e999' (my.yaml line 2). See mtx"),
     ("train: {seed: true}", "train.seed must be a whole number, got true"),
     ("train: {max_steps: 1e4}", "train.max_steps must be a whole number, got 10000.0 (my.yaml line 2). Write 10000."),
-    ("train: {max_steps: 1_000}", "train.max_steps must be a whole number, got '1_000'"),
-    ("train: {max_steps: 0100}", "train.max_steps: 0100 begins with 0, octal to some readers"),
+    ("train: {seed: " + "9" * 5000 + "}", "train.seed must be a whole number, got '9999"),
     ("train: {device: 0}", "train.device must be text, got 0 (my.yaml line 2). Put it in quotes."),
-    ("train: {device: no}", "train.device: no without quotes is false to some readers of YAML and a word to others"),
-    ("train: {device: no}", '(my.yaml line 2). Write "no" in quotes, or false.'),
-    ("train: {device: Y}", 'Write "Y" in quotes, or true.'),
-    ("tokenizer: {file: yes}", "tokenizer.file: yes without quotes is true"),
-    ('train: {device: "a\\0b"}', r"train.device holds characters that no text has: a\x00b"),
-    ("train: {device: !!python/name:os.system x}", "train.device has a tag (!)"),
-    ("train: {<<: {lr: 1}}", "train.<<: merge keys are not supported"),
+    ("tokenizer: {joint: no}", "tokenizer.joint must be true or false, got 'no' (my.yaml line 2)"),
+    ('train: {device: "a\\0b"}', "invalid YAML: NUL and lone surrogates are not allowed (my.yaml line 2 column 17)"),
+    ('train: {device: "\\ud800"}', "invalid YAML: NUL and lone surrogates are not allowed (my.yaml line 2 column 17)"),
+    ("train: {device: !!python/name:os.system x}", "tags (!) are not supported: tag:yaml.org,2002:python/name:os.s"),
+    ("train: {device: &a cpu}", "anchors (&) and aliases (*) are not supported: a (my.yaml line 2 column 17)"),
+    ("train: {<<: {lr: 1}}", "unknown key train.<<"),
     ("train: {? [lr] : 1}", "a key of train is not a word"),
-    ("train: {device: *cpu}", "train.device is an alias (*cpu), which is not supported"),
-    ("tokenizer: {file: a.model, joint: false}", "tokenizer.joint must be true beside tokenizer.file"),
-    ("tokenizer: {normalization: lossless, byte_fallback: false}", "tokenizer.byte_fallback must be true where"),
+    ("train: {device: *cpu}", "anchors (&) and aliases (*) are not supported: cpu (my.yaml line 2 column 17). Correct"),
+    ("tokenizer: {file: a.model, joint: false}", "tokenizer.joint must be true with tokenizer.file"),
+    ("tokenizer: {normalization: lossless, byte_fallback: false}", "tokenizer.byte_fallback must be true if"),
     ('"\\e[2J\\n": "\\e[2J"', r"unknown key \x1b[2J\n (my.yaml line 2)"),
-    ("train: {lr: [", "not a config in YAML: "),
+    ("train: {lr: [", "invalid YAML: "),
     ("train:\n\tlr: 1", "(my.yaml line 3 column 1). Indent with spaces."),
     ("a: b: c", "mapping values are not allowed here (my.yaml line 2 column 5)"),
     ("---\na: b", "found another document"),
-    ("a: " + "[" * 30 + "]" * 30, "nested more than 20 deep (my.yaml line 2"),
+    ("a: " + "[" * 30 + "]" * 30, "nested more than 20 levels deep (my.yaml line 2"),
     ("a: [" + "x, " * 9000 + "]", "more than 5000 keys and values"),
-    ("a: \x07", "the character U+0007 cannot stand in YAML (my.yaml line 2)"),
+    ("a: \x07", "invalid YAML: the character U+0007 is not allowed (my.yaml line 2)"),
 ]  # fmt: skip
 
 
@@ -60,14 +58,13 @@ WRONG_DATA = [
     ("{train: []}", ["data.train is empty (my.yaml line 1). Add {src: FILE, tgt: FILE}, {tsv: FILE}"]),
     ("{train: {demo: train}}", ["data.train must be a list of sources, got a mapping (my.yaml line 1). Put it into"]),
     ("{train: [5]}", ["data.train[0] must be a source, got 5 (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
-    ("{train: [{}]}", ["data.train[0] is no source (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
+    ("{train: [{}]}", ["data.train[0] is not a source (my.yaml line 1). Write {src: FILE, tgt: FILE}"]),
     ("{train: [{src: a}]}", ["data.train[0].tgt is missing (my.yaml line 1). Add it. See mtx config show --doc"]),
-    ("{train: [{jsnl: a}]}", ["data.train[0] is no source", "data.train[0].jsnl (my.yaml line 1). Did you mean json"]),
+    ("{train: [{jsnl: a}]}", ["data.train[0] is not a source", "jsnl (my.yaml line 1). Did you mean jsonl?"]),
     ("{train: [{tsv: a, tgt: 0}]}", ["at least 1 and at most 10000, got 0 (my.yaml line 1). See mtx config show"]),
-    ("{train: [{src: 5, tgt: no}]}", ["data.train[0].tgt: no without", "data.train[0].src must be a path, got 5"]),
+    ("{train: [{src: 5, tgt: true}]}", ["data.train[0].src must be a path, got 5", "tgt must be a path, got true"]),
     ("{train: [\n{demo: yes},\n{demo: tain}]}", ["(my.yaml line 2)", "(my.yaml line 3). Did you mean train?"]),
     ("{train: [{demo: 5}]}", ["data.train[0].demo must be train, dev, test or pronouns, got 5"]),
-    ("{train: *a}", ["data.train is an alias"]),
     ("{train: [{dataset: ''}], dev: 5}", ["data.train[0].dataset is empty", "data.dev must be a source, got 5"]),
     ("{train: [{demo: train, tag: 2 de}]}", ["data.train[0].tag must be a tag, got '2 de'"]),
     ("{train: [{demo: train, weight: 0}]}", ["data.train[0].weight must be above 0 and at most 1000, got 0"]),
@@ -82,8 +79,8 @@ def test_says_what_is_wrong_with_the_sources(errors_of, data, messages):
     assert all(message in line for message, line in zip(messages, lines, strict=True))
 
 
-def test_tells_all_problems_at_once_in_the_order_of_the_text(errors_of):
-    lines = errors_of("train:\n  max_stpes: 3\n  device: no\n  lr: 1\n  lr: x\n", "decode.beam_size=0", "nonsense")
+def test_reports_all_problems_at_once_in_the_order_of_the_text(errors_of):
+    lines = errors_of("train:\n  max_stpes: 3\n  device: 0\n  lr: 1\n  lr: x\n", "decode.beam_size=0", "nonsense")
     places = [
         "data is missing (my.yaml)",
         "(my.yaml line 2)",
@@ -105,17 +102,19 @@ def test_counts_the_problems_that_it_does_not_print(errors_of):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("nonsense", "nonsense is no override (command line). Write KEY=VALUE, such as train.lr=3e-4."),
-        ("=3", "=3 is no override"),
-        ("train..lr=3", "train..lr=3 is no override"),
+        ("nonsense", "nonsense is not an override (command line). Write KEY=VALUE, such as train.lr=3e-4."),
+        ("=3", "=3 is not an override"),
+        ("train..lr=3", "train..lr=3 is not an override"),
         ("train.max_stpes=3", "unknown key train.max_stpes (command line). Did you mean max_steps?"),
         ("foo.bar=3", "unknown key foo (command line)"),
         ("train.lr=fast", "train.lr must be a number, got 'fast' (command line)"),
         ("train.lr.x=3", "train.lr must be a number, got a mapping (command line)"),
-        ("data.train.src=x", "data.train.src cannot be set, as data.train is a list (command line). Set data.train"),
+        (
+            "data.train.src=x",
+            "cannot set data.train.src, because data.train is a list (command line). Set the whole of data.train.",
+        ),
         ("train.lr=[", "(command line, train.lr, column 2 of the value)"),
         ("train={lr: 1, lr: 2}", "train.lr is given twice, first at command line (command line)"),
-        ("data.tgt_lang=no", "Write 'data.tgt_lang=\"no\"' in quotes, or false."),
     ],
 )
 def test_says_what_is_wrong_with_an_override(errors_of, override, message):

@@ -1,0 +1,169 @@
+"""Loading a config: a YAML file and dotted overrides become a `Config`; and writing one back."""
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mtx.config.document import Document, dump, dump_line, parse
+from mtx.config.messages import (
+    COMMAND_LINE,
+    Key,
+    Location,
+    Problem,
+    join_problems,
+    key_text,
+    problems_of,
+    shorten,
+    value_text,
+)
+from mtx.config.settings import PRESETS, Config
+from mtx.config.sources import HubDataset
+from mtx.errors import escape_controls
+
+MAX_BYTES = 300_000
+"""Size of a config file, which bounds the time to parse it to about a second."""
+
+
+def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
+    """Load the file `path`, or the demo's config for None, and apply `overrides` such as train.lr=3e-4.
+
+    The last override of a key wins. With other training data, the demo's dev and test sets are dropped. Relative paths
+    become absolute: those in the file are relative to its folder, those in overrides to the current folder.
+
+    Raises:
+        UserError: (USAGE) with one line for each problem.
+    """
+    document = _read(path)
+    for override in overrides:
+        _apply(override, document)
+    if path is None:
+        _drop_demo_sets(document)
+    problems = document.problems
+    try:
+        config = Config.model_validate(document.values)
+    except ValidationError as error:
+        problems = [*problems, *problems_of(error, document.location_of)]
+    if problems:
+        raise join_problems(problems)
+    absolute: Config = _with_absolute_paths(config, (), document)
+    return absolute
+
+
+def dump_config(config: Config) -> str:
+    """Write `config` as YAML that `load_config` reads back to an equal one."""
+    return dump(config)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """List a line `key: old -> new` for each setting that differs."""
+    return list(_differences(old, new, ()))
+
+
+def _read(path: Path | None) -> Document:
+    """Parse the file `path`, which must hold a mapping."""
+    if path is None:
+        location = Location("the demo config", Path())
+        data = resources.files("mtx.config").joinpath("demo.yaml").read_bytes()
+    else:
+        location = Location(str(path), path.parent)
+        data = _read_bytes(path, location)
+    document = parse(_decode(data, location), location)
+    if isinstance(document.values, dict):
+        return document
+    what = "the config is " + ("empty" if document.values is None else f"{value_text(document.values)}, not a mapping")
+    raise Problem(location, what, "Begin it with data: and see mtx config show.").error()
+
+
+def _read_bytes(path: Path, location: Location) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        what = f"cannot read the config: {str(error.strerror).lower()}"
+        raise Problem(location, what, "Give the path of a YAML file.").error() from None
+    if len(data) > MAX_BYTES:
+        raise Problem(location, f"the config is larger than {MAX_BYTES:,} bytes", "Give a YAML file.").error()
+    return data
+
+
+def _decode(data: bytes, location: Location) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        location = location.at(data.count(b"\n", 0, error.start) + 1)
+        raise Problem(location, "the config is not UTF-8 text", "Save it as UTF-8.").error() from None
+
+
+def _apply(override: str, document: Document) -> None:
+    """Set the key that `override` names."""
+    name, equals, text = override.partition("=")
+    *parents, last = key = tuple(name.split("."))
+    if not (equals and all(key)):
+        what = f"{escape_controls(shorten(override))} is not an override"
+        document.problems.append(Problem(COMMAND_LINE, what, "Write KEY=VALUE, such as train.lr=3e-4."))
+        return
+    section = document.values
+    for depth, part in enumerate(parents, start=1):
+        if section.get(part) is None:
+            section[part] = {}
+            document.locations[key[:depth]] = COMMAND_LINE
+        section = section[part]
+        if not isinstance(section, dict):
+            what = f"cannot set {key_text(key)}, because {key_text(key[:depth])} is {value_text(section)}"
+            document.problems.append(Problem(COMMAND_LINE, what, f"Set the whole of {key_text(key[:depth])}."))
+            return
+    given = parse(text, COMMAND_LINE, key)
+    document.replace(key, given)
+    section[last] = given.values
+    if key == ("model", "preset") and given.values is not None:
+        _drop_sizes_in_file(document)
+
+
+def _drop_sizes_in_file(document: Document) -> None:
+    """Drop the model sizes given in the file, which would silently win over a preset on the command line."""
+    for size in {size for preset in PRESETS.values() for size in preset}:
+        if document.location_of(("model", size)) != COMMAND_LINE:
+            document.values["model"].pop(size, None)
+
+
+def _drop_demo_sets(document: Document) -> None:
+    """Drop the demo's dev and test sets if other training data is given, which they have nothing to do with."""
+    given = {key[:2] for key, location in document.locations.items() if location == COMMAND_LINE}
+    for name in ("dev", "test"):
+        if ("data", "train") in given and ("data", name) not in given:
+            document.values["data"].pop(name, None)
+
+
+def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
+    """Make each path in `value` absolute; `~` and variables are not expanded."""
+    match value:
+        case Path():
+            return Path(_absolute(value, key, document))
+        case tuple():
+            return tuple(_with_absolute_paths(item, (*key, index), document) for index, item in enumerate(value))
+        case HubDataset():
+            local = _absolute(value.dataset, (*key, "dataset"), document)
+            return value.model_copy(update={"dataset": local}) if os.path.exists(local) else value
+        case BaseModel():
+            inner = {name: _with_absolute_paths(item, (*key, name), document) for name, item in value}
+            return value.model_copy(update=inner)
+    return value
+
+
+def _absolute(path: Path | str, key: Key, document: Document) -> str:
+    return os.path.abspath(document.location_of(key).folder / path)
+
+
+def _differences(old: Any, new: Any, key: Key) -> Iterator[str]:
+    if isinstance(old, BaseModel) and type(old) is type(new):
+        for name in type(old).model_fields:
+            yield from _differences(getattr(old, name), getattr(new, name), (*key, name))
+    elif isinstance(old, tuple) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, (*key, index))
+    elif old != new:
+        yield f"{key_text(key)}: {dump_line(old)} -> {dump_line(new)}"

@@ -1,0 +1,271 @@
+"""Error messages about a config: the location, the key, the fault in plain words, and the nearest valid spelling."""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from mtx.config.settings import Config
+from mtx.config.sources import Source
+from mtx.errors import ExitCode, UserError, escape_controls
+
+Key = tuple[str | int, ...]
+"""Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src."""
+
+MAX_PROBLEMS = 20
+"""Problems printed at once."""
+
+SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
+
+# Source is Annotated[Annotated[TwoFiles, Tag("files")] | ..., Discriminator(...)].
+SOURCE_KINDS: dict[str, type[BaseModel]] = {tag.tag: kind for kind, tag in map(get_args, get_args(get_args(Source)[0]))}
+"""Settings of each kind of source, by the tag that pydantic puts into the location of an error."""
+
+SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))
+"""Keys whose values are sources."""
+
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+A_SOURCE = (
+    "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {tmx: FILE}, {zip: FILE}, {folder: FOLDER}, {dataset: ID} "
+    "or {demo: SPLIT}"
+)
+
+
+# --- locations and problems ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a value was written: a file or the command line, the folder its relative paths count from, a line."""
+
+    name: str
+    folder: Path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return escape_controls(self.name) + ("" if self.line is None else f" line {self.line}")
+
+    def at(self, line: int) -> "Location":
+        """Return this location with another line; the command line has no lines."""
+        return self if self == COMMAND_LINE else replace(self, line=line)
+
+
+COMMAND_LINE = Location("command line", Path())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that the user has to correct."""
+
+    location: Location
+    what: str
+    do: str
+
+    def error(self) -> UserError:
+        """Return the problem as an error (USAGE)."""
+        return UserError(ExitCode.USAGE, self.what, where=str(self.location), do=self.do)
+
+
+def join_problems(problems: Iterable[Problem]) -> UserError:
+    """Return one error with a line for each of `problems`, in the order of the text, the command line last."""
+    ordered = sorted(problems, key=lambda problem: (problem.location == COMMAND_LINE, problem.location.line or 0))
+    errors = [problem.error() for problem in ordered[:MAX_PROBLEMS]]
+    if hidden := ordered[MAX_PROBLEMS:]:
+        what = f"{len(hidden)} more problems from here on"
+        errors.append(Problem(hidden[0].location, what, "Correct those above first.").error())
+    return UserError.several(errors)
+
+
+def shorten(text: str) -> str:
+    """Cut `text` to what fits into a message."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def key_text(key: Key) -> str:
+    """Format `key` for a message: data.train[0].src."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{escape_controls(shorten(part))}" for part in key)
+    return "".join(parts).removeprefix(".") or "the config"
+
+
+def value_text(value: Any) -> str:
+    """Format `value` for a message."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return shorten(repr(value))
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key, its field (None for an unknown key and for a source as a whole), and the settings that hold it."""
+
+    key: Key
+    field: FieldInfo | None
+    owner: type[BaseModel]
+
+
+def find_setting(location: Iterable[str | int]) -> Setting:
+    """Find the setting at a location of pydantic's, which holds the tag of a source's kind between the keys."""
+    key: Key = ()
+    field: FieldInfo | None = None
+    owner: type[BaseModel] = Config
+    for part in location:
+        if key[:2] in SOURCE_KEYS and owner not in SOURCE_KINDS.values() and part in SOURCE_KINDS:
+            owner, field = SOURCE_KINDS[str(part)], None
+            continue
+        key = (*key, part)
+        if len(key) == 2:
+            owner = SECTIONS[str(key[0])]
+        if isinstance(part, str):
+            field = owner.model_fields.get(part)
+    return Setting(key, field, owner)
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """List the values that `field` may have; empty unless it is a choice."""
+    annotation = _without_none(field.annotation)
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def type_text(field: FieldInfo) -> str:
+    """Name the type of `field`: "a whole number", "pre or post"."""
+    if listed := choices(field):
+        return " or ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+    annotation = _without_none(field.annotation)
+    if annotation == Source:
+        return "a source"
+    if get_origin(annotation) is tuple:
+        return "a list of sources"
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return TYPE_NAMES.get(annotation, "a mapping of keys")
+
+
+def range_text(field: FieldInfo) -> str:
+    """Describe the range of a number, "at least 0 and below 1"; empty if it has none."""
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = ((word, getattr(bound, name, None)) for name, word in words.items() for bound in field.metadata)
+    return " and ".join(f"{word} {limit}" for word, limit in limits if limit is not None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` may be a misspelling of."""
+    return next(iter(get_close_matches(shorten(word).lower(), known, n=1)), None)
+
+
+def _nearest_key(setting: Setting) -> str | None:
+    """Return the key that an unknown one may stand for: the same one in another section, or one beside it."""
+    name, beside = str(setting.key[-1]), list(setting.owner.model_fields)
+    if setting.owner in SOURCE_KINDS.values():
+        return nearest(name, beside + [kind for kind in SOURCE_KINDS if kind != "files"])
+    elsewhere = (key_text((section, name)) for section, model in SECTIONS.items() if name in model.model_fields)
+    return next(elsewhere, None) or nearest(name, beside)
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return X for X | None, anything else as it is."""
+    args = get_args(annotation)
+    return args[0] if type(None) in args else annotation
+
+
+# --- pydantic's errors in plain words --------------------------------------------------------------------------------
+
+
+def problems_of(error: ValidationError, location_of: Callable[[Key], Location]) -> list[Problem]:
+    """Translate the errors of a validation; each has the location of its key."""
+    problems = []
+    for details in error.errors(include_url=False):
+        if not _is_repeated(details):
+            setting = find_setting(details["loc"])
+            problems.append(Problem(location_of(setting.key), *_in_words(details, setting)))
+    return problems
+
+
+def _is_repeated(details: ErrorDetails) -> bool:
+    """Whether another error of the same validation says the same.
+
+    A list whose items are all wrong is also too short to pydantic, and a value that is not a source lacks src and tgt.
+    """
+    kind, location, given = details["type"], details["loc"], details["input"]
+    return bool(kind == "too_short" and given) or (kind == "missing" and location[-1] == "tgt" and "src" not in given)
+
+
+def _in_words(details: ErrorDetails, setting: Setting) -> tuple[str, str]:
+    """Return the problem and the remedy."""
+    key, field, given = key_text(setting.key), setting.field, details["input"]
+    doc = _doc_key(setting)
+    see = f"See mtx config show --doc {doc}." if doc else "See mtx config show."
+    match details["type"]:
+        case "extra_forbidden":
+            near = _nearest_key(setting)
+            return f"unknown key {key}", f"Did you mean {near}? {see}" if near else see
+        case "missing" if setting.key[-1] == "src" and "tgt" not in given:
+            return f"{key_text(setting.key[:-1])} is not a source", f"Write {A_SOURCE}."
+        case "missing" if len(setting.key) <= 2:
+            return f"{key} is missing", "Add data: {train: [{src: FILE, tgt: FILE}]}, or another source."
+        case "missing":
+            return f"{key} is missing", f"Add it. {see}"
+        case "too_short":
+            return f"{key} is empty", f"Add {A_SOURCE}."
+        case "value_error":
+            return str(details["ctx"]["error"]), "Change one of them."
+        case "string_too_short":
+            return f"{key} is empty", see
+        case "string_pattern_mismatch" if setting.key[-1] == "tag":
+            return f"{key} must be a tag, got {value_text(given)}", "Write up to 32 letters and digits, such as 2de."
+        case "string_pattern_mismatch":
+            return f"{key} must be a language code, got {value_text(given)}", "Write a code such as en or pt_BR."
+    if field is None:
+        return f"{key} must be a source, got {value_text(given)}", f"Write {A_SOURCE}."
+    if details["type"] in RANGE_ERRORS:
+        return f"{key} must be {range_text(field)}, got {value_text(given)}", see
+    return f"{key} must be {type_text(field)}, got {value_text(given)}", _remedy(field, given) or see
+
+
+def _remedy(field: FieldInfo, given: Any) -> str | None:
+    """Return how to correct a value of the wrong type, or one that is not among the choices, where that is simple."""
+    wanted = type_text(field)
+    if near := isinstance(given, str) and nearest(given, choices(field)):
+        return f"Did you mean {near}?"
+    if given is None:
+        return "Give it a value, or remove the key."
+    if "number" in wanted and isinstance(given, str) and _is_number(given):
+        return "Remove the quotes."
+    if wanted == "a whole number" and isinstance(given, float) and given.is_integer():
+        return f"Write {given:.0f}."
+    if wanted in ("text", "a path") and isinstance(given, bool | int | float):
+        return "Put it in quotes."
+    if wanted == "a list of sources" and isinstance(given, dict):
+        return "Put it into a list: [{...}]."
+    return None
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        return math.isfinite(float(text))
+    return False
+
+
+def _doc_key(setting: Setting) -> str:
+    """Return what to pass to `mtx config show --doc`: the key, or the section that lacks it."""
+    key = setting.key
+    if key[:2] in SOURCE_KEYS or (setting.field is not None and len(key) == 2):
+        return key_text(key[:2])
+    return key_text(key[:1]) if key[0] in SECTIONS else ""

@@ -1,0 +1,129 @@
+"""Settings of each kind of data source. A source's kind is given by the key that only this kind has."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path given as text; `load_config` makes it absolute."""
+
+Encoding = Literal[
+    "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
+    "cp1250", "cp1251", "cp1252", "koi8-r",
+]  # fmt: skip
+"""Encodings of text. In each of them the byte LF is a line end and nothing else."""
+
+Weight = Annotated[float, Field(gt=0, le=1000, description="How often each pair occurs in an epoch.")]
+TagName = Annotated[
+    str | None,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="Tag before each source sentence: 2de adds <2de>."),
+]
+
+
+class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
+    """Two text files, plain or compressed (gz, xz, zst). Line n of one translates line n of the other."""
+
+    src: FilePath = Field(description="File of source sentences, one per line.")
+    tgt: FilePath = Field(description="File of target sentences, one per line.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
+    """One file with tab-separated columns. Quotes have no special meaning."""
+
+    tsv: FilePath = Field(description="File with one pair per line, columns separated by tabs.")
+    src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
+    tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
+    """One file with a JSON object on each line."""
+
+    jsonl: FilePath = Field(description="File with one JSON object per line.")
+    src: str | None = Field(default=None, description="Field of the source; default: src, then the language code.")
+    tgt: str | None = Field(default=None, description="Field of the target; default: tgt, then the language code.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Tmx(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A translation memory in TMX. Units that lack one of the two languages are dropped as empty."""
+
+    tmx: FilePath = Field(description="TMX file, plain or compressed.")
+    src: str | None = Field(default=None, description="xml:lang of the source; default: the language code.")
+    tgt: str | None = Field(default=None, description="xml:lang of the target; default: the language code.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Zip(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A zip archive from OPUS in Moses format, or with one TMX file. It is read without unpacking."""
+
+    zip: FilePath = Field(description="Zip archive with one file per language, or one TMX file.")
+    src: str | None = Field(
+        default=None, description="Source file in it; default: the one ending in the language code."
+    )
+    tgt: str | None = Field(
+        default=None, description="Target file in it; default: the one ending in the language code."
+    )
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Folder(BaseModel, extra="forbid", frozen=True, strict=True):
+    """All parallel files in a folder, found by name: FILE.en and FILE.de, .tsv, .jsonl, .tmx, .zip, .parquet."""
+
+    folder: FilePath = Field(description="Folder with files of any of these kinds, plain or compressed.")
+    match: str = Field(
+        default="*", min_length=1, description="Pattern of file names, such as *.tmx; **/* also searches subfolders."
+    )
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A data set that Hugging Face `datasets` loads. Only this kind of source may use the network."""
+
+    dataset: str = Field(min_length=1, description="Hub id (owner/name), or a local Arrow or Parquet file or folder.")
+    name: str | None = Field(default=None, description="Configuration of the data set, if it has several.")
+    split: str = Field(default="train", description="Split of the data set.")
+    src: str | None = Field(default=None, description="Column of the source sentence; default: the language code.")
+    tgt: str | None = Field(default=None, description="Column of the target sentence; default: the language code.")
+    streaming: bool = Field(default=False, description="Stream it from the hub instead of downloading it first.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Demo(BaseModel, extra="forbid", frozen=True, strict=True):
+    """A split of the built-in synthetic English-German corpus."""
+
+    demo: Literal["train", "dev", "test", "pronouns"] = Field(description="Split of the built-in corpus.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+def _kind_of_source(value: Any) -> str:
+    """Return the tag of the kind of source that `value` is."""
+    for kind in ("tsv", "jsonl", "tmx", "zip", "folder", "dataset", "demo"):
+        if (isinstance(value, dict) and kind in value) or hasattr(value, kind):
+            return kind
+    return "files"
+
+
+Source = Annotated[
+    Annotated[TwoFiles, Tag("files")]
+    | Annotated[Tsv, Tag("tsv")]
+    | Annotated[Jsonl, Tag("jsonl")]
+    | Annotated[Tmx, Tag("tmx")]
+    | Annotated[Zip, Tag("zip")]
+    | Annotated[Folder, Tag("folder")]
+    | Annotated[HubDataset, Tag("dataset")]
+    | Annotated[Demo, Tag("demo")],
+    Discriminator(_kind_of_source),
+]
