@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.errors import DiskFullError, ExitCode, UserError
-from mtx.files.atomic import megabytes, outgoing_name
+from mtx.files.atomic import outgoing_name
 from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
 from mtx.files.untrusted import read_json
+from mtx.system.formats import format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.rng import decorrelate_rng, random_state, restore_random_state
 
@@ -311,7 +312,7 @@ def _no_space(error: DiskFullError, checkpoints: Path, training: Training) -> Di
     assert isinstance(error.__cause__, OSError)
     needed, free = checkpoint_bytes(training.model), shutil.disk_usage(checkpoints).free
     what = f"cannot save step {training.progress.step}: {str(error.__cause__.strerror).lower()}"
-    where = f"needs {megabytes(needed)}, {megabytes(free)} free"
+    where = f"needs {format_megabytes(needed)}, {format_megabytes(free)} free"
     do = f"Free some space at {checkpoints} and run the same command again: it goes on from the last checkpoint."
     return DiskFullError(ExitCode.MACHINE, what, where=where, do=do)
 

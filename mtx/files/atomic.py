@@ -98,11 +98,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def megabytes(num_bytes: int) -> str:
-    """A size for people."""
-    return f"{num_bytes / 1e6:,.1f} MB"
-
-
 def _take_mode(file: BinaryIO, target: Path) -> None:
     """Give a new file the mode of the one that it will replace."""
     if target.exists():

@@ -21,9 +21,10 @@ from mtx.init.split import set_size, split
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.system.device import choose_device, choose_precision, use_threads
+from mtx.system.formats import format_duration
 from mtx.system.logs import LOGGER
 from mtx.system.memory import ONEDNN_KERNELS_TRAINING, limit_onednn_cache
-from mtx.train.estimate import Estimate, Sizes, estimate, in_words
+from mtx.train.estimate import Estimate, Sizes, estimate
 
 LARGEST_BATCH, SMALLEST_BATCH = 32_768, 1_024
 """Tokens that a GPU is given at once: as many as it has memory for, up to where more are no faster."""
@@ -192,7 +193,7 @@ def _header(wish: Wish, looked: Looked, measured: Estimate, kind: str) -> Iterat
     yield f"memory    {memory_text}"
     if measured.seconds > LONG_SECONDS and kind == "cpu":
         yield (
-            f"          {in_words(measured.seconds)} is long: lower train.max_steps (which may cost quality), "
+            f"          {format_duration(measured.seconds)} is long: lower train.max_steps (which may cost quality), "
             "or model.encoder_layers and model.decoder_layers, or use a GPU."
         )
 

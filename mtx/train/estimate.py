@@ -14,9 +14,9 @@ from mtx.checkpoint.training import Progress, Training, checkpoint_bytes
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch, Whole
 from mtx.errors import ExitCode, UserError
-from mtx.files.atomic import megabytes
 from mtx.model import Transformer
 from mtx.system.device import Precision
+from mtx.system.formats import format_duration, format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.memory import configure_malloc, resident_memory, trim_malloc
 from mtx.train.optim import build_optimizer
@@ -84,11 +84,11 @@ class Estimate:
         rate = self.num_tokens / self.seconds_an_update
         smaller = "" if self.is_whole else ", by a smaller batch"
         return [
-            f"{in_words(self.seconds)} for {self.num_updates:,} updates of {self.num_tokens:,} target tokens, "
+            f"{format_duration(self.seconds)} for {self.num_updates:,} updates of {self.num_tokens:,} target tokens, "
             f"{rate:,.0f} tokens/s, without validations{smaller}",
-            f"{megabytes(self.memory)} of memory beside the program's own: weights {megabytes(self.weights)}, gradient "
-            f"and Adam's moments {megabytes(3 * self.weights)}, a batch {megabytes(self.batch)}; "
-            f"{megabytes(self.disk)} of disk",
+            f"{format_megabytes(self.memory)} of memory beside the program's own: weights {format_megabytes(self.weights)}, gradient "
+            f"and Adam's moments {format_megabytes(3 * self.weights)}, a batch {format_megabytes(self.batch)}; "
+            f"{format_megabytes(self.disk)} of disk",
         ]
 
 
@@ -202,15 +202,6 @@ def _watched_memory(device: torch.device) -> Iterator[_Memory]:
         before = resident_memory()
         yield memory
         memory.num_bytes = resident_memory() - before
-
-
-def in_words(seconds: float) -> str:
-    """A duration for people: `40 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 36 * 3600 else f"{seconds / 86400:,.1f} days"
 
 
 def _random_batch(sizes: Sizes, num_tokens: int, generator: np.random.Generator) -> Batch:

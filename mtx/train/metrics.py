@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtx.system.formats import format_flops
 from mtx.system.logs import LOGGER
 from mtx.train.step import UpdateStats
 
@@ -80,15 +81,8 @@ def describe_record(record: dict[str, Any], max_steps: int) -> str:
         f"{step}  loss {record['loss']:.3f}  "
         f"perplexity {math.exp(min(record['nll'], 50)):.2f}  lr {record['lr']:.2e}  "
         f"grad {record['grad_norm']:.2f}  {record['tokens_per_second']:,.0f} tokens/s, "
-        f"{100 * record['mfu']:.0f} % of {describe_rate(record['matrix_rate'])}{skipped}"
+        f"{100 * record['mfu']:.0f} % of {format_flops(record['matrix_rate'])}{skipped}"
     )
-
-
-def describe_rate(flops_per_second: float) -> str:
-    """A rate of arithmetic for people: `380 GFLOP/s`."""
-    if flops_per_second >= 1e13:
-        return f"{flops_per_second / 1e12:,.0f} TFLOP/s"
-    return f"{flops_per_second / 1e9:,.0f} GFLOP/s"
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:

@@ -20,11 +20,11 @@ from mtx.data.sources.folder import expand
 from mtx.data.sources.read import check_source, is_same_text, read_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import DiskFullError, ExitCode, UserError
-from mtx.files.atomic import megabytes
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
 from mtx.system.device import Precision, choose_precision, use_threads
+from mtx.system.formats import format_flops, format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.memory import ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
 from mtx.system.rng import decorrelate_rng, seed_everything
@@ -33,7 +33,6 @@ from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.dev_set import load_dev_set
 from mtx.train.engine import check_engine
 from mtx.train.flops import matrix_rate
-from mtx.train.metrics import describe_rate
 from mtx.train.optim import build_optimizer
 from mtx.train.retention import most_kept
 from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
@@ -190,7 +189,7 @@ def announce(config: Config, equipment: Equipment) -> None:
         f"{num_batches:,.0f}", f"{equipment.num_target_tokens(plan):,.0f}", 100 * padding_share(*lengths, plan),
         settings.max_steps / updates, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate, threads, ranks = describe_rate(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]
+    rate, threads, ranks = format_flops(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]
     where = f"{ranks} ranks, each on {precision.device}" if ranks > 1 else str(precision.device)
     LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", where, precision, threads, rate)
 
@@ -230,7 +229,7 @@ def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> 
     needed = most_kept(settings) * checkpoint_bytes(training.model) - held
     free = shutil.disk_usage(run.path).free
     if free < needed:
-        what = f"no space for the checkpoints: needs {megabytes(needed)}, {megabytes(free)} free"
+        what = f"no space for the checkpoints: needs {format_megabytes(needed)}, {format_megabytes(free)} free"
         do = "Free some space, or give a --run-dir elsewhere."
         raise DiskFullError(ExitCode.MACHINE, what, where=str(run.path), do=do)
 

@@ -13,7 +13,7 @@ from mtx.errors import ExitCode, UserError
 from mtx.model import build_transformer
 from mtx.system.device import choose_precision
 from mtx.train import estimate as module
-from mtx.train.estimate import Estimate, Sizes, estimate, in_words
+from mtx.train.estimate import Estimate, Sizes, estimate
 from mtx.train.step import PairTooLargeError
 from mtx.train.trainer import train
 
@@ -108,22 +108,6 @@ def test_no_memory_for_a_pair_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no memory for one pair of 7 source and 5 target tokens") as caught:
         measured()
     assert caught.value.code == ExitCode.MACHINE
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (3_600, "60 min"),
-        (7_200, "2.0 h"),
-        (86_400, "24.0 h"),
-        (2e5, "2.3 days"),
-    ],
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
 
 
 def test_the_median_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
