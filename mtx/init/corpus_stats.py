@@ -1,7 +1,5 @@
 """A corpus looked at once, from its beginning to its end, for what a recipe needs to know of it."""
 
-import logging
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +12,7 @@ from mtx.data.cleaning.rules import build_cleaner, nothing_kept, reasons_in_word
 from mtx.data.sources.read import Pair, read_pairs, source_name
 from mtx.init.recipe import COMMON, Alphabet, CorpusFacts
 from mtx.init.split import MAX_LETTERS, SET_SIZE, SPARE, Draw
+from mtx.system.logs import ProgressLog
 
 LONG = 99
 """Of so many in a hundred pairs the longest is what counts."""
@@ -23,10 +22,6 @@ MOST_LETTERS = 1 << 16
 
 RELATED = 0.5
 """The share of the letters in common scripts from which on two languages are written alike."""
-
-SECONDS_BETWEEN_LINES = 10
-
-_log = logging.getLogger("mtx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +58,11 @@ def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     draw, dropped = Draw(2 * SPARE * SET_SIZE), Counter[str]()
     chars: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     lengths: Counter[int] = Counter()
-    num_read, num_letters, told = 0, [0, 0], time.monotonic()
+    num_read, num_letters, progress = 0, [0, 0], ProgressLog("read")
     for source in sources:
         for pair in read_pairs(source, src_lang, tgt_lang):
             num_read += 1
+            progress.update(num_read)
             if fault := pair_fault(pair, held_out, cleaner):
                 dropped[fault] += 1
                 continue
@@ -76,9 +72,6 @@ def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
                 chars[side].update(text)
                 num_letters[side] += size
             draw.add(*(text[: MAX_LETTERS + 1] for text in pair))
-            if num_read % 10_000 == 0 and time.monotonic() - told > SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
-                _log.info("looked at %s pairs", f"{num_read:,}")
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(map(source_name, sources)))

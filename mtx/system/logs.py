@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,8 @@ from mtx.errors import UserError
 
 LOGGER = logging.getLogger("mtx")
 
-
-LOGGER = logging.getLogger("mtx")
-
+PROGRESS_SECONDS = 10
+"""Seconds between two progress lines of a long pass over data."""
 
 _STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What ends a line, moves a cursor or turns text around on a terminal; and surrogates, which cannot be written."""
@@ -71,3 +71,20 @@ def log_to_file(path: Path) -> Iterator[None]:
     finally:
         LOGGER.removeHandler(handler)
         handler.close()
+
+
+class ProgressLog:
+    """Logs the number of pairs done and their rate, at most every PROGRESS_SECONDS: `prepared 12,000 pairs, 900/s`."""
+
+    def __init__(self, verb: str, num_before: int = 0) -> None:
+        """Start the clock; `num_before` pairs were done by an earlier process and do not count for the rate."""
+        self.verb, self.num_before = verb, num_before
+        self.start = self.last = time.monotonic()
+
+    def update(self, num_done: int) -> None:
+        """Log `num_done` if a line is due."""
+        now = time.monotonic()
+        if now - self.last >= PROGRESS_SECONDS:
+            self.last = now
+            rate = (num_done - self.num_before) / (now - self.start)
+            LOGGER.info("%s %s pairs, %s/s", self.verb, f"{num_done:,}", f"{rate:,.0f}")

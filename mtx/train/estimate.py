@@ -86,9 +86,9 @@ class Estimate:
         return [
             f"{format_duration(self.seconds)} for {self.num_updates:,} updates of {self.num_tokens:,} target tokens, "
             f"{rate:,.0f} tokens/s, without validations{smaller}",
-            f"{format_megabytes(self.memory)} of memory beside the program's own: weights {format_megabytes(self.weights)}, gradient "
-            f"and Adam's moments {format_megabytes(3 * self.weights)}, a batch {format_megabytes(self.batch)}; "
-            f"{format_megabytes(self.disk)} of disk",
+            f"{format_megabytes(self.memory)} of memory beside the program's own: weights "
+            f"{format_megabytes(self.weights)}, gradient and Adam's moments {format_megabytes(3 * self.weights)}, "
+            f"a batch {format_megabytes(self.batch)}; {format_megabytes(self.disk)} of disk",
         ]
 
 

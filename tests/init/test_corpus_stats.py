@@ -10,8 +10,8 @@ import pytest
 from mtx.config.sources import Source, Tsv
 from mtx.data.cleaning.held_out import HeldOutTexts
 from mtx.errors import ExitCode, UserError
-from mtx.init import corpus_stats as module
 from mtx.init.corpus_stats import Looked, look
+from mtx.system import logs
 
 NOTHING = HeldOutTexts()
 
@@ -81,10 +81,8 @@ def test_nothing_to_use_is_an_error(pairs: list[tuple[str, str]], words: str, tm
     assert caught.value.code == ExitCode.DATA
 
 
-def test_it_is_said_how_far_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_progress_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mtx")
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", -1)
-    looked(tmp_path, [("a", "b")] * 20_000)
-    assert caplog.messages == ["looked at 10,000 pairs", "looked at 20,000 pairs"]
+    monkeypatch.setattr(logs, "PROGRESS_SECONDS", 0)
+    looked(tmp_path, [("a", "b")] * 3)
+    assert [message.split(",")[0] for message in caplog.messages] == ["read 1 pairs", "read 2 pairs", "read 3 pairs"]

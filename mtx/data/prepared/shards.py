@@ -1,7 +1,6 @@
 """Pairs to ids, shard by shard: in parallel, in the order of the sources, to go on with where a process was killed."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -16,12 +15,11 @@ from mtx.data.cleaning.duplicates import Hashes, Seen
 from mtx.data.prepared.ids import Shard, as_small
 from mtx.data.prepared.store import Facts, open_arrays, save_arrays
 from mtx.data.sources.chunks import Group
+from mtx.system.logs import ProgressLog
 from mtx.system.parallel import parallel_map
 
 SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
 """A shard is full once it has read so many pairs, or holds so many tokens."""
-SECONDS_BETWEEN_LINES = 10
-
 
 _log = logging.getLogger("mtx")
 
@@ -119,8 +117,7 @@ def write_shards(
     facts = list(_finished(folder, seen))
     growing = _next(facts, num_sources)
     rest = islice(groups, growing.begin, None)
-    begin, told = time.monotonic(), time.monotonic()
-    num_before = sum(growing.sizes)
+    progress = ProgressLog("prepared", sum(growing.sizes))
     results = parallel_map(rest, encode)
     with closing(results):
         for group, encoded in results:
@@ -130,12 +127,7 @@ def write_shards(
             if growing.is_full:
                 facts.append(growing.save(folder))
                 growing = _next(facts, num_sources)
-            if time.monotonic() - told > SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
-                num_done = sum(growing.sizes)
-                _log.info(
-                    "prepared %s pairs, %s/s", f"{num_done:,}", f"{(num_done - num_before) / (told - begin):,.0f}"
-                )
+            progress.update(sum(growing.sizes))
     if growing.num_groups or not facts:
         facts.append(growing.save(folder))
     return facts
