@@ -76,8 +76,11 @@ def test_files_and_links_exist() -> None:
     for page in pages:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
-    for path in re.findall(r"`(mtx/[^`]*)`", README):
-        assert (ROOT / path.replace("NAME.py", "")).exists(), path
+    for page in [ROOT / "README.md", *(ROOT / "mtx").rglob("README.md")]:
+        for path in re.findall(r"`(?!runs)([\w/]+(?:\.py|/))`", page.read_text(encoding="utf-8")):
+            places = (page.parent, ROOT, ROOT / "mtx", ROOT / "tests" / "model")
+            name = path.replace("NAME.py", "")
+            assert any((place / name).exists() for place in places), f"{page} names {path}"
     [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
     for name in re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE):
         assert (ROOT / name).exists() or (ROOT / "mtx" / name).exists(), name
