@@ -129,6 +129,7 @@ def _dump(value: Any, *, flow: bool) -> str:
     yaml.Representer = _Representer
     yaml.default_flow_style = flow
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     yaml.width = sys.maxsize
     stream = io.StringIO()
     yaml.dump(to_jsonable_python(value, exclude_none=True), stream)

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic_core import to_jsonable_python
 from ruamel.yaml import YAML
 
+from mtx.config.document import dump_line, parse
 from mtx.config.load import differences, dump_config, load_config
+from mtx.config.messages import Location
 from mtx.config.settings import (
     MAX_VOCAB_SIZE,
     Config,
@@ -183,6 +186,22 @@ def test_a_dumped_config_reads_back_to_itself(config, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
     path.write_bytes(dump_config(config).encode())
     assert load_config(path, []) == config
+
+
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, min_size=1, max_size=3),
+)
+
+
+@given(value=plain_values)
+@example(value={"demo": "dev"})
+@example(value=[{"demo": "dev"}, "x " * 99])
+def test_a_value_on_one_line_reads_back_to_itself(value: object) -> None:
+    line = dump_line(value)
+    assert "\n" not in line
+    read = parse(f"key: {line}  # comment", Location("my.yaml", Path()))
+    assert (read.values["key"], read.problems) == (to_jsonable_python(value, exclude_none=True), [])
 
 
 def safe_dump(value: object) -> str:
