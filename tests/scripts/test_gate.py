@@ -1,6 +1,7 @@
-"""The gate lets the code of this repository through, and nothing that runs what came as data."""
+"""The gate passes the code of this repository, and stops code that executes data and docstrings that are riddles."""
 
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -87,4 +88,64 @@ def test_a_folder_that_is_not_there_is_no_proof(tmp_path: Path) -> None:
 )
 def test_what_is_alike_passes(line: str, tmp_path: Path) -> None:
     (tmp_path / "planted.py").write_text(f"{line}\n")
+    assert gate(tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["What", "Which", "How", "Of", "Those", "So many", "So few"])
+def test_a_docstring_that_is_a_riddle_is_stopped(words: str, tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(f'LIMIT = 3\n"""{words} pairs there are."""\n')
+    assert gate(tmp_path) == (1, f"{tmp_path}/planted.py:2: {words} pairs there are.\n")
+
+
+def test_docstrings_are_found_wherever_they_may_stand(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(
+        textwrap.dedent(
+            '''
+            """
+            How to begin.
+            """
+            class Thing:
+                """Of a thing."""
+                size: int
+                """Which size."""
+                async def work(self):
+                    """Those who work.
+
+                    More.
+                    """
+            if True:
+                LIMIT = 1
+                """What is allowed."""
+            else:
+                def other():
+                    "So few."
+            '''
+        )
+    )
+    code, found = gate(tmp_path)
+    assert code == 1
+    lines = [line.removeprefix(f"{tmp_path}/planted.py:") for line in found.splitlines()]
+    firsts = ["How to begin.", "Of a thing.", "Which size.", "Those who work.", "What is allowed.", "So few."]
+    assert sorted(lines) == sorted(
+        f"{number}: {first}" for number, first in zip((2, 6, 8, 10, 16, 19), firsts, strict=True)
+    )
+
+
+def test_other_strings_may_begin_as_they_like(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(
+        textwrap.dedent(
+            '''
+            """Whatever, Offset and Howling are other words."""
+            QUESTION = "What is it?"
+            def work(text="Which?"):
+                """Return what was asked.
+
+                What follows the first line is free.
+                """
+                work("How?")
+                "Of no use, but no docstring."
+                return f"""Those {text}"""
+            '''
+        )
+    )
     assert gate(tmp_path) == (0, "")
