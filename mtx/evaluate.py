@@ -1,4 +1,4 @@
-"""Strings against strings: BLEU and chrF by sacreBLEU, with signatures and confidence intervals."""
+"""Scores of translations: BLEU and chrF by sacreBLEU, with signatures and confidence intervals."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from mtx.decode.translator import Translation, Translator
 from mtx.errors import ExitCode, UserError
 
 BOOTSTRAP_SEED = 12345
-"""sacreBLEU's."""
+"""sacreBLEU's default seed, so that intervals equal those of its command."""
 
-# A comma or full stop alone, and what tokenizers write for a hyphen, an apostrophe or the inside of a word.
+# A lone comma or full stop, or what tokenizers write for hyphens, apostrophes and subwords.
 _TOKENIZED = re.compile(r"\S [.,](?: |$)|\S @-@ \S|&(?:apos|quot);|@@ |\u2581")
 
 
@@ -26,32 +26,32 @@ class Score:
     score: float
     """In percent, not rounded."""
     ci: float
-    """Half-width of the 95 % interval by bootstrap over sentences; 0 where none was asked for."""
+    """Half-width of the 95 % bootstrap interval over sentences, in percent; 0 if not computed."""
     signature: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that `mtx evaluate` says."""
+    """The result of `mtx evaluate`."""
 
     model: str | None
     num_sentences: int
     bleu: Score
     chrf: Score
     length_ratio: float
-    """Words of the hypotheses to words of the references, as BLEU counts them."""
+    """Words in the hypotheses / words in the references, as BLEU counts them."""
     seconds: float
-    """Time of translating, without loading."""
+    """Translation time, without loading the model."""
     tokens_per_second: float
     num_empty: int
-    """Hypotheses without text; for `to_text` alone."""
+    """Hypotheses without text; not in the JSON."""
 
     def to_json(self) -> str:
-        """One JSON object on one line."""
+        """The report as one JSON object on one line."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "num_empty"})
 
     def to_text(self) -> str:
-        """A few lines for people."""
+        """The report as a few lines for people."""
         lines = [
             f"{name:<6} {score.score:6.2f} ± {score.ci:.2f}   {score.signature}"
             for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf))
@@ -63,7 +63,7 @@ class Report:
 
 
 def bleu_metric(tgt_lang: str) -> Any:
-    """sacreBLEU's BLEU with the tokenizer of a language: its own for zh, ja and ko, else 13a.
+    """Build sacreBLEU's BLEU with the tokenizer of a language: its own for zh, ja and ko, else 13a.
 
     Raises:
         UserError: the tokenizer's package is not installed (USAGE).
@@ -79,23 +79,23 @@ def bleu_metric(tgt_lang: str) -> Any:
 
 
 def looks_tokenized(lines: Sequence[str]) -> bool:
-    """Whether most of the lines that hold text seem to be cut into tokens: "isn 't it , Sir ." for instance."""
+    """Whether most non-empty lines look tokenized, such as "isn 't it , Sir ."."""
     texts = [line for line in lines if line.strip()]
     return sum(_TOKENIZED.search(line) is not None for line in texts) > len(texts) / 2
 
 
 def count_empty(hypotheses: Sequence[str]) -> int:
-    """How many hypotheses hold no text."""
+    """The number of hypotheses without text."""
     return sum(not line.strip() for line in hypotheses)
 
 
 def score(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], tgt_lang: str, num_samples: int = 1000
 ) -> tuple[Score, Score, float]:
-    """BLEU, chrF2 and the length ratio, equal to the `sacrebleu` command on the same lines.
+    """BLEU, chrF2 and the length ratio of a corpus, equal to those of the `sacrebleu` command.
 
-    `references` are one or several translations of the whole text, in any order. `num_samples` bootstrap samples make
-    the interval; 1 makes none.
+    Each of `references` is a translation of the whole text. Intervals come from `num_samples` bootstrap samples; 1
+    means no interval.
 
     Raises:
         UserError: no lines, or unequal counts (DATA).
@@ -108,29 +108,30 @@ def score(
         raise UserError(ExitCode.DATA, "nothing to score: no lines", do="Give files with at least one line.")
     from sacrebleu.metrics import CHRF
 
-    found, scores = [], []
+    corpus_scores, scores = [], []
     for metric in (bleu_metric(tgt_lang), CHRF()):
-        counts = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
-        found.append(metric._aggregate_and_compute(counts))
-        interval = _bootstrap(metric, counts, num_samples) if num_samples > 1 else 0.0
-        scores.append(Score(float(found[-1].score), interval, str(metric.get_signature())))
-    length_ratio = found[0].sys_len / max(found[0].ref_len, 1)
+        stats = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
+        corpus_scores.append(metric._aggregate_and_compute(stats))
+        ci = _bootstrap_ci(metric, stats, num_samples) if num_samples > 1 else 0.0
+        scores.append(Score(float(corpus_scores[-1].score), ci, str(metric.get_signature())))
+    length_ratio = corpus_scores[0].sys_len / max(corpus_scores[0].ref_len, 1)
     return scores[0], scores[1], length_ratio
 
 
-def _bootstrap(metric: Any, counts: Sequence[Sequence[int]], num_samples: int) -> float:
-    """Half-width of the 95 % interval (Koehn 2004), sample for sample that of sacreBLEU; noted in the signature.
+def _bootstrap_ci(metric: Any, stats: Sequence[Sequence[int]], num_samples: int) -> float:
+    """Half-width of the 95 % interval (Koehn 2004) from the samples that sacreBLEU draws; noted in the signature.
 
-    sacreBLEU's own holds all samples in memory at once, gigabytes for a large test set, and fails where a sample
-    scores nothing (it averages floats of two types).
+    sacreBLEU's `corpus_score(n_bootstrap=...)` holds all samples in memory at once (72 KB a sentence for chrF and 1,000
+    samples) and raises a TypeError if chrF is 0 in some samples only.
     """
+    from sacrebleu.significance import estimate_ci
+
     metric.n_bootstrap, metric.seed = num_samples, str(BOOTSTRAP_SEED)
     generator = np.random.default_rng(BOOTSTRAP_SEED)
-    rows = np.array(counts, dtype=np.float32)
+    rows = np.array(stats, dtype=np.float32)
     samples = (rows[generator.choice(len(rows), size=len(rows))].sum(0) for _ in range(num_samples))
-    scores = sorted(float(metric._compute_score_from_stats(sample).score) for sample in samples)
-    outside = num_samples // 40
-    return (scores[-1 - outside] - scores[outside]) / 2
+    scores = np.array([metric._compute_score_from_stats(sample).score for sample in samples], dtype=np.float64)
+    return float(estimate_ci(scores)[1])
 
 
 def evaluate(
@@ -140,7 +141,7 @@ def evaluate(
     model: str,
     after_batch: Callable[[int], None] = lambda num_segments: None,
 ) -> tuple[Report, list[Translation]]:
-    """Translate `sources` and score the result as `score` does; `after_batch` is the Translator's."""
+    """Translate `sources` and score the result; `after_batch` is called with the size of each batch done."""
     start = time.perf_counter()
     translations = translator.translate(sources, after_batch)
     seconds = time.perf_counter() - start
@@ -154,7 +155,7 @@ def report_on(
     model: str,
     seconds: float,
 ) -> Report:
-    """What there is to say of `translations` that took so many `seconds`, scored as `score` does."""
+    """Score `translations`, which took `seconds` to make."""
     hypotheses = [translation.tgt for translation in translations]
     bleu, chrf, length_ratio = score(hypotheses, references, tgt_lang)
     num_tokens = sum(translation.num_tokens for translation in translations)
