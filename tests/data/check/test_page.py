@@ -71,9 +71,9 @@ def test_the_page_says_everything(expected: str) -> None:
     assert expected in " ".join(Reader(to_html(diagnosis("plain"))).text)
 
 
-def test_nothing_that_should_stop_a_training() -> None:
-    assert "Nothing here should stop a training." in to_html(diagnosis(problems=0))
-    assert "Nothing here should stop a training." not in to_html(diagnosis())
+def test_a_page_without_problems_says_so() -> None:
+    assert "No problems found." in to_html(diagnosis(problems=0))
+    assert "No problems found." not in to_html(diagnosis())
 
 
 def test_plots_show_the_numbers() -> None:
