@@ -17,7 +17,7 @@ from mtx.model.attention import MultiHeadAttention, scaled_dot_product_attention
 from mtx.model.fast.linear import joined
 
 FUSED_FROM_KEYS = 128
-"""Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 3)."""
+"""Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 4)."""
 
 Convert = Callable[[nn.Linear], nn.Module]
 """Gives a linear map the form that is multiplied fastest."""

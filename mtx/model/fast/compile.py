@@ -1,7 +1,7 @@
 """Layers that torch compiles before they are trained.
 
 Slow twin: the layers as they are. Test: tests/model/fast/test_compile.py.
-Gain: unmeasured on a GPU, for which it is meant; on a CPU (Zen 3) training takes 1.6 times as long.
+Gain: unmeasured on a GPU, for which it is meant; on a CPU (Zen 5) training takes 1.6 times as long.
 """
 
 import os

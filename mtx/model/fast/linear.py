@@ -1,7 +1,7 @@
 """Linear maps by oneDNN, on CPUs in float32.
 
 Slow twin: `torch.nn.Linear`. Test: tests/model/fast/test_linear.py.
-Gain: training steps in float32 × 1.08 (1.03 to 1.17) on Zen 3, none in bf16. Padding of rows: memory, not time.
+Gain: training steps in float32 × 1.08 (1.03 to 1.17) on Zen 4, none in bf16. Padding of rows: memory, not time.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Linear(nn.Linear):
     """y = x Wᵀ + b with the parameters of a given layer, by the faster of two libraries that torch has on a CPU.
 
     In float32 torch multiplies with MKL, which is slower than oneDNN on other makers' CPUs than Intel's (by 5 to 30 %
-    on Zen 3).
+    on Zen 4).
 
     Shapes:
         weight: (O, I), bias: (O,) or None

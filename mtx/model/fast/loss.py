@@ -1,7 +1,8 @@
 """Output layer and label-smoothed cross-entropy in one, block by block.
 
 Slow twin: `torch.nn.functional.cross_entropy` of all logits. Test: tests/model/fast/test_loss.py.
-Gain: a training step of the default model on Zen 3 607 → 368 ms in fp32, 512 → 220 ms in bf16; unmeasured on a GPU.
+Gain: 3,900 tokens of `d_model` 128 take 368 instead of 607 ms in fp32, 220 instead of 512 in bf16 (Zen 4).
+Unmeasured on a GPU.
 
 The letters of the shapes are explained in `mtx.model`; here N counts real target tokens, R the rows of one block.
 """
