@@ -1,63 +1,83 @@
-"""A corpus looked at once, from its beginning to its end, for what a recipe needs to know of it."""
+"""Statistics of a corpus, collected in one pass over its sources."""
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
 from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault
 from mtx.data.cleaning.rules import build_cleaner, nothing_kept, reasons_in_words, size_of
+from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.read import Pair, read_pairs, source_name
-from mtx.init.recipe import COMMON, Alphabet, CorpusFacts
-from mtx.init.split import MAX_LETTERS, SET_SIZE, SPARE, Draw
+from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
 from mtx.system.logs import ProgressLog
 
-LONG = 99
-"""Of so many in a hundred pairs the longest is what counts."""
+COMMON = 0.9995
+"""Share of a text that its common characters make up."""
 
-MOST_LETTERS = 1 << 16
-"""Longer sides count as so long."""
+LENGTH_PERCENTILE = 0.99
+"""Share of pairs that `CorpusStats.long_pair` covers."""
 
-RELATED = 0.5
-"""The share of the letters in common scripts from which on two languages are written alike."""
+LENGTH_CAP = 1 << 16
+"""Letters at which lengths are cut, to bound memory."""
+
+MIN_SHARED_SCRIPTS = 0.5
+"""Share of letters in common scripts above which two languages can share a vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What was found."""
+class Alphabet:
+    """Number of distinct characters in a text."""
 
-    facts: CorpusFacts
-    num_read: int
-    dropped: Counter[str]
-    """Pairs that training will drop by its own rules, by reason."""
-    mean_letters: tuple[float, float]
-    """Of a sentence of each side, as many as it had in an alphabet."""
-    drawn: list[Pair]
-    """An even sample of the pairs, to split dev and test sets off."""
+    num_all: int
+    num_common: int
+    """Number of the most frequent ones that make up `COMMON` of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusStats:
+    """Statistics of a corpus. Lengths are in letters of an alphabet, see `size_of`."""
+
+    num_pairs: int
+    """Distinct pairs that training can use; estimated in large corpora."""
+    both: Alphabet
+    src: Alphabet
+    tgt: Alphabet
+    are_scripts_related: bool
+    """Whether the two sides share most of their scripts."""
+    long_pair: int
+    """99th percentile of the length of a pair's longer side."""
+    mean_letters: tuple[float, float] = (0.0, 0.0)
+    """Mean length of a source and of a target sentence."""
+    num_read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Number of pairs that the default cleaning rules drop, by reason."""
+    sample: list[Pair] = field(default_factory=list)
+    """Uniform sample of the pairs, from which dev and test sets are split off."""
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """The statistics in one line."""
         dropped = f", {reasons_in_words(self.dropped)}" if self.dropped else ""
         src, tgt = self.mean_letters
         return (
-            f"{self.num_read:,} pairs, {self.facts.num_pairs:,} different ones to train on{dropped}; "
-            f"{src:.0f} and {tgt:.0f} letters on average, {LONG} % up to {self.facts.longest_letters:,}"
+            f"{self.num_read:,} pairs, {self.num_pairs:,} distinct ones to train on{dropped}; mean length "
+            f"{src:.0f} and {tgt:.0f} letters, 99 % up to {self.long_pair:,}"
         )
 
 
-def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutTexts) -> Looked:
-    """Read all `sources`, but for what is `held_out` of them; memory does not grow with their size.
+def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutTexts) -> CorpusStats:
+    """Read all `sources` except the pairs in `held_out`. Memory does not grow with their size.
 
     Raises:
-        UserError: (DATA) one can't be read, or there is no pair that can be used.
+        UserError: a source can't be read, or no pair is usable (DATA).
     """
     cleaner = build_cleaner(CleanSettings(), src_lang, tgt_lang)
-    draw, dropped = Draw(2 * SPARE * SET_SIZE), Counter[str]()
+    sample, dropped, lengths = HashSample(SAMPLE_SIZE), Counter[str](), Counter[int]()
     chars: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    lengths: Counter[int] = Counter()
     num_read, num_letters, progress = 0, [0, 0], ProgressLog("read")
     for source in sources:
         for pair in read_pairs(source, src_lang, tgt_lang):
@@ -67,29 +87,31 @@ def look(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
                 dropped[fault] += 1
                 continue
             sizes = [size_of(text) for text in pair]
-            lengths[min(max(sizes), MOST_LETTERS)] += 1
+            lengths[min(max(sizes), LENGTH_CAP)] += 1
             for side, (text, size) in enumerate(zip(pair, sizes, strict=True)):
                 chars[side].update(text)
                 num_letters[side] += size
-            draw.add(*(text[: MAX_LETTERS + 1] for text in pair))
+            sample.add(*(text[: MAX_LETTERS + 1] for text in pair))
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(map(source_name, sources)))
-    normal = tuple(map(_normalised, chars))
-    facts = CorpusFacts(
-        num_pairs=draw.num_different,
-        both=_alphabet(normal[0] + normal[1]),
-        src=_alphabet(normal[0]),
-        tgt=_alphabet(normal[1]),
-        are_scripts_related=_share_in_common(*map(_scripts, normal)) >= RELATED,
-        longest_letters=_percentile(lengths, LONG / 100),
+    src_chars, tgt_chars = map(_normalized, chars)
+    return CorpusStats(
+        num_pairs=sample.num_distinct,
+        both=_alphabet(src_chars + tgt_chars),
+        src=_alphabet(src_chars),
+        tgt=_alphabet(tgt_chars),
+        are_scripts_related=_overlap(_scripts(src_chars), _scripts(tgt_chars)) >= MIN_SHARED_SCRIPTS,
+        long_pair=_percentile(lengths, LENGTH_PERCENTILE),
+        mean_letters=(num_letters[0] / num_usable, num_letters[1] / num_usable),
+        num_read=num_read,
+        dropped=dropped,
+        sample=sample.pairs(),
     )
-    src_mean, tgt_mean = (count / num_usable for count in num_letters)
-    return Looked(facts, num_read, dropped, (src_mean, tgt_mean), draw.pairs())
 
 
-def _normalised(chars: Counter[str]) -> Counter[str]:
-    """The characters as a vocabulary sees them."""
+def _normalized(chars: Counter[str]) -> Counter[str]:
+    """Count the characters after NFKC, as the tokenizer sees them."""
     counts: Counter[str] = Counter()
     for char, count in chars.items():
         for normal in unicodedata.normalize("NFKC", char):
@@ -98,39 +120,32 @@ def _normalised(chars: Counter[str]) -> Counter[str]:
 
 
 def _alphabet(chars: Counter[str]) -> Alphabet:
-    wanted, num_common = COMMON * chars.total(), 0
-    for _, count in chars.most_common():
-        if wanted <= 0:
-            break
-        wanted -= count
-        num_common += 1
-    return Alphabet(len(chars), num_common)
+    counts = sorted(chars.values(), reverse=True)
+    return Alphabet(len(counts), _num_until(counts, COMMON * chars.total()))
 
 
-def _scripts(chars: Counter[str]) -> Counter[str]:
-    """Letters by script, as the names of characters begin."""
-    counts: Counter[str] = Counter()
-    for char, count in chars.items():
-        if char.isalpha():
-            counts[unicodedata.name(char, "other").split(" ")[0]] += count
-    return counts
-
-
-def _share_in_common(one: Counter[str], other: Counter[str]) -> float:
-    """Which share of the letters both sides have in the same scripts; all of none."""
-    if not (one and other):
-        return 1.0
-    return sum(min(one[script] / one.total(), other[script] / other.total()) for script in one)
+def _num_until(counts: Sequence[int], wanted: float) -> int:
+    """The number of leading `counts` that add up to `wanted`."""
+    return next((number for number, total in enumerate(accumulate(counts), 1) if total >= wanted), len(counts))
 
 
 def _percentile(lengths: Counter[int], share: float) -> int:
-    """The length that this share of all do not exceed."""
-    wanted = share * lengths.total()
-    return next(length for length, so_far in _sums(sorted(lengths.items())) if so_far >= wanted)
+    """The length that `share` of all do not exceed."""
+    ordered = sorted(lengths)
+    return ordered[_num_until([lengths[length] for length in ordered], share * lengths.total()) - 1]
 
 
-def _sums(counts: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    so_far = 0
-    for length, count in counts:
-        so_far += count
-        yield length, so_far
+def _scripts(chars: Counter[str]) -> Counter[str]:
+    """Count letters by script."""
+    counts: Counter[str] = Counter()
+    for char, count in chars.items():
+        for script in script_counts(char):
+            counts[script] += count
+    return counts
+
+
+def _overlap(one: Counter[str], other: Counter[str]) -> float:
+    """The share of letters that both sides have in the same scripts, from 0 to 1; 1 if a side has no letters."""
+    if not (one and other):
+        return 1.0
+    return sum(min(one[script] / one.total(), other[script] / other.total()) for script in one)

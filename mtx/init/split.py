@@ -1,4 +1,4 @@
-"""Dev and test sets drawn from a corpus: evenly, always the same ones, and with no sentence in both."""
+"""Dev and test sets split off a corpus: sampled uniformly, reproducible, and without sentences in common."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -9,23 +9,22 @@ from mtx.data.cleaning.text_keys import has_words, text_keys
 from mtx.data.sources.read import Pair
 from mtx.data.sources.text import as_line
 
-SET_SIZE, LARGEST_SHARE = 2_000, 20
-"""Pairs of a set, and at most one of so many of the corpus."""
+SET_SIZE, CORPUS_FRACTION = 2_000, 20
+"""Largest dev or test set: this many pairs, and one in this many of the corpus."""
 
-SPARE = 4
-"""So many times as many pairs are drawn as are wanted: some share a sentence with one before."""
+SAMPLE_SIZE = 2 * 4 * SET_SIZE
+"""Pairs sampled for the two sets: four times as many as needed, since those that share a sentence are left out."""
 
 MAX_LETTERS = 2_000
-"""A pair with a longer side is not drawn."""
+"""Longest side, in characters, of a pair in a dev or test set."""
 
 NUM_HASHES = 1 << 64
 
 
-class Draw:
-    """An even sample of the different pairs that are added, in an order that has nothing to do with theirs.
+class HashSample:
+    """A uniform sample of the distinct pairs added, independent of their order and frequency.
 
-    Every pair has a number, which depends on its words alone: those with the smallest are the sample. So a pair that
-    occurs a thousand times is drawn no sooner than another, and of the same pairs the same are drawn.
+    It keeps the pairs with the smallest hashes (a bottom-k sketch), so that the same corpus gives the same sample.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
@@ -35,7 +34,7 @@ class Draw:
         self._kept: dict[int, Pair] = {}
 
     def add(self, src: str, tgt: str) -> None:
-        """Let a pair take part."""
+        """Add a pair."""
         number = text_keys(src, tgt)[2] ^ self._mask
         if number >= self._limit or number in self._kept:
             return
@@ -46,28 +45,27 @@ class Draw:
             self._kept = {number: self._kept[number] for number in numbers[: self._size]}
 
     @property
-    def num_different(self) -> int:
-        """How many different pairs were added; where they are more than the sample, about."""
+    def num_distinct(self) -> int:
+        """The number of distinct pairs added; an estimate once there are more than the sample holds."""
         return round(len(self._kept) * (NUM_HASHES / self._limit))
 
     def pairs(self) -> list[Pair]:
-        """The sample, each as one line of a file could hold it."""
-        return [
-            (as_line(src).strip(), as_line(tgt).strip()) for _, (src, tgt) in sorted(self._kept.items())[: self._size]
-        ]
+        """The sample, each text on a single line."""
+        kept = sorted(self._kept.items())[: self._size]
+        return [(as_line(src).strip(), as_line(tgt).strip()) for _, (src, tgt) in kept]
 
 
 def set_size(num_pairs: int) -> int:
-    """How many pairs a dev or test set may have that is split off so many."""
-    return min(SET_SIZE, num_pairs // LARGEST_SHARE)
+    """The number of pairs in a dev or test set split off `num_pairs`."""
+    return min(SET_SIZE, num_pairs // CORPUS_FRACTION)
 
 
-def split(drawn: Sequence[Pair], sizes: Sequence[int], given: HeldOutTexts) -> list[list[Pair]]:
-    """Sets of these sizes, no sentence of which occurs twice, on either side, in them or in what is `given`.
+def split(sample: Sequence[Pair], sizes: Sequence[int], held_out: HeldOutTexts) -> list[list[Pair]]:
+    """Make sets of these sizes. No sentence, on either side, occurs twice in them or in `held_out`.
 
-    Where there are too few such pairs, each set gets its share of them.
+    If there are too few such pairs, all sets shrink in proportion.
     """
-    chosen = list(islice(_without_common_sides(drawn, given), sum(sizes)))
+    chosen = list(islice(_without_shared_sides(sample, held_out), sum(sizes)))
     sets, begin = [], 0
     for size in sizes:
         end = begin + size * len(chosen) // max(sum(sizes), 1)
@@ -76,14 +74,14 @@ def split(drawn: Sequence[Pair], sizes: Sequence[int], given: HeldOutTexts) -> l
     return sets
 
 
-def _without_common_sides(drawn: Sequence[Pair], given: HeldOutTexts) -> Iterator[Pair]:
-    taken: tuple[set[int], set[int]] = (set(), set())
-    for src, tgt in drawn:
+def _without_shared_sides(sample: Sequence[Pair], held_out: HeldOutTexts) -> Iterator[Pair]:
+    seen: tuple[set[int], set[int]] = (set(), set())
+    for src, tgt in sample:
         if max(len(src), len(tgt)) > MAX_LETTERS or not (has_words(src) and has_words(tgt)):
             continue
         src_key, tgt_key, _ = text_keys(src, tgt)
-        if src_key in taken[0] or tgt_key in taken[1] or given.fault((src, tgt)) is not None:
+        if src_key in seen[0] or tgt_key in seen[1] or held_out.fault((src, tgt)) is not None:
             continue
-        taken[0].add(src_key)
-        taken[1].add(tgt_key)
+        seen[0].add(src_key)
+        seen[1].add(tgt_key)
         yield src, tgt

@@ -1,4 +1,4 @@
-"""`mtx init`: from files that it has never seen to a config that trains, and nothing else written."""
+"""`mtx init` turns files it has never seen into a config that trains, and writes nothing else."""
 
 import json
 import random
@@ -135,7 +135,7 @@ def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     answer = mtx("init", "train.en", "train.de", "--output", "my.yaml")
     assert (answer.code, answer.out) == (2, "")
-    assert f"({there}). Give another --output" in answer.err
+    assert f"file already exists; mtx init never overwrites ({there}). Give another --output" in answer.err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -174,17 +174,17 @@ def test_what_cannot_be_is_said_and_nothing_written(
 
 
 def test_a_failed_write_leaves_nothing(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mtx.init import write_config as proposal
+    from mtx.init import write_config as module
 
     write(tmp_path, 300)
-    real = proposal.write_file
+    real = module.write_file
 
     def full(path: Path, data: bytes) -> None:
         if path.name == "my.test.en":
             raise OSError(28, "No space left on device")
         real(path, data)
 
-    monkeypatch.setattr(proposal, "write_file", full)
+    monkeypatch.setattr(module, "write_file", full)
     assert mtx("init", "train.en", "train.de", "--output", "my.yaml").code == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.de", "train.en"]
 

@@ -1,6 +1,5 @@
-"""Batches that do not fit into the memory are made smaller, and each size is tried once."""
+"""The batch is halved until it fits into the memory, and each size is tried once."""
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
@@ -8,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mtx.init import write_config as proposal
-from mtx.init.corpus_stats import Looked
-from mtx.init.recipe import Alphabet, Choice, CorpusFacts
-from mtx.init.write_config import LARGEST_BATCH, SMALLEST_BATCH
+from mtx.init import write_config as module
+from mtx.init.corpus_stats import Alphabet, CorpusStats
+from mtx.init.recipe import RecipeSetting
+from mtx.init.write_config import MAX_BATCH, MIN_BATCH
 
 
 @pytest.mark.parametrize("num_pairs", [9_000, 30_000, 160_000, 10**6, 10**8])
@@ -22,16 +21,16 @@ def test_each_batch_is_smaller_than_the_one_before(
 ) -> None:
     tried: list[int] = []
 
-    def measure(choices: Sequence[Choice], *_: Any) -> Any:
-        [tokens] = [choice.value for choice in choices if choice.key == "batch_tokens"]
+    def measure(settings: Sequence[RecipeSetting], *_: Any) -> Any:
+        [tokens] = [setting.value for setting in settings if setting.key == "batch_tokens"]
         tried.append(tokens)
         return SimpleNamespace(num_cuts=int(tokens > fits))
 
-    monkeypatch.setattr(proposal, "_measure", measure)
+    monkeypatch.setattr(module, "_estimate", measure)
     alphabet = Alphabet(60, 50)
-    looked = Looked(CorpusFacts(num_pairs, alphabet, alphabet, alphabet, True, 200), 1, Counter(), (9.0, 9.0), [])
-    choices, _ = proposal._choose(looked, "cpu", kind)
-    assert tried[0] <= LARGEST_BATCH
-    assert all(SMALLEST_BATCH <= later < sooner for sooner, later in pairwise(tried))
-    assert tried[-1] <= max(fits, SMALLEST_BATCH)
-    assert ("batch_tokens", tried[-1]) in [(choice.key, choice.value) for choice in choices]
+    stats = CorpusStats(num_pairs, alphabet, alphabet, alphabet, True, 200)
+    settings, _ = module._fit_to_memory(stats, "cpu", kind)
+    assert tried[0] <= MAX_BATCH
+    assert all(MIN_BATCH <= later < sooner for sooner, later in pairwise(tried))
+    assert tried[-1] <= max(fits, MIN_BATCH)
+    assert ("batch_tokens", tried[-1]) in [(setting.key, setting.value) for setting in settings]
