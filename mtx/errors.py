@@ -1,6 +1,6 @@
-"""The errors that a user can mend, and the exit codes of the program.
+"""Errors that the user can fix, and the exit codes of the program.
 
-Anything else that is raised is a bug of ours and keeps its traceback.
+Any other exception is a bug in mtx and is printed with its traceback.
 """
 
 import errno
@@ -10,39 +10,39 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """What the process answers to its caller."""
+    """Exit code of the process."""
 
     DONE = 0
-    ANSWER_IS_NO = 1
-    """Ran, and the answer is no: `--min` was not met, a check found problems."""
+    CHECK_FAILED = 1
+    """The command ran, but a score is below `--min` or the data has problems."""
     USAGE = 2
-    """Wrong command line or config."""
+    """Error in the command line or config."""
     DATA = 3
-    """Input data wrong."""
+    """Error in the input data."""
     MODEL = 4
-    """Model folder or checkpoint unusable."""
+    """Model folder or checkpoint cannot be used."""
     MACHINE = 5
-    """Disk, permission, device, memory."""
+    """Error of disk, permissions, device or memory."""
     DIVERGED = 6
     """Training diverged."""
     RUN_FOLDER = 7
-    """Run folder in use, or holds something else."""
+    """Run folder is in use or holds something else."""
     PEER_LOST = 8
-    """A distributed peer was lost."""
+    """Another process of the same training was lost."""
     BUG = 70
-    """A bug in mtx."""
+    """Bug in mtx."""
     INTERRUPTED = 130
-    """Stopped by SIGINT, state saved."""
-    READER_GONE = 141
-    """The reader of our output went away."""
+    """Stopped by SIGINT; a training has saved its state."""
+    BROKEN_PIPE = 141
+    """The reader of stdout has closed it."""
     TERMINATED = 143
-    """Stopped by SIGTERM, state saved."""
+    """Stopped by SIGTERM or SIGHUP; a training has saved its state."""
 
 
 class UserError(Exception):
-    """One or several problems that the user can mend, and the exit code they lead to.
+    """One or more problems that the user can fix, and their exit code.
 
-    Each line reads `WHAT (WHERE). DO THIS.`; the command line puts `mtx: error: ` before it.
+    Each line reads `WHAT (WHERE). DO THIS.` and is printed after `mtx: error: `.
     """
 
     def __init__(self, code: ExitCode, what: str, *, where: str = "", do: str) -> None:
@@ -53,18 +53,18 @@ class UserError(Exception):
 
     @classmethod
     def several(cls, problems: Sequence[Self]) -> Self:
-        """All the lines of `problems` as one error, with the code of the first."""
+        """Join `problems` into one error with the exit code of the first."""
         error = problems[0]
         error.lines = tuple(line for problem in problems for line in problem.lines)
         return error
 
 
 class DiskFullError(UserError):
-    """No space is left on the disk, or this user may have no more of it."""
+    """The disk is full, or the user's quota is used up."""
 
 
 def machine_error(error: OSError, what: str, where: object = "") -> UserError:
-    """What the user should read when the system refused `what`: its reason, and what may help."""
+    """Return the error (MACHINE) for a failed system call: what failed, the system's reason and a remedy."""
     place = where or error.filename or ""
     do = _REMEDIES.get(error.errno or 0, "Check the disk, the file and its permissions.")
     kind = DiskFullError if error.errno in _FULL else UserError
@@ -72,7 +72,7 @@ def machine_error(error: OSError, what: str, where: object = "") -> UserError:
 
 
 def escape_controls(text: str) -> str:
-    """`text` as a message shows it: on one line, what is invisible or would steer a terminal escaped."""
+    """Escape line ends, control characters and invisible characters, so that `text` is safe to print on one line."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 

@@ -1,4 +1,4 @@
-"""The command line: commands parse, call one function and print. torch is imported inside commands only."""
+"""The command line. Each command parses, calls one function and prints; heavy libraries are imported inside it."""
 
 import sys
 
@@ -9,7 +9,7 @@ from mtx.cli.config import config_app
 from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.init import init
-from mtx.cli.reporting import report_usage
+from mtx.cli.reporting import handle_usage_errors
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
 from mtx.cli.train import train
@@ -19,11 +19,12 @@ app = typer.Typer(
     help="Train your own translator from parallel text, and use it.\n\n"
     "\b\n"
     "mtx init my.en my.de                       looks at your text, writes a config for it\n"
-    "mtx train --config my.yaml                 two files of text in, a model folder out\n"
-    'mtx translate "Two dogs play."             with the newest model under ./runs\n'
-    "mtx evaluate                               that model on its test set: BLEU and chrF2\n",
-    epilog="Exit codes: 0 done, 1 the answer is no, 2 usage or config, 3 data, 4 model, 5 machine, 6 diverged, "
-    "7 run folder in use, 70 a bug, 130/143 stopped with the state saved, 141 reader gone.",
+    "mtx train --config my.yaml                 trains on your text and writes a model folder\n"
+    'mtx translate "Two dogs play."             translates with the newest model in ./runs\n'
+    "mtx evaluate                               scores that model on its test set (BLEU, chrF2)\n",
+    epilog="Exit codes: 0 success, 1 check failed (score below --min, or data problems), 2 command line or config, "
+    "3 data, 4 model, 5 machine (disk, memory, device), 6 training diverged, 7 run folder in use, 8 lost another "
+    "process of the training, 70 bug, 130 and 143 stopped by a signal (state saved), 141 output pipe closed.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -54,5 +55,5 @@ def _options(
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_standard_streams()
-    with report_usage():
+    with handle_usage_errors():
         sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))

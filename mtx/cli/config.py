@@ -1,34 +1,34 @@
-"""`mtx config`: settings explained and checked."""
+"""`mtx config`: explain settings and check config files."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import path_text, print_line
 from mtx.errors import UserError
 
-config_app = typer.Typer(help="Explain and check settings.", no_args_is_help=True)
+config_app = typer.Typer(help="Explain settings and check config files.", no_args_is_help=True)
 
 
 @config_app.command("show")
-@reported
+@handle_errors
 def show_command(
-    doc: Annotated[str | None, typer.Option("--doc", help="One key or section, such as train.lr.")] = None,
+    doc: Annotated[str | None, typer.Option("--doc", help="Key or section to explain, such as train.lr.")] = None,
 ) -> None:
-    """Every setting with its meaning, type and default."""
+    """Explain every setting: type, default and description."""
     from mtx.config.explain import describe
 
     print_line(describe(doc))
 
 
 @config_app.command("validate")
-@reported
+@handle_errors
 def validate_command(
     files: Annotated[list[Path], typer.Argument(help="Config files.", readable=False)],
 ) -> None:
-    """Check config files without running them."""
+    """Check config files without reading any data."""
     from mtx.config.load import load_config
 
     problems = []
@@ -44,9 +44,9 @@ def validate_command(
 
 
 @config_app.command("schema")
-@reported
+@handle_errors
 def schema_command() -> None:
-    """The JSON Schema of config files, for editors."""
+    """Print the JSON Schema of config files, for editors."""
     from mtx.config.explain import json_schema
 
     print_line(json_schema())

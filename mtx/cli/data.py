@@ -1,4 +1,4 @@
-"""`mtx data`: what is in the data, and the data without what the rules drop."""
+"""`mtx data`: check parallel data, and write a cleaned copy."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, new_file
@@ -17,27 +17,29 @@ from mtx.files.atomic import make_folder, new_file
 if TYPE_CHECKING:
     from mtx.config.settings import Config
 
-data_app = typer.Typer(help="Look at parallel data before training on it, and clean it.", no_args_is_help=True)
+data_app = typer.Typer(help="Check parallel data before training, and clean it.", no_args_is_help=True)
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.", readable=False)
+    Path | None, typer.Option("--config", "-c", help="YAML file; default: the built-in demo.", readable=False)
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as data.train=[{tmx: a.tmx}].")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as data.train=[{tmx: a.tmx}].")
 ]
 
 
 @data_app.command("check")
-@reported
+@handle_errors
 def check(
     overrides: Overrides = None,
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots, too.", readable=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write an HTML page with plots.", readable=False)
+    ] = None,
 ) -> None:
-    """Say what is in the data of a config: what each rule drops, misaligned blocks, overlap of train, dev and test.
+    """Report on the data of a config: pairs dropped by each rule, misaligned blocks, overlap of train, dev and test.
 
-    Ends with code 1 if something should stop a training.
+    Exits with code 1 if there are problems that should be fixed before training.
 
     \b
     mtx data check --config my.yaml --html report.html
@@ -53,26 +55,26 @@ def check(
         page = None
         if html is not None:
             _refuse_as_page(html, config, settings)
-            page = stack.enter_context(new_file(html))  # before the work: that it can't be written is told at once
+            page = stack.enter_context(new_file(html))  # before the work, so that an error is reported at once
         diagnosis = diagnose(settings)
         if page is not None:
             page.write(to_html(diagnosis).encode())
     print_line(to_json(diagnosis) if as_json else to_text(diagnosis))
     if diagnosis.problems:
         what = f"{len(diagnosis.problems)} problems" if len(diagnosis.problems) > 1 else diagnosis.problems[0]
-        raise UserError(ExitCode.ANSWER_IS_NO, what, where="mtx data check", do="Mend the data, or leave it out.")
+        raise UserError(ExitCode.CHECK_FAILED, what, where="mtx data check", do="Fix the data, or remove it.")
 
 
 @data_app.command("clean")
-@reported
+@handle_errors
 def clean(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make for the files.", readable=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to create.", readable=False)],
     overrides: Overrides = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write the training pairs that the rules keep, and those that they drop with the reason.
+    """Write the training pairs that the cleaning rules keep, and the dropped ones with the reason.
 
-    The folder gets train.SRC, train.TGT and dropped.jsonl, or all of none if something fails.
+    Creates train.SRC, train.TGT and dropped.jsonl in the folder; if anything fails, none of them.
 
     \b
     mtx data clean --config my.yaml clean.level=strict --output cleaned
@@ -90,15 +92,15 @@ def clean(
 
 
 def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None:
-    """Make sure that the page takes the place of nothing that is read.
+    """Refuse to write the page to stdout or over a file that is read.
 
     Raises:
-        UserError: (USAGE) it does, or is to go to stdout, where the text goes.
+        UserError: (USAGE) it would be.
     """
     from mtx.data.sources.read import source_files
 
     if html == STANDARD:
-        raise UserError(ExitCode.USAGE, "--html needs a file", where="command line", do="Give its name.")
+        raise UserError(ExitCode.USAGE, "--html needs a file name", where="command line", do="Give one.")
     data = settings.data
     sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
     refuse_overwriting(html, [*filter(None, [config]), *(path for source in sources for path in source_files(source))])
@@ -106,16 +108,18 @@ def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None
 
 @contextmanager
 def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], BinaryIO]]:
-    """What makes a file in the new `folder`, whose name then is in `names`. They are there when the block ends well.
+    """Yield a function that opens a file in the new `folder` and appends its name to `names`.
+
+    The files appear when the block ends without an exception.
 
     Raises:
-        UserError: the folder holds something already (RUN_FOLDER), or can't be written (MACHINE).
+        UserError: the folder is not empty (RUN_FOLDER), or cannot be written (MACHINE).
     """
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         if folder.is_symlink() or folder.exists():
             if not folder.is_dir() or any(folder.iterdir()):
-                what = "the folder is not empty" if folder.is_dir() else "this is no folder"
+                what = "the folder is not empty" if folder.is_dir() else "not a folder"
                 raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
         else:
             make_folder(folder)
@@ -128,7 +132,7 @@ def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], Binar
 
             yield new
     except BaseException as error:
-        with suppress(OSError):  # what somebody else has put there stays
+        with suppress(OSError):  # a folder is not empty if another process has put something there
             for made in missing:
                 made.rmdir()
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""`mtx evaluate`."""
+"""`mtx evaluate`: score a model or a file of translations."""
 
 import math
 import os
@@ -21,7 +21,7 @@ from mtx.cli.options import (
     TagOption,
     load_translator,
 )
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     from mtx.evaluate import Report
 
 
-@reported
+@handle_errors
 def evaluate(
     model: ModelOption = None,
     src: Annotated[
         Path | None,
-        typer.Option("--src", help="Source sentences; default: the test set of the model's run.", readable=False),
+        typer.Option(
+            "--src", help="File of source sentences; default: the test set of the model's run.", readable=False
+        ),
     ] = None,
     ref: Annotated[
         list[Path] | None,
-        typer.Option("--ref", help="Their reference translations; several times for several.", readable=False),
+        typer.Option("--ref", help="File of reference translations; repeat for several references.", readable=False),
     ] = None,
     hyp: Annotated[
-        Path | None, typer.Option("--hyp", help="Score these translations; no model is asked.", readable=False)
+        Path | None, typer.Option("--hyp", help="Score this file of translations instead of a model.", readable=False)
     ] = None,
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
@@ -52,17 +54,19 @@ def evaluate(
     tag: TagOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[
-        Path | None, typer.Option("--save-hyp", help="Write the translations to this file.", readable=False)
+        Path | None, typer.Option("--save-hyp", help="Also write the translations to this file.", readable=False)
     ] = None,
     minimum: Annotated[
-        list[str] | None, typer.Option("--min", help="Exit 1 if a score is lower, such as bleu=30.")
+        list[str] | None, typer.Option("--min", help="Exit with code 1 if a score is lower, such as bleu=30.")
     ] = None,
-    tgt_lang: Annotated[str, typer.Option("--tgt-lang", help="With --hyp: language of the references.")] = "en",
+    tgt_lang: Annotated[str, typer.Option("--tgt-lang", help="Target language, with --hyp.")] = "en",
 ) -> None:
-    """Score a model on a test set, or a file of translations: BLEU and chrF2 with signatures and 95 % intervals.
+    """Score a model on a test set, or a file of translations, by BLEU and chrF2.
+
+    Prints the scores with 95 % confidence intervals and sacreBLEU signatures.
 
     \b
-    mtx evaluate                               the newest model on the test set of its run
+    mtx evaluate                               the newest model, on the test set of its run
     mtx evaluate -m runs/my --src test.en --ref test.de --json
     mtx evaluate --hyp out.de --ref test.de --min bleu=30
     """
@@ -70,7 +74,12 @@ def evaluate(
     if hyp is not None and src is not None:
         raise UserError(ExitCode.USAGE, "both --hyp and --src given", where="command line", do="Give one of them.")
     if (not ref) != (hyp is None and src is None):
-        raise UserError(ExitCode.USAGE, "--ref goes with --src or --hyp", where="command line", do="Give both files.")
+        raise UserError(
+            ExitCode.USAGE,
+            "--ref is needed with --src or --hyp, and only then",
+            where="command line",
+            do="Give both files.",
+        )
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
     with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
@@ -92,24 +101,20 @@ def evaluate(
             hypotheses = [translation.tgt for translation in translations]
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
-    _warn_of_tokens(hypotheses, references)
+    _warn_if_tokenized(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
     found = {"bleu": report.bleu.score, "chrf": report.chrf.score}
     for name, least in thresholds.items():
         if found[name] < least:
-            raise UserError(
-                ExitCode.ANSWER_IS_NO,
-                f"{name} {found[name]:.2f} is below {least:g}",
-                where="--min",
-                do="Train longer or lower it.",
-            )
+            what = f"{name} {found[name]:.2f} is below {least:g}"
+            raise UserError(ExitCode.CHECK_FAILED, what, where="--min", do="Train longer, or lower --min.")
 
 
 def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:
-    """The lines of a file of sources or hypotheses, and those of its references.
+    """Read a file of sources or hypotheses, and its references.
 
     Raises:
-        UserError: (DATA) they differ in number, or can't be read.
+        UserError: (DATA) their numbers of lines differ, or one cannot be read.
     """
     from mtx.data.sources.text import read_lines
 
@@ -117,12 +122,12 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
     for path, other in zip(references, others, strict=True):
         if len(other) != len(lines):
             what = f"{file} has {len(lines):,} lines, {path} {len(other):,}"
-            raise UserError(ExitCode.DATA, what, do="Give one reference a line for each line of it.")
+            raise UserError(ExitCode.DATA, what, do="Give one reference per line.")
     return lines, others
 
 
 def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_lang: str) -> "Report":
-    """What can be said of translations that come from elsewhere."""
+    """Score translations made by any system."""
     from mtx.evaluate import Report, count_empty, score
 
     bleu, chrf, ratio = score(hypotheses, references, tgt_lang)
@@ -130,10 +135,10 @@ def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_la
 
 
 def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]], str | None]:
-    """Sources and references of the test set that the run around the model folder recorded, and its tag.
+    """Read the test set in the config of the model's run: sources, references and tag.
 
     Raises:
-        UserError: there is none, or `output` is one of its files (USAGE); it can't be read (DATA).
+        UserError: there is none, or `output` is one of its files (USAGE); it cannot be read (DATA).
     """
     from mtx.config.load import load_config
     from mtx.data.sources.read import read_pairs, source_files
@@ -141,7 +146,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
     if data is None or data.test is None:
-        what, do = "no test set is recorded beside this model", "Give --src FILE and --ref FILE."
+        what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
     if output is not None:
         refuse_overwriting(output, source_files(data.test))
@@ -149,17 +154,17 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
     return [source for source, _ in pairs], [[reference for _, reference in pairs]], data.test.tag
 
 
-def _warn_of_tokens(hypotheses: list[str], references: list[list[str]]) -> None:
-    """Say on stderr whose lines look tokenised: what is scored should be plain text."""
+def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> None:
+    """Warn if a side looks tokenized, because only scores of plain text are comparable."""
     from mtx.evaluate import looks_tokenized
 
     sides = [("hypotheses", hypotheses), *(("references", lines) for lines in references)]
     for name in dict.fromkeys(name for name, lines in sides if looks_tokenized(lines)):
-        print(f"mtx: most {name} look tokenised; only scores of plain text can be compared", file=sys.stderr)
+        print(f"mtx: warning: most {name} look tokenized; only scores of plain text are comparable", file=sys.stderr)
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:
-    """The scores of `--min bleu=30,chrf=55`."""
+    """Parse `--min bleu=30,chrf=55`."""
     thresholds = {}
     for item in (item for text in given for item in text.split(",")):
         name, _, value = item.partition("=")
@@ -168,7 +173,6 @@ def _thresholds(given: list[str]) -> dict[str, float]:
         except ValueError:
             name = ""
         if name not in ("bleu", "chrf") or not math.isfinite(thresholds[name]):
-            raise UserError(
-                ExitCode.USAGE, f"unusable --min {item}", where="command line", do="Write bleu=30 or chrf=55."
-            )
+            what, do = f"invalid --min {item}", "Write bleu=30 or chrf=55."
+            raise UserError(ExitCode.USAGE, what, where="command line", do=do)
     return thresholds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtx.cli.options import DeviceOption
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import STANDARD, path_text, print_line
 from mtx.config.settings import LANGUAGE_PATTERN
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
 
 
-@reported
+@handle_errors
 def init(
     sources: Annotated[
         list[str],

@@ -1,4 +1,4 @@
-"""The one place that turns exceptions into lines on stderr and an exit code."""
+"""Exceptions and signals become lines on stderr and an exit code, here and nowhere else."""
 
 import functools
 import os
@@ -17,24 +17,23 @@ from mtx.system.signals import stops
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
 
 P = ParamSpec("P")
-Answer = Callable[[int, FrameType | None], object] | signal.Handlers
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
-def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """`command`, with every exception turned into one line a problem on stderr and the process ended with its code."""
+def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Wrap `command` so that any exception prints one line per problem and ends the process with its exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        _answer_signals(_raise)  # until a training defers them
-        # Asks a training to save; elsewhere, and before there is anything to save, nothing comes of it.
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        _handle_stop_signals(_raise)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks a training to save; other commands ignore it
         try:
             _check_current_folder()
             command(*args, **kwargs)
             sys.stdout.flush()
         except BaseException as error:
             _end_after(error)
-        _answer_signals(signal.SIG_IGN)  # all is done: that stays the answer
+        _handle_stop_signals(signal.SIG_IGN)  # a signal must not change the exit code any more
         if is_launched():
             _leave(0)
 
@@ -42,10 +41,10 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @contextmanager
-def first_rank_speaks() -> Iterator[None]:
-    """Inside, of processes that train together only the first one reports its end: the others end likewise.
+def only_rank0_reports() -> Iterator[None]:
+    """Let the other ranks end with the same exit code as rank 0, but without its error lines.
 
-    They do report what only they may know: data that is missing on their machine, or what the machine refuses.
+    They do report errors of data and machine, which may concern their machine only.
     """
     if is_rank0():
         yield
@@ -65,17 +64,17 @@ def first_rank_speaks() -> Iterator[None]:
 def _check_current_folder() -> None:
     try:
         os.getcwd()
-    except FileNotFoundError:  # torch's libraries would end the process in a way of their own
+    except FileNotFoundError:  # here, because torch's libraries would abort the process
         raise UserError(ExitCode.MACHINE, "the current folder was deleted", do="Change to another.") from None
 
 
 @contextmanager
-def report_usage() -> Iterator[None]:
-    """Inside, what is wrong with the command line itself becomes one line on stderr and exit code 2."""
+def handle_usage_errors() -> Iterator[None]:
+    """Print one line for an error in the command line itself, and exit with code 2."""
     try:
         yield
     except BaseException as error:
-        # Typer's own exceptions, wherever this version of it keeps them.
+        # Exceptions of Typer, which has moved their class between versions.
         message = getattr(error, "format_message", None)
         if message is None:
             _end_after(error)
@@ -86,22 +85,21 @@ def report_usage() -> Iterator[None]:
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP."""
+    """SIGTERM or SIGHUP was received."""
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
-    """Stop the command where it stands."""
+    """Interrupt the command."""
     raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
-def _answer_signals(answer: Answer) -> None:
-    """What signals to stop do from now on."""
+def _handle_stop_signals(handler: Handler) -> None:
     for number in stops():
-        signal.signal(number, answer)
+        signal.signal(number, handler)
 
 
 def _end_after(error: BaseException) -> NoReturn:
-    """End the process with the code that `error` stands for, and a line for the user."""
+    """End the process with the exit code of `error` and a line for the user."""
     match error:
         case SystemExit(code=int(code)) if is_launched():
             _leave(code)
@@ -114,27 +112,25 @@ def _end_after(error: BaseException) -> NoReturn:
         case _Terminated():
             _end(ExitCode.TERMINATED, "terminated. Run the same command again.")
         case BrokenPipeError():
-            _end(ExitCode.READER_GONE)
+            _end(ExitCode.BROKEN_PIPE)
         case FloatingPointError():
-            _end(ExitCode.MODEL, f"{error}. Try --precision fp32; if that does not help, train it again.")
+            _end(ExitCode.MODEL, f"{error}. Try --precision fp32. If that does not help, train the model again.")
         case OSError():
-            _end(ExitCode.MACHINE, *machine_error(error, "the system refused").lines)
+            _end(ExitCode.MACHINE, *machine_error(error, "system error").lines)
         case MemoryError():
             _end(ExitCode.MACHINE, OUT_OF_MEMORY)
         case ImportError() if "failed to map segment" in str(error):
-            _end(
-                ExitCode.MACHINE, f"out of memory for a library: {_first_line(error)}. Free memory, or raise ulimit -v."
-            )
-    if "torch" not in sys.modules:  # which may be what failed
+            do = "Free memory, or raise ulimit -v."
+            _end(ExitCode.MACHINE, f"not enough memory to load a library: {_first_line(error)}. {do}")
+    if "torch" not in sys.modules:  # importing it may be what failed
         _end_after_bug(error)
     from mtx.system.device import is_gpu_error, is_out_of_memory
 
     if is_out_of_memory(error):
         _end(ExitCode.MACHINE, OUT_OF_MEMORY)
     if is_gpu_error(error):
-        _end(
-            ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. Run the same command again, or use --device cpu."
-        )
+        do = "Run the same command again, or use --device cpu."
+        _end(ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. {do}")
     _end_after_bug(error)
 
 
@@ -143,10 +139,8 @@ def _end_after_bug(error: BaseException) -> NoReturn:
     if not notes:
         traceback.print_exception(error)
     where = f" ({notes[0]})" if notes else ""
-    _end(
-        ExitCode.BUG,
-        f"a bug in mtx: {type(error).__name__}: {_first_line(error)}{where}. Please report it with its traceback.",
-    )
+    what = f"a bug in mtx: {type(error).__name__}: {_first_line(error)}{where}"
+    _end(ExitCode.BUG, f"{what}. Please report it with its traceback.")
 
 
 def _first_line(error: BaseException) -> str:
@@ -154,16 +148,16 @@ def _first_line(error: BaseException) -> str:
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:
-    # One more need not wait for the end; but a launcher, which sends one when another rank ends, must not cut off
-    # what this one has to say.
-    _answer_signals(signal.SIG_IGN if is_launched() else lambda *_: os._exit(code))
-    with suppress(OSError):  # there may be no terminal any more
+    # A second signal may end the process at once. Not under a launcher: it sends one as soon as another rank ends, and
+    # this rank's error lines must still appear.
+    _handle_stop_signals(signal.SIG_IGN if is_launched() else lambda *_: os._exit(code))
+    with suppress(OSError):  # the terminal may be closed
         for line in lines:
             print(f"mtx: error: {escape_controls(line)}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
-        # What nobody takes must not be tried again by Python's own flush at exit.
+        # Python flushes stdout at exit and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _leave(code)
 

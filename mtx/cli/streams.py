@@ -1,4 +1,4 @@
-"""Where text comes from and goes to: stdin, stdout, files in their place. In UTF-8, whatever the locale."""
+"""Text input and output: stdin, stdout and files, in UTF-8 under any locale."""
 
 import io
 import os
@@ -14,13 +14,13 @@ from mtx.files.atomic import new_file
 from mtx.files.sealed import MANIFEST
 
 STANDARD = Path("-")
-"""Stands for stdin where a file to read is asked for, and for stdout where one to write is."""
+"""Name of stdin for input files, and of stdout for output files."""
 
 
 def open_standard_streams() -> None:
-    """Have stdout and stderr in UTF-8, and something in the place of a stream that the caller has closed.
+    """Switch stdout and stderr to UTF-8, and replace each standard stream that the caller has closed.
 
-    To read or write that is an error of the system, and no file of ours gets its number.
+    The replacement occupies its file descriptor, so that no other file gets it, and fails when it is used.
     """
     for name, flag, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
@@ -31,16 +31,16 @@ def open_standard_streams() -> None:
 
 
 def path_text(path: Path) -> str:
-    """`path` for `print_line`, which then prints its very bytes."""
+    """Convert `path` for `print_line`, which prints its bytes unchanged."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def print_line(line: str) -> None:
-    """One line of results, at once.
+    """Print one line of results and flush it.
 
     Raises:
-        UserError: (MACHINE) stdout is closed, or the disk behind it is full.
-        BrokenPipeError: its reader went away.
+        UserError: (MACHINE) stdout is closed, or its disk is full.
+        BrokenPipeError: the reader has closed the pipe.
     """
     try:
         sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape") + b"\n")
@@ -53,10 +53,12 @@ def print_line(line: str) -> None:
 
 @contextmanager
 def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
-    """What writes a line: to the file `output`, which is there when the block has ended well; for None or - to stdout.
+    """Yield a function that writes a line to stdout (None or -) or to the file `output`.
+
+    The file appears when the block ends without an exception.
 
     Raises:
-        UserError: (MACHINE) it can't be written, which is noticed at the beginning.
+        UserError: (MACHINE) the file cannot be written; raised before the block runs.
     """
     if output is None or output == STANDARD:
         yield print_line
@@ -66,10 +68,10 @@ def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
 
 
 def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[list[str]]:
-    """Groups of lines of a file, or of stdin, which None means too, as they arrive.
+    """Read groups of lines from a file or, for None or -, from stdin as they arrive.
 
     Raises:
-        UserError: (DATA) it can't be read; see `stream_lines`.
+        UserError: (DATA) it cannot be read; see `stream_lines`.
     """
     name = input_name(path)
     try:
@@ -83,30 +85,30 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
 
 
 def input_name(path: Path | None) -> str:
-    """What messages call a file to read, or stdin."""
+    """Name an input in messages: its path, or stdin."""
     return "stdin" if _is_standard(path) else str(path)
 
 
 def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
-    """Make sure that what is written is none of the files to read, by whatever names, nor in a folder of weights.
+    """Refuse an output that is the same file as an input, or lies in a model folder.
 
-    For an output None is stdout, for an input stdin.
+    None is stdout for the output, and stdin for an input.
 
     Raises:
-        UserError: (USAGE) it is one.
+        UserError: (USAGE) it is or does.
     """
     for given in inputs:
-        with suppress(OSError):  # what is not there is not overwritten
+        with suppress(OSError):  # a missing file cannot be overwritten
             new = os.fstat(sys.stdout.fileno()) if _is_standard(output) else os.stat(str(output))
             old = os.fstat(sys.stdin.fileno()) if _is_standard(given) else os.stat(str(given))
-            # An empty one on stdout may have been the input, and be emptied by the shell: nothing is read of it.
+            # `> FILE` has already emptied the file: if it was also the input, there is nothing left to protect.
             is_read = old.st_size > 0 or not _is_standard(output)
             if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old) and is_read:
                 what, where = f"the output is the input {input_name(given)}", _output_name(output)
-                raise UserError(ExitCode.USAGE, what, where=where, do="Give another file for the output.")
+                raise UserError(ExitCode.USAGE, what, where=where, do="Choose another output file.")
     folder = Path(os.path.realpath(str(output))).parent
     if not _is_standard(output) and os.path.exists(folder / MANIFEST) and any(folder.glob("*.safetensors")):
-        what, do = "the output would lie in the folder of a model", "Give another file for the output."
+        what, do = "the output would be written into a model folder", "Choose another output file."
         raise UserError(ExitCode.USAGE, what, where=str(output), do=do)
 
 

@@ -1,4 +1,4 @@
-"""`mtx tokenizer`: SentencePiece alone, as filters."""
+"""`mtx tokenizer`: train and apply a SentencePiece model."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
 from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
@@ -18,18 +18,18 @@ from mtx.files.atomic import new_file
 if TYPE_CHECKING:
     from mtx.text.tokenizer import Tokenizer
 
-tokenizer_app = typer.Typer(help="The SentencePiece part alone, as filters.", no_args_is_help=True)
+tokenizer_app = typer.Typer(help="Train and apply a SentencePiece model.", no_args_is_help=True)
 
 
 class ModelType(StrEnum):
-    """SentencePiece's algorithms."""
+    """SentencePiece algorithm."""
 
     unigram = "unigram"
     bpe = "bpe"
 
 
 class Normalization(StrEnum):
-    """What is done to text before it is cut."""
+    """Unicode normalization before tokenization."""
 
     nmt_nfkc = "nmt_nfkc"
     nfkc = "nfkc"
@@ -45,22 +45,22 @@ ModelArgument = Annotated[
 
 
 @tokenizer_app.command("train")
-@reported
+@handle_errors
 def train_tokenizer_command(
     files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.", readable=False)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the model.", readable=False)] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.", readable=False)] = Path(
         "spm.model"
     ),
     vocab_size: Annotated[
-        int, typer.Option(help="Pieces, special symbols included.", min=8, max=MAX_VOCAB_SIZE)
+        int, typer.Option(help="Number of pieces with special symbols.", min=8, max=MAX_VOCAB_SIZE)
     ] = 8000,
     model_type: Annotated[ModelType, typer.Option(help="SentencePiece algorithm.")] = ModelType.unigram,
-    byte_fallback: Annotated[bool, typer.Option(help="Spell unknown characters as bytes.")] = True,
+    byte_fallback: Annotated[bool, typer.Option(help="Encode characters without a piece as bytes.")] = True,
     normalization: Annotated[
-        Normalization, typer.Option(help="Unicode normalisation; identity changes spaces only, lossless nothing.")
+        Normalization, typer.Option(help="Unicode normalization; identity changes spaces only, lossless nothing.")
     ] = Normalization.nmt_nfkc,
     sample_megabytes: Annotated[
-        int, typer.Option(help="Text to train it on at most, drawn evenly from all.", min=1, max=100_000)
+        int, typer.Option(help="Size limit of the random sample of text to train on.", min=1, max=100_000)
     ] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
@@ -71,7 +71,7 @@ def train_tokenizer_command(
     from mtx.text.train_tokenizer import train_tokenizer
 
     if normalization is Normalization.lossless and not byte_fallback:
-        what, do = "lossless without bytes for what has no piece", "Leave out --no-byte-fallback."
+        what, do = "--normalization lossless needs byte fallback", "Remove --no-byte-fallback."
         raise UserError(ExitCode.USAGE, what, where="command line", do=do)
     inputs: list[Path | None] = [*files] if files else [None]
     refuse_overwriting(output, inputs)
@@ -90,34 +90,34 @@ def train_tokenizer_command(
 
 
 @tokenizer_app.command("encode")
-@reported
+@handle_errors
 def encode_command(
     model: ModelArgument = Path("spm.model"),
-    as_ids: Annotated[bool, typer.Option("--ids", help="Print ids instead of pieces.")] = False,
+    as_ids: Annotated[bool, typer.Option("--ids", help="Print token ids instead of pieces.")] = False,
 ) -> None:
-    """Cut lines of stdin into pieces, separated by spaces; in the pieces a space is U+2581.
+    """Split each line of stdin into pieces, separated by spaces.
 
-    A U+2581 in the text counts as a space, save for a lossless model.
+    Pieces write a space as U+2581. A U+2581 in the text is read as a space, except by a lossless model.
     """
     from mtx.text.tokenizer import pieces_of
 
     refuse_overwriting(None, [None])
-    tokenizer = _tokenizer_of(model)
+    tokenizer = _load_tokenizer(model)
     for line in _lines(None):
         ids = tokenizer.encode_src([line])[0]
         print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
 
 
 @tokenizer_app.command("decode")
-@reported
+@handle_errors
 def decode_command(
     model: ModelArgument = Path("spm.model"),
-    as_ids: Annotated[bool, typer.Option("--ids", help="Read ids instead of pieces.")] = False,
+    as_ids: Annotated[bool, typer.Option("--ids", help="Read token ids instead of pieces.")] = False,
 ) -> None:
-    """Put the pieces on each line of stdin together to text."""
+    """Join the pieces on each line of stdin into text."""
     from mtx.text.tokenizer import ids_of
 
-    tokenizer = _tokenizer_of(model)
+    tokenizer = _load_tokenizer(model)
     for number, line in enumerate(_lines(None), start=1):
         if as_ids:
             ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
@@ -126,8 +126,8 @@ def decode_command(
         print_line(tokenizer.decode([ids])[0])
 
 
-def _tokenizer_of(path: Path) -> "Tokenizer":
-    """The tokenizer at `path`; that of a model folder as its manifest says it is."""
+def _load_tokenizer(path: Path) -> "Tokenizer":
+    """Load the tokenizer at `path`; in a model folder, verify its checksum first."""
     from mtx.files.sealed import MANIFEST, open_sealed
     from mtx.text.tokenizer import load_tokenizer, tokenizer_files
 
@@ -147,6 +147,8 @@ def _parse_ids(line: str, number: int, vocab_size: int) -> list[int]:
     except ValueError:
         ids = [-1]
     if any(not 0 <= id_ < vocab_size for id_ in ids):
-        what = f"not ids below {vocab_size}"
-        raise UserError(ExitCode.DATA, what, where=f"stdin line {number}", do="Give what encode --ids prints.")
+        what = f"not token ids below {vocab_size}"
+        raise UserError(
+            ExitCode.DATA, what, where=f"stdin line {number}", do="Give the output of mtx tokenizer encode --ids."
+        )
     return ids

@@ -1,4 +1,4 @@
-"""`mtx train`."""
+"""`mtx train`: train a tokenizer and a model."""
 
 import sys
 from enum import StrEnum
@@ -8,56 +8,59 @@ from typing import Annotated
 import typer
 
 from mtx.cli.options import RUNS
-from mtx.cli.reporting import first_rank_speaks, reported
+from mtx.cli.reporting import handle_errors, only_rank0_reports
 from mtx.cli.streams import path_text, print_line
 from mtx.distributed.environment import is_launched
 
 
 class Resume(StrEnum):
-    """Whether a run that is there already is continued."""
+    """What to do if the run folder holds a run: continue it, or fail."""
 
     auto = "auto"
     never = "never"
 
 
-@reported
+@handle_errors
 def train(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as train.lr=1e-3.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file; default: the embedded demo.", readable=False)
+        Path | None, typer.Option("--config", "-c", help="YAML file; default: the built-in demo.", readable=False)
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Default: runs/ and the config's name.", readable=False)
+        Path | None,
+        typer.Option(
+            "--run-dir", help="Folder of the run; default: runs/NAME, for a config NAME.yaml.", readable=False
+        ),
     ] = None,
-    resume: Annotated[Resume, typer.Option(help="Continue a run that is there, or refuse to.")] = Resume.auto,
+    resume: Annotated[Resume, typer.Option(help="Continue an existing run, or refuse to.")] = Resume.auto,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check config and data, say what one device would do, write nothing but the cache."
+            "--dry-run", help="Check config and data and print the plan for one device; writes only the data cache."
         ),
     ] = False,
     allow_data_change: Annotated[
-        bool, typer.Option("--allow-data-change", help="Continue a run although its training data has changed.")
+        bool, typer.Option("--allow-data-change", help="Continue a run even if its training data has changed.")
     ] = False,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
     devices: Annotated[
-        int, typer.Option("--devices", min=1, max=1024, help="GPUs, or processes on a CPU, that train together.")
+        int, typer.Option("--devices", min=1, max=1024, help="Number of GPUs, or of processes on a CPU.")
     ] = 1,
 ) -> None:
-    """Train a tokenizer and a Transformer; prints the model folder.
+    """Train a tokenizer and a Transformer. Prints the path of the model folder.
 
     \b
-    mtx train                                  the embedded demo, some minutes on a CPU
-    mtx train --config my.yaml                 your data; the same command continues a stopped run
-    mtx train --config my.yaml train.lr=5e-4   with another setting
-    mtx train --config my.yaml --devices 4     on four GPUs; on several machines: see mtx/distributed/README.md
+    mtx train                                  the built-in demo, some minutes on a CPU
+    mtx train --config my.yaml                 your data; run it again to continue a stopped run
+    mtx train --config my.yaml train.lr=5e-4   with a changed setting
+    mtx train --config my.yaml --devices 4     on four GPUs; several machines: mtx/distributed/README.md
     """
     from mtx.config.load import load_config
 
     overridden = [*(overrides or []), *([f"train.device={device}"] if device is not None else [])]
-    with first_rank_speaks():
+    with only_rank0_reports():
         settings = load_config(config, overridden)
         folder = run_dir or RUNS / (config.stem if config is not None else "demo")
 

@@ -1,7 +1,8 @@
-"""`mtx translate`."""
+"""`mtx translate`: translate sentences, a file or stdin."""
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from mtx.cli.options import (
     TagOption,
     load_translator,
 )
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -34,15 +35,18 @@ if TYPE_CHECKING:
 
 
 TEXT_MARK = "\0"
-"""Stands before a sentence that begins with a dash; no argument of a process can hold it otherwise."""
+"""Prefix that hides the dash of a sentence from the option parser. No argument of a process can contain it."""
 
+TEXT = re.compile("-[^=]* ")
+OPTION = re.compile("-[^-]|--[^= ]+")
+"""An option whose value is the next argument; every option of `mtx translate` takes a value."""
 
 MAX_SHOWN = 20
-"""Lines that are named of those that were left empty."""
+"""Undecodable lines that are listed."""
 
 
 class Errors(Enum):  # a StrEnum has a method of the name replace
-    """What `translate` does with a line that is not UTF-8."""
+    """What to do with a line that is not UTF-8."""
 
     stop = "stop"
     replace = "replace"
@@ -50,51 +54,50 @@ class Errors(Enum):  # a StrEnum has a method of the name replace
 
 
 class Format(StrEnum):
-    """What `translate` prints."""
+    """Output format."""
 
     text = "text"
     jsonl = "jsonl"
 
 
 class OnTooLong(Enum):
-    """What becomes of a line that is longer than any that the model has seen."""
+    """What to do with a line that is longer than any training sentence."""
 
     split = "split"
     error = "error"
     truncate = "truncate"
 
 
-@reported
+@handle_errors
 def translate(
     sentences: Annotated[
         list[str] | None,
-        typer.Argument(help="Sentences; default: lines of --input or stdin. Beside sentences stdin is not read."),
+        typer.Argument(help="Sentences; default: the lines of --input or stdin."),
     ] = None,
     model: ModelOption = None,
     input_path: Annotated[
         Path | None, typer.Option("--input", "-i", help="File with one sentence a line; - is stdin.", readable=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default, and -: stdout.", readable=False)
+        Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.", readable=False)
     ] = None,
     beam: BeamOption = None,
     length_penalty: PenaltyOption = None,
     n_best: Annotated[
-        int, typer.Option("--n-best", help="Translations of each sentence; over 1 needs jsonl.", min=1, max=MAX_BEAM)
+        int,
+        typer.Option("--n-best", help="Translations per sentence; above 1 needs --format jsonl.", min=1, max=MAX_BEAM),
     ] = 1,
-    output_format: Annotated[
-        Format, typer.Option("--format", help="Lines of text, or JSON with scores.")
-    ] = Format.text,
+    output_format: Annotated[Format, typer.Option("--format", help="Plain text, or JSON with scores.")] = Format.text,
     on_too_long: Annotated[
         OnTooLong,
-        typer.Option(help="Lines longer than the model has seen: translate in parts, end with code 3, or cut off."),
+        typer.Option(help="Lines longer than any training sentence: split into parts, exit with code 3, or cut off."),
     ] = OnTooLong.split,
     errors: Annotated[
         Errors,
         typer.Option(
             "--errors",
-            help="A line that is not UTF-8: stop there, replace its bad bytes by U+FFFD, or keep its place empty and "
-            "exit 3 at the end.",
+            help="Lines that are not UTF-8: stop with code 3, replace bad bytes by U+FFFD, or keep an empty line and "
+            "exit with code 3 at the end.",
         ),
     ] = Errors.stop,
     batch_tokens: BatchOption = 8192,
@@ -102,7 +105,7 @@ def translate(
     device: DeviceOption = "auto",
     tag: TagOption = None,
 ) -> None:
-    """Translate sentences: n lines in, n lines out, in order, each as soon as it is ready.
+    """Translate sentences. Each input line gives one output line, in order, as soon as it is ready.
 
     \b
     mtx translate "Two dogs play."             with the newest model under ./runs
@@ -111,7 +114,7 @@ def translate(
     """
     if n_best > 1 and output_format is Format.text:
         raise UserError(
-            ExitCode.USAGE, "--n-best over 1 needs --format jsonl", where="command line", do="Add --format jsonl."
+            ExitCode.USAGE, "--n-best above 1 needs --format jsonl", where="command line", do="Add --format jsonl."
         )
     if sentences and input_path is not None:
         raise UserError(
@@ -143,51 +146,43 @@ def translate(
 
 
 def mark_text(arguments: list[str]) -> list[str]:
-    """Mark the sentences of `mtx translate` that begin with a dash: a line of dialogue is text, not an option."""
+    """Mark sentences of `mtx translate` that begin with a dash and contain a space, such as a line of dialogue."""
     if arguments[:1] != ["translate"]:
         return arguments
-    marked = []
-    for before, argument in pairwise(["", *arguments]):
-        is_text = argument.startswith("-") and " " in argument and not _takes_value(before)
-        marked.append(TEXT_MARK + argument if is_text else argument)
-    return marked
-
-
-def _takes_value(argument: str) -> bool:
-    """Whether what follows `argument` is the value of this option: every option of `mtx translate` takes one."""
-    if argument.startswith("--"):
-        return argument != "--" and "=" not in argument and " " not in argument
-    return argument.startswith("-") and len(argument) == 2  # -mDIR holds its value itself
+    return [
+        TEXT_MARK + argument if TEXT.match(argument) and not OPTION.fullmatch(before) else argument
+        for before, argument in pairwise(["", *arguments])
+    ]
 
 
 @dataclass(slots=True)
 class _UnreadLines:
-    """Lines that were not UTF-8 and for which empty ones stand."""
+    """Lines that were not UTF-8 and were replaced by empty ones."""
 
     count: int = 0
-    places: list[str] = field(default_factory=list)
-    """Of the first ones."""
+    first: list[str] = field(default_factory=list)
+    """Where the first ones are."""
 
     def note(self, _line: bytes, place: str) -> str:
         self.count += 1
         if self.count <= MAX_SHOWN:
-            self.places.append(place)
+            self.first.append(place)
         return ""
 
     def report(self) -> None:
-        """Say which they were, if any.
+        """Fail if there are any.
 
         Raises:
-            UserError: (DATA) there are some.
+            UserError: (DATA) there are some; it lists the first.
         """
         if self.count:
             more = f" and {self.count - MAX_SHOWN:,} more" if self.count > MAX_SHOWN else ""
-            what, where = f"not UTF-8, left empty: {self.count:,} lines", ", ".join(self.places) + more
+            what, where = f"{self.count:,} lines are not UTF-8 and were left empty", ", ".join(self.first) + more
             raise UserError(ExitCode.DATA, what, where=where, do="Convert the text to UTF-8.")
 
 
 def _repair(errors: Errors, unread: _UnreadLines) -> Repair | None:
-    """What `--errors` asks to take for a line that is not UTF-8."""
+    """Return the function for `--errors` that replaces a line that is not UTF-8."""
     match errors:
         case Errors.stop:
             return None
@@ -200,35 +195,35 @@ def _repair(errors: Errors, unread: _UnreadLines) -> Repair | None:
 def _groups_of_lines(
     sentences: list[str] | None, input_path: Path | None, repair: Repair | None
 ) -> Iterator[list[str]]:
-    """The lines to translate, in groups as they arrive."""
+    """Read the lines to translate, in groups as they arrive."""
     if not sentences:
         yield from input_lines(input_path, repair)
         return
-    # The bytes that the caller gave, which Python has read in the encoding of the locale.
+    # Back to the bytes that the caller gave, which Python has decoded by the locale.
     given = [os.fsencode(sentence.removeprefix(TEXT_MARK)) for sentence in sentences]
     texts = [decode_line(text, f"sentence {number}", repair=repair) for number, text in enumerate(given, start=1)]
-    # An argument is a line, whatever is in it.
+    # Each argument is one line, even if it contains line ends.
     yield [" ".join(text.split("\n")) for text in texts]
 
 
 def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name: str) -> Iterator["Translation"]:
-    """`translations`, with an error or a warning for each that is not of the whole line; `name` is that of a line.
+    """Pass on `translations`, and warn or fail for each line that was too long; `name` is what lines are called.
 
     Raises:
-        UserError: the first such line, where that is an error (DATA); those before it have been given out.
+        UserError: (DATA) a line is too long and `on_too_long` is error. The translations before it are passed on.
     """
     num_truncated = 0
     for number, translation in enumerate(translations, start=1):
         if translation.num_left_out:
             num_truncated += 1
-            where, what = f"{name} {number}", f"{translation.num_left_out:,} tokens longer than the model has seen"
+            where, what = f"{name} {number}", f"{translation.num_left_out:,} tokens longer than any training sentence"
             if on_too_long is OnTooLong.error:
-                do = "Shorten it, or let it be translated in parts: --on-too-long split."
+                do = "Shorten it, or use --on-too-long split."
                 raise UserError(ExitCode.DATA, what, where=where, do=do)
-            print(f"mtx: warning: {what}, which are left out ({escape_controls(where)})", file=sys.stderr)
+            print(f"mtx: warning: {what}, which were cut off ({escape_controls(where)})", file=sys.stderr)
         yield translation
     if num_truncated:
-        print(f"mtx: warning: {num_truncated:,} lines were too long and truncated", file=sys.stderr)
+        print(f"mtx: warning: {num_truncated:,} lines were too long and were cut off", file=sys.stderr)
 
 
 def _formatted(translation: "Translation", output_format: Format) -> str:

@@ -92,9 +92,9 @@ def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path)
     assert cut.out.splitlines()[::2] == split.out.splitlines()[::2]
     first, second, count = cut.err.splitlines()
     assert first.startswith("mtx: warning: ")
-    assert first.endswith(" tokens longer than the model has seen, which are left out (stdin line 2)")
+    assert first.endswith(" tokens longer than any training sentence, which were cut off (stdin line 2)")
     assert second == first.replace("line 2", "line 4")
-    assert count == "mtx: warning: 2 lines were too long and truncated"
+    assert count == "mtx: warning: 2 lines were too long and were cut off"
 
     refused = mtx("translate", "-m", finished_run, "-i", "-", "--on-too-long", "error", stdin=text)
     assert (refused.code, refused.out) == (3, split.out[: split.out.index("\n") + 1])

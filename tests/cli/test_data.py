@@ -137,7 +137,7 @@ def test_a_folder_that_holds_something_is_left_alone(mtx: "Mtx", arguments: list
     answer = mtx("data", "clean", *arguments, "-o", ".")
     assert (answer.code, "the folder is not empty" in answer.errors[0]) == (7, True)
     answer = mtx("data", "clean", *arguments, "-o", "train.en")
-    assert (answer.code, "no folder" in answer.errors[0]) == (7, True)
+    assert (answer.code, "not a folder" in answer.errors[0]) == (7, True)
     assert (tmp_path / "train.en").read_bytes() == before
     (tmp_path / "empty").mkdir()
     assert mtx("data", "clean", *arguments, "-o", "empty").code == 0

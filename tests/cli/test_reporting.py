@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.errors import ExitCode, UserError
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -29,28 +29,28 @@ def _own_signals() -> Iterator[None]:
 
 def end_of(command: Callable[[], None]) -> int:
     with pytest.raises(SystemExit) as ended:
-        reported(command)()
+        handle_errors(command)()
     return int(ended.value.code or 0)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (UserError(ExitCode.DATA, "bad", where="f:1", do="Mend it."), 3, "bad (f:1). Mend it."),
+        (UserError(ExitCode.DATA, "bad", where="f:1", do="Fix it."), 3, "bad (f:1). Fix it."),
         (KeyboardInterrupt(), 130, "interrupted. Run the same command again."),
         (
             OSError(errno.EIO, "Input/output error", "f"),
             5,
-            "the system refused: Input/output error (f). Check the disk",
+            "system error: Input/output error (f). Check the disk",
         ),
-        (OSError(errno.ENOSPC, "No space left on device"), 5, "the system refused: No space left on device. Free some"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "the system refused: Cannot allocate memory. Free mem"),
-        (OSError(errno.EMFILE, "Too many open files"), 5, "the system refused: Too many open files. Raise the limit"),
+        (OSError(errno.ENOSPC, "No space left on device"), 5, "system error: No space left on device. Free some"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "system error: Cannot allocate memory. Free mem"),
+        (OSError(errno.EMFILE, "Too many open files"), 5, "system error: Too many open files. Raise the limit"),
         (MemoryError(), 5, "out of memory. "),
         (
             ImportError("libtorch_cpu.so: failed to map segment"),
             5,
-            "out of memory for a library: libtorch_cpu.so: fail",
+            "not enough memory to load a library: libtorch_cpu.so: fail",
         ),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 5, "out of memory. "),
         (RuntimeError("CUDA error: unspecified launch failure\nmore"), 5, "the GPU failed: CUDA error: unspecified"),
@@ -142,14 +142,14 @@ def test_a_signal_stops_a_command_where_it_stands(
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_after_all_is_done_changes_nothing(number: signal.Signals) -> None:
-    reported(lambda: None)()
+    handle_errors(lambda: None)()
     signal.raise_signal(number)
 
 
 def test_signals_that_stop_nothing() -> None:
     """A hang-up where it is ignored, as under nohup, and what asks a training to save."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    reported(lambda: [signal.raise_signal(number) for number in (signal.SIGHUP, signal.SIGUSR1)] and None)()
+    handle_errors(lambda: [signal.raise_signal(number) for number in (signal.SIGHUP, signal.SIGUSR1)] and None)()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -167,7 +167,7 @@ def test_neither_terminal_nor_reader_is_needed(monkeypatch: pytest.MonkeyPatch) 
                 raise UserError(ExitCode.MODEL, "x", do="y")
 
             try:
-                reported(command)()
+                handle_errors(command)()
             except SystemExit as ended:
                 os._exit(int(ended.code or 0))
             os._exit(99)

@@ -117,10 +117,10 @@ def test_all_end_like_the_rank_that_has_a_reason(codes: dict[int, int], expected
 
 LOSES_A_PEER = """
 import os, torch
-from mtx.cli.reporting import reported
+from mtx.cli.reporting import handle_errors
 from mtx.distributed.process_group import join_group
 
-@reported
+@handle_errors
 def main():
     with join_group() as group:
         if group.rank == 1:
@@ -162,7 +162,7 @@ def test_who_loses_a_peer_says_so_and_ends() -> None:
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_rank_that_never_comes_is_not_waited_for(rank: str) -> None:
-    shorter = LOSES_A_PEER.replace("@reported", "from datetime import timedelta\n@reported").replace(
+    shorter = LOSES_A_PEER.replace("@handle_errors", "from datetime import timedelta\n@handle_errors").replace(
         "def main():",
         "def main():\n    from mtx.distributed import process_group as pg; pg.LONGEST_START = timedelta(seconds=2)",
     )
