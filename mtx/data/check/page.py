@@ -34,6 +34,7 @@ def to_html(diagnosis: Diagnosis) -> str:
         finalize=_escape_text,
         undefined=StrictUndefined,
         trim_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.get_template("page.html.j2").render(
         diagnosis=diagnosis,
