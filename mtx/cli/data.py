@@ -97,13 +97,14 @@ def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None
     Raises:
         UserError: (USAGE) it would be.
     """
-    from mtx.data.sources.read import source_files
+    from mtx.data.sources.read import reader
 
     if html == STANDARD:
         raise UserError(ExitCode.USAGE, "--html needs a file name", where="command line", do="Give one.")
     data = settings.data
     sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
-    refuse_overwriting(html, [*filter(None, [config]), *(path for source in sources for path in source_files(source))])
+    files = [path for source in sources for path in reader(source).files()]
+    refuse_overwriting(html, [*filter(None, [config]), *files])
 
 
 @contextmanager

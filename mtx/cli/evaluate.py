@@ -141,7 +141,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         UserError: there is none, or `output` is one of its files (USAGE); it cannot be read (DATA).
     """
     from mtx.config.load import load_config
-    from mtx.data.sources.read import read_pairs, source_files
+    from mtx.data.sources.read import read_pairs, reader
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
@@ -149,7 +149,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
     if output is not None:
-        refuse_overwriting(output, source_files(data.test))
+        refuse_overwriting(output, reader(data.test).files())
     pairs = list(read_pairs(data.test, data.src_lang, data.tgt_lang))
     return [source for source, _ in pairs], [[reference for _, reference in pairs]], data.test.tag
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mtx.config.settings import Config
-from mtx.config.sources import Source
+from mtx.config.sources import Source, SourceSettings
 from mtx.errors import ExitCode, UserError, escape_controls
 
 Key = tuple[str | int, ...]
@@ -25,7 +25,9 @@ MAX_PROBLEMS = 20
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
 
 # Source is Annotated[Annotated[TwoFiles, Tag("files")] | ..., Discriminator(...)].
-SOURCE_KINDS: dict[str, type[BaseModel]] = {tag.tag: kind for kind, tag in map(get_args, get_args(get_args(Source)[0]))}
+SOURCE_KINDS: dict[str, type[SourceSettings]] = {
+    tag.tag: kind for kind, tag in map(get_args, get_args(get_args(Source)[0]))
+}
 """Settings of each kind of source, by the tag that pydantic puts into the location of an error."""
 
 SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))
@@ -33,10 +35,7 @@ SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
-A_SOURCE = (
-    "{src: FILE, tgt: FILE}, {tsv: FILE}, {jsonl: FILE}, {tmx: FILE}, {zip: FILE}, {folder: FOLDER}, {dataset: ID} "
-    "or {demo: SPLIT}"
-)
+A_SOURCE = " or ".join(", ".join(kind.example for kind in SOURCE_KINDS.values()).rsplit(", ", 1))
 
 
 # --- locations and problems ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Settings of each kind of data source. A source's kind is given by the key that only this kind has."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
@@ -21,9 +21,17 @@ TagName = Annotated[
 ]
 
 
-class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
+class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
+    """Base class of the settings of a source."""
+
+    example: ClassVar[str]
+    """Such a source as a config names it."""
+
+
+class TwoFiles(SourceSettings, extra="forbid", frozen=True, strict=True):
     """Two text files, plain or compressed (gz, xz, zst). Line n of one translates line n of the other."""
 
+    example: ClassVar[str] = "{src: FILE, tgt: FILE}"
     src: FilePath = Field(description="File of source sentences, one per line.")
     tgt: FilePath = Field(description="File of target sentences, one per line.")
     encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
@@ -31,9 +39,10 @@ class TwoFiles(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
+class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
     """One file with tab-separated columns. Quotes have no special meaning."""
 
+    example: ClassVar[str] = "{tsv: FILE}"
     tsv: FilePath = Field(description="File with one pair per line, columns separated by tabs.")
     src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
     tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
@@ -42,9 +51,10 @@ class Tsv(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
+class Jsonl(SourceSettings, extra="forbid", frozen=True, strict=True):
     """One file with a JSON object on each line."""
 
+    example: ClassVar[str] = "{jsonl: FILE}"
     jsonl: FilePath = Field(description="File with one JSON object per line.")
     src: str | None = Field(default=None, description="Field of the source; default: src, then the language code.")
     tgt: str | None = Field(default=None, description="Field of the target; default: tgt, then the language code.")
@@ -52,9 +62,10 @@ class Jsonl(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Tmx(BaseModel, extra="forbid", frozen=True, strict=True):
+class Tmx(SourceSettings, extra="forbid", frozen=True, strict=True):
     """A translation memory in TMX. Units that lack one of the two languages are dropped as empty."""
 
+    example: ClassVar[str] = "{tmx: FILE}"
     tmx: FilePath = Field(description="TMX file, plain or compressed.")
     src: str | None = Field(default=None, description="xml:lang of the source; default: the language code.")
     tgt: str | None = Field(default=None, description="xml:lang of the target; default: the language code.")
@@ -62,9 +73,10 @@ class Tmx(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Zip(BaseModel, extra="forbid", frozen=True, strict=True):
+class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
     """A zip archive from OPUS in Moses format, or with one TMX file. It is read without unpacking."""
 
+    example: ClassVar[str] = "{zip: FILE}"
     zip: FilePath = Field(description="Zip archive with one file per language, or one TMX file.")
     src: str | None = Field(
         default=None, description="Source file in it; default: the one ending in the language code."
@@ -76,9 +88,10 @@ class Zip(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Folder(BaseModel, extra="forbid", frozen=True, strict=True):
+class Folder(SourceSettings, extra="forbid", frozen=True, strict=True):
     """All parallel files in a folder, found by name: FILE.en and FILE.de, .tsv, .jsonl, .tmx, .zip, .parquet."""
 
+    example: ClassVar[str] = "{folder: FOLDER}"
     folder: FilePath = Field(description="Folder with files of any of these kinds, plain or compressed.")
     match: str = Field(
         default="*", min_length=1, description="Pattern of file names, such as *.tmx; **/* also searches subfolders."
@@ -87,9 +100,10 @@ class Folder(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
+class HubDataset(SourceSettings, extra="forbid", frozen=True, strict=True):
     """A data set that Hugging Face `datasets` loads. Only this kind of source may use the network."""
 
+    example: ClassVar[str] = "{dataset: ID}"
     dataset: str = Field(min_length=1, description="Hub id (owner/name), or a local Arrow or Parquet file or folder.")
     name: str | None = Field(default=None, description="Configuration of the data set, if it has several.")
     split: str = Field(default="train", description="Split of the data set.")
@@ -100,9 +114,10 @@ class HubDataset(BaseModel, extra="forbid", frozen=True, strict=True):
     tag: TagName = None
 
 
-class Demo(BaseModel, extra="forbid", frozen=True, strict=True):
+class Demo(SourceSettings, extra="forbid", frozen=True, strict=True):
     """A split of the built-in synthetic English-German corpus."""
 
+    example: ClassVar[str] = "{demo: SPLIT}"
     demo: Literal["train", "dev", "test", "pronouns"] = Field(description="Split of the built-in corpus.")
     weight: Weight = 1.0
     tag: TagName = None

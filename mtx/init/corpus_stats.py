@@ -11,7 +11,8 @@ from mtx.config.sources import Source
 from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault
 from mtx.data.cleaning.rules import build_cleaner, nothing_kept, reasons_in_words, size_of
 from mtx.data.cleaning.writing_systems import script_counts
-from mtx.data.sources.read import Pair, read_pairs, source_name
+from mtx.data.sources.base import Pair
+from mtx.data.sources.read import read_pairs, reader
 from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
 from mtx.system.logs import ProgressLog
 
@@ -94,7 +95,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
             sample.add(*(text[: MAX_LETTERS + 1] for text in pair))
     num_usable = lengths.total()
     if not num_usable:
-        raise nothing_kept(num_read, dropped, ", ".join(map(source_name, sources)))
+        raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))
     src_chars, tgt_chars = map(_normalized, chars)
     return CorpusStats(
         num_pairs=sample.num_distinct,

@@ -6,7 +6,7 @@ from itertools import islice
 from mtx.data.cleaning.duplicates import hash_of
 from mtx.data.cleaning.held_out import HeldOutTexts
 from mtx.data.cleaning.text_keys import has_words, text_keys
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
 from mtx.data.sources.text import as_line
 
 SET_SIZE, CORPUS_FRACTION = 2_000, 20

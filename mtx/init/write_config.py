@@ -12,7 +12,7 @@ from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import HubDataset, Source
 from mtx.data.cleaning.held_out import HeldOutTexts, held_out_sources
-from mtx.data.sources.read import check_source, is_same_text, read_pairs
+from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.files.atomic import write_file
 from mtx.init.corpus_stats import CorpusStats, scan
@@ -99,7 +99,7 @@ def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutTexts]:
     languages = data.src_lang, data.tgt_lang
     given = held_out_sources(data)
     for source in (*data.train, *given):
-        check_source(source, *languages)
+        reader(source).check(*languages)
     if any(is_same_text(source, other) for source in given for other in data.train):
         what, do = "a dev or test set is a file of the training data", "Leave it out: mtx init splits one off."
         raise UserError(ExitCode.USAGE, what, do=do)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.training import Evaluation, average_weights, load_weights, whole_checkpoints
-from mtx.data.sources.read import source_name
+from mtx.data.sources.read import reader
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, report_on
 from mtx.system.device import Precision
@@ -111,7 +111,7 @@ def _card(session: Session, choice: Choice, report: Report | None) -> str:
     """The model card, in the form that model hubs read."""
     config, trained = session.config, session.trained
     src, tgt = config.data.src_lang, config.data.tgt_lang
-    sources = "\n".join(f"- {source_name(source)}" for source in config.data.train)
+    sources = "\n".join(f"- {reader(source).label}" for source in config.data.train)
     num_parameters = sum(weight.numel() for weight in choice.weights.values())
     sizes, tokenizer = config.model, trained.tokenizer
     width = f"d_model {sizes.d_model}, {sizes.num_heads} heads, d_ff {sizes.d_ff}, {sizes.norm}-norm"

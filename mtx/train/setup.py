@@ -16,8 +16,7 @@ from mtx.data.cleaning.rules import build_cleaner
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources.folder import expand
-from mtx.data.sources.read import check_source, is_same_text, read_pairs
+from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.model import build_transformer
@@ -86,7 +85,7 @@ def with_found_sources(config: Config) -> Config:
         UserError: there are none (DATA).
     """
     data = config.data
-    found = expand(data.train, data.src_lang, data.tgt_lang)
+    found = expand_folders(data.train, data.src_lang, data.tgt_lang)
     return config.model_copy(update={"data": data.model_copy(update={"train": found})})
 
 
@@ -99,7 +98,7 @@ def check_sources(config: Config) -> None:
     data = config.data
     for source in (*data.train, data.dev, data.test):
         if source is not None:
-            check_source(source, data.src_lang, data.tgt_lang)
+            reader(source).check(data.src_lang, data.tgt_lang)
     if data.test is None:
         return
     if any(is_same_text(data.test, source) for source in data.train):

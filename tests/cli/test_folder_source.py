@@ -52,7 +52,7 @@ def test_a_run_trains_on_all_files_of_a_folder(mtx: "Mtx", config: Path, tmp_pat
     answer = mtx(*command, "train.max_steps=2", "train.eval_every=2")
     assert (answer.code, answer.out) == (0, f"{tmp_path / 'run' / 'model'}\n"), answer.err
     assert "kept 16 of 16 pairs" in answer.err
-    assert "no parallel text, left out: README" in answer.err
+    assert "not parallel text, ignored: README" in answer.err
     assert {record["event"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")} == {"update", "validation"}
 
     # What was asked for is what is kept: the folder, not what lay in it.
@@ -108,5 +108,5 @@ def test_a_folder_without_parallel_text_leaves_no_run(mtx: "Mtx", config: Path, 
             path.unlink()
     answer = mtx("train", "--config", config, "--run-dir", tmp_path / "run", *SETTINGS)
     assert (answer.code, answer.out) == (3, "")
-    assert "no parallel files among 1 that match *" in answer.errors[0]
+    assert "no parallel files among the 1 that match *" in answer.errors[0]
     assert not (tmp_path / "run").exists()

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import TokenizerSettings
-from mtx.data.sources.packed import FORMATS
-from mtx.data.sources.text import stream_lines
+from mtx.data.sources.text import FORMATS, stream_lines
 from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.model import Transformer

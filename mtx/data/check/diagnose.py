@@ -8,8 +8,8 @@ from mtx.config.sources import Source
 from mtx.data.check.alignment import BLOCK
 from mtx.data.check.overlap import HeldOut, Overlap
 from mtx.data.check.scan import SETTINGS, Examined, Known, examine
-from mtx.data.sources.folder import expand
-from mtx.data.sources.read import Pair, read_pairs
+from mtx.data.sources.base import Pair
+from mtx.data.sources.read import expand_folders, read_pairs
 from mtx.errors import ExitCode, UserError
 
 MOST_DROPPED, MOST_SLIPPED, MOST_UNRELATED, MOST_OVERLAP = 0.5, 0.01, 0.5, 0.05
@@ -51,8 +51,10 @@ def diagnose(config: Config) -> Diagnosis:
             shared the work was killed (MACHINE).
     """
     data = config.data
-    train = expand(data.train, data.src_lang, data.tgt_lang)
-    dev, test = (() if source is None else expand((source,), *_languages(data)) for source in (data.dev, data.test))
+    train = expand_folders(data.train, data.src_lang, data.tgt_lang)
+    dev, test = (
+        () if source is None else expand_folders((source,), *_languages(data)) for source in (data.dev, data.test)
+    )
     in_train = {role: HeldOut(_pairs(sources, data)) for role, sources in (("dev", dev), ("test", test)) if sources}
     in_dev = {role: HeldOut(_pairs(sources, data)) for role, sources in (("test", test),) if dev and sources}
     examined = []

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
 
 MAX_EXAMPLES = 3
 """Pairs that are shown of each kind."""

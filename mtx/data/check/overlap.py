@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mtx.data.check.examples import MAX_EXAMPLES, Example, example_of
 from mtx.data.cleaning.text_keys import plain, words_of
-from mtx.data.sources.chunks import grouped
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
+from mtx.data.sources.chunks import in_chunks
 
 NGRAM = 8
 """Words, or characters where a script has no spaces between words, that are looked for as one."""
@@ -52,7 +52,7 @@ class HeldOut:
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         parts: list[list[Keys]] = [[np.zeros(0, np.int64)] for _ in _KINDS]
-        for group in grouped(islice(pairs, MAX_HELD_OUT)):
+        for group in in_chunks(islice(pairs, MAX_HELD_OUT)):
             for part, keys in zip(parts, _keys(group.pairs), strict=True):
                 part.append(np.unique(keys))
         self._known = [np.unique(np.concatenate(part)) for part in parts]

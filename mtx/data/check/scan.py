@@ -18,8 +18,9 @@ from mtx.data.cleaning.held_out import REASON as HELD_OUT
 from mtx.data.cleaning.held_out import HeldOutTexts, read_held_out
 from mtx.data.cleaning.rules import Cleaner, build_cleaner, can_repair, can_tell_languages, size_of, text_fault
 from mtx.data.cleaning.writing_systems import script_counts
-from mtx.data.sources.chunks import Group, grouped
-from mtx.data.sources.read import Pair, read_pairs, source_name
+from mtx.data.sources.base import Pair
+from mtx.data.sources.chunks import Chunk, in_chunks
+from mtx.data.sources.read import read_pairs, reader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
 
@@ -115,7 +116,7 @@ class Examiner:
     tag: str | None
     """Of the source; pairs of another one are no duplicates."""
 
-    def __call__(self, group: Group) -> Look:
+    def __call__(self, group: Chunk) -> Look:
         """What is seen of `group`."""
         pairs = [self.wanted.repaired(pair) for pair in group.pairs]
         places: dict[str, list[int]] = {}
@@ -201,7 +202,7 @@ def examine(source: Source, role: str, config: Config, known: Known, held_out: S
     num_pairs = num_dropped = 0
     errors: list[str] = []
     pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang), errors)
-    for group, look in parallel_map(grouped(pairs), examiner):
+    for group, look in parallel_map(in_chunks(pairs), examiner):
         places = dict(look.places)
         usable = np.flatnonzero(look.is_usable)
         for kind, rule in DUPLICATES.items():
@@ -227,7 +228,7 @@ def examine(source: Source, role: str, config: Config, known: Known, held_out: S
     for side, counts in zip(sides, scripts, strict=True):
         side.scripts = dict(counts.most_common(MAX_SCRIPTS))
     return Examined(
-        source_name(source),
+        reader(source).label,
         role,
         num_pairs,
         num_dropped,

@@ -13,9 +13,9 @@ from mtx.config.sources import Source
 from mtx.data.cleaning.duplicates import Hashes, Seen, pair_hashes
 from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault, read_held_out
 from mtx.data.cleaning.rules import Cleaner, build_cleaner, kept_in_words
-from mtx.data.sources.chunks import Group, grouped
-from mtx.data.sources.folder import expand
-from mtx.data.sources.read import Pair, read_pairs, source_name
+from mtx.data.sources.base import Pair
+from mtx.data.sources.chunks import Chunk, in_chunks
+from mtx.data.sources.read import expand_folders, read_pairs, reader
 from mtx.data.sources.text import as_line
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
@@ -51,7 +51,7 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
         OSError: the files can't be written.
     """
     data, clean = config.data, config.clean
-    sources = expand(data.train, data.src_lang, data.tgt_lang)
+    sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
     kinds = list(dict.fromkeys((source.tag, source.weight) for source in sources))
     names = [f"train-{number}" if len(kinds) > 1 else "train" for number in range(1, len(kinds) + 1)]
     endings = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
@@ -64,7 +64,7 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
         line = 0
         judge = _Judge(cleaner, held_out, clean.duplicates, source.tag)
         pairs = read_pairs(source, data.src_lang, data.tgt_lang)
-        for group, judged in parallel_map(grouped(pairs), judge):
+        for group, judged in parallel_map(in_chunks(pairs), judge):
             reasons = list(judged.reasons)
             kept = [place for place, reason in enumerate(reasons) if reason is None]
             if judged.hashes is not None:
@@ -82,7 +82,7 @@ def write_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Cleane
         num_read += line
     cleaned = Cleaned(num_read, dict(dropped))
     if sum(dropped.values()) == num_read:
-        what, where = f"no pair is kept among {num_read:,}", ", ".join(map(source_name, sources))
+        what, where = f"no pair is kept among {num_read:,}", ", ".join(reader(source).label for source in sources)
         raise UserError(ExitCode.DATA, what, where=where, do="See why with mtx data check.")
     return cleaned
 
@@ -105,12 +105,12 @@ class _Judge:
     duplicates: str
     tag: str | None
 
-    def __call__(self, group: Group) -> _Judged:
+    def __call__(self, group: Chunk) -> _Judged:
         pairs = [self.cleaner.repaired(pair) for pair in group.pairs]
         reasons = [pair_fault(pair, self.held_out, self.cleaner) for pair in pairs]
         return _Judged(pairs, reasons, pair_hashes(pairs, self.duplicates, self.tag))
 
 
 def _record(source: Source, line: int, reason: str, pair: Pair) -> str:
-    record = {"source": source_name(source), "line": line, "reason": reason, "src": pair[0], "tgt": pair[1]}
+    record = {"source": reader(source).label, "line": line, "reason": reason, "src": pair[0], "tgt": pair[1]}
     return json.dumps(record, ensure_ascii=False) + "\n"

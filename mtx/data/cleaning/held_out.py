@@ -8,7 +8,8 @@ from mtx.config.settings import CleanSettings, DataSettings
 from mtx.config.sources import Source
 from mtx.data.cleaning.rules import Cleaner, text_fault
 from mtx.data.cleaning.text_keys import text_keys
-from mtx.data.sources.read import Pair, read_pairs
+from mtx.data.sources.base import Pair
+from mtx.data.sources.read import read_pairs
 
 REASON = "in dev or test"
 

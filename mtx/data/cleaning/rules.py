@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
 from mtx.data.cleaning.writing_systems import scripts_of, share_in
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
 from mtx.errors import ExitCode, UserError
 
 MAX_SENTENCE_BYTES = 1_000_000

@@ -5,31 +5,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mtx.config.settings import DataSettings
-from mtx.config.sources import Source, TwoFiles
+from mtx.config.sources import Source
 from mtx.data.prepared.digests import file_digest
-from mtx.data.sources.read import Pair, read_pairs, source_encoding, source_files
-
-_NO_CONTENT = {"weight", "streaming"}
-"""Options that say how often pairs are read, or how, but not which."""
+from mtx.data.sources.base import UNRELATED_TO_CONTENT, Pair
+from mtx.data.sources.read import reader
 
 
 def content_key(source: Source, settings: DataSettings) -> list[str]:
-    """The options of `source` and digests of its content: of its files, else of the pairs themselves.
+    """The options of `source` and digests of its content: of its files, or else of the pairs themselves.
 
-    Where a file lies and when it was written do not count: neither says what is in it.
+    Where a file is and when it was written do not count.
     """
-    paths = source_files(source)
-    if not paths:
-        return [
-            source.model_dump_json(exclude=_NO_CONTENT),
-            _pairs_digest(read_pairs(source, settings.src_lang, settings.tgt_lang)),
-        ]
-    places = {"src", "tgt"} if isinstance(source, TwoFiles) else {"tsv", "jsonl", "tmx", "zip", "folder", "dataset"}
-    # UTF-8 and no tag go unsaid: runs that began before there was anything else keep their key.
-    unsaid = {"encoding"} if source_encoding(source) == "utf-8" else set()
-    unsaid |= {"tag"} if source.tag is None else set()
-    options = source.model_dump_json(exclude=places | unsaid | _NO_CONTENT)
-    return [type(source).__name__, options, *map(_digest_if_readable, paths)]
+    source_reader = reader(source)
+    if paths := source_reader.content_files():
+        return [type(source).__name__, source_reader.content_options(), *map(_digest_if_readable, paths)]
+    pairs = source_reader.pairs(settings.src_lang, settings.tgt_lang)
+    return [source.model_dump_json(exclude=UNRELATED_TO_CONTENT), _pairs_digest(pairs)]
 
 
 def _digest_if_readable(path: Path) -> str:

@@ -23,8 +23,8 @@ from mtx.data.prepared.fingerprint import content_key
 from mtx.data.prepared.ids import Ids, Lines, Shard
 from mtx.data.prepared.shards import Encoded, shard_path, write_shards
 from mtx.data.prepared.store import Facts, load_facts, open_arrays, save_facts
-from mtx.data.sources.chunks import Group, grouped
-from mtx.data.sources.read import read_pairs, source_name
+from mtx.data.sources.chunks import Chunk, in_chunks
+from mtx.data.sources.read import read_pairs, reader
 from mtx.errors import machine_error
 from mtx.text.tokenizer import Tokenizer
 
@@ -60,7 +60,7 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
         return _Encoder(settings, clean, cleaner, read_held_out(settings, clean, cleaner), tokenizer, tags, prefixes)
 
     corpus = _corpus_by_key(key, sources, settings, encoder)
-    names = ", ".join(source_name(source) for source in sources)
+    names = ", ".join(reader(source).label for source in sources)
     if len(corpus) == 0:
         raise nothing_kept(corpus.num_read, corpus.dropped, names)
     if corpus.num_equal > len(corpus) / 2:
@@ -70,12 +70,12 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
             f"{corpus.num_equal:,}",
             f"{len(corpus):,}",
         )
-    digests = [[source_name(source), _digest(content)] for source, content in zip(sources, contents, strict=True)]
+    digests = [[reader(source).label, _digest(content)] for source, content in zip(sources, contents, strict=True)]
     return replace(corpus, sources=digests)
 
 
 def _corpus_by_key(
-    key: str, sources: Sequence[Source], settings: DataSettings, encoder: Callable[[], Callable[[Group], Encoded]]
+    key: str, sources: Sequence[Source], settings: DataSettings, encoder: Callable[[], Callable[[Chunk], Encoded]]
 ) -> Corpus:
     """The corpus from the cache, or encoded into it; where the cache can't be written, into files without a name.
 
@@ -144,9 +144,9 @@ def _digest(whole: Sequence[object]) -> str:
 # --- clean and encode ------------------------------------------------------------------------------------------------
 
 
-def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[Group]:
+def _groups(sources: Sequence[Source], settings: DataSettings) -> Iterator[Chunk]:
     for number, source in enumerate(sources):
-        yield from grouped(read_pairs(source, settings.src_lang, settings.tgt_lang), number)
+        yield from in_chunks(read_pairs(source, settings.src_lang, settings.tgt_lang), number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class _Encoder:
     prefixes: Sequence[Sequence[int]]
     """Of each source: the ids that its sources begin with."""
 
-    def __call__(self, group: Group) -> Encoded:
+    def __call__(self, group: Chunk) -> Encoded:
         """Ids of all pairs of a group that can be used."""
         dropped: Counter[str] = Counter()
         pairs = [self.cleaner.repaired(pair) for pair in group.pairs]

@@ -10,7 +10,7 @@ import numpy as np
 from mtx.config.sources import Source
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Rows
-from mtx.data.sources.read import source_name
+from mtx.data.sources.read import reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Origin:
 
     def __str__(self) -> str:
         lines = ", ".join(map(str, self.lines))
-        return f"{source_name(self.source)} {'line' if len(self.lines) == 1 else 'lines'} {lines}"
+        return f"{reader(self.source).label} {'line' if len(self.lines) == 1 else 'lines'} {lines}"
 
     def to_json(self) -> dict[str, Any]:
         """The source as in a config, its paths absolute, and the lines."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mtx.data.cleaning.duplicates import Hashes, Seen
 from mtx.data.prepared.ids import Shard, as_small
 from mtx.data.prepared.store import Facts, open_arrays, save_arrays
-from mtx.data.sources.chunks import Group
+from mtx.data.sources.chunks import Chunk
 from mtx.system.logs import ProgressLog
 from mtx.system.parallel import parallel_map
 
@@ -31,7 +31,7 @@ class Encoded:
     src: Shard
     tgt: Shard
     places: NDArray[np.int64]
-    """Where each kept pair stood in its group."""
+    """Where each kept pair stood in its chunk."""
     hashes: Hashes | None
     """What stands for each of them; two with the same are duplicates. None where these are kept."""
     is_equal: NDArray[np.bool_]
@@ -57,15 +57,15 @@ class _Growing:
     """How many pairs of each source were read, from the beginning on."""
     parts: list[Encoded] = field(default_factory=list)
     lines: list[NDArray[np.int64]] = field(default_factory=list)
-    num_groups: int = 0
+    num_chunks: int = 0
     num_pairs: int = 0
 
-    def add(self, group: Group, encoded: Encoded) -> None:
+    def add(self, chunk: Chunk, encoded: Encoded) -> None:
         self.lines.append(encoded.places + sum(self.sizes))
         self.parts.append(encoded)
-        self.num_groups += 1
-        self.num_pairs += len(group.pairs)
-        self.sizes[group.source] += len(group.pairs)
+        self.num_chunks += 1
+        self.num_pairs += len(chunk.pairs)
+        self.sizes[chunk.source] += len(chunk.pairs)
 
     @property
     def is_full(self) -> bool:
@@ -88,7 +88,7 @@ class _Growing:
         arrays["hashes"] = _joined(hashes).astype(np.uint64)
         dropped = sum((part.dropped for part in self.parts), Counter[str]())
         facts = {
-            "num_groups": self.begin + self.num_groups,
+            "num_groups": self.begin + self.num_chunks,
             "sizes": self.sizes,
             "dropped": dict(dropped),
             "num_equal": int(sum(np.count_nonzero(part.is_equal) for part in self.parts)),
@@ -103,9 +103,9 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_shards(
-    folder: Path, groups: Iterable[Group], num_sources: int, encode: Callable[[Group], Encoded]
+    folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], Encoded]
 ) -> list[Facts]:
-    """Write what `encode` makes of `groups` as shards in `folder`, save for those that are there; the facts of all.
+    """Write what `encode` makes of `chunks` as shards in `folder`, save for those that are there; the facts of all.
 
     The result does not depend on how many processes encode, nor on where an earlier one was killed.
 
@@ -116,19 +116,19 @@ def write_shards(
     seen = Seen()
     facts = list(_finished(folder, seen))
     growing = _next(facts, num_sources)
-    rest = islice(groups, growing.begin, None)
+    rest = islice(chunks, growing.begin, None)
     progress = ProgressLog("prepared", sum(growing.sizes))
     results = parallel_map(rest, encode)
     with closing(results):
-        for group, encoded in results:
+        for chunk, encoded in results:
             if encoded.hashes is not None:
                 encoded = encoded.of(seen.add(encoded.hashes), "duplicate")
-            growing.add(group, encoded)
+            growing.add(chunk, encoded)
             if growing.is_full:
                 facts.append(growing.save(folder))
                 growing = _next(facts, num_sources)
             progress.update(sum(growing.sizes))
-    if growing.num_groups or not facts:
+    if growing.num_chunks or not facts:
         facts.append(growing.save(folder))
     return facts
 

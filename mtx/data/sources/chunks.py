@@ -1,35 +1,35 @@
-"""Neighbouring pairs together, as many as one process works on at once."""
+"""Chunks of neighbouring pairs, the unit of work of one process."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
 
-PAIRS_AT_ONCE, CHARS_AT_ONCE = 10_000, 1 << 24
-"""A group is full once it has so many pairs, or characters: a line alone may have four times as many."""
+MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
+"""A chunk ends when it has reached one of these; its last line alone may have four times as many characters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Chunk:
     """Neighbouring pairs of one source."""
 
     source: int
-    """Its number among the sources."""
+    """Index of the source."""
     pairs: list[Pair]
 
 
-def grouped(pairs: Iterable[Pair], source: int = 0) -> Iterator[Group]:
-    """All `pairs` of the source of this number, in their order.
+def in_chunks(pairs: Iterable[Pair], source: int = 0) -> Iterator[Chunk]:
+    """All `pairs` of the source with this index, in order.
 
-    The same pairs give the same groups, whatever else: what goes on after a kill counts them.
+    Chunk borders depend on the pairs alone: preparation that continues after a kill counts chunks.
     """
-    group: list[Pair] = []
+    chunk: list[Pair] = []
     num_chars = 0
     for pair in pairs:
-        group.append(pair)
+        chunk.append(pair)
         num_chars += len(pair[0]) + len(pair[1])
-        if len(group) >= PAIRS_AT_ONCE or num_chars >= CHARS_AT_ONCE:
-            yield Group(source, group)
-            group, num_chars = [], 0
-    if group:
-        yield Group(source, group)
+        if len(chunk) >= MAX_CHUNK_PAIRS or num_chars >= MAX_CHUNK_CHARS:
+            yield Chunk(source, chunk)
+            chunk, num_chars = [], 0
+    if chunk:
+        yield Chunk(source, chunk)

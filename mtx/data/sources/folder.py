@@ -1,97 +1,107 @@
-"""The sources in a folder, told by the names of its files."""
+"""All sources in a folder, recognised by the names of their files."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
-from mtx.data.sources.packed import plain_name
-from mtx.data.sources.tables import SUFFIXES as TABLE_SUFFIXES
+from mtx.config.sources import Folder, Source, TwoFiles
+from mtx.data.sources.base import Languages, Pair, Reader
+from mtx.data.sources.names import languages_of_names, plain_name
 from mtx.errors import ExitCode, UserError
 
 _log = logging.getLogger("mtx")
 
 
-def expand(sources: tuple[Source, ...], src_lang: str, tgt_lang: str) -> tuple[Source, ...]:
-    """`sources` with those in a folder, each by itself, in place of the folder.
+class FolderReader(Reader[Folder]):
+    settings_type = Folder
+    path_keys = ("folder",)
 
-    Raises:
-        UserError: see `find_sources`.
-    """
-    expanded: list[Source] = []
-    for source in sources:
-        expanded += find_sources(source, src_lang, tgt_lang) if isinstance(source, Folder) else [source]
-    return tuple(expanded)
+    @property
+    def label(self) -> str:
+        return f"{self.settings.folder.name}/{self.settings.match}"
 
+    def files(self) -> list[Path]:
+        """The files that match the pattern, sorted by name.
 
-def find_sources(source: Folder, src_lang: str, tgt_lang: str) -> list[Source]:
-    """The sources in a folder, by name. Of two files FILE.en and FILE.de, both may be packed.
+        Raises:
+            UserError: the pattern is invalid or leaves the folder (USAGE).
+        """
+        folder, match = self.settings.folder, self.settings.match
+        pattern = PurePath(match)
+        if pattern.is_absolute() or ".." in pattern.parts:
+            do = "Give names below the folder, such as *.tmx."
+            raise UserError(ExitCode.USAGE, f"match {match} leaves the folder", where=str(folder), do=do)
+        try:
+            paths = list(folder.glob(match))
+        except ValueError as error:
+            what = f"match {match} is not a valid pattern: {error}"
+            raise UserError(ExitCode.USAGE, what, where=str(folder), do="Give one such as *.tmx.") from error
+        return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
-    Raises:
-        UserError: no such folder, none in it, or one of two files without the other (DATA); not a pattern (USAGE).
-    """
-    if not source.folder.is_dir():
-        do = "Give a folder that exists."
-        raise UserError(ExitCode.DATA, "no such folder", where=str(source.folder), do=do)
-    files = {path.relative_to(source.folder): path for path in matching_files(source)}
-    plain: dict[Path, Path] = {}
-    for name, path in files.items():
-        if (twin := plain.setdefault(plain_name(name), path)) is not path:
-            what, do = f"{twin.name} and {path.name} are the same file by name", "Take one away, or narrow match."
-            raise UserError(ExitCode.DATA, what, where=str(source.folder), do=do)
-    found: list[Source] = []
-    left_out = []
-    for name, path in plain.items():
-        options: dict[str, Any] = {"weight": source.weight, "tag": source.tag}
-        match name.suffix:
-            case ".tsv":
-                found.append(Tsv(tsv=path, **options))
-            case ".jsonl":
-                found.append(Jsonl(jsonl=path, **options))
-            case ".tmx":
-                found.append(Tmx(tmx=path, **options))
-            case ".zip":
-                found.append(Zip(zip=path, **options))
-            case suffix if suffix in TABLE_SUFFIXES:
-                found.append(HubDataset(dataset=str(path), **options))
-            case suffix if suffix == f".{src_lang}":
-                other = _other_side(plain, name, tgt_lang, source)
-                found.append(TwoFiles(src=path, tgt=other, **options))
-            case suffix if suffix == f".{tgt_lang}":
-                _other_side(plain, name, src_lang, source)
-            case _:
-                left_out.append(str(name))
-    if not found:
-        what = f"no parallel files among {len(files)} that match {source.match}"
-        do = f"Give files FILE.{src_lang} and FILE.{tgt_lang}, .tsv, .jsonl, .tmx, .zip or .parquet."
-        raise UserError(ExitCode.DATA, what, where=str(source.folder), do=do)
-    if left_out:
-        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-        _log.info("%s: no parallel text, left out: %s%s", source.folder, ", ".join(left_out[:5]), more)
-    return found
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        from mtx.data.sources.read import read_pairs  # which imports this module
 
+        for part in self.parts(src_lang, tgt_lang):
+            yield from read_pairs(part, src_lang, tgt_lang)
 
-def matching_files(source: Folder) -> list[Path]:
-    """The files in a folder that it asks for, in the order of their names.
+    def check(self, src_lang: str, tgt_lang: str) -> None:
+        from mtx.data.sources.read import reader
 
-    Raises:
-        UserError: (USAGE) its pattern is none, or leaves the folder.
-    """
-    pattern = PurePath(source.match)
-    if pattern.is_absolute() or ".." in pattern.parts:
-        do = "Give names below the folder, such as *.tmx."
-        raise UserError(ExitCode.USAGE, f"match {source.match} leaves the folder", where=str(source.folder), do=do)
-    try:
-        paths = list(source.folder.glob(source.match))
-    except ValueError as error:
-        what = f"match {source.match} is no pattern: {error}"
-        raise UserError(ExitCode.USAGE, what, where=str(source.folder), do="Give one such as *.tmx.") from error
-    return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
+        for part in self.parts(src_lang, tgt_lang):
+            reader(part).check(src_lang, tgt_lang)
 
+    def languages(self) -> Languages:
+        return Languages(mentioned=languages_of_names(path.name for path in self.files()))
 
-def _other_side(plain: dict[Path, Path], name: Path, language: str, source: Folder) -> Path:
-    other = name.with_suffix(f".{language}")
-    if other not in plain:
-        where, do = f"{source.folder}/{name}", "Add the other side, or narrow match."
-        raise UserError(ExitCode.DATA, f"no {other.name} beside {name.name}", where=where, do=do)
-    return plain[other]
+    def parts(self, src_lang: str, tgt_lang: str) -> list[Source]:
+        """The sources in the folder, sorted by name. Either of two files FILE.en and FILE.de may be packed.
+
+        Raises:
+            UserError: no such folder, no source in it, or one of two files without the other (DATA); see `files`.
+        """
+        from mtx.data.sources.read import READERS
+
+        folder, match = self.settings.folder, self.settings.match
+        if not folder.is_dir():
+            raise UserError(ExitCode.DATA, "no such folder", where=str(folder), do="Give a folder that exists.")
+        by_suffix = {suffix: kind for kind in READERS.values() for suffix in kind.suffixes}
+        files = self._by_plain_name()
+        options: dict[str, Any] = {"weight": self.settings.weight, "tag": self.settings.tag}
+        parts: list[Source] = []
+        ignored = []
+        for name, path in files.items():
+            if (kind := by_suffix.get(name.suffix)) is not None:
+                parts.append(kind.settings_for(path, "train", **options))
+            elif name.suffix == f".{src_lang}":
+                parts.append(TwoFiles(src=path, tgt=self._other_side(files, name, tgt_lang), **options))
+            elif name.suffix == f".{tgt_lang}":
+                self._other_side(files, name, src_lang)
+            else:
+                ignored.append(str(name))
+        if not parts:
+            what = f"no parallel files among the {len(files)} that match {match}"
+            do = f"Give FILE.{src_lang} and FILE.{tgt_lang}, or files that end in {', '.join(by_suffix)}."
+            raise UserError(ExitCode.DATA, what, where=str(folder), do=do)
+        if ignored:
+            more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
+            _log.info("%s: not parallel text, ignored: %s%s", folder, ", ".join(ignored[:5]), more)
+        return parts
+
+    def _by_plain_name(self) -> dict[Path, Path]:
+        """The files by their names without the suffix of a packed file."""
+        files: dict[Path, Path] = {}
+        for path in self.files():
+            name = plain_name(path.relative_to(self.settings.folder))
+            if (twin := files.setdefault(name, path)) is not path:
+                what = f"{twin.name} and {path.name} have the same name apart from the packing"
+                do = "Remove one of them, or narrow match."
+                raise UserError(ExitCode.DATA, what, where=str(self.settings.folder), do=do)
+        return files
+
+    def _other_side(self, files: dict[Path, Path], name: Path, language: str) -> Path:
+        other = name.with_suffix(f".{language}")
+        if other not in files:
+            where, do = f"{self.settings.folder}/{name}", "Add the other side, or narrow match."
+            raise UserError(ExitCode.DATA, f"no {other.name} beside {name.name}", where=where, do=do)
+        return files[other]

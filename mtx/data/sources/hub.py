@@ -1,4 +1,8 @@
-"""Pairs from data sets: those of the Hugging Face hub, the only source that opens a connection, and local tables."""
+"""Data sets: of the Hugging Face hub, the only source that opens a connection, or local Parquet and Arrow files.
+
+Local tables may come from anyone, so they are found by name and read by type without `datasets`. That library follows
+a data set's card and metadata, which may name other files, addresses, loaders and column types that open files.
+"""
 
 import logging
 import os
@@ -7,17 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from mtx.config.sources import HubDataset
-from mtx.data.sources.tables import ROWS_AT_ONCE, column_names, find_tables, read_columns
+from mtx.config.sources import HubDataset, Source
+from mtx.data.sources.base import Pair, Reader, not_found
 from mtx.errors import ExitCode, UserError
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-"""A name, mostly with its owner before it."""
+"""The name of a data set, usually after its owner's."""
+
+ROWS_AT_ONCE = 1000
+"""Rows that are in memory at a time."""
+
+_SPLITS = {"train", "training", "dev", "val", "valid", "validation", "eval", "evaluation", "test", "testing"}
 
 Rows = dict[str, list[Any]]
-"""The values of some rows, by column."""
+"""Values of some rows, by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,122 +35,122 @@ class _Table:
 
     columns: Sequence[str]
     read: Callable[[list[str]], Iterator[Rows]]
-    """Groups of rows, of these columns."""
 
 
-def read_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
-    """The pairs of a data set, from the columns named, else those of the language codes, else a `translation` column.
+class HubReader(Reader[HubDataset]):
+    settings_type = HubDataset
+    path_keys = ("dataset",)
+    suffixes = (".parquet", ".arrow")
 
-    A null counts as an empty sentence.
+    @classmethod
+    def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
+        return HubDataset(dataset=str(path), split=split, **options)
 
-    Raises:
-        UserError: (DATA) no such data set, split or column, no network, a value that is no text.
-    """
-    with _errors_explained(source):
-        path = Path(source.dataset)
-        table = _local_table(path, source) if os.path.exists(path) else _hub_table(source)
-    src, tgt = source.src or src_lang, source.tgt or tgt_lang
-    is_nested = "translation" in table.columns and not {src, tgt} <= set(table.columns)
-    wanted = ["translation"] if is_nested else [src, tgt]
-    for name in wanted:
-        if name not in table.columns:
-            do = f"Set src and tgt of the source to two of its columns: {', '.join(table.columns) or 'none'}."
-            raise UserError(ExitCode.DATA, f"no column {name}", where=f"data set {source.dataset}", do=do)
-    for number, record in enumerate(_records(table.read(wanted), source), start=1):
-        where = f"data set {source.dataset} row {number}"
-        texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
-        if not isinstance(texts, dict):
-            what, do = f"translation is no struct but {type(texts).__name__}", "Give one with a text for each language."
-            raise UserError(ExitCode.DATA, what, where=where, do=do)
-        yield _text(texts, src, where), _text(texts, tgt, where)
+    @property
+    def label(self) -> str:
+        return " ".join(filter(None, [self.settings.dataset, self.settings.name, self.settings.split]))
+
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        """The pairs from the named columns, else from those of the language codes, else from a `translation` column.
+
+        A null counts as an empty sentence.
+
+        Raises:
+            UserError: no such data set, split or column, no network, or a value that is not text (DATA).
+        """
+        settings, where = self.settings, f"data set {self.settings.dataset}"
+        with _explain_errors(settings):
+            table = self._local_table() if os.path.exists(settings.dataset) else self._hub_table()
+        src, tgt = settings.src or src_lang, settings.tgt or tgt_lang
+        is_nested = "translation" in table.columns and not {src, tgt} <= set(table.columns)
+        wanted = ["translation"] if is_nested else [src, tgt]
+        for name in wanted:
+            if name not in table.columns:
+                raise not_found(f"no column {name}", where, "columns", table.columns)
+        for number, record in enumerate(_records(table.read(wanted), settings), start=1):
+            texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
+            row = f"{where} row {number}"
+            if not isinstance(texts, dict):
+                what = f"translation is not a struct but {type(texts).__name__}"
+                raise UserError(ExitCode.DATA, what, where=row, do="Give a struct with a text for each language.")
+            yield _text(texts, src, row), _text(texts, tgt, row)
+
+    def files(self) -> list[Path]:
+        """The files of a local data set."""
+        return self._local_files() if os.path.exists(self.settings.dataset) else []
+
+    def check(self, src_lang: str, tgt_lang: str) -> None:
+        """Read the first pair, unless the data set is on the hub."""
+        if os.path.exists(self.settings.dataset) or not HUB_ID.fullmatch(self.settings.dataset):
+            super().check(src_lang, tgt_lang)
+
+    def _local_files(self) -> list[Path]:
+        path, name = Path(self.settings.dataset), self.settings.name
+        if name is not None and (name == ".." or Path(name).name != name):
+            do = "Give the name of a folder in it."
+            raise UserError(ExitCode.DATA, f"no configuration {name}", where=f"data set {path}", do=do)
+        return find_tables(path / (name or ""), self.settings.split)
+
+    def _local_table(self) -> _Table:
+        files = self._local_files()
+        columns = column_names(files[0])
+        return _Table(columns, lambda wanted: (rows for file in files for rows in read_columns(file, wanted)))
+
+    def _hub_table(self) -> _Table:
+        """A data set of the hub. A path that does not exist is never looked up there."""
+        settings = self.settings
+        if not HUB_ID.fullmatch(settings.dataset):
+            do = "Give a folder that exists, or a hub id (owner/name)."
+            raise UserError(ExitCode.DATA, f"no data set at {settings.dataset}", do=do)
+        import datasets
+
+        with _quiet():
+            rows = datasets.load_dataset(
+                settings.dataset, settings.name, split=settings.split, streaming=settings.streaming
+            )
+            # A stream may not know its columns before its first row.
+            columns = rows.column_names or list(next(iter(rows), {}))
+        return _Table(columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
 
 
-def local_files(source: HubDataset) -> list[Path]:
-    """The files of a data set that lies here; none where it does not."""
-    path = Path(source.dataset)
-    return _local_tables(path, source) if os.path.exists(path) else []
-
-
-def check_hub(source: HubDataset, src_lang: str, tgt_lang: str) -> None:
-    """Read the first pair of a data set, unless it lies on the hub.
-
-    Raises:
-        UserError: (DATA) see `read_hub`.
-    """
-    if os.path.exists(source.dataset) or not HUB_ID.fullmatch(source.dataset):
-        next(read_hub(source, src_lang, tgt_lang), None)
-
-
-def _records(groups: Iterator[Rows], source: HubDataset) -> Iterator[dict[str, Any]]:
-    with _errors_explained(source):
-        for group in groups:
-            for values in zip(*group.values(), strict=True):
-                yield dict(zip(group, values, strict=True))
+def _records(chunks: Iterator[Rows], settings: HubDataset) -> Iterator[dict[str, Any]]:
+    with _explain_errors(settings):
+        for chunk in chunks:
+            for values in zip(*chunk.values(), strict=True):
+                yield dict(zip(chunk, values, strict=True))
 
 
 def _text(texts: dict[str, Any], name: str, where: str) -> str:
     if name not in texts:
-        do = f"Set src and tgt of the source to two of its languages: {', '.join(texts)}."
-        raise UserError(ExitCode.DATA, f"no language {name}", where=where, do=do)
+        raise not_found(f"no language {name}", where, "languages", list(texts))
     value = texts[name]
     if not isinstance(value, str | None):
-        what = f"{name} is no text but {type(value).__name__}"
+        what = f"{name} is not text but {type(value).__name__}"
         raise UserError(ExitCode.DATA, what, where=where, do="Set src and tgt of the source to columns of text.")
     return value or ""
 
 
-# --- open ------------------------------------------------------------------------------------------------------------
-
-
-def _local_table(path: Path, source: HubDataset) -> _Table:
-    files = _local_tables(path, source)
-    return _Table(
-        column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
-    )
-
-
-def _local_tables(path: Path, source: HubDataset) -> list[Path]:
-    if source.name is not None and (source.name == ".." or Path(source.name).name != source.name):
-        do = "Give the name of a folder in it."
-        raise UserError(ExitCode.DATA, f"no configuration {source.name}", where=f"data set {path}", do=do)
-    return find_tables(path / (source.name or ""), source.split)
-
-
-def _hub_table(source: HubDataset) -> _Table:
-    """A data set of the hub; a path that does not exist is never looked up there."""
-    if not HUB_ID.fullmatch(source.dataset):
-        do = "Give a folder that exists, or a hub id (owner/name)."
-        raise UserError(ExitCode.DATA, f"no data set at {source.dataset}", do=do)
-    import datasets
-
-    with _quiet():
-        rows = datasets.load_dataset(source.dataset, source.name, split=source.split, streaming=source.streaming)
-        # A stream that does not know its columns beforehand looks at its first row.
-        columns = rows.column_names or list(next(iter(rows), {}))
-    return _Table(columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
-
-
 @contextmanager
-def _errors_explained(source: HubDataset) -> Iterator[None]:
-    """Turn what the libraries raise of a data set, each in its own way, into one line for the user."""
+def _explain_errors(settings: HubDataset) -> Iterator[None]:
+    """Turn whatever the libraries raise for a data set into one line for the user."""
     try:
         yield
     except (UserError, MemoryError):
         raise
     except ConnectionError as error:
-        what = f"cannot reach the data set {source.dataset} on the hub"
+        what = f"cannot reach the data set {settings.dataset} on the hub"
         do = "Connect to the network and check the id, or give a local folder."
         raise UserError(ExitCode.DATA, what, do=do) from error
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         is_script = "scripts are no longer supported" in reason
         do = "Give a data set of Parquet files: scripts are not run." if is_script else "Check its id, name and split."
-        raise UserError(ExitCode.DATA, f"cannot load the data set {source.dataset}: {reason}", do=do) from error
+        raise UserError(ExitCode.DATA, f"cannot load the data set {settings.dataset}: {reason}", do=do) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the progress bars and the notes of the libraries off stderr: what matters of them is in our error."""
+    """Keep progress bars and messages of the libraries off stderr; our own error says what matters."""
     import datasets
 
     were_off = datasets.are_progress_bars_disabled()
@@ -157,3 +166,89 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
         if not were_off:
             datasets.enable_progress_bars()
+
+
+# --- Parquet and Arrow files -----------------------------------------------------------------------------------------
+
+
+def find_tables(path: Path, split: str) -> list[Path]:
+    """The file `path`, or the files of a split in the folder `path`, sorted by name.
+
+    A file belongs to the split that is a word of its name or of a folder above it: `test-00000-of-00001.parquet`,
+    `test/data.arrow`. Files that name no split belong to train.
+
+    Raises:
+        UserError: there are none (DATA).
+    """
+    if path.is_file():
+        if path.suffix not in HubReader.suffixes:
+            do = "Use the source tsv or jsonl, or src and tgt, for a file of text."
+            raise UserError(ExitCode.DATA, f"{path} is neither .parquet nor .arrow", do=do)
+        return [path]
+    tables = [file.relative_to(path) for file in sorted(path.rglob("*")) if _is_table(file, path)]
+    chosen = [file for file in tables if split in _words(file)]
+    if split == "train" and not chosen:
+        chosen = [file for file in tables if not _SPLITS & _words(file)]
+    if not chosen:
+        names = ", ".join(map(str, tables[:5])) + (", …" if len(tables) > 5 else "")
+        what = f"no files of the split {split}, only {names}" if tables else "no .parquet or .arrow files"
+        do = "Set its split to a word of their names." if tables else "Give a folder or a file of Parquet or Arrow."
+        raise UserError(ExitCode.DATA, what, where=f"data set {path}", do=do)
+    return [path / file for file in chosen]
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a file."""
+    with path.open("rb") as file:
+        schema = _parquet(file).schema_arrow if path.suffix == ".parquet" else _arrow(file).schema
+        return [str(name) for name in schema.names]
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
+    """The values of a file, up to `ROWS_AT_ONCE` rows at a time."""
+    with path.open("rb") as file:
+        batches = (
+            _parquet(file).iter_batches(ROWS_AT_ONCE, columns=list(columns))
+            if path.suffix == ".parquet"
+            else _arrow_batches(file)
+        )
+        for batch in batches:
+            # Without this, reading trusts the offsets of texts that the file gives.
+            batch.validate(full=True)
+            for start in range(0, len(batch), ROWS_AT_ONCE):
+                rows = batch.slice(start, ROWS_AT_ONCE)
+                yield {name: rows.column(name).to_pylist() for name in columns}
+
+
+def _parquet(file: BinaryIO) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(file)
+
+
+def _arrow(file: BinaryIO) -> Any:
+    """A reader of either form of Arrow file; `datasets` writes streams."""
+    import pyarrow.ipc
+
+    try:
+        return pyarrow.ipc.open_stream(file)
+    except pyarrow.ArrowInvalid:
+        file.seek(0)
+        return pyarrow.ipc.open_file(file)
+
+
+def _arrow_batches(file: BinaryIO) -> Iterator[Any]:
+    reader = _arrow(file)
+    if hasattr(reader, "num_record_batches"):
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return iter(reader)
+
+
+def _is_table(file: Path, folder: Path) -> bool:
+    # `datasets` keeps computed columns of a saved data set beside it, as cache-*.arrow.
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix in HubReader.suffixes and not file.name.startswith("cache-") and not is_hidden and file.is_file()
+
+
+def _words(file: Path) -> set[str]:
+    return set(re.split(r"[^A-Za-z0-9]+", str(file.with_suffix(""))))

@@ -2,42 +2,69 @@
 
 A line ends at LF and nowhere else, so that the same bytes give the same lines from a file and from a pipe. One CR
 before the LF and a byte-order mark at the start are dropped; every other character, lone CR and U+2028 included, stays.
+Files packed by gzip, xz or Zstandard are recognised by their first bytes and unpacked in bounded memory.
 """
 
+import os
+import sys
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from mtx.data.sources.packed import plain_blocks
 from mtx.errors import ExitCode, UserError
 
+BLOCK_BYTES = 1 << 16
+"""Bytes that are read and unpacked at a time."""
+
 MAX_LINE_BYTES = 1 << 26
-"""A longer line means that the file is no text, and would have to be held in memory."""
+"""Limit of a line, which is held in memory; a longer one means that the file is not text."""
+
+MAX_XZ_BYTES = 1 << 28
+"""Limit of the memory for unpacking xz, 4 times what its highest preset needs."""
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_GIVE_TEXT = "Give text, one sentence a line."
 
 Repair = Callable[[bytes, str], str]
-"""What to take for a line that is not in its encoding, from its bytes and its place; or an error."""
+"""Returns the text to use for a line that is not in its encoding, given its bytes and where it is; or raises."""
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines of a file, plain or packed, without their line ends.
 
     Raises:
-        UserError: (DATA) no such file, a folder, not readable, damaged where it is packed, not in `encoding`.
+        UserError: no such file, a folder, not readable, damaged if packed, or not in `encoding` (DATA).
     """
     try:
         with path.open("rb") as stream:
-            for group in stream_lines(stream, str(path), encoding):
-                yield from group
+            for lines in stream_lines(stream, str(path), encoding):
+                yield from lines
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+
+
+def read_regular_file(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """Lines of a file that can be read several times, which a pipe can not; see `read_lines`."""
+    with explain_unreadable(path):
+        yield from read_lines(path, encoding)
+
+
+@contextmanager
+def explain_unreadable(path: Path) -> Iterator[None]:
+    """Refuse pipes and devices, and turn the system's errors on reading `path` into one line for the user."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UserError(ExitCode.DATA, f"{path} is not a regular file", do="Save the text to a file first.")
+    try:
+        yield
     except OSError as error:
         raise unreadable(str(path), error) from error
 
 
 def unreadable(name: str, error: OSError) -> UserError:
-    """What to tell the user when opening or reading `name` raised `error`."""
+    """The error to report when opening or reading `name` raised `error`."""
     reason = (error.strerror or str(error)).lower()
     return UserError(ExitCode.DATA, f"cannot read {name}: {reason}", do="Give a text file that exists and can be read.")
 
@@ -45,19 +72,17 @@ def unreadable(name: str, error: OSError) -> UserError:
 def stream_lines(
     stream: BinaryIO, name: str, encoding: str = "utf-8", repair: Repair | None = None
 ) -> Iterator[list[str]]:
-    """Groups of complete lines, each as soon as it has arrived; a last line may lack its LF.
+    """Lists of complete lines, each as soon as it has arrived; the last line may lack its LF.
 
-    `stream` is buffered (it has `read1`), plain or packed (see `mtx.data.sources.packed`); `name` is what error
-    messages call it. In `encoding` the byte LF is a line end and nothing else. Without `repair`, the first line that
-    is not in it is an error.
+    `stream` is buffered (it has `read1`), plain or packed; `name` is used in error messages. In `encoding` the byte LF
+    must be a line end and nothing else. Without `repair`, the first line that is not in `encoding` is an error.
 
     Raises:
-        UserError: (DATA) damaged where it is packed, UTF-16, a line not in `encoding`; the lines before it have been
-            given out.
+        UserError: damaged if packed, UTF-16, a line too long or not in `encoding` (DATA); the lines before it have been
+            yielded.
     """
-    num_lines = 0
+    num_lines = num_begun = 0
     begun: list[bytes] = []
-    num_begun = 0
     for block in plain_blocks(stream, name):
         head, newline, tail = block.rpartition(b"\n")
         if newline:
@@ -68,38 +93,36 @@ def stream_lines(
         begun.append(tail)
         num_begun += len(tail)
         if num_begun > MAX_LINE_BYTES:
-            where = f"{name} line {num_lines + 1}"
-            raise UserError(
-                ExitCode.DATA, f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", where=where, do=_GIVE_TEXT
-            )
+            what, where = f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", f"{name} line {num_lines + 1}"
+            raise UserError(ExitCode.DATA, what, where=where, do="Give text, one sentence a line.")
     last = b"".join(begun)
     if last and not (num_lines == 0 and last == _BOM):
         yield from _decode(last, num_lines, name, encoding, repair)
 
 
 def as_line(text: str) -> str:
-    """`text` as a line that is read as the same, whatever it has for line ends; without its own."""
+    """`text` as one line that reads back the same, whatever line ends it contains; without an LF of its own."""
     return text.replace("\n", " ").rstrip("\r")
 
 
 def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair | None = None) -> str:
-    """The text of one line, which lies at `where`; without `repair`, it must be in `encoding`.
+    """The text of the line at `where`; without `repair`, it must be in `encoding`.
 
     Raises:
-        UserError: (DATA) it is not; the byte is named.
+        UserError: it is not; the error names the byte (DATA).
     """
     try:
         return line.decode(encoding)
     except UnicodeDecodeError as error:
-        place = f"{where} byte {error.start + 1}"
+        position = f"{where} byte {error.start + 1}"
         if repair is None:
             do = "Convert the text to UTF-8."
-            raise UserError(ExitCode.DATA, f"not {encoding.upper()}", where=place, do=do) from error
-        return repair(line, place)
+            raise UserError(ExitCode.DATA, f"not {encoding.upper()}", where=position, do=do) from error
+        return repair(line, position)
 
 
 def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Repair | None) -> Iterator[list[str]]:
-    """The group of lines that `block` holds, which follow the first `num_before` lines."""
+    """The lines of `block`, which follow the first `num_before` lines."""
     if num_before == 0:
         if block.startswith(_UTF16_MARKS):
             what, where = "UTF-16, not UTF-8", f"{name} line 1 byte 1"
@@ -116,3 +139,95 @@ def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Rep
                 yield [good.removesuffix("\r") for good in lines]
                 raise
     yield [line.removesuffix("\r") for line in lines]
+
+
+# --- packed files ----------------------------------------------------------------------------------------------------
+
+
+class _GzipDecompressor:
+    """zlib's decompressor with the interface of those of lzma and zstd."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        plain = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        self.eof, self.unused_data = self._zlib.eof, self._zlib.unused_data
+        self.needs_input = not self._zlib.unconsumed_tail
+        return plain
+
+
+def _open_gzip() -> tuple[Any, type[Exception]]:
+    return _GzipDecompressor(), zlib.error
+
+
+def _open_xz() -> tuple[Any, type[Exception]]:
+    import lzma
+
+    # lzma.open can't limit the memory that a file may ask for.
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES), lzma.LZMAError
+
+
+def _open_zstd() -> tuple[Any, type[Exception]]:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd.ZstdDecompressor(), zstd.ZstdError  # its windows are limited to 128 MiB
+
+
+FORMATS = {
+    b"\x1f\x8b": ("gzip", _open_gzip),
+    b"\xfd7zXZ\0": ("xz", _open_xz),
+    b"\x28\xb5\x2f\xfd": ("zstd", _open_zstd),
+}
+"""Name and maker of the decompressor (with its error) by the first bytes of a file."""
+
+
+def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """The bytes of `stream`, unpacked if packed, in blocks of about `BLOCK_BYTES`, as they arrive.
+
+    `stream` is buffered (it has `read1`); `name` is used in error messages.
+
+    Raises:
+        UserError: it is damaged or cut short (DATA).
+    """
+    blocks = iter(lambda: stream.read1(BLOCK_BYTES), b"")  # type: ignore[attr-defined]
+    first = next(blocks, b"")
+    while any(len(first) < len(magic) and magic.startswith(first) for magic in FORMATS if first):
+        more = next(blocks, b"")
+        if not more:
+            break
+        first += more
+    blocks = chain([first], blocks)
+    yield from next(
+        (_unpack(blocks, name, kind, start) for magic, (kind, start) in FORMATS.items() if first.startswith(magic)),
+        blocks,
+    )
+
+
+def _unpack(
+    blocks: Iterator[bytes], name: str, kind: str, start: Callable[[], tuple[Any, type[Exception]]]
+) -> Iterator[bytes]:
+    """Unpack one packed file after another, never more than a block at a time."""
+    decompressor, failure = None, Exception
+    for block in blocks:
+        packed = block
+        while True:
+            if decompressor is None:
+                packed = packed.lstrip(b"\0")  # gzip and xz allow padding with zeros between packed files
+                if not packed:
+                    break
+                decompressor, failure = start()
+            try:
+                plain = decompressor.decompress(packed, BLOCK_BYTES)
+            except (failure, EOFError) as error:
+                raise UserError(ExitCode.DATA, f"damaged {kind} data", where=name, do="Get the file again.") from error
+            yield plain
+            packed = b""
+            if decompressor.eof:
+                packed, decompressor = decompressor.unused_data, None
+            elif decompressor.needs_input:
+                break
+    if decompressor is not None:
+        raise UserError(ExitCode.DATA, f"the {kind} file is cut short", where=name, do="Get the file again.")

@@ -1,34 +1,59 @@
-"""Pairs of translation memories in TMX 1.4, read unit by unit: memory does not grow with the file.
+"""Translation memories in TMX 1.4, read unit by unit: memory does not grow with the file.
 
-The format: https://www.gala-global.org/tmx-14b. A file comes from anyone: entities that it declares are not followed,
-nothing that it names is opened, and libxml2's own limits on depth and size stay in force.
+The format: https://www.gala-global.org/tmx-14b. A file may come from anyone: declared entities are not expanded, no
+other file or address is opened, and libxml2's limits on depth and size stay in force.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from mtx.data.sources.packed import plain_blocks
+from mtx.config.sources import Tmx
+from mtx.data.sources.base import Languages, Pair, Reader, not_found
+from mtx.data.sources.text import explain_unreadable, plain_blocks
 from mtx.errors import ExitCode, UserError
 
-_CODES = {"bpt", "ept", "it", "ph", "ut"}
-"""Elements inside a segment that hold formatting of the original; what they hold is not text of the sentence."""
-
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22
-"""What one unit may have: sentences over 1 MB are dropped anyway."""
+"""Limits of one unit. Sentences over 1 MB are dropped anyway."""
 
+_CODES = {"bpt", "ept", "it", "ph", "ut"}
+"""Elements inside a segment that contain formatting of the original, not text of the sentence."""
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SPACES = re.compile(r"[\t\n\r ]+")
-_PLACE = re.compile(r", line \d+, column \d+$")
+_POSITION = re.compile(r", line \d+, column \d+$")
 
 
-def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
-    """The (source, target) pairs of the units of a TMX file, in order; a unit without one of the two has "" for it.
+class TmxReader(Reader[Tmx]):
+    settings_type = Tmx
+    path_keys = ("tmx",)
+    suffixes = (".tmx",)
 
-    A language is that of a variant (`xml:lang`), regardless of case, else one with its main part: en takes en-US.
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        path = self.settings.tmx
+        with explain_unreadable(path), path.open("rb") as stream:
+            yield from read_tmx(stream, str(path), self.settings.src or src_lang, self.settings.tgt or tgt_lang)
+
+    def languages(self) -> Languages:
+        try:
+            with self.settings.tmx.open("rb") as stream:
+                src, codes = first_languages(stream, str(self.settings.tmx))
+        except OSError:
+            return Languages()  # reading the pairs will say what is wrong
+        short = [code.split("-")[0] for code in codes]
+        names = [code if short.count(main) > 1 else main for code, main in zip(codes, short, strict=True)]
+        others = [name for code, name in zip(codes, names, strict=True) if src not in (code, name)]
+        if len(names) == 2 and len(others) == 1:
+            return Languages(next(name for name in names if name != others[0]), others[0], names)
+        return Languages(mentioned=names)
+
+
+def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+    """The (source, target) pairs of the units of a TMX file, in order. A unit without a language has "" for it.
+
+    Languages (`xml:lang`) match regardless of case, or else by their main part: en matches en-US.
 
     Raises:
-        UserError: (DATA) no XML, damaged, no TMX, not one unit in these languages.
+        UserError: not XML, damaged, not TMX, or no unit in both languages (DATA).
     """
     languages: dict[str, None] = {}
     has_both = False
@@ -41,16 +66,14 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
         has_both = has_both or bool(src and tgt)
         yield src, tgt
     if not has_both:
-        found = ", ".join(list(languages)[:10]) or "none"
-        do = f"Set src and tgt of the source to two of its languages: {found}."
-        raise UserError(ExitCode.DATA, f"no unit with both {src_lang} and {tgt_lang}", where=name, do=do)
+        raise not_found(f"no unit with both {src_lang} and {tgt_lang}", name, "languages", list(languages))
 
 
 def first_languages(stream: BinaryIO, name: str) -> tuple[str, list[str]]:
-    """What the header says that the source language is, or nothing, and the languages of the first unit, in lower case.
+    """The source language of the header, or "", and the languages of the first unit, in lower case.
 
     Raises:
-        UserError: (DATA) no XML, damaged, no TMX.
+        UserError: not XML, damaged, or not TMX (DATA).
     """
     for unit in _units(plain_blocks(stream, name), name):
         header = next(_children(unit.getroottree().getroot(), "header"), None)
@@ -60,7 +83,7 @@ def first_languages(stream: BinaryIO, name: str) -> tuple[str, list[str]]:
 
 
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
-    """Each `tu` element once it is complete; it is let go of after, as everything else is at once."""
+    """Each complete `tu` element. It is freed after use; all other elements are freed at once."""
     from lxml import etree
 
     parser: Any = etree.XMLPullParser(
@@ -69,7 +92,7 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
     )  # fmt: skip
     is_first = True
     unit = None
-    num_held = num_bytes = 0  # elements and bytes since something was let go of
+    num_held = num_bytes = 0  # elements and bytes since the last element was freed
     try:
         for block in blocks:
             parser.feed(block)
@@ -86,7 +109,7 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
                 elif unit is None or element is unit:
                     if unit is not None:
                         yield element
-                    _forget(element)
+                    _free(element)
                     unit, num_held, num_bytes = None, 0, 0
                 if num_held > MAX_ELEMENTS:
                     raise _too_large(name, element)
@@ -95,19 +118,19 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
         parser.close()
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 0
-        reason = _PLACE.sub("", " ".join((error.msg or "not XML").split()))[:200]
-        is_other_text = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
-        do = "Mend the text there, or convert it to UTF-8." if is_other_text else "Give a whole TMX file."
-        raise UserError(ExitCode.DATA, f"no sound XML: {reason}", where=f"{name} line {line}", do=do) from error
+        reason = _POSITION.sub("", " ".join((error.msg or "not XML").split()))[:200]
+        is_encoding = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
+        do = "Correct the text there, or convert it to UTF-8." if is_encoding else "Give a complete TMX file."
+        raise UserError(ExitCode.DATA, f"invalid XML: {reason}", where=f"{name} line {line}", do=do) from error
 
 
 def _too_large(name: str, element: Any) -> UserError:
     where = name if element is None else f"{name} line {element.sourceline}"
-    return UserError(ExitCode.DATA, "a unit is too large for one of sentences", where=where, do="Take it out.")
+    return UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
 
 
-def _forget(element: Any) -> None:
-    """Let go of what an element holds, and of all before it; its attributes stay: the header tells a language."""
+def _free(element: Any) -> None:
+    """Free the content of an element and everything before it, but keep its attributes: the header has a language."""
     del element[:]
     element.text = None
     parent = element.getparent()
@@ -124,7 +147,7 @@ def _language(variant: Any) -> str:
 
 
 def _text_in(variants: dict[str, Any], language: str) -> str:
-    """The text of the variant in `language`; of several, the first."""
+    """The text of the first variant in `language`."""
     wanted = language.lower().replace("_", "-")
     variant = variants.get(wanted)
     if variant is None:
@@ -135,7 +158,7 @@ def _text_in(variants: dict[str, Any], language: str) -> str:
 
 
 def _text_of(segment: Any) -> Iterator[str]:
-    """What the translator saw: without codes, and with what stands between them."""
+    """The text that the translator saw: without formatting codes, with the text between them."""
     yield segment.text or ""
     for child in segment:
         if isinstance(child.tag, str) and child.tag.rpartition("}")[2] not in _CODES:

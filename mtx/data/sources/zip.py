@@ -1,126 +1,109 @@
-"""Pairs in zip archives as OPUS gives them: two files in Moses format, or one TMX file; read without unpacking."""
+"""Zip archives as OPUS offers them: two files in Moses format, or one TMX file. They are read without unpacking."""
 
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mtx.config.sources import Zip
-from mtx.data.sources.packed import plain_name
-from mtx.data.sources.text import stream_lines
+from mtx.data.sources.base import Languages, Pair, Reader, not_found
+from mtx.data.sources.names import languages_of_names, plain_name
+from mtx.data.sources.text import explain_unreadable, stream_lines
 from mtx.data.sources.tmx import read_tmx
+from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
 
-BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Ways of packing that are undone a block at a time; what zipfile does of others may take any memory."""
-
-_DO = "Set src and tgt of the source to two of its files: "
+BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory."""
 
 
-def read_zip(source: Zip, src_lang: str, tgt_lang: str) -> Iterator[tuple[str, str]]:
-    """The pairs in a zip archive.
+class ZipReader(Reader[Zip]):
+    settings_type = Zip
+    path_keys = ("zip",)
+    suffixes = (".zip",)
 
-    Raises:
-        UserError: (DATA) no zip, damaged, encrypted, packed in an unusual way, no two files that fit, unequal
-            numbers of lines.
-    """
-    with _errors_explained(source.zip), zipfile.ZipFile(source.zip) as archive:
-        names = _names(archive)
-        memories = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
-        if source.src is None and source.tgt is None and len(memories) == 1:
-            with _open(archive, source, memories[0]) as stream:
-                yield from read_tmx(stream, _place(source, memories[0]), src_lang, tgt_lang)
-            return
-        members = _members(source, names, src_lang, tgt_lang)
-        with _open(archive, source, members[0]) as src_stream, _open(archive, source, members[1]) as tgt_stream:
-            streams = zip(members, (src_stream, tgt_stream), strict=True)
-            sides = [_lines(stream, _place(source, member)) for member, stream in streams]
-            counts = [0, 0]
-            for src, tgt in zip_longest(*sides):
-                counts[0] += src is not None
-                counts[1] += tgt is not None
-                if src is not None and tgt is not None:
-                    yield src, tgt
-        if counts[0] != counts[1]:
-            what = f"{members[0]} has {counts[0]} lines, {members[1]} {counts[1]}"
-            do = "Line n of each must translate the other's."
-            raise UserError(ExitCode.DATA, what, where=str(source.zip), do=do)
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        """The pairs of one TMX file, or of two files of text.
 
+        Raises:
+            UserError: not a zip, damaged, encrypted, compressed in an unusual way, no two matching files, or unequal
+                numbers of lines (DATA).
+        """
+        path = self.settings.zip
+        with explain_unreadable(path), _explain_damage(path), zipfile.ZipFile(path) as archive:
+            names = _names(archive)
+            tmx = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
+            if self.settings.src is None and self.settings.tgt is None and len(tmx) == 1:
+                with self._open(archive, tmx[0]) as stream:
+                    yield from read_tmx(stream, self._where(tmx[0]), src_lang, tgt_lang)
+                return
+            src, tgt = self._members(names, src_lang, tgt_lang)
+            with self._open(archive, src) as src_stream, self._open(archive, tgt) as tgt_stream:
+                sides = self._lines(src_stream, src), self._lines(tgt_stream, tgt)
+                yield from pair_lines(*sides, names=(src, tgt), where=lambda: str(path))
 
-def member_names(path: Path) -> list[str]:
-    """The names of the files in a zip archive.
+    def languages(self) -> Languages:
+        try:
+            with _explain_damage(self.settings.zip), zipfile.ZipFile(self.settings.zip) as archive:
+                return Languages(mentioned=languages_of_names(_names(archive)))
+        except (OSError, UserError):
+            return Languages()  # reading the pairs will say what is wrong
 
-    Raises:
-        UserError: (DATA) no zip, or damaged.
-        OSError: it can't be read.
-    """
-    with _errors_explained(path), zipfile.ZipFile(path) as archive:
-        return _names(archive)
+    def _members(self, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
+        """The names of the two files to read."""
+        where = str(self.settings.zip)
+        members = []
+        for name, language in ((self.settings.src, src_lang), (self.settings.tgt, tgt_lang)):
+            if name is not None and name not in names:
+                raise not_found(f"no file {name}", where, "files", sorted(names))
+            ending = f".{language}"
+            members.append([name] if name else [each for each in names if plain_name(Path(each)).name.endswith(ending)])
+        src, tgt = members
+        if len(src) == len(tgt) == 1:
+            return src[0], tgt[0]
+        what = f"no two files that end in .{src_lang} and .{tgt_lang}"
+        if src and tgt:
+            what = f"{len(src)} files that end in .{src_lang}, {len(tgt)} in .{tgt_lang}"
+        raise not_found(what, where, "files", sorted(names))
+
+    def _open(self, archive: zipfile.ZipFile, member: str) -> BinaryIO:
+        if archive.getinfo(member).compress_type not in BOUNDED_METHODS:
+            what = "compressed by a method that may take any amount of memory to undo"
+            do = "Compress it with the default method of zip, or unpack it."
+            raise UserError(ExitCode.DATA, what, where=self._where(member), do=do)
+        return cast(BinaryIO, archive.open(member))
+
+    def _lines(self, stream: BinaryIO, member: str) -> Iterator[str]:
+        for lines in stream_lines(stream, self._where(member)):
+            yield from lines
+
+    def _where(self, member: str) -> str:
+        return f"{self.settings.zip}: {member}"
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if not name.endswith("/")]
 
 
-def _members(source: Zip, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
-    """The names of the two files to read."""
-    listed = ", ".join(sorted(names)[:10]) + (", …" if len(names) > 10 else "")
-    for given in (source.src, source.tgt):
-        if given is not None and given not in names:
-            raise UserError(ExitCode.DATA, f"no file {given}", where=str(source.zip), do=f"{_DO}{listed}.")
-    src = (
-        [source.src] if source.src else [name for name in names if plain_name(Path(name)).name.endswith(f".{src_lang}")]
-    )
-    tgt = (
-        [source.tgt] if source.tgt else [name for name in names if plain_name(Path(name)).name.endswith(f".{tgt_lang}")]
-    )
-    if len(src) == len(tgt) == 1:
-        return src[0], tgt[0]
-    what = f"no two files that end in .{src_lang} and .{tgt_lang}"
-    if src and tgt:
-        what = f"{len(src)} files that end in .{src_lang}, {len(tgt)} in .{tgt_lang}"
-    raise UserError(ExitCode.DATA, what, where=str(source.zip), do=f"{_DO}{listed or 'it is empty'}.")
-
-
-def _open(archive: zipfile.ZipFile, source: Zip, member: str) -> BinaryIO:
-    if archive.getinfo(member).compress_type not in BOUNDED:
-        what, do = "packed in a way that takes any memory to undo", "Pack it as zip does by default, or unpack it."
-        raise UserError(ExitCode.DATA, what, where=_place(source, member), do=do)
-    return cast(BinaryIO, archive.open(member))
-
-
-def _place(source: Zip, member: str) -> str:
-    return f"{source.zip}: {member}"
-
-
-def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    for group in stream_lines(stream, name):
-        yield from group
-
-
 @contextmanager
-def _errors_explained(path: Path) -> Iterator[None]:
-    """Turn what the library raises of a damaged archive into one line for the user."""
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Turn whatever the library raises for a damaged archive into one line for the user."""
     try:
         yield
     except _DAMAGE as error:
-        what, do = f"damaged zip, or none: {error}".rstrip(": "), "Get the file again."
-        raise UserError(ExitCode.DATA, what, where=str(path), do=do) from error
+        what = f"damaged, or not a zip archive: {error}".rstrip(": ")
+        raise UserError(ExitCode.DATA, what, where=str(path), do="Get the file again.") from error
     except RuntimeError as error:
         if "password" not in str(error) and "encrypted" not in str(error):
             raise
-        raise UserError(ExitCode.DATA, "an encrypted zip", where=str(path), do="Unpack it yourself.") from error
+        raise UserError(ExitCode.DATA, "encrypted zip archive", where=str(path), do="Decrypt it first.") from error
 
 
 _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
     UnicodeDecodeError,
 )  # fmt: skip
-"""What zipfile raises for a damaged archive, NotImplementedError for one that it cannot unpack.
-
-The last is of the names of its files: text is decoded elsewhere, with an error of its own.
-"""
+"""What `zipfile` raises for damage; UnicodeDecodeError is about member names, as text has errors of its own."""

@@ -16,9 +16,9 @@ from mtx.data.check.examples import MAX_EXAMPLES
 from mtx.data.check.scan import DUPLICATES, MENDED, SETTINGS
 from mtx.data.cleaning.rules import build_cleaner, text_fault
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources import chunks as groups
-from mtx.data.sources.folder import expand
-from mtx.data.sources.read import Pair
+from mtx.data.sources import chunks
+from mtx.data.sources.base import Pair
+from mtx.data.sources.read import expand_folders
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import can_fork
 from mtx.text.train_tokenizer import train_tokenizer
@@ -70,7 +70,7 @@ def config(*train: Source, clean: CleanSettings | None = None, **data: Any) -> C
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 37)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 37)
 
 
 def findings(diagnosis: Diagnosis, number: int = 0) -> dict[str, int]:
@@ -123,7 +123,7 @@ def test_as_many_are_dropped_as_training_drops(
     whole = config(write(tmp_path, "a", dirty_pairs(300, seed=1)), Folder(folder=tmp_path / "more"), clean=clean)
     text = [text for pair in dirty_pairs(100) for text in pair]
     tokenizer = train_tokenizer(text, text, TokenizerSettings(vocab_size=400), print)
-    sources = expand(whole.data.train, "en", "de")
+    sources = expand_folders(whole.data.train, "en", "de")
     data = whole.data.model_copy(update={"max_tokens": 100_000})  # what is too long in tokens nobody can tell yet
     corpus = prepare(sources, data, clean, tokenizer)
     examined = diagnose(whole).sources
@@ -188,7 +188,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
 
 
 def test_memory_grows_by_few_bytes_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 500)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("can_tell_languages", "can_repair"):
         monkeypatch.setattr(examination, name, lambda: False)

@@ -6,7 +6,7 @@ import pytest
 
 from mtx.data.check.examples import MAX_EXAMPLES
 from mtx.data.check.overlap import NEAR, NGRAM, HeldOut, Overlap
-from mtx.data.sources.read import Pair
+from mtx.data.sources.base import Pair
 
 WORDS = [f"w{number}" for number in range(5000)]
 

@@ -12,8 +12,8 @@ from mtx.config.sources import Folder, Jsonl, Source, Tsv
 from mtx.data.check.diagnose import diagnose
 from mtx.data.cleaning.export import DROPPED, Cleaned, write_cleaned
 from mtx.data.cleaning.rules import build_cleaner
-from mtx.data.sources import chunks as groups
-from mtx.data.sources.read import Pair
+from mtx.data.sources import chunks
+from mtx.data.sources.base import Pair
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import can_fork
 
@@ -35,7 +35,7 @@ def kept_pairs(files: dict[str, list[str]], name: str = "train") -> list[Pair]:
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 37)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 37)
 
 
 @pytest.mark.parametrize("duplicates", ["keep", "pair", "src", "tgt"])

@@ -19,7 +19,7 @@ from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources import chunks as groups
+from mtx.data.sources import chunks
 from mtx.system.parallel import can_fork
 from mtx.text.tokenizer import pieces_of
 from mtx.text.train_tokenizer import train_tokenizer
@@ -103,7 +103,7 @@ def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: 
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 20)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 20)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 70)
     monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
     corpus = prepared(settings(tmp_path), "side")

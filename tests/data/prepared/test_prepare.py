@@ -17,13 +17,14 @@ import pytest
 
 from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
 from mtx.config.sources import Demo, HubDataset, Source, Tsv, TwoFiles
-from mtx.data.prepared import fingerprint as content
 from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.fingerprint import content_key
 from mtx.data.prepared.prepare import prepare
 from mtx.data.prepared.store import StoredArray
-from mtx.data.sources import chunks as groups
+from mtx.data.sources import chunks
+from mtx.data.sources.demo import DemoReader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import can_fork
 from mtx.text.tokenizer import Tokenizer
@@ -92,7 +93,7 @@ def note_encoding(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 3)
     longest = "cat " * 9 + "dog"
     limit = len(TOKENIZER.encode_src([longest])[0]) + 1  # EOS
     assert len(TOKENIZER.encode_src([f"{longest}z"])[0]) == limit
@@ -175,14 +176,14 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
         yield prepared(swapped).key
         yield prepared(demo, max_tokens=2000).key
         with monkeypatch.context() as patch:
-            patch.setattr(content, "source_files", lambda _: [files.src])
+            patch.setattr(DemoReader, "content_files", lambda _: [files.src])
             yield prepared(demo, max_tokens=2000).key
         monkeypatch.setattr(module, "CODE_VERSION", module.CODE_VERSION + 1)
         yield prepared(source).key
 
     assert len(set(keys())) == 12
     # As it was before there were encodings: a run that began then still knows its data.
-    assert content.content_key(files, DataSettings(train=[files]))[:2] == ["TwoFiles", "{}"]
+    assert content_key(files, DataSettings(train=[files]))[:2] == ["TwoFiles", "{}"]
     assert ids_of(prepared(swapped)) == encoded([("cat", "dog"), ("old", "red")])
     assert ids_of(prepared(source, tokenizer=OTHER_TOKENIZER)) == encoded(
         [("dog", "cat"), ("red bird", "blue bird")], OTHER_TOKENIZER
@@ -264,7 +265,7 @@ MANY = [(f"the red dog {number}", f"a cat {number}") for number in range(95)]
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten pairs are encoded at once, thirty make a shard, and these stay on the disk."""
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 10)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 10)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 30)
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
 
@@ -550,7 +551,7 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids go to the disk as they are made and stay there: a corpus may be larger than the memory."""
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
-    monkeypatch.setattr(groups, "PAIRS_AT_ONCE", 500)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 2000)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     peaks = []

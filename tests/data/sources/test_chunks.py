@@ -14,9 +14,9 @@ from mtx.config.sources import Tsv
 from mtx.data.check.overlap import HeldOut
 from mtx.data.check.scan import Known, examine
 from mtx.data.cleaning.export import write_cleaned
-from mtx.data.sources import chunks as groups
-from mtx.data.sources.chunks import grouped
-from mtx.data.sources.read import Pair
+from mtx.data.sources import chunks
+from mtx.data.sources.base import Pair
+from mtx.data.sources.chunks import in_chunks
 
 texts = st.text("a", max_size=20)
 
@@ -24,9 +24,9 @@ texts = st.text("a", max_size=20)
 @given(st.lists(st.tuples(texts, texts)), st.integers(1, 9), st.integers(1, 60))
 def test_groups_are_bounded_and_go_on_anywhere(pairs: list[Pair], most_pairs: int, most_chars: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "PAIRS_AT_ONCE", most_pairs)
-        patch.setattr(groups, "CHARS_AT_ONCE", most_chars)
-        found = list(grouped(pairs, 3))
+        patch.setattr(chunks, "MAX_CHUNK_PAIRS", most_pairs)
+        patch.setattr(chunks, "MAX_CHUNK_CHARS", most_chars)
+        found = list(in_chunks(pairs, 3))
         assert [group.source for group in found] == [3] * len(found)
         assert list(chain.from_iterable(group.pairs for group in found)) == pairs
         for group in found:
@@ -36,13 +36,13 @@ def test_groups_are_bounded_and_go_on_anywhere(pairs: list[Pair], most_pairs: in
             assert len(group.pairs) == most_pairs or sum(len(src) + len(tgt) for src, tgt in group.pairs) >= most_chars
         num_before = 0
         for number, group in enumerate(found):
-            assert list(grouped(pairs[num_before:], 3)) == found[number:]
+            assert list(in_chunks(pairs[num_before:], 3)) == found[number:]
             num_before += len(group.pairs)
 
 
 def test_long_lines_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads in groups: a few of them at a time, not ten thousand lines."""
-    monkeypatch.setattr(groups, "CHARS_AT_ONCE", 1 << 17)
+    monkeypatch.setattr(chunks, "MAX_CHUNK_CHARS", 1 << 17)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("can_tell_languages", "can_repair"):
         monkeypatch.setattr(f"mtx.data.check.scan.{name}", lambda: False)

@@ -106,10 +106,10 @@ def test_languages_are_told(words: list[str], given: tuple[str | None, str | Non
 @pytest.mark.parametrize(
     ("words", "given", "do"),
     [
-        (["texts"], (None, None), "there are de, en"),
-        (["texts"], ("fr", None), "there are de, en"),
+        (["texts"], (None, None), "the files mention de, en"),
+        (["texts"], ("fr", None), "the files mention de, en"),
         (["c.src", "c.txt"], (None, None), "Give --src-lang and --tgt-lang."),
-        (["c.src", "a.de.gz"], (None, None), "there is de"),
+        (["c.src", "a.de.gz"], (None, None), "the files mention de"),
         (["t.tsv.xz"], ("en", None), "Give --src-lang and --tgt-lang."),
         (["z.zip"], (None, None), "Give --src-lang"),
         (["owner/name"], (None, None), "Give --src-lang"),
@@ -126,6 +126,6 @@ def test_languages_are_asked_for(words: list[str], given: tuple[str | None, str 
 @pytest.mark.parametrize("srclang", ["*all*", "", "fr"])
 def test_a_memory_that_does_not_say_its_source_is_not_guessed_at(srclang: str) -> None:
     Path("m.tmx").write_text(TMX.format(srclang=srclang, one="de", other="en"))
-    with pytest.raises(UserError, match="there are de, en"):
+    with pytest.raises(UserError, match="the files mention de, en"):
         languages_of(sources_of(["m.tmx"], "train"), None, None)
     assert languages_of(sources_of(["m.tmx"], "train"), "de", None) == ("de", "en")

@@ -98,7 +98,7 @@ def test_a_stream_without_a_list_of_columns_is_read_only_as_far_as_it_is_needed(
     [
         (lambda: iter(()), "no column en .*: none"),
         (lambda: iter([{"a": "x", "b": "y"}]), "no column en .*: a, b"),
-        (lambda: iter([{"en": "x", "de": 5}]), "row 1.*|de is no text but int"),
+        (lambda: iter([{"en": "x", "de": 5}]), "row 1.*|de is not text but int"),
     ],
 )
 def test_a_stream_that_does_not_fit_is_an_error_of_the_data(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtx.config.sources import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
-from mtx.data.sources.read import check_source, read_pairs, source_name
+from mtx.data.sources.read import read_pairs, reader
 from mtx.demo import read_demo
 from mtx.errors import ExitCode, UserError
 
@@ -106,13 +106,13 @@ def test_every_kind_of_source_yields_the_same_pairs(
     capfd.readouterr()
     assert list(read_pairs(source, "en", "de")) == PAIRS
     assert capfd.readouterr() == ("", "")
-    assert source_name(source)
+    assert reader(source).label
 
 
 def test_the_demo_is_a_source_like_any_other() -> None:
     source = Demo(demo="dev")
     assert list(read_pairs(source, "en", "de")) == list(read_demo("dev"))
-    assert source_name(source) == "demo dev"
+    assert reader(source).label == "demo dev"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_files_may_be_in_another_encoding(encoding: str, pair: tuple[str, str], 
     tsv = write(tmp_path / "c", "\t".join(pair).encode(encoding))
     for source in (TwoFiles(src=src, tgt=tgt, encoding=encoding), Tsv(tsv=tsv, encoding=encoding)):
         assert list(read_pairs(source, "en", "de")) == [pair]
-        check_source(source, "en", "de")
+        reader(source).check("en", "de")
         with pytest.raises(UserError, match=r"not UTF-8 \(.* line 1 byte \d\)"):
             list(read_pairs(source.model_copy(update={"encoding": "utf-8"}), "en", "de"))
 
@@ -163,9 +163,9 @@ def test_unequal_files_are_told_with_the_first_suspicious_line(tmp_path: Path) -
         (b"[1]\n", r"not a JSON object \(.*a.jsonl line 1\)"),
         (b"[" * 100_000 + b"\n", r"not JSON \(.*a.jsonl line 1\)"),
         (b'{"src": "a", "target": "b"}\n', r"no field tgt or de \(.*line 1\)\. .* its fields are src, target\."),
-        (b'{"src": "a", "tgt": 7}\n', r"field tgt is no string but 7 \(.*line 1\)"),
-        (b'{"src": null, "tgt": "b"}\n', r"field src is no string but null \(.*line 1\)"),
-        (b'{"src": "\\ud83d", "tgt": "b"}\n', r"field src holds half a surrogate pair \(.*line 1\)"),
+        (b'{"src": "a", "tgt": 7}\n', r"field tgt is not a string but 7 \(.*line 1\)"),
+        (b'{"src": null, "tgt": "b"}\n', r"field src is not a string but null \(.*line 1\)"),
+        (b'{"src": "\\ud83d", "tgt": "b"}\n', r"field src contains half a surrogate pair \(.*line 1\)"),
     ],
 )
 def test_bad_jsonl(raw: bytes, message: str, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"found 1 columns, needed 2 \(.*a.tsv line 2\)"):
         list(read_pairs(tsv, "en", "de"))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe is no regular file"):
+    with pytest.raises(UserError, match="pipe is not a regular file"):
         list(read_pairs(Tsv(tsv=tmp_path / "pipe"), "en", "de"))
 
 
@@ -196,11 +196,11 @@ def test_bad_tsv_and_bad_files(tmp_path: Path) -> None:
             {"dataset": "{folder}/good", "tgt": "german"},
             r"no column german \(data set .*\)\. .* two of its columns: id, en, de\.",
         ),
-        ({"dataset": "{folder}/good", "src": "id"}, r"id is no text but int \(data set .* row 1\)"),
+        ({"dataset": "{folder}/good", "src": "id"}, r"id is not text but int \(data set .* row 1\)"),
         ({"dataset": "{folder}/nested"}, r"no language fr \(data set .* row 1\)\. .* two of its languages: de, en\."),
         (
             {"dataset": "{folder}/flat"},
-            r"translation is no struct but str \(data set .* row 1\)\. Give one with a text",
+            r"translation is not a struct but str \(data set .* row 1\)\. Give a struct with a text",
         ),
         ({"dataset": "{folder}/damaged"}, "cannot load the data set .*damaged: .*Parquet"),
         ({"dataset": "{folder}/script"}, r"no .parquet or .arrow files \(data set .*script\)"),

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from mtx.config.sources import Tmx
-from mtx.data.sources.read import check_source, read_pairs
+from mtx.data.sources.read import read_pairs, reader
 from mtx.data.sources.tmx import read_tmx
 from mtx.errors import ExitCode, UserError
 
@@ -98,13 +98,13 @@ def test_what_is_wrong_is_one_line(data: bytes, message: str) -> None:
     [
         (
             document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\xff"),
-            r"\(.* line \d+\)\. Mend the text there",
+            r"\(.* line \d+\)\. Correct the text there",
         ),
         (
             document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\x01"),
-            r"\(.* line \d+\)\. Mend the text there",
+            r"\(.* line \d+\)\. Correct the text there",
         ),
-        (document("x")[:-20], r"\(.* line \d+\)\. Give a whole TMX file"),
+        (document("x")[:-20], r"\(.* line \d+\)\. Give a complete TMX file"),
     ],
 )
 def test_the_place_is_told_once_and_what_to_do_there(data: bytes, message: str) -> None:
@@ -197,8 +197,8 @@ def test_as_a_source(tmp_path: Path) -> None:
     path = tmp_path / "a.tmx"
     path.write_bytes(document(variant("en", "yes") + variant("fr", "oui")))
     assert list(read_pairs(Tmx(tmx=path, tgt="fr"), "en", "de")) == [("yes", "oui")]
-    check_source(Tmx(tmx=path), "en", "de")  # its beginning is all right
+    reader(Tmx(tmx=path)).check("en", "de")  # its beginning is all right
     for wrong in (tmp_path / "missing.tmx", tmp_path):
         with pytest.raises(UserError, match=f"cannot read {wrong}") as caught:
-            check_source(Tmx(tmx=wrong), "en", "de")
+            reader(Tmx(tmx=wrong)).check("en", "de")
         assert caught.value.code == ExitCode.DATA

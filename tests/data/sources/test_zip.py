@@ -10,7 +10,7 @@ import pytest
 
 from mtx.config.sources import Zip
 from mtx.data.sources.guess import languages_of
-from mtx.data.sources.read import check_source, read_pairs
+from mtx.data.sources.read import read_pairs, reader
 from mtx.errors import ExitCode, UserError
 
 TMX = (
@@ -36,7 +36,7 @@ def archive(
 
 
 def pairs_of(source: Zip) -> list[tuple[str, str]]:
-    check_source(source, "en", "de")
+    reader(source).check("en", "de")
     return list(read_pairs(source, "en", "de"))
 
 
@@ -60,7 +60,7 @@ def test_one_translation_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ({}, {}, "no two files that end in .en and .de .* it is empty"),
+        ({}, {}, "no two files that end in .en and .de .* its files: none"),
         ({"a.en": "x\n", "README": "x"}, {}, "no two files that end in .en and .de .*: README, a.en"),
         ({**OPUS, "b.en": "x\n"}, {}, "2 files that end in .en, 1 in .de"),
         ({"a.tmx": TMX, "b.tmx": TMX}, {}, "no two files that end in .en and .de .*: a.tmx, b.tmx"),
@@ -89,7 +89,7 @@ def test_a_damaged_or_encrypted_archive_is_one_line(tmp_path: Path) -> None:
     cases = [b"", b"text", whole[:-30], whole[:200], whole[:60] + b"\0\1" + whole[62:], bytes(locked)]
     for data in cases:
         path.write_bytes(data)
-        with pytest.raises(UserError, match=r"(damaged zip, or none|an encrypted zip)") as caught:
+        with pytest.raises(UserError, match=r"(damaged, or not a zip archive|encrypted zip archive)") as caught:
             list(read_pairs(Zip(zip=path), "en", "de"))
         assert caught.value.code == ExitCode.DATA
 
@@ -103,7 +103,7 @@ def test_what_could_take_any_memory_is_not_unpacked(packing: int, name: str, tmp
     tracemalloc.start()
     try:
         with pytest.raises(
-            UserError, match=f"packed in a way .*a.zip: {name}.*Pack it as zip does by default"
+            UserError, match=f"any amount of memory .*a.zip: {name}.*the default method of zip"
         ) as caught:
             list(read_pairs(Zip(zip=path), "en", "de"))
         assert tracemalloc.get_traced_memory()[1] < 1 << 22
@@ -145,7 +145,7 @@ def test_any_damage_is_bad_data(packing: int, tmp_path: Path) -> None:
 def test_what_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=f"cannot read .*{name}") as caught:
-        check_source(Zip(zip=tmp_path / name), "en", "de")
+        reader(Zip(zip=tmp_path / name)).check("en", "de")
     assert caught.value.code == ExitCode.DATA
 
 

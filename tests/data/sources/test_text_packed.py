@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.sources.packed import BLOCK_BYTES, MAX_XZ_BYTES, plain_blocks
+from mtx.data.sources.text import BLOCK_BYTES, MAX_XZ_BYTES, plain_blocks
 from mtx.errors import ExitCode, UserError
 
 if sys.version_info >= (3, 14):

@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from mtx.config.sources import HubDataset
+from mtx.data.sources.hub import column_names, find_tables, read_columns
 from mtx.data.sources.read import read_pairs
-from mtx.data.sources.tables import column_names, find_tables, read_columns
 from mtx.errors import ExitCode, UserError
 
 

@@ -1,0 +1,60 @@
+"""Two files of text: line n of one translates line n of the other."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
+
+from mtx.config.sources import TwoFiles
+from mtx.data.sources.base import Languages, Pair, Reader
+from mtx.data.sources.names import language_of_name
+from mtx.data.sources.text import read_lines, read_regular_file
+from mtx.errors import ExitCode, UserError
+
+
+class TwoFilesReader(Reader[TwoFiles]):
+    settings_type = TwoFiles
+    path_keys = ("src", "tgt")
+
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        src, tgt = self.settings.src, self.settings.tgt
+        sides = read_regular_file(src, self.encoding), read_regular_file(tgt, self.encoding)
+        return pair_lines(*sides, names=(src.name, tgt.name), where=self._first_mismatch)
+
+    def languages(self) -> Languages:
+        src, tgt = (language_of_name(path.name) for path in self.files())
+        return Languages(src, tgt, [language for language in (src, tgt) if language is not None])
+
+    def _first_mismatch(self) -> str:
+        """Say where the lengths of the two sides first disagree badly."""
+        total_src = total_tgt = number = 0
+        for num_src, num_tgt in self._lengths():
+            total_src, total_tgt = total_src + num_src, total_tgt + num_tgt
+        # Chinese needs a third of the characters of English, so compare each pair with the usual ratio.
+        usual = (1 + total_src) / (1 + total_tgt)
+        for number, (num_src, num_tgt) in enumerate(self._lengths(), start=1):
+            scaled = num_tgt * usual
+            if (num_src == 0) != (num_tgt == 0) or (max(num_src, scaled) > 20 and not 0.25 < num_src / scaled < 4):
+                return f"lengths first disagree at line {number}"
+        return f"lengths agree up to line {number}"
+
+    def _lengths(self) -> Iterator[tuple[int, int]]:
+        srcs, tgts = (read_lines(path, self.encoding) for path in self.files())
+        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False))
+
+
+def pair_lines(
+    src_lines: Iterable[str], tgt_lines: Iterable[str], names: tuple[str, str], where: Callable[[], str]
+) -> Iterator[Pair]:
+    """Lines with equal numbers.
+
+    Raises:
+        UserError: one side has more lines; the error names the two files and the place that `where` finds (DATA).
+    """
+    counts = [0, 0]
+    for src, tgt in zip_longest(src_lines, tgt_lines):
+        counts[0] += src is not None
+        counts[1] += tgt is not None
+        if src is not None and tgt is not None:
+            yield src, tgt
+    if counts[0] != counts[1]:
+        what = f"{names[0]} has {counts[0]} lines, {names[1]} {counts[1]}"
+        raise UserError(ExitCode.DATA, what, where=where(), do="Line n of each must translate the other's.")
