@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from mtx.cli.reporting import handle_errors
+from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, new_file
@@ -100,7 +100,7 @@ def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None
     from mtx.data.sources.read import reader
 
     if html == STANDARD:
-        raise UserError(ExitCode.USAGE, "--html needs a file name", where="command line", do="Give one.")
+        raise command_line_error("--html needs a file name", "Give one.")
     data = settings.data
     sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
     files = [path for source in sources for path in reader(source).files()]

@@ -21,7 +21,7 @@ from mtx.cli.options import (
     TagOption,
     load_translator,
 )
-from mtx.cli.reporting import handle_errors
+from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
@@ -72,14 +72,9 @@ def evaluate(
     """
     thresholds = _thresholds(minimum or [])
     if hyp is not None and src is not None:
-        raise UserError(ExitCode.USAGE, "both --hyp and --src given", where="command line", do="Give one of them.")
+        raise command_line_error("both --hyp and --src given", "Give one of them.")
     if (not ref) != (hyp is None and src is None):
-        raise UserError(
-            ExitCode.USAGE,
-            "--ref is needed with --src or --hyp, and only then",
-            where="command line",
-            do="Give both files.",
-        )
+        raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
     with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
@@ -174,5 +169,5 @@ def _thresholds(given: list[str]) -> dict[str, float]:
             name = ""
         if name not in ("bleu", "chrf") or not math.isfinite(thresholds[name]):
             what, do = f"invalid --min {item}", "Write bleu=30 or chrf=55."
-            raise UserError(ExitCode.USAGE, what, where="command line", do=do)
+            raise command_line_error(what, do)
     return thresholds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mtx.cli.options import DeviceOption
-from mtx.cli.reporting import handle_errors
+from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import STANDARD, path_text, print_line
 from mtx.config.settings import LANGUAGE_PATTERN
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -54,9 +54,9 @@ def init(
 
     if train:
         what, do = "there is no --train", "Give the sources as arguments: mtx init SRC TGT."
-        raise UserError(ExitCode.USAGE, what, where="command line", do=do)
+        raise command_line_error(what, do)
     if output == STANDARD:
-        raise UserError(ExitCode.USAGE, "--output needs a file", where="command line", do="Give its name.")
+        raise command_line_error("--output needs a file name", "Give one.")
     for language in (src_lang, tgt_lang):
         if language is not None and not re.fullmatch(LANGUAGE_PATTERN, language):
             raise UserError(ExitCode.USAGE, f"{language} is not a language code", do="Give one such as en or pt_BR.")

@@ -40,6 +40,11 @@ def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def command_line_error(what: str, do: str) -> UserError:
+    """Return an error in the command line (USAGE)."""
+    return UserError(ExitCode.USAGE, what, where="command line", do=do)
+
+
 @contextmanager
 def only_rank0_reports() -> Iterator[None]:
     """Let the other ranks end with the same exit code as rank 0, but without its error lines.

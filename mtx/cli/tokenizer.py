@@ -3,13 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtx.cli.reporting import handle_errors
+from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
 from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
 from mtx.errors import ExitCode, UserError
@@ -19,24 +18,6 @@ if TYPE_CHECKING:
     from mtx.text.tokenizer import Tokenizer
 
 tokenizer_app = typer.Typer(help="Train and apply a SentencePiece model.", no_args_is_help=True)
-
-
-class ModelType(StrEnum):
-    """SentencePiece algorithm."""
-
-    unigram = "unigram"
-    bpe = "bpe"
-
-
-class Normalization(StrEnum):
-    """Unicode normalization before tokenization."""
-
-    nmt_nfkc = "nmt_nfkc"
-    nfkc = "nfkc"
-    nmt_nfkc_cf = "nmt_nfkc_cf"
-    nfkc_cf = "nfkc_cf"
-    identity = "identity"
-    lossless = "lossless"
 
 
 ModelArgument = Annotated[
@@ -54,13 +35,14 @@ def train_tokenizer_command(
     vocab_size: Annotated[
         int, typer.Option(help="Number of pieces with special symbols.", min=8, max=MAX_VOCAB_SIZE)
     ] = 8000,
-    model_type: Annotated[ModelType, typer.Option(help="SentencePiece algorithm.")] = ModelType.unigram,
+    model_type: Annotated[Literal["unigram", "bpe"], typer.Option(help="SentencePiece algorithm.")] = "unigram",
     byte_fallback: Annotated[bool, typer.Option(help="Encode characters without a piece as bytes.")] = True,
     normalization: Annotated[
-        Normalization, typer.Option(help="Unicode normalization; identity changes spaces only, lossless nothing.")
-    ] = Normalization.nmt_nfkc,
+        Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"],
+        typer.Option(help="Unicode normalization; identity changes spaces only, lossless nothing."),
+    ] = "nmt_nfkc",
     sample_megabytes: Annotated[
-        int, typer.Option(help="Size limit of the random sample of text to train on.", min=1, max=100_000)
+        int, typer.Option(help="Megabytes of sampled text to train on, at most.", min=1, max=100_000)
     ] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
@@ -70,16 +52,16 @@ def train_tokenizer_command(
     """
     from mtx.text.train_tokenizer import train_tokenizer
 
-    if normalization is Normalization.lossless and not byte_fallback:
+    if normalization == "lossless" and not byte_fallback:
         what, do = "--normalization lossless needs byte fallback", "Remove --no-byte-fallback."
-        raise UserError(ExitCode.USAGE, what, where="command line", do=do)
+        raise command_line_error(what, do)
     inputs: list[Path | None] = [*files] if files else [None]
     refuse_overwriting(output, inputs)
     settings = TokenizerSettings(
         vocab_size=vocab_size,
-        model_type=model_type.value,
+        model_type=model_type,
         byte_fallback=byte_fallback,
-        normalization=normalization.value,
+        normalization=normalization,
         sample_megabytes=sample_megabytes,
     )
     with new_file(output) as file:

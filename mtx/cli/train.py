@@ -1,9 +1,8 @@
 """`mtx train`: train a tokenizer and a model."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,13 +10,6 @@ from mtx.cli.options import RUNS
 from mtx.cli.reporting import handle_errors, only_rank0_reports
 from mtx.cli.streams import path_text, print_line
 from mtx.distributed.environment import is_launched
-
-
-class Resume(StrEnum):
-    """What to do if the run folder holds a run: continue it, or fail."""
-
-    auto = "auto"
-    never = "never"
 
 
 @handle_errors
@@ -34,7 +26,7 @@ def train(
             "--run-dir", help="Folder of the run; default: runs/NAME, for a config NAME.yaml.", readable=False
         ),
     ] = None,
-    resume: Annotated[Resume, typer.Option(help="Continue an existing run, or refuse to.")] = Resume.auto,
+    resume: Annotated[Literal["auto", "never"], typer.Option(help="Continue an existing run, or refuse to.")] = "auto",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -81,7 +73,7 @@ def train(
             model = run_training(
                 settings,
                 folder,
-                resume=resume.value,
+                resume=resume,
                 dry_run=dry_run,
                 allow_data_change=allow_data_change,
                 group=group,

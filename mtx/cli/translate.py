@@ -6,10 +6,9 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,7 +24,7 @@ from mtx.cli.options import (
     TagOption,
     load_translator,
 )
-from mtx.cli.reporting import handle_errors
+from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -45,27 +44,9 @@ MAX_SHOWN = 20
 """Undecodable lines that are listed."""
 
 
-class Errors(Enum):  # a StrEnum has a method of the name replace
-    """What to do with a line that is not UTF-8."""
-
-    stop = "stop"
-    replace = "replace"
-    keep = "keep"
-
-
-class Format(StrEnum):
-    """Output format."""
-
-    text = "text"
-    jsonl = "jsonl"
-
-
-class OnTooLong(Enum):
-    """What to do with a line that is longer than any training sentence."""
-
-    split = "split"
-    error = "error"
-    truncate = "truncate"
+Errors = Literal["stop", "replace", "keep"]
+Format = Literal["text", "jsonl"]
+OnTooLong = Literal["split", "error", "truncate"]
 
 
 @handle_errors
@@ -87,11 +68,11 @@ def translate(
         int,
         typer.Option("--n-best", help="Translations per sentence; above 1 needs --format jsonl.", min=1, max=MAX_BEAM),
     ] = 1,
-    output_format: Annotated[Format, typer.Option("--format", help="Plain text, or JSON with scores.")] = Format.text,
+    output_format: Annotated[Format, typer.Option("--format", help="Plain text, or JSON with scores.")] = "text",
     on_too_long: Annotated[
         OnTooLong,
         typer.Option(help="Lines longer than any training sentence: split into parts, exit with code 3, or cut off."),
-    ] = OnTooLong.split,
+    ] = "split",
     errors: Annotated[
         Errors,
         typer.Option(
@@ -99,7 +80,7 @@ def translate(
             help="Lines that are not UTF-8: stop with code 3, replace bad bytes by U+FFFD, or keep an empty line and "
             "exit with code 3 at the end.",
         ),
-    ] = Errors.stop,
+    ] = "stop",
     batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
@@ -112,14 +93,10 @@ def translate(
     mtx translate -m runs/my -i in.txt -o out.txt
     cat in.txt | mtx translate --format jsonl --n-best 3
     """
-    if n_best > 1 and output_format is Format.text:
-        raise UserError(
-            ExitCode.USAGE, "--n-best above 1 needs --format jsonl", where="command line", do="Add --format jsonl."
-        )
+    if n_best > 1 and output_format == "text":
+        raise command_line_error("--n-best above 1 needs --format jsonl", "Add --format jsonl.")
     if sentences and input_path is not None:
-        raise UserError(
-            ExitCode.USAGE, "both sentences and --input given", where="command line", do="Give one of them."
-        )
+        raise command_line_error("both sentences and --input given", "Give one of them.")
     refuse_overwriting(output, [] if sentences else [input_path])
     unread = _UnreadLines()
     groups = _groups_of_lines(sentences, input_path, _repair(errors, unread))
@@ -132,12 +109,12 @@ def translate(
             precision,
             device,
             n_best,
-            with_scores=output_format is Format.jsonl,
-            splits_long=on_too_long is OnTooLong.split,
+            with_scores=output_format == "jsonl",
+            splits_long=on_too_long == "split",
             tag=tag,
         )
         translations: Iterator[Translation] = (t for group in groups for t in translator.translate(group))
-        if on_too_long is not OnTooLong.split:
+        if on_too_long != "split":
             name = "sentence" if sentences else f"{input_name(input_path)} line"
             translations = _checked(translations, on_too_long, name)
         for translation in translations:
@@ -184,11 +161,11 @@ class _UnreadLines:
 def _repair(errors: Errors, unread: _UnreadLines) -> Repair | None:
     """Return the function for `--errors` that replaces a line that is not UTF-8."""
     match errors:
-        case Errors.stop:
+        case "stop":
             return None
-        case Errors.replace:
+        case "replace":
             return lambda line, _: line.decode("utf-8", "replace")
-        case Errors.keep:
+        case "keep":
             return unread.note
 
 
@@ -217,7 +194,7 @@ def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name
         if translation.num_left_out:
             num_truncated += 1
             where, what = f"{name} {number}", f"{translation.num_left_out:,} tokens longer than any training sentence"
-            if on_too_long is OnTooLong.error:
+            if on_too_long == "error":
                 do = "Shorten it, or use --on-too-long split."
                 raise UserError(ExitCode.DATA, what, where=where, do=do)
             print(f"mtx: warning: {what}, which were cut off ({escape_controls(where)})", file=sys.stderr)
@@ -227,7 +204,7 @@ def _checked(translations: Iterator["Translation"], on_too_long: OnTooLong, name
 
 
 def _formatted(translation: "Translation", output_format: Format) -> str:
-    if output_format is Format.text:
+    if output_format == "text":
         return translation.tgt
     best = translation.nbest[0]
     nbest = [{"tgt": candidate.tgt, "score": candidate.score} for candidate in translation.nbest]

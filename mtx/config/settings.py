@@ -79,7 +79,7 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         le=ANY_RATIO,
         description="Drop pairs with one side more than this many times as long as the other, in characters.",
     )
-    damage: Verdict = Field(default="drop", description="Pairs with the traces of a wrong encoding.")
+    damage: Verdict = Field(default="drop", description="Pairs with traces of a wrong encoding.")
     copies: Verdict = Field(default="keep", description="Pairs with the same text on both sides.")
     script: Verdict = Field(default="keep", description="Pairs with a side in a script that its language does not use.")
     markup: Verdict = Field(default="keep", description="Pairs with HTML tags or entities on one side only.")
@@ -113,7 +113,7 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         default=64,
         ge=1,
         le=100_000,
-        description="Size limit of the sample of text for training it; unigram needs 20 times as much memory.",
+        description="Megabytes of sampled text to train it on; unigram needs 20 times as much memory.",
     )
     file: FilePath | None = Field(default=None, description="SentencePiece model to use instead of training one.")
 
@@ -131,7 +131,7 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 
 
 class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Size and regularisation of the Transformer."""
+    """Size and regularization of the Transformer."""
 
     preset: Literal["tiny", "small", "base", "big"] | None = Field(
         default=None, description="Named sizes from the literature; keys that are given win."
@@ -169,7 +169,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
 
     max_steps: int = Field(default=5000, ge=1, le=MAX_COUNT, description="Number of optimizer steps.")
     batch_tokens: int = Field(
-        default=4096, ge=8, le=MAX_COUNT, description="Most tokens per side in a batch, padding included."
+        default=4096, ge=8, le=MAX_COUNT, description="Size limit of a batch: tokens per side, padding included."
     )
     accumulate: int = Field(default=1, ge=1, le=1_000_000, description="Batches per step; their gradients are added.")
     lr: float = Field(default=1e-3, gt=0, le=1e30, description="Peak learning rate.")
@@ -205,7 +205,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
         default=500, ge=1, le=MAX_COUNT, description="Steps between validations; each saves a checkpoint first."
     )
     eval_sentences: int = Field(
-        default=500, ge=1, le=MAX_COUNT, description="Most dev pairs to translate in a validation."
+        default=500, ge=1, le=MAX_COUNT, description="Number of dev pairs to translate in a validation, at most."
     )
     eval_beam: int = Field(default=1, ge=1, le=100, description="Beam size in validations; 1 is greedy search.")
     save_every: int = Field(default=500, ge=1, le=MAX_COUNT, description="Steps between checkpoints.")
