@@ -27,7 +27,7 @@ PAIRS = [
 
 
 def write_corpus(folder: Path) -> Path:
-    """Files of a tiny corpus and a config for it, `my.yaml`; returns the config."""
+    """Write a tiny corpus and a config for it, `my.yaml`; returns the config."""
     for name, pairs in (("train", PAIRS), ("dev", PAIRS[::9]), ("test", PAIRS[4::9])):
         (folder / f"{name}.en").write_text("".join(src + "\n" for src, _ in pairs), encoding="utf-8")
         (folder / f"{name}.de").write_text("".join(tgt + "\n" for _, tgt in pairs), encoding="utf-8")
@@ -52,7 +52,7 @@ train: {max_steps: 12, batch_tokens: 256, lr: 1e-2, warmup_steps: 4, eval_every:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a finished training of `write_corpus`."""
+    """Run folder of a finished training on `write_corpus`."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTX_CACHE", str(folder / "cache"))
@@ -63,7 +63,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command line did."""
+    """Exit code and output of a command line."""
 
     code: int
     out: str
@@ -80,7 +80,7 @@ Mtx = Callable[..., Answer]
 
 @pytest.fixture
 def mtx(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mtx:
-    """Call `mtx ARGUMENTS…` in this process, in a scratch folder, with `stdin` as bytes, or for None closed."""
+    """Run `mtx ARGUMENTS…` in this process, in a scratch folder; `stdin` is bytes, or None for a closed one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MTX_CACHE", str(tmp_path / "cache"))
 
@@ -101,7 +101,7 @@ def mtx(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 
 def mtx_main() -> None:
-    """`main`, with this process's signal handlers and log put back."""
+    """Run `main`, then restore this process's signal handlers and log."""
     numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     log_handlers, level, propagates = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate

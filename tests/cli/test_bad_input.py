@@ -1,4 +1,4 @@
-"""Whatever is given: the code and the line that the table says, no traceback, and no file changed but those named."""
+"""Each row of the table of bad input: exit code, error line, no traceback, and no file changed but those listed."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in folder.rglob("*")
-        if path.name != "bad.yaml"  # of which one is a gigabyte long
+        if path.name != "bad.yaml"  # one of these is a gigabyte long
     }
 
 

@@ -1,4 +1,4 @@
-"""The contract of the commands: what goes where, and with which exit code."""
+"""Contract of the commands: their output, files and exit codes."""
 
 import gzip
 import json
@@ -80,7 +80,7 @@ def test_translate_prints_json_with_n_best(mtx: "Mtx", finished_run: Path) -> No
     assert empty["tgt"] == ""
 
 
-def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path) -> None:
+def test_lines_that_are_too_long_are_split_cut_or_refused(mtx: "Mtx", finished_run: Path) -> None:
     long = "The dog sees a cat. " * 9
     text = f"The man hears a bird.\n{long}\nThe bird knows a cook.\n{long}\n".encode()
     split = mtx("translate", "-m", finished_run, stdin=text)
@@ -106,8 +106,8 @@ def test_what_becomes_of_lines_that_are_too_long(mtx: "Mtx", finished_run: Path)
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-def test_a_model_whose_numbers_overflow_is_unusable(mtx: "Mtx", finished_run: Path, tmp_path: Path, beam: int) -> None:
-    """Every weight of it is a number, but far too large."""
+def test_a_model_whose_numbers_overflow_is_code_4(mtx: "Mtx", finished_run: Path, tmp_path: Path, beam: int) -> None:
+    """Every weight is finite, but far too large."""
     from mtx.checkpoint.model_folder import load_model, save_model
     from mtx.checkpoint.training import weights_of
     from mtx.config.settings import ModelSettings
@@ -121,7 +121,7 @@ def test_a_model_whose_numbers_overflow_is_unusable(mtx: "Mtx", finished_run: Pa
     assert answer.errors[0].startswith("mtx: error: the model's numbers overflow. Try --precision fp32")
 
 
-def test_translate_answers_before_its_input_ends(finished_run: Path) -> None:
+def test_translate_writes_lines_before_its_input_ends(finished_run: Path) -> None:
     command = [sys.executable, "-m", "mtx", "translate", "--model", str(finished_run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -143,12 +143,12 @@ def test_translate_is_silent_when_its_reader_goes_away(finished_run: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["translate", "train"])
-def test_programs_of_products_are_bounded(
+def test_the_kernel_cache_is_bounded(
     command: str, mtx: "Mtx", finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches of ever new sizes take no more memory, in translation as in training."""
+    """Batches of ever new sizes do not grow memory, in translation and in training."""
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        monkeypatch.setenv(name, "")  # so that what is set here ends with this test
+        monkeypatch.setenv(name, "")  # monkeypatch then restores what the command sets
         monkeypatch.delenv(name)
     if command == "translate":
         assert mtx("translate", "--model", finished_run, "The dog sees a cat.").code == 0
@@ -171,7 +171,7 @@ def test_sentences_that_begin_with_a_dash_are_text() -> None:
 # --- evaluate ---
 
 
-def test_evaluate_takes_the_test_set_of_the_run(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
+def test_evaluate_uses_the_test_set_of_the_run(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
     files = finished_run.parent.parent
     recorded = mtx("evaluate", "--model", finished_run, "--json", "--save-hyp", "hyp.txt")
     given = mtx("evaluate", "--model", finished_run, "--json", "--src", files / "test.en", "--ref", files / "test.de")
@@ -185,7 +185,7 @@ def test_evaluate_takes_the_test_set_of_the_run(mtx: "Mtx", finished_run: Path, 
     assert third["model"] is None
 
 
-def test_evaluate_answers_no_below_the_minimum(mtx: "Mtx", finished_run: Path) -> None:
+def test_evaluate_is_code_1_below_the_minimum(mtx: "Mtx", finished_run: Path) -> None:
     assert mtx("evaluate", "--model", finished_run, "--min", "bleu=0").code == 0
     answer = mtx("evaluate", "--model", finished_run, "--min", "bleu=0,chrf=101")
     assert answer.code == 1
@@ -206,7 +206,7 @@ def test_references_in_any_order_give_the_same_bleu(mtx: "Mtx", tmp_path: Path) 
     assert "2 sentences, 1 empty, length ratio" in first.out
 
 
-def test_only_what_looks_tokenized_is_warned_of(mtx: "Mtx", tmp_path: Path) -> None:
+def test_evaluate_warns_only_about_tokenized_text(mtx: "Mtx", tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("Yes, it is.\nA b, c.\n3 . 4\n")
     (tmp_path / "cut").write_text("Yes , it is .\nA b , c .\n3.4\n")
     assert mtx("evaluate", "--hyp", "plain", "--ref", "plain").err == ""
@@ -220,7 +220,7 @@ def test_only_what_looks_tokenized_is_warned_of(mtx: "Mtx", tmp_path: Path) -> N
 
 @pytest.mark.parametrize("seed", range(3))
 def test_evaluate_scores_odd_text_as_sacrebleu_does(mtx: "Mtx", tmp_path: Path, seed: int) -> None:
-    """What some readers take for the end of a line or for nothing: both commands end lines at LF alone."""
+    """Other line separators and odd characters: both commands end lines at LF only."""
     draw = random.Random(seed)
     odd = ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\ufeff", "\0", "\t", "a", "b.", "c ", " d", "e"]
     references = [draw.choices(odd, k=draw.randint(4, 30)) for _ in range(20)]
@@ -252,9 +252,7 @@ def test_dry_run_writes_nothing(mtx: "Mtx", finished_run: Path, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
-def test_train_goes_on_with_changed_data_only_if_that_is_allowed(
-    mtx: "Mtx", finished_run: Path, tmp_path: Path
-) -> None:
+def test_train_continues_with_changed_data_only_if_allowed(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None:
     shutil.copytree(finished_run.parent.parent, tmp_path / "copy")
     config = (finished_run / "config.yaml").read_text()
     moved = config.replace(str(finished_run.parent.parent), str(tmp_path / "copy"))
@@ -282,21 +280,21 @@ def test_tokenizer_commands_are_filters(mtx: "Mtx", finished_run: Path) -> None:
         assert mtx("tokenizer", "decode", "-m", "spm.model", *flags, stdin=pieces.out.encode()).out.encode() == text
 
 
-def test_a_tokenizer_is_trained_on_no_more_than_is_asked_for(mtx: "Mtx", finished_run: Path) -> None:
-    Path("text").write_text("ab cd ef gh\n" * 40_000)  # which count as 32 bytes each: 1.28 MB
+def test_tokenizer_train_reads_no_more_than_its_sample(mtx: "Mtx", finished_run: Path) -> None:
+    Path("text").write_text("ab cd ef gh\n" * 40_000)  # each line counts as 32 bytes: 1.28 MB
     command = ("tokenizer", "train", "text", "--vocab-size", 270, "-o", "spm.model")
     assert "drawn evenly" not in mtx(*command).err
     assert "drawn evenly from 40,000" in mtx(*command, "--sample-megabytes", 1).err
 
 
-def test_pieces_are_not_written_into_the_text_that_is_read(mtx: "Mtx", finished_run: Path) -> None:
+def test_encode_refuses_to_write_over_its_input(mtx: "Mtx", finished_run: Path) -> None:
     assert mtx("tokenizer", "train", "--vocab-size", 270, "-o", "spm.model", stdin=b"some text\n").code == 0
     Path("text").write_text("some text\n")
     command = [sys.executable, "-m", "mtx", "tokenizer", "encode", "-m", "spm.model"]
     with open("text") as file, open("text", "a") as same:
         done = subprocess.run(
             command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False, timeout=60
-        )  # it would read what it writes, for ever
+        )  # it would read its own output for ever
     assert done.returncode == 2
     assert "the output is the input stdin" in done.stderr
     assert Path("text").read_text() == "some text\n"
@@ -357,7 +355,7 @@ def test_errors_are_one_line_with_a_code(
     assert words in "".join(answer.errors)
 
 
-def test_a_bug_keeps_its_traceback(mtx: "Mtx", finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_prints_its_traceback(mtx: "Mtx", finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyError("surprise")
 

@@ -1,4 +1,4 @@
-"""`mtx data`: codes, streams, and files that are there whole or not at all."""
+"""`mtx data`: exit codes, output, and files that are complete or absent."""
 
 import json
 import os
@@ -14,7 +14,7 @@ NUMBERS = range(40)
 
 
 def write(folder: Path, name: str, *, seed: int = 0, extra: str = "") -> str:
-    """Two files of forty pairs and one more; as a source of a config."""
+    """Write 41 pairs into two files; returns them as a source of a config."""
     for language, words in (
         ("en", "The {} dogs see {} of the cats {}."),
         ("de", "Die {} Hunde sehen {} der Katzen {}."),
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, *, seed: int = 0, extra: str = "") -> str:
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    """Settings for sound data."""
+    """Overrides for data without problems."""
     sources = {name: write(tmp_path, name, seed=seed) for seed, name in enumerate(("train", "dev", "test"))}
     return [f"data.train=[{sources['train']}]", f"data.dev={sources['dev']}", f"data.test={sources['test']}"]
 
@@ -51,7 +51,7 @@ def test_problems_are_code_1_and_one_line(mtx: "Mtx", arguments: list[str], tmp_
     assert (answer.code, answer.errors[0].split(" (")[0]) == (1, "mtx: error: 3 problems")
 
 
-def test_a_config_is_taken_with_its_overrides(mtx: "Mtx", tmp_path: Path) -> None:
+def test_check_applies_overrides_to_a_config(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, "train", extra="Paris\n")
     (tmp_path / "my.yaml").write_text("data: {train: [{src: train.en, tgt: train.de}]}\n")
     answer = mtx("data", "check", "--config", "my.yaml")
@@ -61,7 +61,7 @@ def test_a_config_is_taken_with_its_overrides(mtx: "Mtx", tmp_path: Path) -> Non
     assert "41 pairs, 40 to train on" in answer.out
 
 
-def test_json_is_one_line_also_of_bad_data(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
+def test_json_is_one_line_even_for_bad_data(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
     answer = mtx("data", "check", "--json", *arguments)
     assert (answer.code, answer.out.count("\n"), json.loads(answer.out)["problems"]) == (0, 1, [])
     answer = mtx("data", "check", "--json", *arguments, f"data.dev={write(tmp_path, 'dev')}")
@@ -80,7 +80,7 @@ def test_the_page_is_written_with_and_without_problems(
     assert ("No problems found." in page) == is_sound
 
 
-def test_the_page_takes_the_place_of_nothing_that_is_read(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
+def test_the_page_never_overwrites_an_input(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
     before = (tmp_path / "dev.de").read_bytes()
     os.link(tmp_path / "dev.de", tmp_path / "link.html")
     for page in ("link.html", "dev.de", "-"):
@@ -90,7 +90,7 @@ def test_the_page_takes_the_place_of_nothing_that_is_read(mtx: "Mtx", arguments:
     assert mtx("data", "check", "--html", "no/page.html", *arguments).code == 5
 
 
-def test_bad_data_leaves_the_older_page(mtx: "Mtx", tmp_path: Path) -> None:
+def test_bad_data_leaves_an_existing_page_unchanged(mtx: "Mtx", tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("older")
     answer = mtx("data", "check", "--html", "page.html", "data.train=[{tsv: missing.tsv}]")
     assert (answer.code, len(answer.errors)) == (3, 1)
@@ -98,7 +98,7 @@ def test_bad_data_leaves_the_older_page(mtx: "Mtx", tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text() == "older"
 
 
-def test_hostile_text_steers_no_terminal(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
+def test_hostile_text_cannot_control_the_terminal(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
     source = write(tmp_path, "train", extra="a\x1b[2J\x9b31m\u202e<script>b\n")
     evil = f"data.train=[{source}]"
     for more in ([], ["--json"]):
@@ -113,7 +113,7 @@ def test_hostile_text_steers_no_terminal(mtx: "Mtx", arguments: list[str], tmp_p
 # --- clean -----------------------------------------------------------------------------------------------------------
 
 
-def test_clean_writes_what_is_kept_and_what_is_dropped(mtx: "Mtx", tmp_path: Path) -> None:
+def test_clean_writes_kept_and_dropped_pairs(mtx: "Mtx", tmp_path: Path) -> None:
     source = write(tmp_path, "train", extra="Paris\nParis\n")
     answer = mtx("data", "clean", f"data.train=[{source}]", "clean.copies=drop", "-o", "new/cleaned")
     assert (answer.code, answer.err) == (0, "mtx: kept 40 of 42 pairs: dropped 2 copies\n")
@@ -132,7 +132,7 @@ def test_clean_writes_what_is_kept_and_what_is_dropped(mtx: "Mtx", tmp_path: Pat
     assert "40 pairs, 40 to train on" in mtx("data", "check", cleaned).out
 
 
-def test_a_folder_that_holds_something_is_left_alone(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
+def test_clean_refuses_a_folder_that_is_not_empty(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
     before = (tmp_path / "train.en").read_bytes()
     answer = mtx("data", "clean", *arguments, "-o", ".")
     assert (answer.code, "the folder is not empty" in answer.errors[0]) == (7, True)
@@ -144,7 +144,7 @@ def test_a_folder_that_holds_something_is_left_alone(mtx: "Mtx", arguments: list
 
 
 @pytest.mark.parametrize(("output", "code"), [("train.en/below", 5), ("x" * 300, 5), ("new", 3), ("new/er/est", 3)])
-def test_what_fails_leaves_nothing(mtx: "Mtx", tmp_path: Path, output: str, code: int) -> None:
+def test_a_failed_clean_leaves_nothing(mtx: "Mtx", tmp_path: Path, output: str, code: int) -> None:
     write(tmp_path, "train")
     with (tmp_path / "train.de").open("a") as file:
         file.write("one line more\n")
@@ -153,7 +153,7 @@ def test_what_fails_leaves_nothing(mtx: "Mtx", tmp_path: Path, output: str, code
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.de", "train.en"]
 
 
-def test_what_fails_leaves_an_empty_folder_empty(mtx: "Mtx", tmp_path: Path) -> None:
+def test_a_failed_clean_leaves_an_empty_folder_empty(mtx: "Mtx", tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.tsv").write_text("a\tb\na\n")
     assert mtx("data", "clean", "data.train=[{tsv: a.tsv}]", "-o", "empty").code == 3

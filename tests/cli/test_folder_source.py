@@ -1,4 +1,4 @@
-"""A folder of files of several kinds as the training data of a run, from the command line."""
+"""A folder with several kinds of files as training data, from the command line."""
 
 import gzip
 from pathlib import Path
@@ -30,7 +30,7 @@ def unit(src: str, tgt: str) -> str:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The pairs in six files, some packed, beside one that is no parallel text; a config for them."""
+    """Config for six files of pairs, some compressed, beside one file that is not parallel text."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for language, side in (("en", 0), ("de", 1)):
@@ -55,7 +55,7 @@ def test_a_run_trains_on_all_files_of_a_folder(mtx: "Mtx", config: Path, tmp_pat
     assert "not parallel text, ignored: README" in answer.err
     assert {record["event"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")} == {"update", "validation"}
 
-    # What was asked for is what is kept: the folder, not what lay in it.
+    # The config keeps the folder as it was given, not the files found in it.
     saved = load_config(tmp_path / "run" / "config.yaml", [])
     assert saved.data.train == load_config(config, []).data.train
     card = (tmp_path / "run" / "model" / "README.md").read_text()
@@ -83,7 +83,7 @@ def test_pairs_come_file_by_file_in_the_order_of_their_names(config: Path, mtx: 
     assert [corpus.tgt[row].tolist() for row in range(16)] == tokenizer.encode_tgt([tgt for _, tgt in expected])
 
 
-def test_what_comes_into_the_folder_later_or_goes_is_named(mtx: "Mtx", config: Path, tmp_path: Path) -> None:
+def test_files_added_to_or_removed_from_the_folder_are_reported(mtx: "Mtx", config: Path, tmp_path: Path) -> None:
     command = ["train", "--config", config, "--run-dir", tmp_path / "run", *SETTINGS, "data.dev=null"]
     assert mtx(*command, "train.max_steps=2").code == 0
     for name in ("aa.tsv", "z.tsv"):  # between the others, and after all of them

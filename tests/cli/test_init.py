@@ -116,7 +116,7 @@ def test_paths_are_relative_to_the_config(mtx: "Mtx", tmp_path: Path) -> None:
 )
 def test_any_name_is_a_name(name: str, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 60, name)
-    # What is printed are the bytes of a path, which need not be text.
+    # The bytes of the path are printed; they need not be text.
     output = tmp_path / ("my.yaml" if name == "\udcff" else f"{name}.yaml")
     answer = mtx("init", f"./{name}.en", f"./{name}.de", "--output", output)
     assert answer.code == 0, answer.err
@@ -217,7 +217,7 @@ def test_given_sets_are_used_and_left_out_of_training(mtx: "Mtx", tmp_path: Path
     test = set(zip(lines_of(tmp_path / "half.test.en"), lines_of(tmp_path / "half.test.de"), strict=True))
     assert len(test) == 13  # a twentieth of 270
     assert not test & set(pairs(300)[:30])
-    # With other targets: what is split off shares no side with what is given.
+    # Other targets: the new test set shares no side with the given dev set.
     (tmp_path / "dev.tsv").write_text("".join(f"{src}\tother {n}\n" for n, (src, _) in enumerate(pairs(300)[:260])))
     assert mtx("init", "train.en", "train.de", "--dev", "dev.tsv", "-o", "sides.yaml").code == 0
     assert set(lines_of(tmp_path / "sides.test.en")) <= {src for src, _ in pairs(300)[260:]}

@@ -1,4 +1,4 @@
-"""Whatever is raised inside a command ends the process with a documented code and its lines on stderr."""
+"""Any exception in a command ends the process with a documented exit code and lines on stderr."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
     before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests themselves were started with
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in case the tests were started with SIGINT ignored
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -67,10 +67,10 @@ def test_errors(error: BaseException, code: int, line: str, capfd: pytest.Captur
     assert err.count("\n") == 1
 
 
-def test_torch_is_not_asked_about_an_error_before_it_is_there(
+def test_an_error_before_torch_is_imported_does_not_import_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It may be what cannot be imported."""
+    """Importing torch may be what failed."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setitem(sys.modules, "mtx.system.device", None)
 
@@ -86,7 +86,7 @@ def test_torch_is_not_asked_about_an_error_before_it_is_there(
     assert capfd.readouterr().err.startswith("mtx: error: out of memory.")
 
 
-def test_a_deleted_current_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_a_deleted_current_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -104,7 +104,7 @@ def test_a_deleted_current_folder_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         (["tokenizer", "train", "secret"], 3, "secret: permission denied"),
     ],
 )
-def test_what_may_not_be_read_has_the_code_of_what_it_is(
+def test_an_unreadable_file_has_the_exit_code_of_its_kind(
     command: list[str], code: int, line: str, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("text")
@@ -119,7 +119,7 @@ def test_what_may_not_be_read_has_the_code_of_what_it_is(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bug_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_prints_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     def command() -> None:
         raise KeyError("x")
 
@@ -130,9 +130,7 @@ def test_a_bug_keeps_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_a_signal_stops_a_command_where_it_stands(
-    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_interrupts_a_command(number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert end_of(lambda: signal.raise_signal(number)) == code
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
@@ -141,20 +139,20 @@ def test_a_signal_stops_a_command_where_it_stands(
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_signal_after_all_is_done_changes_nothing(number: signal.Signals) -> None:
+def test_a_signal_after_success_does_not_change_the_exit_code(number: signal.Signals) -> None:
     handle_errors(lambda: None)()
     signal.raise_signal(number)
 
 
-def test_signals_that_stop_nothing() -> None:
-    """A hang-up where it is ignored, as under nohup, and what asks a training to save."""
+def test_ignored_hang_ups_and_save_requests_do_not_stop_a_command() -> None:
+    """A hang-up is ignored under nohup; SIGUSR1 asks only a training to save."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     handle_errors(lambda: [signal.raise_signal(number) for number in (signal.SIGHUP, signal.SIGUSR1)] and None)()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_neither_terminal_nor_reader_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a real hang-up stderr can't be written to; the code stays what it is."""
+def test_the_exit_code_survives_a_closed_terminal_and_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a real hang-up stderr cannot be written."""
     process = os.fork()
     if process == 0:
         for stream in (1, 2):

@@ -1,4 +1,4 @@
-"""Where text goes: whole or not at all, told before any work, in constant memory, in UTF-8 whatever the locale."""
+"""Input and output: complete files or none, early errors, constant memory, UTF-8 in any locale."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Echo:
-    """Stands for a translator: gives each line back in capitals; fails where it is told to."""
+    """Fake translator that returns each line in capitals, and fails on request."""
 
     failing: str | None = None
 
@@ -32,9 +32,9 @@ class Echo:
 
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
-    """What `mtx translate` finds in place of a model."""
+    """Translator that `mtx translate` uses in place of a model."""
     echo = Echo()
-    # By its name `mtx.cli.translate` is the command, not the module.
+    # `mtx.cli.translate` is the command, not the module.
     monkeypatch.setattr(sys.modules["mtx.cli.translate"], "load_translator", lambda *_, **__: echo)
     return echo
 
@@ -51,7 +51,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
         ["tokenizer", "train", "nowhere", "-o"],
     ],
 )
-def test_an_output_that_cannot_be_written_is_told_before_any_work(
+def test_an_unwritable_output_is_reported_before_any_work(
     mtx: "Mtx", command: list[str], output: str, tmp_path: Path
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -62,7 +62,7 @@ def test_an_output_that_cannot_be_written_is_told_before_any_work(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_stopped_translation_leaves_the_older_file(mtx: "Mtx", echo: Echo, tmp_path: Path) -> None:
+def test_an_interrupted_translation_leaves_the_old_output(mtx: "Mtx", echo: Echo, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("older\n")
     echo.failing = "c"
     answer = mtx("translate", "-o", "out", stdin=b"a\nb\nc\nd\n")
@@ -88,7 +88,7 @@ def test_memory_does_not_grow_with_the_input(mtx: "Mtx", echo: Echo, tmp_path: P
     assert not to_file or (tmp_path / "out").stat().st_size == (tmp_path / "in").stat().st_size
 
 
-def test_an_output_is_no_input_by_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_cannot_be_an_input_under_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, other = tmp_path / "file", tmp_path / "other"
     file.touch()
     other.touch()
@@ -106,7 +106,7 @@ def test_an_output_is_no_input_by_any_name(tmp_path: Path, monkeypatch: pytest.M
     refuse_overwriting(None, [file])
     with file.open("a") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        refuse_overwriting(None, [file])  # empty: nothing comes back
+        refuse_overwriting(None, [file])  # an empty input is harmless
         other.write_text("some")
         refuse_overwriting(None, [other])
         file.write_text("some")
@@ -135,7 +135,7 @@ PRINTING = {
 
 @pytest.fixture
 def redirect(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Have stdout be another open file, or for None closed; pytest puts its own back."""
+    """Replace stdout by another open file, or close it for None; pytest restores its own."""
 
     def redirect(descriptor: int | None) -> None:
         if descriptor is None:
@@ -153,7 +153,7 @@ def arguments_of(command: str, run: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("command", PRINTING)
-def test_stdout_that_takes_nothing(
+def test_an_unwritable_stdout_is_an_error(
     mtx: "Mtx", finished_run: Path, command: str, redirect: Callable[[int], None]
 ) -> None:
     with open("/dev/full", "w") as full:
@@ -167,7 +167,7 @@ def test_stdout_that_takes_nothing(
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">&- 2>&-", ">/dev/full"])
-def test_streams_that_the_shell_has_closed(closed: str) -> None:
+def test_closed_standard_streams_are_handled(closed: str) -> None:
     script = f"{sys.executable} -m mtx config show {closed}; echo $?"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "5\n"
@@ -175,7 +175,7 @@ def test_streams_that_the_shell_has_closed(closed: str) -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in PRINTING if name != "version"])
-def test_a_reader_that_went_away_is_no_error(
+def test_a_closed_output_pipe_is_not_an_error_message(
     mtx: "Mtx", finished_run: Path, command: str, redirect: Callable[[int], None]
 ) -> None:
     reading, writing = os.pipe()
@@ -191,7 +191,7 @@ def test_a_reader_that_went_away_is_no_error(
     "command",
     [["translate"], ["translate", "-i", "-"], ["tokenizer", "train"], ["tokenizer", "encode", "-m", "RUN"]],
 )
-def test_stdin_that_is_closed(mtx: "Mtx", echo: Echo, finished_run: Path, command: list[str]) -> None:
+def test_a_closed_stdin_is_an_error(mtx: "Mtx", echo: Echo, finished_run: Path, command: list[str]) -> None:
     answer = mtx(*(part.replace("RUN", str(finished_run)) for part in command), stdin=None)
     assert answer.code == 3
     assert answer.errors == [
@@ -199,7 +199,7 @@ def test_stdin_that_is_closed(mtx: "Mtx", echo: Echo, finished_run: Path, comman
     ]
 
 
-def test_what_is_no_file_of_text_is_told(mtx: "Mtx", echo: Echo, tmp_path: Path) -> None:
+def test_an_input_that_is_not_a_text_file_is_an_error(mtx: "Mtx", echo: Echo, tmp_path: Path) -> None:
     for name, reason in ((".", "is a directory"), ("x" * 300, "file name too long"), ("nowhere", "no such file")):
         answer = mtx("translate", "--input", name)
         assert answer.code == 3
@@ -214,13 +214,13 @@ def test_what_is_no_file_of_text_is_told(mtx: "Mtx", echo: Echo, tmp_path: Path)
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def test_a_path_is_printed_as_the_bytes_that_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_printed_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))  # as in such a locale
     assert path_text(Path("gr\xc3\xb6")) == "grö"
     assert path_text(Path("\xff")).encode("utf-8", "surrogateescape") == b"\xff"
 
 
-def test_sentences_are_utf_8_whatever_python_took_them_for(mtx: "Mtx", echo: Echo) -> None:
+def test_sentences_are_utf_8_in_any_locale(mtx: "Mtx", echo: Echo) -> None:
     assert mtx("translate", "größe".encode().decode("ascii", "surrogateescape"), "- ö").out == "GRÖSSE\n- Ö\n"
     answer = mtx("translate", "ok", "a\udcff")
     assert (answer.code, answer.out) == (3, "")
@@ -229,7 +229,7 @@ def test_sentences_are_utf_8_whatever_python_took_them_for(mtx: "Mtx", echo: Ech
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX"])
-def test_all_is_utf_8_in_any_locale(locale: str, tmp_path: Path, finished_run: Path) -> None:
+def test_input_and_output_are_utf_8_in_any_locale(locale: str, tmp_path: Path, finished_run: Path) -> None:
     name = b"gr\xc3\xb6\xff.yaml"
     (tmp_path / os.fsdecode(name)).write_text("data: {train: [{tsv: é}]}", encoding="utf-8")
     (tmp_path / "bad.yaml").write_text("data: {train: [{tsv: a}]}\ntrain: {lr: é}", encoding="utf-8")

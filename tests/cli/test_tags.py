@@ -1,4 +1,4 @@
-"""Two target languages in one model, told apart by a symbol that code alone puts before the source."""
+"""Two target languages in one model, selected by a tag that only code can put before the source."""
 
 import json
 import os
@@ -51,7 +51,7 @@ decode: {beam_size: 1}
 
 
 def write_corpora(folder: Path, config: str = CONFIG) -> Path:
-    """Both corpora and a config beside them, which is returned."""
+    """Write both corpora and a config; returns the config."""
     for name, pairs in zip(("de", "fr"), PAIRS, strict=True):
         (folder / f"{name}.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
     (folder / "tags.yaml").write_text(config, encoding="utf-8")
@@ -60,7 +60,7 @@ def write_corpora(folder: Path, config: str = CONFIG) -> Path:
 
 @pytest.fixture(scope="module")
 def tagged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that knows both corpora by heart."""
+    """Run that has memorized both corpora."""
     folder = tmp_path_factory.mktemp("tagged")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTX_CACHE", str(folder / "cache"))
@@ -71,7 +71,7 @@ def tagged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> Sentences:
-    """The ids that the encoder is given from now on, in this process."""
+    """Token ids that the encoder gets from now on, in this process."""
     found: Sentences = []
     search = Translator._search
 
@@ -87,7 +87,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> Sentences:
 def prepared(
     configure_tags: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Tokenizer, Corpus, Corpus]]:
-    """The tokenizer and the prepared train and dev pairs of a config."""
+    """Tokenizer and prepared train and dev pairs of a config."""
     monkeypatch.setattr("mtx.train.setup.matrix_rate", lambda _precision: 1e9)
 
     def prepare(*overrides: str) -> tuple[Tokenizer, Corpus, Corpus]:
@@ -107,7 +107,7 @@ def configure_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 
 def controls(tokenizer: Tokenizer) -> set[int]:
-    """All ids that no text may yield."""
+    """Ids that no text may produce."""
     pieces = tokenizer.src_pieces
     return {id_ for id_ in range(tokenizer.src_vocab_size) if pieces.is_control(id_)}
 
@@ -115,7 +115,7 @@ def controls(tokenizer: Tokenizer) -> set[int]:
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def test_the_data_begins_with_the_tag_of_its_source(
+def test_prepared_sources_begin_with_their_tag(
     prepared: Callable[..., tuple[Tokenizer, Corpus, Corpus]],
 ) -> None:
     tokenizer, corpus, dev = prepared()
@@ -129,7 +129,7 @@ def test_the_data_begins_with_the_tag_of_its_source(
 
 
 def test_typed_tags_are_text(prepared: Callable[..., tuple[Tokenizer, Corpus, Corpus]], tmp_path: Path) -> None:
-    """In files of any kind, of training and of dev."""
+    """In every kind of file, for training and dev."""
     typed = [("<2de> the dog <2fr>", "<2fr> Hund <2de>"), (" <2fr>the man</s>", "<2de>Mann"), ("<2de>", "<2de>")]
     (tmp_path / "typed.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in typed))
     lines = [json.dumps({"src": src, "tgt": f"{tgt} too"}) for src, tgt in typed]
@@ -147,7 +147,7 @@ def test_typed_tags_are_text(prepared: Callable[..., tuple[Tokenizer, Corpus, Co
     assert not controls(tokenizer) & set(np.concatenate(texts).tolist())
 
 
-def test_a_vocabulary_for_each_side_has_the_tags_on_that_of_the_source(
+def test_separate_vocabularies_have_the_tags_on_the_source_side(
     prepared: Callable[..., tuple[Tokenizer, Corpus, Corpus]],
 ) -> None:
     tokenizer, corpus, _ = prepared("tokenizer.joint=false", "tokenizer.vocab_size=40")
@@ -157,7 +157,7 @@ def test_a_vocabulary_for_each_side_has_the_tags_on_that_of_the_source(
 
 
 @pytest.mark.parametrize("role", ["dev", "test"])
-def test_a_tag_that_training_lacks_is_told_before_it(mtx: "Mtx", tmp_path: Path, role: str) -> None:
+def test_a_tag_missing_in_training_is_reported_before_training(mtx: "Mtx", tmp_path: Path, role: str) -> None:
     config = write_corpora(tmp_path)
     answer = mtx("train", "--config", config, f"data.{role}={{tsv: fr.tsv, tag: 2es}}")
     assert answer.code == 2
@@ -213,14 +213,14 @@ def test_an_unknown_tag_is_an_error_that_names_the_known_ones(mtx: "Mtx", tagged
 
 @pytest.mark.parametrize("tag", ["2de", "s", "/s", "pad", "unk", ""])
 def test_a_model_without_tags_knows_none(mtx: "Mtx", finished_run: Path, tag: str) -> None:
-    """Its own special symbols neither."""
+    """Not even its own special symbols."""
     answer = mtx("translate", "--model", finished_run, "--tag", tag, "The dog.")
     assert (answer.code, answer.out) == (2, "")
     assert answer.errors == [f"mtx: error: the tokenizer has no tag {tag}. Leave it out."]
 
 
-def test_dev_and_test_sets_have_their_own_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
-    """Dev is French here and test German: with another tag they would not be known by heart."""
+def test_dev_and_test_sets_use_their_own_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
+    """Dev is French here and test German: with the wrong tag they would not be translated from memory."""
     [validation] = [record for record in read_metrics(tagged_run / "metrics.jsonl") if record["event"] == "validation"]
     assert validation["chrf"] > 99
     assert validation["loss"] < 0.1
@@ -238,7 +238,7 @@ def test_dev_and_test_sets_have_their_own_tag(mtx: "Mtx", tagged_run: Path, sear
     assert begins["--tag 2fr"] == {tokenizer.tag_id("2fr")}
 
 
-def test_a_file_is_evaluated_with_the_tag_that_is_asked_for(mtx: "Mtx", tagged_run: Path, tmp_path: Path) -> None:
+def test_a_file_is_evaluated_with_the_given_tag(mtx: "Mtx", tagged_run: Path, tmp_path: Path) -> None:
     (tmp_path / "src").write_text(f"{SENTENCE}\n")
     (tmp_path / "ref").write_text(f"{FRENCH}\n")
     files = ["--src", tmp_path / "src", "--ref", tmp_path / "ref", "--json"]
@@ -247,10 +247,10 @@ def test_a_file_is_evaluated_with_the_tag_that_is_asked_for(mtx: "Mtx", tagged_r
         assert (json.loads(answer.out)["chrf"]["score"] > 99) is is_right
 
 
-# --- what is kept ----------------------------------------------------------------------------------------------------
+# --- model folders ---------------------------------------------------------------------------------------------------
 
 
-def test_tags_go_with_the_model_folder(mtx: "Mtx", tagged_run: Path, tmp_path: Path) -> None:
+def test_tags_are_part_of_the_model_folder(mtx: "Mtx", tagged_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tagged_run / "model", tmp_path / "copy")
     answer = mtx("translate", "--model", tmp_path / "copy", "--tag", "2fr", SENTENCE)
     assert answer.out == f"{FRENCH}\n"
@@ -274,7 +274,7 @@ def test_a_tokenizer_of_another_run_brings_its_tags(
     assert answer.errors == ["mtx: error: the tokenizer has no tag 2es. Give one of 2de, 2fr."]
 
 
-def test_a_run_does_not_go_on_with_another_tag(mtx: "Mtx", tagged_run: Path) -> None:
+def test_a_run_does_not_continue_with_another_tag(mtx: "Mtx", tagged_run: Path) -> None:
     config = tagged_run.parent / "tags.yaml"
     other = "data.train=[{tsv: DIR/de.tsv, tag: 2fr}, {tsv: DIR/fr.tsv, tag: 2fr}]".replace("DIR", str(config.parent))
     answer = mtx("train", "--config", config, "--run-dir", tagged_run, other)

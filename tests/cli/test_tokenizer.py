@@ -1,4 +1,4 @@
-"""`mtx tokenizer` uses the tokenizer of a model folder only as its manifest says it is."""
+"""`mtx tokenizer` verifies the tokenizer of a model folder by its manifest."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
-def test_the_tokenizer_of_a_model_folder_must_be_whole(
+def test_the_tokenizer_of_a_model_folder_must_be_undamaged(
     command: str, mtx: "Mtx", finished_run: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished_run / "model", tmp_path / "model")
@@ -22,7 +22,9 @@ def test_the_tokenizer_of_a_model_folder_must_be_whole(
     answer = mtx("tokenizer", command, "-m", tmp_path / "model", stdin=b"the\n")
     assert (answer.code, len(answer.errors), "spm.model: wrong checksum" in answer.err) == (4, 1, True)
     (tmp_path / "model" / "manifest.json").unlink()
-    assert mtx("tokenizer", command, "-m", tmp_path / "model", stdin=b"the\n").code == 0  # a tokenizer alone
+    assert (
+        mtx("tokenizer", command, "-m", tmp_path / "model", stdin=b"the\n").code == 0
+    )  # a folder with only a tokenizer
     (tmp_path / "model" / "manifest.json").symlink_to("/dev/zero")
     assert mtx("tokenizer", command, "-m", tmp_path / "model", stdin=b"the\n").code == 4
     assert mtx("tokenizer", command, "-m", "n" * 300, stdin=b"the\n").code == 4

@@ -19,7 +19,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def errors_of(load, tmp_path):
-    """The error lines for a config, without the folder."""
+    """Error lines for a config, without the path of the folder."""
 
     def errors_of(text: str | bytes, *overrides: str) -> list[str]:
         with pytest.raises(UserError) as caught:

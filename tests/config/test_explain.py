@@ -50,7 +50,7 @@ def test_explains_a_key(key, parts):
         ("qqq", "See mtx config show."),
     ],
 )
-def test_knows_the_nearest_key(key, remedy):
+def test_suggests_the_nearest_key(key, remedy):
     with pytest.raises(UserError, match=f"unknown key {key}") as caught:
         describe(key)
     assert caught.value.code == ExitCode.USAGE

@@ -44,7 +44,7 @@ def bomb() -> str:
         (b"\x00" * 100, "the character U+0000 is not allowed"),
         (b"#" * 300_001, "the config is larger than 300,000 bytes"),
         (bomb().encode(), "anchors (&) and aliases (*) are not supported"),
-        # As large as a config may be; each takes less than a second.
+        # The largest config and the slowest text.
         (b"#" * 300_000, "the config is empty"),
         (b"#\n" * 150_000, "the config is empty"),
         (b"a: " + b"x " * 149_998, "unknown key a"),
@@ -88,7 +88,7 @@ def test_reads_the_numbers_of_yaml_1_2(load, text, value):
 @pytest.mark.parametrize(
     "text", ["12:30", "2024-01-01", "=", "<<", "no", "Y", "'no'", '"010"', "~/model", "$HOME", "é"]
 )
-def test_reads_all_else_as_text(load, text):
+def test_reads_other_scalars_as_text(load, text):
     assert load(DATA + f"train: {{device: {text}}}").train.device == text.strip("'\"")
 
 
@@ -96,7 +96,7 @@ def test_reads_a_file_that_begins_with_a_byte_order_mark(load):
     assert load("\ufeff" + DATA) == load(DATA)
 
 
-def test_overrides_win_over_the_file_and_the_last_over_those_before(load):
+def test_overrides_win_over_the_file_and_later_over_earlier_ones(load):
     config = load(DATA + "train: {lr: 1, seed: 5}", "train.lr=2", "train.lr=3e-4", "data.dev.demo=dev")
     assert (config.train.lr, config.train.seed, config.data.dev) == (3e-4, 5, Demo(demo="dev"))
 
@@ -112,12 +112,12 @@ def test_overrides_win_over_the_file_and_the_last_over_those_before(load):
         ("{d_model: 64, num_heads: 2}", ["model.preset=null"], (64, 2)),
     ],
 )
-def test_a_size_beats_a_preset_unless_only_the_preset_was_asked_for_just_now(load, model, overrides, width_and_heads):
+def test_a_size_wins_over_a_preset_except_a_preset_on_the_command_line(load, model, overrides, width_and_heads):
     config = load(DATA + f"model: {model}", *overrides)
     assert (config.model.d_model, config.model.num_heads) == width_and_heads
 
 
-def test_paths_count_from_the_folder_of_the_file_and_in_overrides_from_the_current_one(tmp_path, monkeypatch):
+def test_paths_are_relative_to_the_file_and_in_overrides_to_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "configs" / "corpus").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
@@ -257,7 +257,7 @@ def test_reading_a_config_imports_no_heavy_library():
     assert not {"torch", "datasets", "sentencepiece", "numpy"} & set(modules)
 
 
-def test_other_training_data_takes_the_place_of_all_of_the_demos() -> None:
+def test_other_training_data_drops_the_demos_dev_and_test_sets() -> None:
     train = "data.train=[{tsv: /a.tsv}]"
     data = load_config(None, [train]).data
     assert (data.dev, data.test) == (None, None)
@@ -271,11 +271,11 @@ def test_other_training_data_takes_the_place_of_all_of_the_demos() -> None:
 
 
 @pytest.mark.parametrize("override", ["data=5", "data=null", "data.train=null"])
-def test_bad_data_in_place_of_the_demos_is_one_line(override: str) -> None:
+def test_replacing_the_demo_data_by_bad_data_is_an_error(override: str) -> None:
     with pytest.raises(UserError):
         load_config(None, [override])
 
 
-def test_dev_and_test_of_a_file_stay_with_other_training_data(load: Callable[..., Config]) -> None:
+def test_overriding_the_training_data_of_a_file_keeps_its_dev_set(load: Callable[..., Config]) -> None:
     data = load(DATA[:-2] + ", dev: {demo: dev}}", "data.train=[{tsv: /a.tsv}]").data
     assert data.dev == Demo(demo="dev")

@@ -2,7 +2,7 @@ import pytest
 
 DATA = "data: {train: [{demo: train}]}\n"
 
-# What is written on line 2, below valid data; what the one error says.
+# Text on line 2, below valid data, and a part of its only error.
 WRONG = [
     ("train: {max_stpes: 3}", "unknown key train.max_stpes (my.yaml line 2). Did you mean max_steps? See mtx"),
     ("trian: {}", "unknown key trian (my.yaml line 2). Did you mean train? See mtx config show."),
@@ -93,7 +93,7 @@ def test_reports_all_problems_at_once_in_the_order_of_the_text(errors_of):
     assert len(lines) == 7
 
 
-def test_counts_the_problems_that_it_does_not_print(errors_of):
+def test_counts_the_problems_it_does_not_print(errors_of):
     lines = errors_of(DATA + "".join(f"x{number}: 1\n" for number in range(50)))
     assert len(lines) == 21
     assert lines[-1].startswith("30 more problems from here on (my.yaml line 22).")
@@ -122,6 +122,6 @@ def test_says_what_is_wrong_with_an_override(errors_of, override, message):
     assert message in line
 
 
-def test_an_override_leaves_nothing_of_the_value_in_the_file(errors_of):
+def test_an_override_replaces_the_whole_value(errors_of):
     (line,) = errors_of("data: {train: [{src: a, tgt: b}]}", "data.train=[{src: a}]")
     assert "data.train[0].tgt is missing (command line)" in line

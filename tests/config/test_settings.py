@@ -32,7 +32,7 @@ NUMBERS = [
 
 
 def bounds(kind, name):
-    """The smallest and the largest value that a number may have, as far as they are bounded."""
+    """Smallest and largest value of a number, None where it is not bounded."""
     found = {
         word: getattr(limit, word)
         for limit in kind.model_fields[name].metadata
@@ -43,7 +43,7 @@ def bounds(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), NUMBERS)
-def test_every_number_has_bounds_that_a_machine_can_count_with(kind, name):
+def test_every_number_has_bounds_that_cannot_overflow(kind, name):
     smallest, largest = bounds(kind, name)
     is_whole = kind.model_fields[name].annotation is int
     assert 0 <= smallest < largest <= (2**32 if is_whole else 1e30)  # int64 and float32 hold far more
@@ -51,12 +51,12 @@ def test_every_number_has_bounds_that_a_machine_can_count_with(kind, name):
         kind(**{name: 10**30 if is_whole else 1e38})
 
 
-def test_the_coverage_is_one_that_sentencepiece_takes():
+def test_character_coverage_is_in_sentencepieces_range():
     assert bounds(TokenizerSettings, "character_coverage") == (0.98, 1.0)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_gives_sizes_that_a_model_may_have(name):
+def test_every_preset_is_a_valid_model(name):
     assert ModelSettings(preset=name).model_dump(include=set(PRESETS[name])) == PRESETS[name]
 
 
@@ -64,7 +64,7 @@ def test_a_preset_gives_sizes_that_a_model_may_have(name):
     ("sizes", "message"),
     [({"d_model": 512, "num_heads": 7}, "multiple of model.num_heads"), ({"d_model": 129, "num_heads": 3}, "even")],
 )
-def test_the_sizes_of_a_model_fit(sizes, message):
+def test_mismatched_model_sizes_are_refused(sizes, message):
     with pytest.raises(ValidationError, match=message):
         ModelSettings(**sizes)
 
@@ -79,7 +79,7 @@ def test_the_sizes_of_a_model_fit(sizes, message):
         ({"demo": "dev"}, Demo),
     ],
 )
-def test_the_key_of_a_source_tells_its_kind(source, kind):
+def test_the_kind_of_a_source_follows_from_its_key(source, kind):
     config = Config.model_validate({"data": {"train": [source]}})
     assert type(config.data.train[0]) is kind
 
