@@ -1,4 +1,4 @@
-"""Scores are sacreBLEU's own, to the last digit and with its signature."""
+"""Scores equal sacreBLEU's to the last digit, with its signatures."""
 
 import json
 import random
@@ -19,47 +19,19 @@ from mtx.evaluate import Report, Score, bleu_metric, evaluate, score
 from mtx.system.device import Precision
 
 WORDS = [
-    "a",
-    "The",
-    "dog,",
-    "Cat;",
-    "isn't",
-    "3.5",
-    "“quoted”",
-    "naïve",
-    "—",
-    "犬",
-    "&",
-    "more.",
-    "Größe",
-    "--",
-    "a\u2028b",
-    "x\x85y",
-]
+    "a", "The", "dog,", "Cat;", "isn't", "3.5", "“quoted”", "naïve", "—", "犬", "&", "more.", "Größe", "--",
+    "a\u2028b", "x\x85y",
+]  # fmt: skip
 CHINESE = "今天天气很好，我们去公园吧。ABC 12"
 ODD = [
-    "\u2028",
-    "\u2029",
-    "\x85",
-    "\r",
-    "\x0b",
-    "\x0c",
-    "\x1c",
-    "\ufeff",
-    "\u2581",
-    "\0",
-    "\t",
-    "\u3000",
-    "ab",
-    "C",
-    " d",
-    ".",
-]
-"""Characters at which some readers end a line, drop it or strip it, and letters."""
+    "\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\ufeff", "\u2581",
+    "\0", "\t", "\u3000", "ab", "C", " d", ".",
+]  # fmt: skip
+"""Characters that some readers treat as line ends or strip, and some letters."""
 
 
 def corpus(seed: int, alphabet: Sequence[str], joint: str) -> tuple[list[str], list[str]]:
-    """References, and hypotheses that share much with them."""
+    """Hypotheses and references, which have much in common."""
     draw = random.Random(seed)
     references = [[draw.choice(alphabet) for _ in range(draw.randint(3, 15))] for _ in range(30)]
     hypotheses = [[draw.choice(alphabet) if draw.random() < 0.3 else word for word in line] for line in references]
@@ -67,10 +39,10 @@ def corpus(seed: int, alphabet: Sequence[str], joint: str) -> tuple[list[str], l
     return [joint.join(line) for line in hypotheses], [joint.join(line) for line in references]
 
 
-def sacrebleu_says(
+def sacrebleu_command(
     folder: Path, hypotheses: list[str], references: list[list[str]], *options: str
 ) -> list[dict[str, Any]]:
-    """What the command `sacrebleu` prints for files with these lines."""
+    """The output of the `sacrebleu` command for files with these lines."""
     names = [f"ref{number}" for number in range(len(references))]
     for name, lines in zip(["hyp", *names], [hypotheses, *references], strict=True):
         (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -88,7 +60,7 @@ def test_scores_are_those_of_the_sacrebleu_command(
 ) -> None:
     hypotheses, first = corpus(1, WORDS, " ") if lang == "de" else corpus(2, CHINESE, "")
     references = [first, *(corpus(seed, WORDS, " ")[1] for seed in range(2, num_references + 1))]
-    expected = sacrebleu_says(tmp_path, hypotheses, references, "--confidence", *options)
+    expected = sacrebleu_command(tmp_path, hypotheses, references, "--confidence", *options)
     *scores, length_ratio = score(hypotheses, references, lang)
     for found, theirs in zip(scores, expected, strict=True):
         assert found.score == pytest.approx(theirs["score"], abs=1e-11)
@@ -143,7 +115,7 @@ def test_a_tokenizer_that_is_not_installed_is_named(lang: str, monkeypatch: pyte
         ([], [[]], "nothing to score"),
     ],
 )
-def test_what_cannot_be_scored(hypotheses: list[str], references: list[list[str]], message: str) -> None:
+def test_unusable_lines_are_refused(hypotheses: list[str], references: list[list[str]], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         score(hypotheses, references, "de")
     assert caught.value.code == ExitCode.DATA
@@ -156,7 +128,7 @@ def test_extremes() -> None:
     nothing, _, ratio = score(["", ""], [same], "de")
     assert (nothing.score, ratio) == (0.0, 0.0)
     assert score([""], [[""]], "de")[0].score == 0.0
-    # Of so little, some bootstrap samples score nothing at all.
+    # So small that some bootstrap samples score 0, where sacreBLEU's own bootstrap fails.
     poor = score(["x", "a", "y", "z"], [["b c d e", "a b c d", "f", "g"]], "de")
     assert all(0 <= found.ci < 50 for found in poor[:2])
     folded, _, _ = score([line.upper() for line in same], [same], "de")
@@ -177,7 +149,7 @@ def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sent
     assert report.tokens_per_second * report.seconds == pytest.approx(num_tokens)
 
 
-def test_a_report_in_json_and_in_words() -> None:
+def test_a_report_as_json_and_as_text() -> None:
     report = Report(
         None, 1000, Score(41.23456, 0.789, "sig:b"), Score(62.5, 0.4, "sig:c"), 0.98765, 0.0, 0.0, num_empty=3
     )

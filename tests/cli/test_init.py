@@ -20,7 +20,7 @@ TINY = [*SHAPE, *STEPS, "decode.beam_size=1", "decode.max_length_factor=0.1"]
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _measure_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtx.train.estimate.SECONDS", 0.0)
     monkeypatch.setattr("mtx.train.estimate.FIRST_TOKENS", 16)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -69,7 +69,7 @@ def test_from_two_files_to_a_model(mtx: "Mtx", tmp_path: Path) -> None:
     assert json.loads(score.out)["num_sentences"] == 20
 
 
-def test_the_config_gives_reasons_and_is_read_back_as_it_is(mtx: "Mtx", tmp_path: Path) -> None:
+def test_the_config_gives_reasons_and_loads(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
     mtx("init", "train.en", "train.de", "--output", "my.yaml", "--device", "cpu")
     text = (tmp_path / "my.yaml").read_text()
@@ -88,7 +88,7 @@ def test_the_config_gives_reasons_and_is_read_back_as_it_is(mtx: "Mtx", tmp_path
     assert load_config(tmp_path / "again.yaml", []) == config
 
 
-def test_the_same_data_give_the_same_sets(mtx: "Mtx", tmp_path: Path) -> None:
+def test_the_same_data_gives_the_same_sets(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
     for name in ("one", "two"):
         mtx("init", "train.en", "train.de", "--output", f"{name}.yaml")
@@ -114,7 +114,7 @@ def test_paths_are_relative_to_the_config(mtx: "Mtx", tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a: #[x], {y}", "-dash", "yes", "1e3", "line\nend: 1", "quo'te\"", "ü\u202e", "* &a", "\udcff"]
 )
-def test_any_name_is_a_name(name: str, mtx: "Mtx", tmp_path: Path) -> None:
+def test_special_characters_in_file_names(name: str, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 60, name)
     # The bytes of the path are printed; they need not be text.
     output = tmp_path / ("my.yaml" if name == "\udcff" else f"{name}.yaml")
@@ -128,14 +128,14 @@ def test_any_name_is_a_name(name: str, mtx: "Mtx", tmp_path: Path) -> None:
     assert all(line.startswith("# ") for line in head.split("\n"))
 
 
-@pytest.mark.parametrize("there", ["my.yaml", "my.dev.en", "my.test.de"])
-def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
+@pytest.mark.parametrize("existing", ["my.yaml", "my.dev.en", "my.test.de"])
+def test_nothing_is_overwritten(existing: str, mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
-    (tmp_path / there).write_text("mine")
+    (tmp_path / existing).write_text("mine")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     answer = mtx("init", "train.en", "train.de", "--output", "my.yaml")
     assert (answer.code, answer.out) == (2, "")
-    assert f"file already exists; mtx init never overwrites ({there}). Give another --output" in answer.err
+    assert f"file already exists; mtx init never overwrites ({existing}). Give another --output" in answer.err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_overwritten(there: str, mtx: "Mtx", tmp_path: Path) -> None:
         (["owner/name", "--src-lang", "en", "--tgt-lang", "de"], 3, "owner/name on the hub"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_written(
+def test_an_error_takes_one_line_and_writes_nothing(
     arguments: list[str], code: int, part: str, mtx: "Mtx", tmp_path: Path
 ) -> None:
     write(tmp_path, 40)
@@ -223,7 +223,7 @@ def test_given_sets_are_used_and_left_out_of_training(mtx: "Mtx", tmp_path: Path
     assert set(lines_of(tmp_path / "sides.test.en")) <= {src for src, _ in pairs(300)[260:]}
 
 
-def test_equal_languages_have_sets_of_their_own(mtx: "Mtx", tmp_path: Path) -> None:
+def test_equal_languages_get_sets_named_src_and_tgt(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 60)
     (tmp_path / "train.de").rename(tmp_path / "simple.en")
     assert mtx("init", "train.en", "simple.en", "-o", "my.yaml").code == 0
@@ -263,7 +263,7 @@ def test_every_kind_of_source_gets_a_config_that_trains(kind: str, mtx: "Mtx", t
     assert "kept 54 of 60 pairs" in plan.err
 
 
-def test_a_cpu_that_would_take_days_is_said(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_days_on_a_cpu_gets_advice(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtx.train.estimate._seconds_of", lambda *_: 1_000.0)
     write(tmp_path, 60)
     mtx("init", "train.en", "train.de", "-o", "my.yaml", "--device", "cpu")

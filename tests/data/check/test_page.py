@@ -1,4 +1,4 @@
-"""The page is whole, shows what there is, needs nothing beside it, and holds text as nothing but text."""
+"""The page is well-formed, complete and self-contained, and text from the corpus never becomes markup."""
 
 import re
 from html.parser import HTMLParser
@@ -17,7 +17,7 @@ VOID = {"meta", "br"}
 
 
 class Reader(HTMLParser):
-    """Notes elements and text; every one has to be closed where it should."""
+    """Collects elements, attributes and text; checks that elements are closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def svgs(found: Diagnosis) -> list[ElementTree.Element]:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_text_is_nothing_but_text(text: str) -> None:
+def test_text_never_becomes_markup(text: str) -> None:
     plain = Reader(to_html(diagnosis("plain")))
     for what in (text, HOSTILE):
         reader = Reader(to_html(diagnosis(what)))
@@ -56,7 +56,7 @@ def test_text_is_nothing_but_text(text: str) -> None:
         assert all(part.replace("\n", "").isprintable() for part in reader.text)
 
 
-def test_the_page_needs_nothing_beside_it() -> None:
+def test_the_page_is_self_contained() -> None:
     reader = Reader(to_html(diagnosis()))
     assert not reader.names & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"}
     assert not {name for name, _ in reader.attributes if name.startswith("on") or "href" in name or name == "src"}
@@ -67,7 +67,7 @@ def test_the_page_needs_nothing_beside_it() -> None:
 
 @pytest.mark.parametrize("expected", ["plain is bad", "3,997 to train on", "clean.copies=drop", "dev in train",
     "lines 11 to 400", "200 of 4,000 lines", "50", "12: plain | üplain"])  # fmt: skip
-def test_the_page_says_everything(expected: str) -> None:
+def test_the_page_is_complete(expected: str) -> None:
     assert expected in " ".join(Reader(to_html(diagnosis("plain"))).text)
 
 
@@ -87,5 +87,5 @@ def test_plots_show_the_numbers() -> None:
     assert [x for x, _ in points] == pytest.approx(
         [0, WIDTH / 3, WIDTH / 3, WIDTH * 2 / 3, WIDTH * 2 / 3, WIDTH], abs=0.1
     )
-    # 0.9, what is below 0 at the bottom, 0.85
+    # 0.9, then a negative value drawn at 0, then 0.85
     assert [y for _, y in points[::2]] == pytest.approx([0.1 * HEIGHT, HEIGHT, 0.15 * HEIGHT])
