@@ -11,6 +11,7 @@ import numpy as np
 
 from mtx.decode.translator import Translation, Translator
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import base_language
 
 BOOTSTRAP_SEED = 12345
 """sacreBLEU's default seed, so that intervals equal those of its command."""
@@ -70,7 +71,7 @@ def bleu_metric(tgt_lang: str) -> Any:
     """
     from sacrebleu.metrics import BLEU
 
-    language = tgt_lang.replace("_", "-").split("-")[0].lower()
+    language = base_language(tgt_lang)
     try:
         return BLEU(trg_lang="zh" if language in ("lzh", "yue") else language)
     except (ImportError, RuntimeError) as error:

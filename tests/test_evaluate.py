@@ -87,7 +87,8 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lang", "tokenizer"), [("de", "13a"), ("pt-BR", "13a"), ("zh", "zh"), ("yue_Hant", "zh"), ("ZH-cn", "zh")]
+    ("lang", "tokenizer"),
+    [("de", "13a"), ("pt-BR", "13a"), ("zh", "zh"), ("yue_Hant", "zh"), ("ZH-cn", "zh"), ("zho_Hans", "zh")],
 )
 def test_each_language_has_its_tokenizer(lang: str, tokenizer: str) -> None:
     metric = bleu_metric(lang)

@@ -1,6 +1,5 @@
 """`mtx init`."""
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import typer
 from mtx.cli.options import DeviceOption
 from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import STANDARD, path_text, print_line
-from mtx.config.settings import LANGUAGE_PATTERN
 from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
@@ -51,6 +49,7 @@ def init(
     """
     from mtx.config.settings import DataSettings
     from mtx.data.sources.guess import languages_of, sources_of
+    from mtx.text.languages import is_language_code
 
     if train:
         what, do = "there is no --train", "Give the sources as arguments: mtx init SRC TGT."
@@ -58,8 +57,9 @@ def init(
     if output == STANDARD:
         raise command_line_error("--output needs a file name", "Give one.")
     for language in (src_lang, tgt_lang):
-        if language is not None and not re.fullmatch(LANGUAGE_PATTERN, language):
-            raise UserError(ExitCode.USAGE, f"{language} is not a language code", do="Give one such as en or pt_BR.")
+        if language is not None and not is_language_code(language):
+            do = "Give one such as en or pt_BR, or x-NAME for a language without one."
+            raise UserError(ExitCode.USAGE, f"{language} is not a language code", do=do)
     found = sources_of(sources, "train")
     src, tgt = languages_of(found, src_lang, tgt_lang)
     data = DataSettings(

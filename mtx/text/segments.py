@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from mtx.text.languages import base_language
+
 # A sentence ends at . ! ? … and their kin, with closing quotes or brackets, before white space; the full-width
 # signs of Chinese and Japanese, of which several may follow each other, need none.
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])(?![。！？])[」』”’）]*")
@@ -24,7 +26,7 @@ def split_long(text: str, count_tokens: Callable[[str], int], limit: int) -> lis
 
 def join_parts(parts: list[str], language: str) -> str:
     """The translation of a text from the translations of its parts."""
-    separator = "" if language.split("-")[0].split("_")[0].lower() in NO_SPACES else " "
+    separator = "" if base_language(language) in NO_SPACES else " "
     return separator.join(part for part in parts if part)
 
 

@@ -1,17 +1,17 @@
 """Languages and packing in the names of files, such as corpus.en.gz."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mtx.text.languages import is_language_code
+
 PACKED_SUFFIXES = (".gz", ".xz", ".zst")
 
-_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _NOT_LANGUAGES = {
-    "txt", "src", "tgt", "trg", "ref", "hyp", "raw", "tok", "bpe", "spm", "low", "new", "old", "out", "all", "doc",
-    "csv", "xml", "sgm", "tsv", "tmx", "zip", "tar", "bz", "gz", "xz", "zst", "md", "log", "lst", "bak", "ids",
+    "all", "bak", "bpe", "csv", "doc", "ids", "log", "low", "lst", "new", "old", "raw", "sgm", "spm", "src", "tar",
+    "tgt", "trg", "tsv", "txt", "xml",
 }  # fmt: skip
-"""Suffixes that look like a language code and rarely are one."""
+"""Suffixes that are valid language codes, but in file names mean something else."""
 
 
 def plain_name(path: Path) -> Path:
@@ -22,7 +22,7 @@ def plain_name(path: Path) -> Path:
 def language_of_name(name: str) -> str | None:
     """The language code that a file name ends in, if any."""
     suffix = plain_name(Path(name)).suffix.removeprefix(".")
-    return suffix if _LANGUAGE.fullmatch(suffix) and suffix not in _NOT_LANGUAGES else None
+    return suffix if is_language_code(suffix) and suffix.lower() not in _NOT_LANGUAGES else None
 
 
 def languages_of_names(names: Iterable[str]) -> list[str]:
