@@ -8,7 +8,7 @@ number of pairs, which is a guess.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -82,20 +82,18 @@ def choose_settings(stats: CorpusStats, device: str, batch_tokens: int) -> list[
     """Choose settings for a corpus on a `device` (cpu or cuda) with memory for `batch_tokens` (at least 128)."""
     batch_tokens = min(batch_tokens, CPU_BATCH) if device == "cpu" else batch_tokens
     rows = _Interpolation.at(stats.num_pairs)
-    is_small = device == "cpu" and rows.nearest.d_model > CPU_ROW.d_model
-    shape = CPU_ROW if is_small else rows.nearest
-    for_pairs = f"for {stats.num_pairs:,} pairs"
+    shape = CPU_ROW if device == "cpu" and rows.nearest.d_model > CPU_ROW.d_model else rows.nearest
     max_tokens = min(max(128, _round_up(stats.long_pair / 2, 64)), 1024, batch_tokens)
-    return [
-        RecipeSetting("data", "max_tokens", max_tokens, "long enough for 99 % of the pairs, at two letters per token"),
-        *_vocabulary(stats, rows, for_pairs),
-        *_shape(shape, is_small, for_pairs),
-        *_regularization(stats, rows, shape, is_small, for_pairs),
-        *_schedule(rows, shape, is_small, batch_tokens, for_pairs),
-    ]
+    sections: dict[str, Iterable[tuple[str, Any, str]]] = {
+        "data": [("max_tokens", max_tokens, "long enough for 99 % of the pairs, at two letters per token")],
+        "tokenizer": _tokenizer(stats, rows),
+        "model": _model(stats.num_pairs, rows, shape),
+        "train": _train(stats.num_pairs, rows, shape, batch_tokens),
+    }
+    return [RecipeSetting(section, *setting) for section, settings in sections.items() for setting in settings]
 
 
-def _vocabulary(stats: CorpusStats, rows: "_Interpolation", for_pairs: str) -> Iterator[RecipeSetting]:
+def _tokenizer(stats: CorpusStats, rows: "_Interpolation") -> Iterator[tuple[str, Any, str]]:
     size = rows.log(lambda row: row.vocab_size) * rows.scarcity
     alphabets = [stats.both]
     if not stats.are_scripts_related:
@@ -105,71 +103,59 @@ def _vocabulary(stats: CorpusStats, rows: "_Interpolation", for_pairs: str) -> I
     is_large = num_all + NUM_SPECIAL_PIECES > size / 4
     # Characters take at most half of the pieces: with no others there would be nothing to learn.
     needed = 2 * ((num_common if is_large else num_all) + NUM_SPECIAL_PIECES)
-    reason = f"pieces that are frequent enough {for_pairs}"
+    reason = f"pieces that are frequent enough for {stats.num_pairs:,} pairs"
     if needed > size:
         reason = f"twice the alphabet ({num_common:,} common characters) and all bytes"
-    yield RecipeSetting("tokenizer", "vocab_size", _round_up(max(size, needed), 100 if size < 3_000 else 500), reason)
+    yield "vocab_size", _round_up(max(size, needed), 100 if size < 3_000 else 500), reason
     if not stats.are_scripts_related:
-        yield RecipeSetting("tokenizer", "joint", False, "the languages are written in different scripts")
+        yield "joint", False, "the languages are written in different scripts"
     if is_large:
-        reason = f"the rare ones of {num_all:,} distinct characters are spelled in bytes"
-        yield RecipeSetting("tokenizer", "character_coverage", COMMON, reason)
+        yield "character_coverage", COMMON, f"the rare ones of {num_all:,} distinct characters are spelled in bytes"
 
 
-def _shape(shape: Row, is_small: bool, for_pairs: str) -> Iterator[RecipeSetting]:
-    reason = "the largest shape that a CPU trains in hours" if is_small else f"a common shape {for_pairs}"
-    yield RecipeSetting("model", "d_model", shape.d_model, reason)
-    yield RecipeSetting("model", "num_heads", shape.num_heads, f"{shape.d_model // shape.num_heads} dimensions each")
-    yield RecipeSetting("model", "d_ff", shape.d_ff, f"{shape.d_ff // shape.d_model} times d_model")
-    yield RecipeSetting("model", "encoder_layers", shape.layers[0], "part of the shape")
-    yield RecipeSetting("model", "decoder_layers", shape.layers[1], "part of the shape")
+def _model(num_pairs: int, rows: "_Interpolation", shape: Row) -> Iterator[tuple[str, Any, str]]:
+    reason = "the largest shape that a CPU trains in hours" if shape is CPU_ROW else f"usual for {num_pairs:,} pairs"
+    yield "d_model", shape.d_model, reason
+    yield "num_heads", shape.num_heads, f"{shape.d_model // shape.num_heads} dimensions each"
+    yield "d_ff", shape.d_ff, f"{shape.d_ff // shape.d_model} times d_model"
+    yield "encoder_layers", shape.layers[0], "part of the shape"
+    yield "decoder_layers", shape.layers[1], "part of the shape"
     reason = "trains more stably" if shape.norm == "pre" else "better for 6 layers and millions of pairs"
-    yield RecipeSetting("model", "norm", shape.norm, reason)
-
-
-def _regularization(
-    stats: CorpusStats, rows: "_Interpolation", shape: Row, is_small: bool, for_pairs: str
-) -> Iterator[RecipeSetting]:
+    yield "norm", shape.norm, reason
     dropout, inner = rows.linear(lambda row: row.dropout), rows.linear(lambda row: row.inner_dropout)
-    reason = f"usual {for_pairs}; fewer pairs need more"
-    if is_small:
-        is_scarce = stats.num_pairs < SCARCE_PAIRS
+    reason = f"usual for {num_pairs:,} pairs; fewer need more"
+    if shape is CPU_ROW:
+        is_scarce = num_pairs < SCARCE_PAIRS
         dropout, inner = 0.3 if is_scarce else shape.dropout, shape.inner_dropout
         reason = "a small model on few pairs" if is_scarce else "a small model needs little"
-    yield RecipeSetting("model", "dropout", dropout, reason)
-    yield RecipeSetting("model", "attention_dropout", inner, "goes with dropout")
-    yield RecipeSetting("model", "activation_dropout", inner, "goes with dropout")
+    yield "dropout", dropout, reason
+    yield "attention_dropout", inner, "goes with dropout"
+    yield "activation_dropout", inner, "goes with dropout"
+
+
+def _train(num_pairs: int, rows: "_Interpolation", shape: Row, batch_tokens: int) -> Iterator[tuple[str, Any, str]]:
     smoothing = rows.linear(lambda row: row.label_smoothing)
-    reason = "as in the paper" if smoothing == 0.1 else "more for very few pairs"
-    yield RecipeSetting("train", "label_smoothing", smoothing, reason)
+    yield "label_smoothing", smoothing, "as in the paper" if smoothing == 0.1 else "more for very few pairs"
     if shape.weight_decay:
-        yield RecipeSetting("train", "weight_decay", shape.weight_decay, "goes with the shape")
-
-
-def _schedule(
-    rows: "_Interpolation", shape: Row, is_small: bool, batch_tokens: int, for_pairs: str
-) -> Iterator[RecipeSetting]:
-    wanted = shape.step_tokens if is_small else round(rows.log(lambda row: row.step_tokens))
-    batch = min(wanted, batch_tokens)
-    accumulate = max(1, round(wanted / batch))
-    yield RecipeSetting("train", "batch_tokens", batch, "tokens per side that are processed at once")
-    reason = f"steps of about {accumulate * batch:,} target tokens {for_pairs}"
-    yield RecipeSetting("train", "accumulate", accumulate, reason)
-    steps = shape.max_steps
-    if not is_small:
+        yield "weight_decay", shape.weight_decay, "goes with the shape"
+    step_tokens, steps, reason = shape.step_tokens, shape.max_steps, "what a CPU does in hours"
+    if shape is not CPU_ROW:
+        step_tokens, reason = round(rows.log(lambda row: row.step_tokens)), f"enough for {num_pairs:,} pairs"
         steps = _round(rows.log(lambda row: row.max_steps) * rows.scarcity, 500)
-    reason = "what a CPU does in hours" if is_small else f"enough {for_pairs}"
-    yield RecipeSetting("train", "max_steps", steps, f"{reason}; patience may end the run earlier")
-    yield RecipeSetting("train", "lr", shape.lr, f"peak for d_model {shape.d_model}")
+    batch = min(step_tokens, batch_tokens)
+    accumulate = max(1, round(step_tokens / batch))
+    yield "batch_tokens", batch, "tokens per side that are processed at once"
+    yield "accumulate", accumulate, f"steps of about {accumulate * batch:,} target tokens"
+    yield "max_steps", steps, f"{reason}; patience may end the run earlier"
+    yield "lr", shape.lr, f"peak for d_model {shape.d_model}"
     reason = "falls to 0 at the last of few steps" if shape.schedule == "cosine" else "as in the paper"
-    yield RecipeSetting("train", "schedule", shape.schedule, reason)
-    yield RecipeSetting("train", "warmup_steps", min(shape.warmup_steps, steps // 4), "goes with the shape")
+    yield "schedule", shape.schedule, reason
+    yield "warmup_steps", min(shape.warmup_steps, steps // 4), "goes with the shape"
     save_every = max(MIN_SAVE_STEPS, _round(steps / (NUM_EVALUATIONS * SAVES_PER_EVALUATION), 25))
-    reason = f"about {NUM_EVALUATIONS} evaluations on dev"
-    yield RecipeSetting("train", "eval_every", SAVES_PER_EVALUATION * save_every, reason)
-    yield RecipeSetting("train", "save_every", save_every, "a checkpoint at each evaluation and one in between")
-    yield RecipeSetting("train", "average", NUM_AVERAGED, "last checkpoints; their mean is kept if better on dev")
-    yield RecipeSetting("train", "patience", 6, "evaluations without improvement that end the run")
+    yield "eval_every", SAVES_PER_EVALUATION * save_every, f"about {NUM_EVALUATIONS} evaluations on dev"
+    yield "save_every", save_every, "a checkpoint at each evaluation and one in between"
+    yield "average", NUM_AVERAGED, "last checkpoints; their mean is kept if better on dev"
+    yield "patience", 6, "evaluations without improvement that end the run"
 
 
 @dataclass(frozen=True, slots=True)
