@@ -78,7 +78,11 @@ def test_files_and_links_exist() -> None:
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
     for page in [ROOT / "README.md", *(ROOT / "mtx").rglob("README.md")]:
         for path in re.findall(r"`(?!runs)([\w/]+(?:\.py|/))`", page.read_text(encoding="utf-8")):
-            places = (page.parent, ROOT, ROOT / "mtx", ROOT / "tests" / "model")
+            places = (
+                page.parent,
+                ROOT,
+                *(ROOT / name for name in ("mtx", "mtx/config", "mtx/data/sources", "tests/model")),
+            )
             name = path.replace("NAME.py", "")
             assert any((place / name).exists() for place in places), f"{page} names {path}"
     [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
