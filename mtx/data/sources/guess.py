@@ -23,18 +23,17 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
         UserError: a file does not exist (DATA), or one side has no other (USAGE).
     """
     by_suffix = {suffix: kind for kind in READERS.values() for suffix in kind.suffixes}
+    files = [path for path in map(Path, words) if os.path.lexists(path) and not path.is_dir()]
+    texts = [path for path in files if plain_name(path).suffix not in by_suffix]
     sources: list[Source] = []
-    texts: list[Path] = []
     for word in words:
         path = Path(word)
         if not os.path.lexists(word):
-            sources.append(_of_hub(word, role, words))
+            sources.append(_of_hub(word, role, is_likely_file=len(texts) % 2 == 1))
         elif path.is_dir():
             sources.append(_of_folder(path, role))
         elif (kind := by_suffix.get(plain_name(path).suffix)) is not None:
             sources.append(kind.settings_for(path, SPLITS[role]))
-        else:
-            texts.append(path)
     return [*_of_texts(texts, role), *sources]
 
 
@@ -73,10 +72,10 @@ def _of_folder(path: Path, role: str) -> Source:
     return HubDataset(dataset=str(path), split=SPLITS[role]) if is_data_set else Folder(folder=path)
 
 
-def _of_hub(word: str, role: str, words: Sequence[str]) -> Source:
-    is_in_folder = os.path.isdir(os.path.dirname(word))  # then it is a mistyped file
+def _of_hub(word: str, role: str, *, is_likely_file: bool) -> Source:
+    """A data set on the hub, unless `word` looks more like a mistyped file: in a folder, or beside a single text."""
     is_id = "/" in word and HUB_ID.fullmatch(word)  # without an owner it is more likely a file
-    if not is_id or is_in_folder or any(map(os.path.isfile, words)):
+    if not is_id or is_likely_file or os.path.isdir(os.path.dirname(word)):
         empty = "''"
         do = "Give files that exist, a folder, or the id of a data set on the hub (owner/name)."
         raise UserError(ExitCode.DATA, f"cannot read {word or empty}: no such file or directory", do=do)

@@ -33,6 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "sources"),
     [
         (["a.en", "a.de.gz"], [TwoFiles(src=Path("a.en"), tgt=Path("a.de.gz"))]),
+        (["pipe", "gone.de"], [TwoFiles(src=Path("pipe"), tgt=Path("gone.de"))]),
         (["c.src", "c.txt"], [TwoFiles(src=Path("c.src"), tgt=Path("c.txt"))]),
         (["a.en", "b.en", "a.de.gz", "b.de"],
          [TwoFiles(src=Path("a.en"), tgt=Path("a.de.gz")), TwoFiles(src=Path("b.en"), tgt=Path("b.de"))]),
@@ -44,11 +45,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["texts"], [Folder(folder=Path("texts"))]),
         (["tables"], [HubDataset(dataset="tables", split="validation")]),
         (["owner/name"], [HubDataset(dataset="owner/name", split="validation")]),
+        (["a.en", "a.de.gz", "owner/name", "t.tsv.xz"],
+         [TwoFiles(src=Path("a.en"), tgt=Path("a.de.gz")), HubDataset(dataset="owner/name", split="validation"),
+          Tsv(tsv=Path("t.tsv.xz"))]),
         (["a.en", "t.tsv.xz", "a.de.gz"],
          [TwoFiles(src=Path("a.en"), tgt=Path("a.de.gz")), Tsv(tsv=Path("t.tsv.xz"))]),
     ],
 )  # fmt: skip
 def test_words_are_sources(words: list[str], sources: list[Source]) -> None:
+    os.mkfifo("pipe")
+    os.symlink("nowhere", "gone.de")
     assert sources_of(words, "dev") == sources
 
 
