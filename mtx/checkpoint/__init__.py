@@ -1,1 +1,1 @@
-"""What is on disk: sealed folders, the state of a training, the model folder. No pickle anywhere."""
+"""Checkpoints and model folders on disk, without pickle."""

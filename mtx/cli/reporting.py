@@ -12,7 +12,7 @@ from typing import NoReturn, ParamSpec
 
 from mtx.distributed.environment import is_launched, is_rank0
 from mtx.errors import ExitCode, UserError, escape_controls, machine_error
-from mtx.system.signals import stops
+from mtx.system.signals import stop_signals
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
 
@@ -99,7 +99,7 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _handle_stop_signals(handler: Handler) -> None:
-    for number in stops():
+    for number in stop_signals():
         signal.signal(number, handler)
 
 

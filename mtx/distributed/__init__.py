@@ -1,1 +1,1 @@
-"""Training by several processes: the process group and the launcher."""
+"""Training in several processes: process group and launcher."""

@@ -1,4 +1,4 @@
-"""What a launcher tells a process that it starts as one of several: variables that torchrun has made usual."""
+"""The environment variables by which torchrun and other launchers tell a process its rank."""
 
 import os
 
@@ -6,10 +6,10 @@ VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def is_launched() -> bool:
-    """Whether a launcher has started this process as one of several that train together."""
+    """Whether a launcher started this process as one of several ranks."""
     return all(name in os.environ for name in VARIABLES)
 
 
 def is_rank0() -> bool:
-    """Whether this process is the one of them that reports, or by itself."""
+    """Whether this process reports to the user: rank 0, or a process that trains alone."""
     return not is_launched() or os.environ["RANK"] == "0"

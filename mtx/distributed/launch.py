@@ -1,4 +1,4 @@
-"""Several ranks on this machine, started and watched by torch's elastic launcher, the one behind `torchrun`."""
+"""Start several ranks on this machine with torch's elastic launcher, the one behind `torchrun`."""
 
 import logging
 import os
@@ -9,34 +9,34 @@ from collections.abc import Sequence
 
 import torch
 
-from mtx.distributed.process_group import RUN_PREFIX
+from mtx.distributed.process_group import RUN_ID_PREFIX
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_device
 from mtx.system.parallel import num_threads
-from mtx.system.signals import EXIT_CODES, stops
+from mtx.system.signals import EXIT_CODES, stop_signals
 
-SECONDS_BETWEEN_LOOKS = 0.1
-"""How soon the end of one rank ends the others."""
+POLL_SECONDS = 0.1
+"""Time until the launcher notices that a rank has ended and stops the others."""
 
-SECONDS_TO_END = "50"
-"""What ranks have to save in and to end, once they are asked to, before they are killed."""
+SHUTDOWN_SECONDS = "50"
+"""Time that ranks have to save and exit once they are asked to; then they are killed."""
 
 ARGUMENTS = ("-P", "-m", "mtx", "train")
-"""To python; -P: what lies in the current folder is not mtx, whatever its name."""
+"""Arguments to python; -P keeps a `mtx` in the current folder from being imported."""
 
 
 def check_devices(count: int, name: str) -> None:
-    """Make sure that there are `count` devices of the kind called `name`.
+    """Check that there are `count` devices of the kind called `name`.
 
     Raises:
-        UserError: there are not so many GPUs (MACHINE), or `name` is that of a single one (USAGE).
+        UserError: this machine has too few GPUs (MACHINE), or `name` is a single GPU (USAGE).
     """
     device = choose_device(name)
     if device.index is not None:
-        do = "Give cuda, of which each rank takes its own."
-        raise UserError(ExitCode.USAGE, f"{name} is one device, and {count} are asked for", where="--devices", do=do)
+        do = "Give cuda: each rank then uses its own GPU."
+        raise UserError(ExitCode.USAGE, f"{name} is a single device, not {count}", where="--devices", do=do)
     if device.type == "cuda" and count > torch.cuda.device_count():
-        what = f"{count} devices asked for, this machine has {torch.cuda.device_count()} GPUs"
+        what = f"{count} devices asked for, but this machine has {torch.cuda.device_count()} GPUs"
         raise UserError(ExitCode.MACHINE, what, where="--devices", do="Ask for fewer, or use --device cpu.")
 
 
@@ -45,61 +45,61 @@ def run_ranks(count: int, arguments: Sequence[str]) -> None:
 
     Raises:
         UserError: a rank was killed (PEER_LOST).
-        SystemExit: a rank has ended with an error and told it, or all were stopped by a signal.
+        SystemExit: a rank has reported an error and exited, or a signal stopped all ranks.
     """
-    # Imported late: a second, for what most trainings never need.
+    # Imported here: it takes a second, and most trainings never need it.
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_END)
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_SECONDS)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_threads() // count))
-    launch = LaunchConfig(
+    config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
-        run_id=f"{RUN_PREFIX}{uuid.uuid4()}",
+        run_id=f"{RUN_ID_PREFIX}{uuid.uuid4()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
-        monitor_interval=SECONDS_BETWEEN_LOOKS,
-        signals_to_handle=",".join(number.name for number in stops()),
+        monitor_interval=POLL_SECONDS,
+        signals_to_handle=",".join(number.name for number in stop_signals()),
     )
-    logging.disable()  # the ranks say what there is to say
+    logging.disable()  # the ranks report everything themselves
     try:
-        elastic_launch(launch, sys.executable)(*ARGUMENTS, *arguments)
+        elastic_launch(config, sys.executable)(*ARGUMENTS, *arguments)
     except ChildFailedError as error:
-        _end_like({rank: failure.exitcode for rank, failure in error.failures.items()})
+        _exit_like_first_failure({rank: failure.exitcode for rank, failure in error.failures.items()})
     except SignalException as stop:
         sys.exit(EXIT_CODES[stop.sigval])
     finally:
         logging.disable(logging.NOTSET)
 
 
-def _end_like(codes: dict[int, int]) -> None:
-    """End as the rank did that was the first to fail for a reason of its own, each rank with its code.
+def _exit_like_first_failure(codes: dict[int, int]) -> None:
+    """Exit with the code of the first rank that failed for a reason of its own, not because it lost a peer.
 
-    `codes` are in the order in which the ranks ended; those that the launcher has then ended are the last. A negative
-    code is the signal that killed a rank. A signal to stop kills a rank that is still starting, or is leaving already.
+    `codes` maps ranks to exit codes in the order in which the ranks ended; ranks ended by the launcher come last. A
+    negative code is the signal that killed the rank. Stop signals kill a rank only while it starts or exits.
 
     Raises:
-        UserError: it was killed, or they lost one another (PEER_LOST); or it was stopped by a signal (its code), and
-            rank 0 was not there to report that.
-        SystemExit: it has reported its error.
+        UserError: the rank was killed, or the ranks lost each other (PEER_LOST); or a signal stopped it (130 or 143)
+            and rank 0 was not there to report it.
+        SystemExit: the rank has reported its error itself.
     """
     rank, code = next(((r, c) for r, c in codes.items() if c != ExitCode.PEER_LOST), (0, int(ExitCode.PEER_LOST)))
     stop = next((stop for number, stop in EXIT_CODES.items() if code in (stop, -number)), None)
+    do = "Run the same command to continue from the last checkpoint."
     if stop is not None and (codes.get(0, 0) <= 0 or codes[0] == ExitCode.PEER_LOST):
-        what = f"rank {rank} was stopped by a signal"
-        raise UserError(stop, what, do="Run the same command to go on from the last checkpoint.")
+        raise UserError(stop, f"rank {rank} was stopped by a signal", do=do)
     if stop is not None or (code > 0 and code != ExitCode.PEER_LOST):
         sys.exit(stop or code)
-    what = f"rank {rank} was killed by {_name(-code)}" if code < 0 else "the ranks lost one another"
-    raise UserError(ExitCode.PEER_LOST, what, do="Run the same command to go on from the last checkpoint.")
+    what = f"rank {rank} was killed by {_signal_name(-code)}" if code < 0 else "the ranks lost each other"
+    raise UserError(ExitCode.PEER_LOST, what, do=do)
 
 
-def _name(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,7 +1,7 @@
-"""The processes that train together: torch's launcher starts them, its process group joins them, each is a rank.
+"""The process group: the ranks that train together, started by torch's launcher.
 
-What ranks tell one another goes through gloo on the CPU and, on GPUs, through NCCL. Every rank has to ask for the same
-things in the same order: a function that is marked "together" is called by all of them.
+Ranks exchange data through gloo on the CPU and through NCCL on GPUs. A method marked "Collective" must be called by all
+ranks, in the same order.
 """
 
 import os
@@ -26,104 +26,110 @@ from mtx.system.signals import end_with_parent
 
 T = TypeVar("T")
 
-RUN_PREFIX = "mtx-"
-"""What the name of a launch begins with that `mtx train --devices` has made."""
+RUN_ID_PREFIX = "mtx-"
+"""Prefix of the run ids that `mtx train --devices` gives to torch's launcher."""
 
-LONGEST_START = timedelta(minutes=2)
-"""Ranks are started together: one that is not there after so long will not come."""
+START_TIMEOUT = timedelta(minutes=2)
+"""Ranks are started together, so one that is still missing after this time will not come."""
 
-SECONDS_BETWEEN_LOOKS = 0.05
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """This process among those that train together."""
+    """This process among the ranks that train together."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Its number among those on this machine, and that of its GPU."""
+    """Rank among the processes of this machine, which is also the index of its GPU."""
     store: Any = None  # torch.distributed.Store | None, which torch does not type
-    """What the launcher keeps for them; None where this process trains by itself."""
+    """The launcher's key-value store; None in a process that trains alone."""
 
     @property
     def is_rank0(self) -> bool:
-        """Whether this is the rank that speaks and writes."""
+        """Whether this rank reports and writes files."""
         return self.rank == 0
 
     @property
     def is_distributed(self) -> bool:
-        """Whether there is a process group, be it of one rank."""
+        """Whether a torch process group exists, even if it has only one rank."""
         return self.store is not None
 
     def device(self, name: str) -> torch.device:
-        """The device called `name`, of which each rank has its own where it is a GPU.
+        """The device called `name`; for `cuda`, the GPU of this rank.
 
         Raises:
-            UserError: there is none for this rank (MACHINE), or `name` is that of a single one (USAGE).
+            UserError: this rank has no such device (MACHINE), or `name` is one GPU for several ranks (USAGE).
         """
         device = choose_device(name)
         if device.type != "cuda" or not self.is_distributed:
             return device
         if device.index is not None:
-            do = "Give cuda, of which each rank takes its own."
-            raise UserError(ExitCode.USAGE, f"{name} is a single device, and there are {self.size} ranks", do=do)
+            do = "Give cuda: each rank then uses its own GPU."
+            raise UserError(ExitCode.USAGE, f"{name} is a single device, but there are {self.size} ranks", do=do)
         own = choose_device(f"cuda:{self.local_rank}")
         torch.cuda.set_device(own)
         return own
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Those of `items` that are this rank's."""
+        """This rank's share of `items`: every `size`-th one."""
         return items[self.rank :: self.size]
 
     def interleave(self, results: Sequence[T]) -> list[T]:
-        """Together: the results of all, in the order of the items that `share` gave to each."""
+        """Collective: the results of all ranks, in the order of the items that `share` distributed."""
         parts = self.all_gather(results)
-        whole: list[Any] = [None] * sum(map(len, parts))
-        for number, part in enumerate(parts):
-            whole[number :: self.size] = part
-        return whole
+        merged: list[Any] = [None] * sum(map(len, parts))
+        for rank, part in enumerate(parts):
+            merged[rank :: self.size] = part
+        return merged
 
     def all_reduce_sum(self, numbers_X: Tensor) -> Tensor:
-        """Together: the sum of `numbers_X` over all ranks, in its place."""
+        """Collective: sum `numbers_X` over all ranks, in place."""
         if self.is_distributed:
             dist.all_reduce(numbers_X)
         return numbers_X
 
     def all_reduce_max(self, *numbers: int) -> list[int]:
-        """Together: of each number the highest that a rank has."""
+        """Collective: the maximum of each number over all ranks."""
         numbers_X = torch.tensor(numbers)
         if self.is_distributed:
             dist.all_reduce(numbers_X, dist.ReduceOp.MAX)
         return [int(number) for number in numbers_X]
 
-    def all_gather(self, thing: T) -> list[T]:
-        """Together: the `thing` of each rank."""
+    def all_gather(self, value: T) -> list[T]:
+        """Collective: the values of all ranks."""
         if not self.is_distributed:
-            return [thing]
-        things: list[Any] = [None] * self.size
-        dist.all_gather_object(things, thing)
-        return things
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
-    def broadcast_from_0(self, find: Callable[[], T]) -> T:
-        """Together: what the first rank finds, the only one to look."""
-        found = [find() if self.is_rank0 else None]
+    def broadcast_from_0(self, compute: Callable[[], T]) -> T:
+        """Collective: compute a value on rank 0 only and return it on every rank."""
+        values = [compute() if self.is_rank0 else None]
         if self.is_distributed:
-            dist.broadcast_object_list(found)
-        return found[0]  # type: ignore[return-value]  # it is what the first rank put there
+            dist.broadcast_object_list(values)
+        return values[0]  # type: ignore[return-value]  # rank 0 put a T there
 
     def barrier(self) -> None:
-        """Together: go on when all have come to this point."""
+        """Collective: return once all ranks have called this."""
         if self.is_distributed:
             self.all_reduce_max(0)
 
-    def publish(self, what: str) -> None:
-        """Let the other ranks go on, which wait in `wait_for_message`, however long."""
+    def publish(self, message: str) -> None:
+        """Send `message` to the ranks that block in `wait_for_message`."""
         if self.store is not None:
-            self.store.set("told", what)
+            self.store.set("message", message)
+
+    def wait_for_message(self) -> str:
+        """Block, without a time limit, until rank 0 publishes a message; return it."""
+        assert self.store is not None
+        _wait_for(self.store, ["message"])
+        return str(self.store.get("message").decode())
 
     def request_stop(self) -> None:
-        """Tell all other ranks that a signal asked this one to stop; they learn it from `is_stop_requested`."""
+        """Record that a signal asked this rank to stop; all ranks see it in `is_stop_requested`."""
         if self.store is not None:
             self.store.set("stop", "")
 
@@ -131,124 +137,119 @@ class ProcessGroup:
         """Whether any rank has called `request_stop`."""
         return self.store is not None and bool(self.store.check(["stop"]))
 
-    def wait_for_message(self) -> str:
-        """Wait for what the first rank tells."""
-        assert self.store is not None
-        _wait_for(self.store, ["told"])
-        return str(self.store.get("told").decode())
-
-    def rendezvous(self, where: str) -> None:
-        """Together, before anything else is done so: wait until all have come to this point, however long."""
+    def rendezvous(self, name: str) -> None:
+        """Collective: wait for all ranks without a time limit. Must come before the other collectives."""
         if self.store is not None:
-            self.store.set(f"{where} {self.rank}", "")
-            _wait_for(self.store, [f"{where} {number}" for number in range(self.size)])
-
-
-def _wait_for(store: Any, keys: list[str]) -> None:
-    while not store.check(keys):  # its own `wait` would keep signals from being heard
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+            self.store.set(f"{name} {self.rank}", "")
+            _wait_for(self.store, [f"{name} {rank}" for rank in range(self.size)])
 
 
 SINGLE = ProcessGroup()
-"""A process that trains by itself."""
+"""A process that trains alone."""
+
+
+def _wait_for(store: Any, keys: list[str]) -> None:
+    while not store.check(keys):  # store.wait would block in C++, where Python handles no signals
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
 def join_group() -> Iterator[ProcessGroup]:
-    """Inside, this process is one of those that a launcher has started; alone where none did.
+    """Make this process a rank of the group that a launcher started; without a launcher, yield `SINGLE`.
 
     Raises:
-        UserError: the launcher's variables are wrong (USAGE); the others cannot be reached, or one of them was lost
-            inside (PEER_LOST).
+        UserError: the launcher's variables are wrong (USAGE), or the other ranks can't be reached or are lost
+            (PEER_LOST).
     """
     if not is_launched():
         yield SINGLE
         return
-    if _are_ours():
+    if _is_launched_by_mtx():
         end_with_parent(signal.SIGTERM)
     with explain_lost_peers():
         group = _join()
         yield group
-        # Only where all went well: to leave politely would wait for ranks that may be gone.
+        # Only after success: leaving in order waits for ranks that may be gone.
         dist.destroy_process_group()
 
 
 def _join() -> ProcessGroup:
-    # Not at the top: torch may be built without.
+    # Not at the top: torch may be built without it.
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
     try:
-        store, number, count = next(rendezvous("env://", timeout=LONGEST_START))
+        store, rank, size = next(rendezvous("env://", timeout=START_TIMEOUT))
     except ValueError as error:
-        do = "Start it by mtx train --devices, or by torchrun, which set them."
+        do = "Start the training with mtx train --devices or with torchrun, which set them."
         raise UserError(ExitCode.USAGE, str(error), where=", ".join(VARIABLES), do=do) from error
-    met = PrefixStore(_meet(store, number, count), store)
+    attempt = PrefixStore(_attempt_id(store, rank, size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    group, own = (PrefixStore(name, met) for name in ("group", "mtx"))
-    dist.init_process_group(backend, store=group, rank=number, world_size=count)
-    return ProcessGroup(number, count, int(os.environ.get("LOCAL_RANK", "0")), own)
+    dist.init_process_group(backend, store=PrefixStore("group", attempt), rank=rank, world_size=size)
+    return ProcessGroup(rank, size, int(os.environ.get("LOCAL_RANK", "0")), PrefixStore("mtx", attempt))
 
 
-def _are_ours() -> bool:
-    """Whether `mtx train --devices` has launched this process."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_PREFIX)
+def _is_launched_by_mtx() -> bool:
+    """Whether `mtx train --devices` launched this process, rather than torchrun."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID_PREFIX)
 
 
 @contextmanager
 def explain_lost_peers() -> Iterator[None]:
-    """Inside, the end of another rank is the end of this one.
+    """Inside, end this process when another rank is lost.
 
     Raises:
-        UserError: (PEER_LOST) if it was not `mtx train --devices` that has started it, which knows more, and tells.
+        UserError: another rank was lost (PEER_LOST). Under `mtx train --devices`, whose launcher knows more and
+            reports it, exit silently instead.
     """
     try:
         yield
     except RuntimeError as error:
         if not is_peer_error(error):
             raise
-        if _are_ours():
+        if _is_launched_by_mtx():
             sys.exit(ExitCode.PEER_LOST)
-        what = f"another process of this training was lost, or never came: {str(error).splitlines()[0]}"
-        do = "Run the same command to go on from the last checkpoint."
+        what = f"another process of this training was lost or never started: {str(error).splitlines()[0]}"
+        do = "Run the same command to continue from the last checkpoint."
         raise UserError(ExitCode.PEER_LOST, what, do=do) from error
 
 
-def _meet(store: Any, number: int, count: int) -> str:
-    """Wait for all ranks; the name of their meeting, which none before them has had.
+def _attempt_id(store: Any, rank: int, size: int) -> str:
+    """Wait for all ranks, and agree on an id that no earlier attempt has used.
 
-    A launcher that starts ranks again keeps one store for all its attempts, with all that earlier ones left there.
-    Their number of restarts would not tell them apart: that differs from machine to machine.
+    A launcher that restarts ranks keeps one store for all attempts, with the keys of the earlier ones. The restart
+    count cannot tell attempts apart, because it differs between machines. So each rank writes a random id of its own,
+    and rank 0 answers every id it sees; only the ranks of this attempt still listen.
     """
-    me = uuid.uuid4().hex
-    store.set(f"rank {number}", me)
-    if number > 0:
-        store.wait([me], LONGEST_START)
-        meeting: str = store.get(me).decode()
-        store.set(f"{meeting} {number}", "")
-        return meeting
-    others, deadline = range(1, count), time.monotonic() + LONGEST_START.total_seconds()
-    while not all(store.check([f"{me} {rank}"]) for rank in others):
-        for rank in others:
-            if store.check([f"rank {rank}"]):  # it, or one of an earlier attempt, which will not answer
-                store.set(store.get(f"rank {rank}").decode(), me)
+    own_id = uuid.uuid4().hex
+    store.set(f"rank {rank}", own_id)
+    if rank > 0:
+        store.wait([own_id], START_TIMEOUT)
+        attempt: str = store.get(own_id).decode()
+        store.set(f"{attempt} {rank}", "")
+        return attempt
+    others, deadline = range(1, size), time.monotonic() + START_TIMEOUT.total_seconds()
+    while not all(store.check([f"{own_id} {other}"]) for other in others):
+        for other in others:
+            if store.check([f"rank {other}"]):  # of this attempt, or of an earlier one, which no longer listens
+                store.set(store.get(f"rank {other}").decode(), own_id)
         if time.monotonic() > deadline:
-            raise dist.DistStoreError(f"not all {count} ranks came in {LONGEST_START}")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    return me
+            raise dist.DistStoreError(f"not all {size} ranks started within {START_TIMEOUT}")
+        time.sleep(POLL_SECONDS)
+    return own_id
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether each rank holds a part of every weight of `module`, by torch's `fully_shard`."""
-    return hasattr(module, "set_requires_gradient_sync")  # a method that it adds; its module takes a second to import
+    """Whether torch's `fully_shard` has split the weights of `module` over the ranks."""
+    return hasattr(module, "set_requires_gradient_sync")  # a method it adds; importing its module takes a second
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """All of a tensor of which each rank may hold a part; together, where that is so."""
+    """Gather a sharded tensor from all ranks (collective); return any other tensor as it is."""
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full
 
 
 def is_peer_error(error: BaseException) -> bool:
-    """Whether `error` says that another rank cannot be reached."""
-    # Those of gloo have no class of their own, but name its source file.
+    """Whether `error` means that another rank cannot be reached."""
+    # gloo's errors have no class of their own, but name its source file.
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

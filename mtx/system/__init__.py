@@ -1,1 +1,1 @@
-"""The machine: device, memory, random state, logs, signals, processes."""
+"""Device, memory, random state, logs, signals and processes."""

@@ -1,4 +1,4 @@
-"""The device, the precision of its arithmetic, and how its errors look."""
+"""Device, precision and threads, and the errors of a machine that has too little memory or a failing GPU."""
 
 import errno
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ def choose_device(name: str) -> torch.device:
     """The device called `name`: auto, cpu, cuda or cuda:N.
 
     Raises:
-        UserError: there is no such device here (MACHINE), or no device is called so (USAGE).
+        UserError: this machine has no such device (MACHINE), or the name is not one of these (USAGE).
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,17 +39,17 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The arithmetic of the forward pass; in training weights and optimizer are always float32."""
+    """Data type of the forward pass. In training, weights and optimizer are always float32."""
 
     dtype: torch.dtype
     device: torch.device
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Inside, matrix products run in `dtype`; does nothing for float32. For training: int8 is for decoding only."""
+        """For training: inside, matrix products run in `dtype`. Does nothing for float32."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Keeps float16 gradients from vanishing; passes the others through untouched."""
+        """A scaler that keeps float16 gradients from underflowing; disabled for the other types."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
     def __str__(self) -> str:
@@ -57,21 +57,20 @@ class Precision:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision called `name`; `auto` is the fastest that trains as float32 does on `device`.
+    """The precision called `name`; `auto` is the fastest on `device` whose training is as good as in float32.
 
     Raises:
-        UserError: float16 on a CPU, which is slow at it, or int8 elsewhere (USAGE).
+        UserError: float16 on a CPU, where it is slow, or int8 on anything but a CPU (USAGE).
     """
     if name == "auto":
         name = _fastest_precision(device)
     if name == "fp16" and device.type == "cpu":
         raise UserError(ExitCode.USAGE, "fp16 needs a GPU", where="precision", do="Use bf16, fp32 or auto.")
     if name == "int8" and device.type != "cpu":
-        raise UserError(
-            ExitCode.USAGE, "int8 needs a CPU", where="precision", do="Use bf16, fp16, auto or --device cpu."
-        )
+        do = "Use bf16, fp16, auto or --device cpu."
+        raise UserError(ExitCode.USAGE, "int8 needs a CPU", where="precision", do=do)
     if name == "bf16" and device.type == "cpu" and not _cpu_multiplies_bf16():
-        LOGGER.warning("this CPU has no instructions for bf16: fp32 is faster")
+        LOGGER.warning("this CPU has no bf16 instructions, so fp32 would be faster")
     return Precision(DTYPES[name], device)
 
 
@@ -82,7 +81,7 @@ def _fastest_precision(device: torch.device) -> str:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 products; without them bf16 is slower than fp32."""
+    """Whether this CPU has bf16 instructions; without them bf16 is slower than fp32."""
     if hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()
         return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
@@ -90,24 +89,24 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def use_threads() -> int:
-    """Let torch use OMP_NUM_THREADS threads, or else one for each processor this process may run on; says how many."""
+    """Make torch use OMP_NUM_THREADS threads, or else one per processor of this process; return the number."""
     torch.set_num_threads(num_threads())
     return torch.get_num_threads()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is one of the many forms in which Python, torch and the system say that there is no memory."""
+    """Whether `error` means, in any of the forms that Python, torch and the system use, that memory ran out."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    # On a CPU, in cuBLAS and in cuDNN it has no class of its own. The last is oneDNN's, word for word.
-    texts, whole = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED"), "could not create a primitive"
-    return isinstance(error, RuntimeError) and (str(error) == whole or any(text in str(error) for text in texts))
+    # Torch on a CPU, cuBLAS and cuDNN have no class for it. oneDNN's message is matched exactly: others begin like it.
+    texts, onednn = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED"), "could not create a primitive"
+    return isinstance(error, RuntimeError) and (str(error) == onednn or any(text in str(error) for text in texts))
 
 
 def is_gpu_error(error: BaseException) -> bool:
-    """Whether `error` says that a GPU failed, after which this process can't use it any more."""
+    """Whether `error` means that a GPU failed; this process cannot use it any more."""
     if is_out_of_memory(error):
         return False
     texts = ("CUDA error", "cuDNN error", "_STATUS_")

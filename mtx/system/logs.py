@@ -1,4 +1,4 @@
-"""Log lines on stderr and in the log file of a run."""
+"""Logging: lines on stderr and in the log file of a run, and progress."""
 
 import logging
 import re
@@ -16,24 +16,23 @@ LOGGER = logging.getLogger("mtx")
 PROGRESS_SECONDS = 10
 """Seconds between two progress lines of a long pass over data."""
 
-_STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What ends a line, moves a cursor or turns text around on a terminal; and surrogates, which cannot be written."""
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that end a line, control a terminal or reverse text, and surrogates, which UTF-8 cannot encode."""
 
 
 class _OneLine(logging.Formatter):
-    """One line a message, whatever text or path stands in it: none can forge a line or steer a terminal.
+    """Formats each message as one line. No text or path in it can forge a line or control a terminal.
 
-    Unlike `escape_controls` of errors it leaves what is only invisible: a log shows sentences, and many scripts
-    need that.
+    Unlike `escape_controls`, it keeps invisible characters: logs show sentences, and many scripts need such characters.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = _STEERS.sub(lambda found: repr(found[0])[1:-1], record.message)
+        record.message = _UNSAFE.sub(lambda match: repr(match[0])[1:-1], record.message)
         return super().formatMessage(record)
 
 
 def log_to_stderr() -> None:
-    """Send what the program says of its work to stderr, one plain line each."""
+    """Write log messages to stderr, one plain line each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine("%(message)s"))
     LOGGER.addHandler(handler)
@@ -42,21 +41,21 @@ def log_to_stderr() -> None:
 
 
 def log_nowhere() -> None:
-    """Keep what the program says of its work to itself."""
+    """Discard log messages."""
     LOGGER.addHandler(logging.NullHandler())
     LOGGER.propagate = False
 
 
 class _LogFile(logging.FileHandler):
-    """A log file that raises what the disk refuses, where logging itself would print a traceback and go on."""
+    """A log file whose write errors are raised; `logging` would print a traceback and continue."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise  # what it is called for: logging calls it inside its except clause
+        raise  # the error being handled: logging calls this in an except clause
 
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
-    """Inside, append what the program says to the file at `path` too, with the time of day, and any bug's traceback."""
+    """Inside, also append log messages with the time, and the traceback of any bug, to the file at `path`."""
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     LOGGER.addHandler(handler)

@@ -1,27 +1,30 @@
-"""The memory of this process: the C library's and oneDNN's stores."""
+"""Memory of this process: what the C library and oneDNN keep."""
 
 import ctypes
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-LOGGER = logging.getLogger("mtx")
+ONEDNN_KERNELS_DECODING = 512
+"""Kernels to cache while decoding. A few hundred sentences use 300 again and again; more would only cost memory."""
+
+ONEDNN_KERNELS_TRAINING = 64
+"""Kernels to cache while training. A step makes about 20, and the next one, with other batch sizes, reuses few."""
 
 
 def prepare_forked_process() -> None:
-    """What a forked process has to begin with, if it shall use torch: the threads of the other are not there."""
+    """Set torch up in a forked process, in which the parent's threads do not exist."""
     torch.set_num_threads(1)
     configure_malloc()
 
 
 def configure_malloc() -> None:
-    """Let the C library keep freed memory for the next tensors, where it is glibc.
+    """Make glibc keep freed memory for the next tensors; do nothing with another C library.
 
-    Left alone it gives large blocks back to the system, which then maps and clears them anew, page by page, at every
-    step of a search and every block of a loss. What that costs is in scripts/README.md.
+    By default it returns large blocks to the system, which then maps and clears them again, page by page, at every
+    step of a search and every block of a loss. Keeping the memory makes training 5 to 7 % faster.
     """
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # malloc.h
     try:
@@ -33,8 +36,18 @@ def configure_malloc() -> None:
     mallopt(top_pad, 2**26)
 
 
+def trim_malloc() -> None:
+    """Return the free memory that glibc keeps to the system; do nothing with another C library.
+
+    Memory kept forever becomes fragmented, until large blocks no longer fit. But memory returned must be mapped and
+    cleared again: doing this after every batch of a beam search in int8 would take 13 % of its time.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def resident_memory() -> int:
-    """Bytes of memory that this process holds; 0 where that can't be told."""
+    """Bytes of physical memory that this process holds; 0 if unknown."""
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
     except OSError:
@@ -42,29 +55,12 @@ def resident_memory() -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def trim_malloc() -> None:
-    """Give the system what is free of the memory that the C library keeps, where it is glibc.
+def limit_onednn_cache(num_kernels: int) -> None:
+    """Make oneDNN cache at most `num_kernels` kernels, and torch's own cache of them almost none.
 
-    Kept for ever it lies in more and more pieces, between which there is no place for large blocks. What is given back
-    has to be mapped and cleared anew: after each batch of a beam search in int8 this would take 13 % of its time.
+    oneDNN compiles a kernel for each size of a matrix product, which takes up to 0.5 MB in a search and 3 MB in
+    training; by default, both caches hold 1,024. The second cache saves no time. Call this before the first product.
+    Values that the user has set in the environment are kept.
     """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-ONEDNN_KERNELS_DECODING = 512
-"""How many one for some hundred sentences comes back to: 300, and more for their memory."""
-
-ONEDNN_KERNELS_TRAINING = 64
-"""An update makes some 20, of which the next one, with batches of other sizes, needs few."""
-
-
-def limit_onednn_cache(count: int) -> None:
-    """Let oneDNN keep no more than `count` programs, and torch's own store beside it next to none.
-
-    Each size of a product is a program, which takes up to half a megabyte in a search and three in training; left alone
-    both keep 1,024. With the second store nothing is faster. To be called before the first product. What the user has
-    set stays.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(count))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(num_kernels))
     os.environ.setdefault("LRU_CACHE_CAPACITY", "8")

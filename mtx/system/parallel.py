@@ -1,7 +1,7 @@
-"""Work shared out among processes that are forked from this one, each on one thread.
+"""Parallel work in processes that are forked from this one, each with one thread.
 
-Python runs one thread at a time, and the matrices of a decoding step are too small to be worth sharing out among
-threads: with int8 two processes are twice as fast as one, two threads 1.5 times.
+Python runs one thread at a time, and the matrices of a decoding step are too small to be worth splitting among
+threads: with int8, two processes are twice as fast as one, two threads only 1.5 times.
 """
 
 import gc
@@ -25,50 +25,50 @@ from mtx.system.signals import end_with_parent
 Work = Callable[[Any], Any]
 
 MAX_THREADS = 1024
-"""More than any machine makes use of: a slip of the keyboard."""
+"""Larger values of OMP_NUM_THREADS are taken for typing errors and ignored."""
 
-TASKS_FOR_WORKERS = 4
-"""Tasks that must be waiting before processes are started for them."""
+MIN_TASKS = 4
+"""Fewer tasks than this are done in this process: starting others would take longer."""
 
 Task = TypeVar("Task")
 T = TypeVar("T")
 
 _work: Work | None = None
-"""What this process does with each task, where it is a worker."""
+"""In a worker, the function that it applies to each task."""
 
 
 def can_fork() -> bool:
-    """Whether processes can be forked that share what this one holds: on Linux."""
+    """Whether worker processes can be forked: on Linux."""
     return sys.platform == "linux"
 
 
 def num_threads() -> int:
-    """OMP_NUM_THREADS, or else the number of processors that this process may run on."""
+    """The value of OMP_NUM_THREADS, or else the number of processors that this process may run on."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() and 0 < int(given) <= MAX_THREADS else allowed
 
 
-def start_workers(count: int, work: Work, begin: Callable[[], None] = lambda: None) -> ProcessPoolExecutor:
-    """Processes that do `work`, as copies of this one: what it refers to is theirs without being sent.
+def start_workers(count: int, work: Work, initialize: Callable[[], None] = lambda: None) -> ProcessPoolExecutor:
+    """Fork `count` processes that apply `work` to tasks. What `work` refers to is inherited, not sent.
 
-    Each calls `begin` first, which is `mtx.system.memory.prepare_forked_process` where the work is torch's.
+    Each process calls `initialize` first: `mtx.system.memory.prepare_forked_process` if the work uses torch.
     """
     context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(work, begin, os.getpid()))
+    return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(work, initialize, os.getpid()))
 
 
 def map_as_completed(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """The number of each task and what its work gives, in the order in which they are done.
+    """Yield the index and the result of each task as soon as it is done.
 
     Raises:
         UserError: a worker was killed (MACHINE).
     """
     futures: dict[Future[Any], int] = {}
     try:
-        with _deaths_explained():
-            for number, task in enumerate(tasks):
-                futures[_submit(workers, task)] = number
+        with _explain_killed_worker():
+            for index, task in enumerate(tasks):
+                futures[_submit(workers, task)] = index
             for done in as_completed(futures):
                 yield futures[done], done.result()
     finally:
@@ -77,14 +77,14 @@ def map_as_completed(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iter
 
 
 def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: int) -> Iterator[Any]:
-    """What the work of each task gives, in the order of `tasks`, of which `num_ahead` are taken beforehand.
+    """Yield the results in the order of `tasks`, of which at most `num_ahead` are taken in advance.
 
     Raises:
         UserError: a worker was killed (MACHINE).
     """
     futures: deque[Future[Any]] = deque()
     try:
-        with _deaths_explained():
+        with _explain_killed_worker():
             for task in tasks:
                 futures.append(_submit(workers, task))
                 if len(futures) > num_ahead:
@@ -96,80 +96,74 @@ def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: 
             future.cancel()
 
 
+def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
+    """Yield each task with its result, in order; use several processes if there are enough tasks and processors.
+
+    Raises:
+        UserError: a worker was killed (MACHINE).
+    """
+    first = list(islice(tasks, MIN_TASKS))
+    tasks = chain(first, tasks)
+    count = num_threads()
+    if len(first) < MIN_TASKS or count == 1 or not can_fork():
+        for task in tasks:
+            yield task, work(task)
+        return
+    pending: deque[Task] = deque()
+
+    def recorded() -> Iterator[Task]:
+        for task in tasks:
+            pending.append(task)
+            yield task
+
+    workers = start_workers(count, work)
+    try:
+        for result in map_in_order(workers, recorded(), num_ahead=2 * count):
+            yield pending.popleft(), result
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
 def _submit(workers: ProcessPoolExecutor, task: Any) -> Future[Any]:
     with warnings.catch_warnings():
-        # Python from 3.12 on warns of forking beside torch's threads; workers never use these.
+        # Python 3.12 and later warn of forking beside torch's threads, which workers never use.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return workers.submit(_work_here, task)
+        return workers.submit(_run, task)
 
 
 @contextmanager
-def _deaths_explained() -> Iterator[None]:
+def _explain_killed_worker() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
-        what = "a process that shared the work was killed"
-        raise UserError(ExitCode.MACHINE, what, do="Free memory, or use smaller batches.") from error
+        do = "Free memory, or use smaller batches."
+        raise UserError(ExitCode.MACHINE, "a worker process was killed", do=do) from error
 
 
-def _become_worker(work: Work, begin: Callable[[], None], parent: int) -> None:
+def _become_worker(work: Work, initialize: Callable[[], None], parent: int) -> None:
     global _work
     _work = work
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # sent to the whole group, they are the parent's business
+        signal.signal(number, signal.SIG_IGN)  # a signal to the whole process group is for the parent to handle
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    threading.Thread(target=_obey_parent, daemon=True).start()
+    threading.Thread(target=_exit_when_parent_says, daemon=True).start()
     end_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it had ended already: nobody would tell, and the lock of its run would stay
+    if os.getppid() != parent:  # it has ended already, so no signal will come; a worker would keep its run locked
         os._exit(0)
-    begin()
-    gc.freeze()  # what it inherits stays: to look through it for garbage would take long, and copy its pages
+    initialize()
+    gc.freeze()  # collecting garbage among inherited objects would take long and copy their pages
 
 
-def _obey_parent() -> None:
-    """End when the parent says so by SIGTERM, as its pool does; not when it comes from elsewhere, to all of a group.
+def _exit_when_parent_says() -> None:
+    """Exit at a SIGTERM from the parent, which its pool sends; ignore one that went to the whole process group.
 
-    The parent has its reasons to go on for a while then: it saves.
+    After the latter, the parent may still need its workers for a while, to finish what it will save.
     """
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
         pass
     os._exit(0)
 
 
-def _work_here(task: Any) -> Any:
+def _run(task: Any) -> Any:
     assert _work is not None, "not a worker"
     return _work(task)
-
-
-def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
-    """Each task with what `work` makes of it, in their order; by several processes where there is enough to do.
-
-    Raises:
-        UserError: a process that shared the work was killed (MACHINE).
-    """
-    first = list(islice(tasks, TASKS_FOR_WORKERS))
-    tasks = chain(first, tasks)
-    count = num_threads()
-    if len(first) < TASKS_FOR_WORKERS or count == 1 or not can_fork():
-        for task in tasks:
-            yield task, work(task)
-        return
-    taken: list[Task] = []
-
-    def noted() -> Iterator[Task]:
-        for task in tasks:
-            taken.append(task)
-            yield task
-
-    with _workers(count, work) as workers:
-        for result in map_in_order(workers, noted(), num_ahead=2 * count):
-            yield taken.pop(0), result
-
-
-@contextmanager
-def _workers(count: int, work: Callable[[Task], T]) -> Iterator[ProcessPoolExecutor]:
-    workers = start_workers(count, work)
-    try:
-        yield workers
-    finally:
-        workers.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What signals ask of a process: to stop, or to save and go on."""
+"""Signals that ask a process to stop, or to save and continue."""
 
 import ctypes
 import os
@@ -18,38 +18,38 @@ EXIT_CODES = {
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGHUP: ExitCode.TERMINATED,
 }
-"""The signals that ask a process to stop, and what it answers."""
+"""The stop signals, each with the exit code of a process that it stops."""
 
 ECHO_SECONDS = 0.3
-"""Signals that follow the first one so soon are the same wish: a terminal and a wrapper both pass Ctrl-C on, a service
-manager sends SIGHUP right after SIGTERM."""
+"""Stop signals within this time of the first one count as its echo. A terminal and a wrapper script both pass Ctrl-C
+on, and a service manager sends SIGHUP right after SIGTERM."""
 
-
-_NO_SIGNAL = 0
+_END_OF_SIGNALS = 0
+"""Byte that ends the listener thread; no signal has this number."""
 
 
 @dataclass(slots=True)
 class Requests:
-    """What signals asked of a training."""
+    """Requests that have arrived as signals."""
 
     stop: ExitCode | None = None
-    """To stop, with this code."""
+    """Exit code with which to stop, if a stop was requested."""
     is_save_wanted: bool = False
-    """To save, and go on."""
+    """Whether to save and continue."""
 
     @property
-    def are_any(self) -> bool:
-        """Whether there is something to do; either needs a save."""
+    def is_pending(self) -> bool:
+        """Whether there is any request; each of them needs a save."""
         return self.stop is not None or self.is_save_wanted
 
 
-def stops() -> list[signal.Signals]:
-    """The signals to stop that this process may act on: not those that its starter had it ignore, as nohup does."""
+def stop_signals() -> list[signal.Signals]:
+    """The stop signals that this process may handle: all except those it was started to ignore, as by nohup."""
     return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Let this process get the signal `number` when the one that started it ends, however that happens; on Linux."""
+    """On Linux, have the kernel send this process the signal `number` when its parent ends, even by SIGKILL."""
     if sys.platform == "linux":
         set_parent_death_signal = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, number)
@@ -57,22 +57,22 @@ def end_with_parent(number: signal.Signals) -> None:
 
 @contextmanager
 def deferred_signals(echo_seconds: float = ECHO_SECONDS, *, is_last: bool = False) -> Iterator[Requests]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP is only noted, for the work to stop at a good place; so is SIGUSR1.
+    """Inside, record the first stop signal and any SIGUSR1 as requests, so that work can stop at a good moment.
 
-    One more of the first three leaves at once, unless it comes within `echo_seconds`. With `is_last` the process ends
-    soon after: later signals are ignored, so that they can't hide why it ends.
+    A second stop signal exits at once, unless it comes within `echo_seconds` of the first. With `is_last`, signals stay
+    ignored afterwards: the process is about to exit, and a signal must not hide the reason.
     """
     requests = Requests()
 
-    def note_stop(number: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
         if requests.stop is None:
             requests.stop = EXIT_CODES[signal.Signals(number)]
 
-    def note_save(_number: int, _frame: FrameType | None) -> None:
+    def request_save(_number: int, _frame: FrameType | None) -> None:
         requests.is_save_wanted = True
 
-    handlers = dict.fromkeys(stops(), note_stop) | {signal.SIGUSR1: note_save}
-    with _second_one_leaves(echo_seconds):
+    handlers = dict.fromkeys(stop_signals(), request_stop) | {signal.SIGUSR1: request_save}
+    with _exit_at_second_signal(echo_seconds):
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield requests
@@ -83,32 +83,33 @@ def deferred_signals(echo_seconds: float = ECHO_SECONDS, *, is_last: bool = Fals
 
 
 @contextmanager
-def _second_one_leaves(echo_seconds: float) -> Iterator[None]:
-    """Inside, the process ends with the code of the second signal to stop, as soon as that comes.
+def _exit_at_second_signal(echo_seconds: float) -> Iterator[None]:
+    """Inside, exit with the code of the second stop signal the moment it arrives.
 
-    Python hands a signal to its handler when the main thread comes back from torch, which may be seconds later: neither
-    could that leave at once, nor would it know how long after the first one the second came. Python writes the number
-    of each signal into a pipe at the moment itself, and a thread reads it.
+    Python runs signal handlers only when the main thread returns from C code. A matrix product can delay that by
+    seconds, and a late handler cannot tell an echo from a second signal. But Python's C handler writes each signal's
+    number to a pipe at once, so a thread that reads the pipe can act in time.
     """
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)  # as Python wants it
-    listener = threading.Thread(target=_leave_at_second, args=(reading, echo_seconds), daemon=True)
+    os.set_blocking(writing, False)  # required by set_wakeup_fd
+    listener = threading.Thread(target=_listen, args=(reading, echo_seconds), daemon=True)
     listener.start()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.write(writing, bytes([_NO_SIGNAL]))  # closing it would not do: processes forked meanwhile hold it too
+        os.write(writing, bytes([_END_OF_SIGNALS]))  # closing is not enough: forked processes hold the pipe open too
         listener.join()
         os.close(writing)
         os.close(reading)
 
 
-def _leave_at_second(reading: int, echo_seconds: float) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they interrupt what the main thread waits for
+def _listen(reading: int, echo_seconds: float) -> None:
+    # Blocked here, signals interrupt the main thread, which may be waiting for something.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     first = None
-    while _NO_SIGNAL not in (numbers := os.read(reading, 4096)):
+    while _END_OF_SIGNALS not in (numbers := os.read(reading, 4096)):
         now = time.monotonic()
         for number in numbers:
             if number in EXIT_CODES:

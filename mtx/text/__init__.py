@@ -1,1 +1,1 @@
-"""Text: sentences, pieces and ids."""
+"""From text to token ids and back: tokenizers and sentence boundaries."""

@@ -165,7 +165,7 @@ def run_updates(session: Session) -> None:
             made.append((stats, sum(_flops(session, batch) for _, batch in taken)))
             is_log_due = progress.step % settings.log_every == 0 or progress.step == settings.max_steps
             session.agree()
-            is_save_due = session.is_save_due(progress.step) or session.agreed.are_any
+            is_save_due = session.is_save_due(progress.step) or session.agreed.is_pending
             while len(made) > (0 if is_log_due or is_save_due else num_ahead):
                 _count_in(session, window, ordinary, *made.popleft())
             window.seconds += (seconds := time.perf_counter() - start)

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with two GPUs, as far as choosing goes."""
+    """Pretends that the machine has two GPUs."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
@@ -26,7 +26,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("gpus")
-def test_devices_where_there_are_gpus() -> None:
+def test_devices_of_a_machine_with_gpus() -> None:
     assert choose_device("auto") == torch.device("cuda")
     for name in ("cpu", "cuda", "cuda:1"):
         assert choose_device(name) == torch.device(name)
@@ -46,7 +46,7 @@ def test_devices_where_there_are_gpus() -> None:
         ("meta", ExitCode.USAGE, "unsupported device 'meta'"),
     ],
 )
-def test_devices_that_are_not_there(name: str, code: ExitCode, message: str) -> None:
+def test_unknown_or_missing_devices(name: str, code: ExitCode, message: str) -> None:
     assert choose_device("auto") == CPU
     with pytest.raises(UserError, match=message) as caught:
         choose_device(name)
@@ -72,7 +72,7 @@ def test_precisions(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
     assert caught.value.code == ExitCode.USAGE
 
 
-def test_products_are_in_the_precision_and_only_float16_is_scaled() -> None:
+def test_products_have_the_dtype_of_the_precision_and_only_float16_is_scaled() -> None:
     matrix = torch.ones(2, 2)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         precision = Precision(dtype, CPU)
@@ -98,11 +98,8 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert use_threads() == 3
 
 
-# --- what the machine refuses ---
-
-
 def tensor_too_large() -> RuntimeError:
-    """How torch says it on a CPU."""
+    """Torch's error on a CPU."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
     return caught.value
@@ -129,6 +126,6 @@ def tensor_too_large() -> RuntimeError:
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_what_the_machine_refuses_is_known_by_class_number_or_words(error: Exception, kind: str | None) -> None:
+def test_errors_of_memory_and_gpu_are_recognized_by_class_number_or_text(error: Exception, kind: str | None) -> None:
     assert is_out_of_memory(error) == (kind == "memory")
     assert is_gpu_error(error) == (kind == "gpu")

@@ -9,7 +9,7 @@ import pytest
 from mtx.system.logs import LOGGER, ProgressLog, log_to_file, log_to_stderr
 
 
-def test_the_log_file_takes_what_is_said_inside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_file_gets_messages_with_their_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
     for text in ("one – 1", "two"):
         with log_to_file(tmp_path / "log"):
@@ -20,7 +20,7 @@ def test_the_log_file_takes_what_is_said_inside(tmp_path: Path, caplog: pytest.L
     assert not LOGGER.handlers
 
 
-def test_a_log_on_a_full_disk_is_the_machines_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_an_error_of_the_log_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     LOGGER.setLevel(logging.INFO)
     with pytest.raises(OSError, match="No space left"), log_to_file(Path("/dev/full")):
         LOGGER.info("a line")
@@ -28,8 +28,8 @@ def test_a_log_on_a_full_disk_is_the_machines_fault(tmp_path: Path, capfd: pytes
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_log_takes_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LOGGER, "propagate", False)  # what pytest captures has to be text
+def test_a_log_escapes_file_names_that_are_not_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", False)  # pytest captures only valid text
     monkeypatch.setattr(LOGGER, "level", logging.INFO)
     with log_to_file(tmp_path / "log"):
         LOGGER.info("in %s", os.fsdecode(b"f\xff"))
@@ -37,7 +37,7 @@ def test_a_log_takes_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("message", "expected"),
     [
         ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
         ("a\n2026-01-01 00:00:00 finished\r\n", r"a\n2026-01-01 00:00:00 finished\r\n"),
@@ -47,17 +47,17 @@ def test_a_log_takes_names_that_are_no_text(tmp_path: Path, monkeypatch: pytest.
         *[(text, text) for text in ("Ça va\xa0? «\u202fOui\u202f»", "👩\u200d👧", "می\u200cخواهم", "\u05d0\u200e")],
     ],
 )
-def test_no_text_forges_a_line_of_the_log_or_steers_a_terminal(
-    said: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_no_text_forges_a_line_of_the_log_or_controls_a_terminal(
+    message: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LOGGER, "handlers", [])
     monkeypatch.setattr(LOGGER, "propagate", False)
     monkeypatch.setattr(LOGGER, "level", logging.INFO)
     log_to_stderr()
     with log_to_file(tmp_path / "log"):
-        LOGGER.info("  source     %s", said)
-    assert capsys.readouterr().err == f"  source     {shown}\n"
-    assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {shown}\n"
+        LOGGER.info("  source     %s", message)
+    assert capsys.readouterr().err == f"  source     {expected}\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8").split(" ", 2)[2] == f"  source     {expected}\n"
 
 
 def test_progress_is_logged_at_most_every_ten_seconds(

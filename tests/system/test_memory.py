@@ -12,7 +12,7 @@ from mtx.system.memory import limit_onednn_cache
 
 C_LIBRARY = ctypes.CDLL(None)
 
-MEMORY_OF_PROGRAMS = """
+CACHE_MEMORY = """
 import ctypes, sys, torch
 from mtx.model.fast.linear import onednn_product
 from mtx.system.memory import limit_onednn_cache
@@ -38,14 +38,14 @@ print((in_use() - before) / 2**20)
 """
 
 
-@pytest.mark.skipif(not hasattr(C_LIBRARY, "mallinfo2"), reason="only glibc from 2.33 on tells what is in use")
-@pytest.mark.skipif(not TORCH_HAS_ONEDNN, reason="this torch has no oneDNN, whose programs these are")
-def test_the_memory_of_programs_is_bounded() -> None:
-    """By a process that has loaded torch already, and not by one that asks for nothing: this test sees the programs."""
+@pytest.mark.skipif(not hasattr(C_LIBRARY, "mallinfo2"), reason="only glibc 2.33 and later reports memory in use")
+@pytest.mark.skipif(not TORCH_HAS_ONEDNN, reason="this torch has no oneDNN")
+def test_the_memory_of_cached_kernels_is_bounded() -> None:
+    """Without a limit it is not, so this test does measure the kernels."""
 
     def megabytes(count: int) -> float:
         environ = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
-        command = [sys.executable, "-c", MEMORY_OF_PROGRAMS, str(count)]
+        command = [sys.executable, "-c", CACHE_MEMORY, str(count)]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=120)
         return float(done.stdout)
 
@@ -53,13 +53,13 @@ def test_the_memory_of_programs_is_bounded() -> None:
     assert megabytes(0) > 20
 
 
-MEMORY_GIVEN_BACK = """
+TRIMMED_MEMORY = """
 from mtx.system.memory import trim_malloc, configure_malloc, resident_memory
 
 configure_malloc()
 empty = resident_memory()
 blocks = [bytearray(b"x") * 2**20 for _ in range(200)]
-last, full = blocks.pop(), resident_memory()  # it stands at the end: what is freed is not at the heap's
+last, full = blocks.pop(), resident_memory()  # `last` is at the end of the heap: free() alone trims nothing
 blocks.clear()
 kept = resident_memory()
 trim_malloc()
@@ -67,18 +67,17 @@ print(*(size / 2**20 for size in (full - empty, full - kept, kept - resident_mem
 """
 
 
-@pytest.mark.skipif(not hasattr(C_LIBRARY, "malloc_trim"), reason="only glibc keeps memory, and gives it back")
-def test_freed_memory_is_kept_until_it_is_given_back() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY_GIVEN_BACK], capture_output=True, text=True, check=True, timeout=120
-    )
-    taken, gone_before, given_back = map(float, done.stdout.split())
+@pytest.mark.skipif(not hasattr(C_LIBRARY, "malloc_trim"), reason="only glibc can keep and trim memory")
+def test_freed_memory_is_kept_until_it_is_trimmed() -> None:
+    command = [sys.executable, "-c", TRIMMED_MEMORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    taken, lost, trimmed = map(float, done.stdout.split())
     assert taken > 150
-    assert gone_before < 10
-    assert given_back > 150
+    assert lost < 10
+    assert trimmed > 150
 
 
-def test_what_the_user_says_of_programs_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_sizes_set_by_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "8")
     limit_onednn_cache(9)

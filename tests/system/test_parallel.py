@@ -1,4 +1,4 @@
-"""Workers find what one process finds, and their end is noticed."""
+"""Workers give the results of a single process; their death is noticed, and they end with their parent."""
 
 import os
 import select
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked, whic
 
 @pytest.fixture
 def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Translator]:
-    """A translator with so many workers."""
+    """Builds a translator with the given number of workers."""
 
     def translator(num_workers: int) -> Translator:
         monkeypatch.setattr(torch, "get_num_threads", lambda: num_workers)
@@ -33,23 +33,24 @@ def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callab
     return translator
 
 
-def test_workers_find_what_one_process_finds(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+def test_workers_translate_as_one_process_does(translator: Callable[[int], Translator], sentences: list[str]) -> None:
     alone, shared = translator(1), translator(2)
     done: list[int] = []
     assert shared.translate(sentences, done.append) == alone.translate(sentences)
-    assert sum(done) >= len(sentences), "some are translated in parts"
+    assert sum(done) >= len(sentences), "long sentences are translated in parts"
     assert len(done) > 5
     assert shared.translate(sentences[:1]) == alone.translate(sentences[:1])
     shared.close()
-    assert shared.translate(sentences) == alone.translate(sentences), "it starts them again"
+    assert shared.translate(sentences) == alone.translate(sentences), "it starts new workers"
     shared.close()
 
 
-def test_work_is_shared_out(
+def test_work_is_balanced(
     translator: Callable[[int], Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As much for each worker, in one batch if that holds it, and fewer tokens for the one that has the long sentences;
-    nothing for a second where there is little."""
+    """Both workers get equal work, in one batch each if it fits; the one with the long sentences gets fewer tokens.
+    A second worker gets nothing if there is little to do.
+    """
     shared = translator(2)
     segments = shared._segments(sentences)
     for batch_tokens, rows_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
@@ -64,7 +65,9 @@ def test_work_is_shared_out(
     assert sum(n**2 for n in lengths[0]) > 1.05 * sum(n**2 for n in lengths[1])
 
 
-def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], sentences: list[str]) -> None:
+def test_an_exception_from_the_callback_ends_a_translation(
+    translator: Callable[[int], Translator], sentences: list[str]
+) -> None:
     def stop(count: int) -> None:
         raise KeyboardInterrupt
 
@@ -75,11 +78,11 @@ def test_stopping_from_outside_ends_it(translator: Callable[[int], Translator], 
     shared.close()
 
 
-def test_a_killed_worker_is_an_error_of_the_machine() -> None:
+def test_a_killed_worker_is_a_machine_error() -> None:
     def die(sentences: list[list[int]]) -> list[list[Hypothesis]]:
         if sentences[0] == [1]:
             os.kill(os.getpid(), signal.SIGKILL)
-        signal.pause()  # the other one: its pool ends it
+        signal.pause()  # until the pool ends this worker
         return []
 
     workers = start_workers(2, die)
@@ -89,7 +92,7 @@ def test_a_killed_worker_is_an_error_of_the_machine() -> None:
     workers.shutdown()
 
 
-def test_what_is_sent_to_the_whole_group_is_the_parents_business() -> None:
+def test_workers_ignore_signals_to_the_whole_process_group() -> None:
     def signal_oneself(sentences: list[list[int]]) -> list[list[Hypothesis]]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             os.kill(os.getpid(), number)
@@ -106,7 +109,7 @@ def echo(sentences: list[list[int]]) -> list[list[Hypothesis]]:
 
 
 def test_workers_end_with_a_killed_parent() -> None:
-    """They hold all that it held, the lock of its run too."""
+    """Workers inherit what the parent held, even the lock of its run."""
     reading, writing = os.pipe()
     parent = os.fork()
     if parent == 0:
@@ -119,15 +122,15 @@ def test_workers_end_with_a_killed_parent() -> None:
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
     ready, _, _ = select.select([reading], [], [], 60)
-    assert ready, "somebody still holds the other end"
+    assert ready, "a worker still holds the other end"
     assert os.read(reading, 1) == b""
     os.close(reading)
 
 
-def test_a_worker_whose_parent_is_gone_already_ends() -> None:
+def test_a_worker_exits_if_its_parent_has_ended_before() -> None:
     process = os.fork()
     if process == 0:
-        _become_worker(echo, lambda: None, parent=os.getpid())  # which is not the parent
+        _become_worker(echo, lambda: None, parent=os.getpid())  # not the parent's id
         os._exit(7)
     assert os.waitpid(process, 0)[1] == 0
 
@@ -165,13 +168,13 @@ for _ in range(int(sys.argv[1])):
 
 
 def test_workers_start_beside_the_threads_of_a_training() -> None:
-    """A fork takes over what the threads of a backward pass hold, and none of them. Ended if it hangs."""
+    """A fork inherits the locks that the threads of a backward pass hold, but not the threads. Killed if it hangs."""
     command = [sys.executable, "-c", AFTER_BACKWARD, "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout.split() == ["4"] * 20, done.stderr
 
 
-def test_an_error_in_a_worker_is_an_error_here() -> None:
+def test_an_error_in_a_worker_is_raised_in_the_parent() -> None:
     def fail(sentences: list[list[int]]) -> list[list[Hypothesis]]:
         raise ValueError("a bug")
 
@@ -181,7 +184,7 @@ def test_an_error_in_a_worker_is_an_error_here() -> None:
     workers.shutdown()
 
 
-def test_results_come_in_the_order_of_the_tasks_of_which_few_are_taken_beforehand() -> None:
+def test_results_come_in_the_order_of_tasks_and_few_tasks_are_taken_in_advance() -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -197,9 +200,9 @@ def test_results_come_in_the_order_of_the_tasks_of_which_few_are_taken_beforehan
     workers.shutdown()
 
 
-def test_nothing_is_left_waiting_when_reading_results_ends() -> None:
+def test_tasks_are_cancelled_when_reading_results_stops() -> None:
     workers = start_workers(1, lambda number: number)
     results = map_in_order(workers, range(10_000), num_ahead=100)
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
-    workers.shutdown()  # would wait for what was not cancelled
+    workers.shutdown()  # would wait for tasks that were not cancelled

@@ -12,7 +12,7 @@ def draw() -> list[float]:
     return [random.random(), float(np.random.rand()), float(torch.rand(()))]
 
 
-def test_the_seed_decides_every_generator() -> None:
+def test_the_seed_determines_every_generator() -> None:
     seed_everything(7)
     first = draw()
     seed_everything(7)
@@ -21,7 +21,7 @@ def test_the_seed_decides_every_generator() -> None:
     assert all(a != b for a, b in zip(draw(), first, strict=True))
 
 
-def test_random_state_is_put_back() -> None:
+def test_random_state_is_restored() -> None:
     state = random_state()
     first = torch.rand(3)
     restore_random_state({name: tensor.clone() for name, tensor in state.items()} | {"cuda:99": state["cpu"]})

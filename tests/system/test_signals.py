@@ -1,4 +1,4 @@
-"""Signals are noted where work goes on, and leave no trace."""
+"""Stop signals become requests while work goes on, and handlers are restored afterwards."""
 
 import os
 import signal
@@ -14,20 +14,22 @@ STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The codes with which the process would have ended at once."""
+    """Exit codes of exits at once, which are recorded instead of done."""
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     return codes
 
 
 @pytest.mark.parametrize(("number", "code"), STOPS)
-def test_the_first_signal_is_noted_and_its_echo_is_none(number: signal.Signals, code: int, left: list[int]) -> None:
+def test_the_first_signal_becomes_a_request_and_its_echo_is_ignored(
+    number: signal.Signals, code: int, left: list[int]
+) -> None:
     started_with = signal.signal(number, signal.SIG_DFL)
     with deferred_signals() as requests:
         assert requests.stop is None
         signal.raise_signal(number)
         assert (requests.stop, left) == (code, [])
-        # The same wish, which a wrapper passed on, or a service manager makes sure of.
+        # Echoes: a wrapper passes the signal on, a service manager adds SIGHUP.
         signal.raise_signal(number)
         signal.raise_signal(signal.SIGHUP)
         assert (requests.stop, left) == (code, [])
@@ -51,26 +53,26 @@ with deferred_signals() as requests:
         threading.Thread(target=echo).start()
     print(int(requests.stop), flush=True)
     begun.set()
-    # It comes back to Python when it is done, as a large product of matrices does.
+    # Runs no Python code until it is done, like a large matrix product.
     hashlib.pbkdf2_hmac("sha256", b"", b"", int(sys.argv[2]))
 print("saved")
 """
 
 
-def test_an_echo_is_known_by_when_it_comes_not_by_when_it_is_looked_at() -> None:
+def test_the_time_of_arrival_makes_an_echo_not_the_time_of_handling() -> None:
     command = [sys.executable, "-c", IN_A_LONG_CALL, "echo", "3_000_000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.returncode, done.stderr) == (["143", "saved"], 0, "")
 
 
 @pytest.mark.parametrize(("number", "code"), STOPS)
-def test_the_second_signal_leaves_at_once(number: signal.Signals, code: int) -> None:
+def test_the_second_signal_exits_at_once(number: signal.Signals, code: int) -> None:
     command = [sys.executable, "-c", IN_A_LONG_CALL, "alone", "2_000_000_000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"143\n"
         for _ in range(600):
-            process.send_signal(number)  # the first ones are its echo
+            process.send_signal(number)  # the first of these count as an echo
             try:
                 process.wait(0.05)
                 break
@@ -82,8 +84,8 @@ def test_the_second_signal_leaves_at_once(number: signal.Signals, code: int) -> 
 
 
 @pytest.mark.parametrize("number", [number for number, _ in STOPS])
-def test_a_signal_that_was_ignored_stays_so(number: signal.Signals, left: list[int]) -> None:
-    """As `nohup` sets SIGHUP, and a shell SIGINT for what it starts in the background."""
+def test_an_ignored_signal_stays_ignored(number: signal.Signals, left: list[int]) -> None:
+    """`nohup` sets SIGHUP to ignored, and a shell sets SIGINT for background processes."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
         with deferred_signals() as requests:
@@ -94,26 +96,26 @@ def test_a_signal_that_was_ignored_stays_so(number: signal.Signals, left: list[i
         signal.signal(number, before)
 
 
-def test_a_save_may_be_asked_for(left: list[int]) -> None:
+def test_sigusr1_requests_a_save(left: list[int]) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     with deferred_signals() as requests:
-        assert not requests.are_any
+        assert not requests.is_pending
         signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)
         assert (requests.is_save_wanted, requests.stop, left) == (True, None, [])
-        assert requests.are_any
+        assert requests.is_pending
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
-def test_handlers_are_put_back_after_an_error() -> None:
+def test_handlers_are_restored_after_an_error() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match="inside"), deferred_signals():
         raise ValueError("inside")
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_nothing_interrupts_a_process_that_is_about_to_end(left: list[int]) -> None:
-    """As the signal would that a launcher sends to all ranks when the first one of them has ended."""
+def test_nothing_interrupts_a_process_that_is_about_to_exit(left: list[int]) -> None:
+    """When one rank has ended, a launcher sends a signal to the others."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     try:
@@ -126,7 +128,7 @@ def test_nothing_interrupts_a_process_that_is_about_to_end(left: list[int]) -> N
             signal.signal(number, handler)
 
 
-def test_what_hears_of_signals_is_put_back() -> None:
+def test_the_wakeup_descriptor_is_restored() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing)
@@ -149,15 +151,15 @@ with deferred_signals():
     status = pathlib.Path(f"/proc/self/task/{listener.native_id}/status")
     deadline = time.monotonic() + 30
     blocked = 0
-    while not blocked and time.monotonic() < deadline:  # it may not have begun yet
+    while not blocked and time.monotonic() < deadline:  # the thread may not have started yet
         blocked = int(re.search("SigBlk:(.*)", status.read_text())[1], 16)
     print(blocked)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_thread_that_listens_takes_no_signal_from_the_main_one() -> None:
-    """Which would not wake up from what it waits for."""
+def test_the_listener_thread_blocks_all_signals() -> None:
+    """A signal that it handled would not interrupt a blocking call of the main thread."""
     command = [sys.executable, "-c", MASK_OF_THE_LISTENER]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for number in signal.Signals:

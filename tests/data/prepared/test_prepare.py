@@ -494,7 +494,7 @@ def test_a_worker_that_is_killed_takes_no_shard_with_it(
 
     monkeypatch.setattr(module._Encoder, "__call__", deadly)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    with pytest.raises(UserError, match="a process that shared the work was killed"):
+    with pytest.raises(UserError, match="a worker process was killed"):
         prepared(source)
     done = 30 * len(list(cache.glob("tmp-*/*.json")))
     assert done
