@@ -1,8 +1,8 @@
-"""What a SentencePiece model file may hold, looked at before SentencePiece's own reader in C++ sees it.
+"""Validate a SentencePiece model before SentencePiece's own reader, in C++, sees it.
 
-A model is a protobuf message: fields one after another, each a key (its number and wire type) and a value. Field 1
-comes once for every piece, a message itself: its text, score and type. The others say how the model was trained and
-how text is normalised.
+A model is a protobuf message: a sequence of fields, each with a key (field number and wire type) and a value. Field 1
+occurs once per piece and is a message with the piece's text, score and type. The other fields describe how the model
+was trained and how text is normalized.
 """
 
 import struct
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 MAX_MODEL_BYTES = 16 << 20
 MAX_PIECE_BYTES = 1 << 10
 MAX_FIELD_BYTES = 4 << 20
-"""Of what is no piece: the largest are the tables of the normaliser, 0.3 MB for those that come with SentencePiece."""
+"""Limit for fields other than pieces. The largest are normalization tables: 0.3 MB for SentencePiece's own."""
 MAX_SCORE = 1e9
-"""A score is the logarithm of a probability, or minus the number of the piece."""
+"""Limit for the absolute score of a piece: a log-probability, or minus the index of the piece."""
 NUM_TYPES = 6
-"""Normal, unknown, control, user-defined, unused, byte."""
+"""Types of pieces, numbered from 1: normal, unknown, control, user-defined, unused, byte."""
 
 # Keys are 8 x number + wire type.
 VARINT, FIXED64, SIZED, FIXED32 = 0, 1, 2, 5
@@ -27,10 +27,10 @@ _unpack_float = struct.Struct("<f").unpack
 
 
 def check_model(model: bytes) -> None:
-    """Make sure that SentencePiece may read `model`.
+    """Check that SentencePiece can read `model` safely.
 
     Raises:
-        ValueError: it holds what no model has; says what.
+        ValueError: it is not a valid model; the message says why.
     """
     if len(model) > MAX_MODEL_BYTES:
         raise ValueError(f"larger than {MAX_MODEL_BYTES >> 20} MiB")
@@ -55,14 +55,14 @@ def _check_piece(piece: bytes, number: int) -> None:
                 raise ValueError(f"piece {number} has {len(value):,} bytes")
             value.decode("utf-8")
         elif key == SCORE:
-            if not abs(_unpack_float(value)[0]) <= MAX_SCORE:  # nor is NaN
+            if not abs(_unpack_float(value)[0]) <= MAX_SCORE:  # also true of NaN
                 raise ValueError(f"piece {number} has no usable score")
         elif key == TYPE and not (len(value) == 1 and 1 <= value[0] <= NUM_TYPES):
-            raise ValueError(f"piece {number} is of no known type")
+            raise ValueError(f"piece {number} has an unknown type")
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The keys and the raw values of `message`, in order."""
+    """Yield the key and the raw value of each field of `message`."""
     pos, end = 0, len(message)
     while pos < end:
         key, pos = _varint(message, pos)
@@ -82,7 +82,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _varint(message: bytes, pos: int) -> tuple[int, int]:
-    """The number at `pos`, 7 bits a byte, the lowest first, and the position after it."""
+    """Decode the varint at `pos` (7 bits per byte, lowest first); return it and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[pos]
@@ -90,4 +90,4 @@ def _varint(message: bytes, pos: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, pos
-    raise ValueError("an endless number")
+    raise ValueError("a number without an end")

@@ -1,9 +1,9 @@
-"""Strings to ids and back by SentencePiece models. Special ids are read from the model.
+"""SentencePiece models: text to ids and back. Special ids are read from the model.
 
-What comes back from the ids of a text is the text as the model's normalisation leaves it, on one line. A model that
-normalises nothing, keeps all spaces and spells in bytes what has no piece is lossless: the text itself comes back, but
-for a line feed. SentencePiece writes a space as U+2581: that character itself is a space to other models, and is
-escaped for a lossless one.
+Decoding gives the text as the model's normalization left it, on one line. A model is lossless if it normalizes
+nothing, keeps all spaces and falls back to bytes: then decoding gives the original text, except for line feeds.
+SentencePiece writes a space as U+2581. If that character occurs in a text, lossless models get it escaped; for others
+it becomes a space.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from mtx.text.check_model import MAX_MODEL_BYTES, check_model
 _RUN_SIDES = ("tokenizer.src.model", "tokenizer.tgt.model")
 _SPECIALS = ("pad", "unk", "bos", "eos")
 BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What ends a line for some reader, or steers a terminal."""
+"""Characters that some reader takes for a line end, or that control a terminal."""
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _SPACE_MARK = "\u2581"
 _ESCAPES = {_SPACE_MARK: "\ufdd0_", "\ufdd0": "\ufdd0."}
-"""What a lossless model is given for its mark of a space, and for the noncharacter with which that begins."""
+"""Escapes for lossless models: of the mark for a space, and of the noncharacter that begins each escape."""
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 _TO_ESCAPE, _ESCAPED = re.compile("[\u2581\ufdd0]"), re.compile("\ufdd0[_.]")
 _PROBE = "  \ufb01 \0e\u0301\u3000\ufdd0 "
-"""Spaces at all places, compatibility and decomposed characters, a control character, one that has no piece."""
+"""Text that only a lossless model gives back: spaces everywhere, and characters that are rare or get normalized."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """SentencePiece models of the two sides, the same one twice where the vocabulary is joint."""
+    """SentencePiece models for source and target; the same one twice if the vocabulary is joint."""
 
     src_model: bytes = field(repr=False)
     tgt_model: bytes = field(repr=False)
@@ -46,14 +46,14 @@ class Tokenizer:
     bos_id: int
     eos_id: int
     is_lossless: bool
-    """Whether both models are."""
+    """Whether both models are lossless."""
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:
-        """The inverse of `files`; `where` they lie is for messages.
+        """Build a tokenizer from the result of `files`; `where` is named in errors.
 
         Raises:
-            UserError: (MODEL) not a SentencePiece model, or one without a special symbol that translation needs.
+            UserError: a file is not a SentencePiece model, or lacks a special symbol that translation needs (MODEL).
         """
         if "spm.model" in files:
             src_model = tgt_model = files["spm.model"]
@@ -82,27 +82,27 @@ class Tokenizer:
 
     @property
     def digest(self) -> str:
-        """sha256 of the models, in hex."""
-        whole = hashlib.sha256()
+        """SHA-256 of the models, in hex."""
+        digest = hashlib.sha256()
         for name, model in self.files().items():
-            whole.update(name.encode() + hashlib.sha256(model).digest())
-        return whole.hexdigest()
+            digest.update(name.encode() + hashlib.sha256(model).digest())
+        return digest.hexdigest()
 
     def files(self) -> dict[str, bytes]:
-        """The serialized models by the names of the files to keep them in."""
+        """The serialized models, by file name."""
         if self.is_joint:
             return {"spm.model": self.src_model}
         return {"source.spm": self.src_model, "target.spm": self.tgt_model}
 
     @property
     def tags(self) -> list[str]:
-        """The names of the tags that a source may begin with."""
+        """Names of the tags that a source may begin with."""
         symbols = (str(self.src_pieces.id_to_piece(id_)) for id_ in range(self.src_vocab_size) if self._is_tag(id_))
-        # Foreign models have others too, such as [MASK].
+        # Models from elsewhere have other control symbols too, such as [MASK].
         return [symbol[1:-1] for symbol in symbols if symbol == tag_symbol(symbol[1:-1])]
 
     def tag_id(self, tag: str) -> int:
-        """The id of a tag, to be put before those of a source.
+        """The id of a tag, to put before the ids of a source.
 
         Raises:
             UserError: the model has no such tag (USAGE).
@@ -119,25 +119,25 @@ class Tokenizer:
         return id_ not in special and bool(self.src_pieces.is_control(id_))
 
     def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of source sentences, without bos and eos. No text yields a special id, save unk."""
+        """Ids of source sentences, without bos and eos. Of the special ids, text can only yield unk."""
         return self._encode(self.src_pieces, sentences)
 
     def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of target sentences, without bos and eos. No text yields a special id, save unk."""
+        """Ids of target sentences, without bos and eos. Of the special ids, text can only yield unk."""
         return self._encode(self.tgt_pieces, sentences)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Target sentences, one line each: special ids leave nothing, characters that would break the line a space.
+        """Target sentences, one line each. Special ids become nothing, and characters that break a line a space.
 
-        From a lossless model all other characters come as they are; else there is no space at the ends.
+        A lossless model keeps all other characters; with any other, spaces at both ends are removed.
 
         Raises:
-            UserError: the model's own tables yield no UTF-8 (MODEL).
+            UserError: the model's own tables yield invalid UTF-8 (MODEL).
         """
         try:
             texts = self.tgt_pieces.decode([list(sentence) for sentence in ids], num_threads=1)
         except UnicodeDecodeError as error:
-            what, do = "the SentencePiece model of the target makes text that is not UTF-8", "Train a new one."
+            what, do = "the target's SentencePiece model yields text that is not UTF-8", "Train a new one."
             raise UserError(ExitCode.MODEL, what, do=do) from error
         return [_unescape(text).replace("\n", " ") if self.is_lossless else _on_one_line(text) for text in texts]
 
@@ -151,39 +151,39 @@ class Tokenizer:
 
 
 def tag_symbol(tag: str) -> str:
-    """The control symbol that stands for `tag`."""
+    """The control symbol of `tag`."""
     return f"<{tag}>"
 
 
 def pieces_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """Source ids as SentencePiece writes them, a space as U+2581."""
+    """The pieces of source ids, as SentencePiece writes them: with U+2581 for a space."""
     return [str(tokenizer.src_pieces.id_to_piece(id_)) for id_ in ids]
 
 
 def ids_of(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
-    """The target ids of pieces as SentencePiece writes them; unk for what is none."""
+    """The target ids of pieces as SentencePiece writes them; unk for unknown ones."""
     return [int(tokenizer.tgt_pieces.piece_to_id(piece)) for piece in pieces]
 
 
 def _on_one_line(text: str) -> str:
-    """`text` with a space for what would break the line and all spaces around it."""
+    """Replace each run of spaces and line-breaking characters by one space, if `text` has any of the latter."""
     return (_SPACES.sub(" ", text) if BREAKS_LINE.search(text) else text).strip()
 
 
 def escape(text: str) -> str:
-    """`text` as a lossless model is given it."""
+    """Escape `text` for a lossless model."""
     return _TO_ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
 
 
 def _unescape(text: str) -> str:
-    """The inverse of `escape`; an escape that stands for nothing stays."""
+    """Undo `escape`; invalid escapes are kept."""
     return _ESCAPED.sub(lambda match: _UNESCAPES[match[0]], text)
 
 
 def _gives_back(pieces: Any, text: str) -> bool:
     try:
         return bool(pieces.decode(pieces.encode(text)) == text)
-    except UnicodeDecodeError:  # a foreign model may spell no text at all
+    except UnicodeDecodeError:  # a model from elsewhere may yield invalid UTF-8
         return False
 
 
@@ -191,10 +191,10 @@ def _gives_back(pieces: Any, text: str) -> bool:
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a run folder or model folder, or of a single SentencePiece model file.
+    """Load the tokenizer of a run folder or model folder, or a single SentencePiece model file.
 
     Raises:
-        UserError: (MODEL) none there, damaged, too large, without the special symbols that translation needs.
+        UserError: it is missing, damaged, too large, or lacks special symbols that translation needs (MODEL).
     """
     if os.path.isfile(path):
         return Tokenizer.from_files({"spm.model": _read_model(path.resolve())}, str(path))
@@ -209,7 +209,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def tokenizer_files(folder: Path) -> tuple[str, ...]:
-    """The names of the file, or of the files of source and target, that hold the tokenizer in `folder`, if any do."""
+    """Names of the tokenizer's files in `folder`: one, or one each for source and target; empty if there are none."""
     for names in (("spm.model",), ("tokenizer.model",), ("source.spm", "target.spm"), _RUN_SIDES):
         if os.path.lexists(folder / names[0]):
             return names
@@ -235,12 +235,12 @@ def _load_pieces(model: bytes, name: str) -> Any:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except (RuntimeError, ValueError) as error:
         why = f": {error}" if type(error) is ValueError else ""
-        what = f"{name} is no SentencePiece model, or is damaged{why}"
+        what = f"{name} is not a SentencePiece model, or is damaged{why}"
         raise UserError(ExitCode.MODEL, what, do="Restore it or train a new one.") from error
 
 
 def _special_ids(pieces: Any) -> dict[str, int]:
-    """The ids of pad, unk, bos and eos; SentencePiece knows none that a text could yield."""
+    """The ids of pad, unk, bos and eos, as SentencePiece reports them: never of pieces that text can yield."""
     ids = {name: int(getattr(pieces, f"{name}_id")()) for name in _SPECIALS}
     for name, id_ in ids.items():
         if id_ < 0:

@@ -1,4 +1,4 @@
-"""Training of SentencePiece models, on an even sample of the text where there is much of it."""
+"""Train SentencePiece models, on an even sample if the text is large."""
 
 import io
 import random
@@ -12,12 +12,12 @@ from mtx.errors import ExitCode, UserError
 from mtx.text.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer, tag_symbol
 
 MAX_LINE_BYTES = 16384
-"""Longer lines are left out."""
+"""Longer lines are skipped."""
 MIN_LINE_BYTES = 32
-"""Shorter lines count as so long: each takes memory beside its text."""
+"""Minimum size to count per line, since each line takes memory besides its text."""
 
 _RESERVED = "\u2585"
-"""SentencePiece's own mark in training: it silently leaves out a line that holds it."""
+"""Separator used by SentencePiece's trainer, which silently skips lines that contain it."""
 
 
 def train_tokenizer(
@@ -27,13 +27,13 @@ def train_tokenizer(
     log: Callable[[str], None],
     tags: Sequence[str] = (),
 ) -> Tokenizer:
-    """Train the model or models that `settings` asks for; the same text gives the same bytes.
+    """Train the model or models of `settings`, or load its file; the same text gives the same bytes.
 
-    `src` and `tgt` are read once. `log` is told what was left out or lowered. Each of `tags` becomes a control symbol,
-    which no text can yield.
+    Reads `src` and `tgt` once. Calls `log` if lines are skipped or the vocabulary becomes smaller. Each of `tags`
+    becomes a control symbol, which no text can yield.
 
     Raises:
-        UserError: (DATA) no text, or a vocabulary too small for its alphabet.
+        UserError: there is no text, or its alphabet is larger than the vocabulary (DATA).
     """
     if settings.file is not None:
         return load_tokenizer(settings.file)
@@ -46,21 +46,22 @@ def train_tokenizer(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Lines of a text in their order, each of which was as likely to be among them."""
+    """An even sample of the lines of a text, in their order."""
 
     lines: list[str]
     num_read: int
-    """Lines that it was drawn from."""
+    """Number of lines that it was drawn from."""
     num_long: int
-    """Lines beside these, longer than MAX_LINE_BYTES."""
+    """Number of lines skipped because they are longer than MAX_LINE_BYTES."""
 
 
 def draw_sample(lines: Iterable[str], max_bytes: int) -> Sample:
-    """All of `lines`, or an even sample of at least 85 % of `max_bytes`; of the same lines the same.
+    """Return all of `lines` if they fit in `max_bytes`, else an even, reproducible sample that fills at least 85 %.
 
-    Each line draws a number from 0 to 1, and those below a limit are kept. Whenever they are too many, the limit falls.
+    Each line draws a random number between 0 and 1, and is kept if that is below a limit. Whenever the kept lines
+    exceed `max_bytes`, the limit falls.
     """
-    numbers = random.Random(0)
+    rng = random.Random(0)
     limit, num_bytes, num_read, num_long = 1.0, 0, 0, 0
     kept: list[tuple[float, int, str]] = []
     for line in lines:
@@ -69,7 +70,7 @@ def draw_sample(lines: Iterable[str], max_bytes: int) -> Sample:
             num_long += 1
             continue
         num_read += 1
-        number = numbers.random()
+        number = rng.random()
         if number >= limit:
             continue
         kept.append((number, max(size, MIN_LINE_BYTES), line))
@@ -88,7 +89,7 @@ def _train_model(
 
     is_lossless = settings.normalization == "lossless"
     if is_lossless:
-        # What breaks a line gets no piece but is spelled in bytes, so that pieces can be printed on a line.
+        # Characters that break a line get no piece, only bytes, so that each piece can be printed on one line.
         lines = (BREAKS_LINE.sub(" ", escape(line)) for line in lines)
     sample = draw_sample((line.replace(_RESERVED, " ") for line in lines), settings.sample_megabytes * 10**6)
     if sample.num_long:
@@ -101,7 +102,7 @@ def _train_model(
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            # A list's own iterator runs no Python: what a signal raises there would become a RuntimeError.
+            # Not a generator: an exception raised in it by a signal handler would become a RuntimeError.
             sentence_iterator=iter(sample.lines),
             model_writer=model,
             model_type=settings.model_type,
@@ -112,7 +113,7 @@ def _train_model(
             normalization_rule_name="identity" if is_lossless else settings.normalization,
             remove_extra_whitespaces=not is_lossless,
             max_sentence_length=MAX_LINE_BYTES,
-            num_threads=1,  # more make the result depend on their timing
+            num_threads=1,  # with more, the result depends on timing
             minloglevel=2,
             control_symbols=[tag_symbol(tag) for tag in tags],
             pad_id=0,
@@ -129,11 +130,12 @@ def _train_model(
 
 
 def _training_error(error: RuntimeError, vocab_size: int) -> UserError:
-    """What the user should read in place of SentencePiece's `error`."""
+    """Translate SentencePiece's `error` for the user."""
     if too_small := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
         what = f"tokenizer.vocab_size {vocab_size} is smaller than the alphabet of the corpus"
         return UserError(ExitCode.DATA, what, do=f"Set tokenizer.vocab_size to at least {too_small[1]}.")
     if "sentences_.empty()" in str(error) or "all_chars_count" in str(error):
-        return UserError(ExitCode.DATA, "the corpus holds no text to train a vocabulary on", do="Give text.")
+        what = "the corpus has no text to train a vocabulary on"
+        return UserError(ExitCode.DATA, what, do="Check the training files.")
     what = f"SentencePiece cannot train a vocabulary of {vocab_size} on this corpus: {str(error).splitlines()[-1]}"
     return UserError(ExitCode.DATA, what, do="Give more text, or set tokenizer.vocab_size to 300 or more.")

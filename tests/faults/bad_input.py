@@ -222,7 +222,7 @@ ROWS = [
     Row("B45", ["evaluate", "--hyp", "a", "--ref", "b", "--min", "bleu=100"], num_lines=3,
         files={"a": "\ufeffa\u2028b c d e\r\n".encode(), "b": "a\u2028b c d e".encode()}),
     # --- tokenizer ---
-    Row("B50", [*VOCABULARY], 3, ["no text to train a vocabulary on", "Give text"]),
+    Row("B50", [*VOCABULARY], 3, ["no text to train a vocabulary on", "Check the training files"]),
     Row("B50", [*VOCABULARY, "--vocab-size", "20"], 3, ["smaller than the alphabet", "at least "], stdin=text(*EN)),
     Row("B50", [*VOCABULARY, "--vocab-size", "7"], 2, ["--vocab-size"]),
     Row("B50", [*VOCABULARY, "--vocab-size", "1000001"], 2, ["--vocab-size"]),
@@ -235,9 +235,9 @@ ROWS = [
     Row("B53", ["tokenizer", "encode", "-m", "spm.model"], out=b"", stdin=b""),
     Row("B54", ["tokenizer", "decode", "-m", "spm.model", "--ids"], 3, ["not token ids", "(stdin line 2)"], num_lines=1,
         stdin=b"4\nx\n"),
-    Row("B55", ["tokenizer", "encode", "-m", "my.yaml"], 4, ["my.yaml is no SentencePiece model", "train a new one"],
+    Row("B55", ["tokenizer", "encode", "-m", "my.yaml"], 4, ["my.yaml is not a SentencePiece model", "train a new one"],
         stdin=b"a"),
-    Row("B55", ["tokenizer", "encode", "-m", "cut.model"], 4, ["cut.model is no SentencePiece model"], stdin=b"a"),
+    Row("B55", ["tokenizer", "encode", "-m", "cut.model"], 4, ["cut.model is not a SentencePiece model"], stdin=b"a"),
     Row("B55", ["tokenizer", "encode", "-m", "nowhere"], 4, ["no tokenizer at nowhere", "Give a model folder"],
         stdin=b"a"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What SentencePiece's own reader may stumble over never reaches it; models that it made itself do."""
+"""Models made by SentencePiece pass the check; damaged or hostile ones never reach SentencePiece's own reader."""
 
 import io
 import re
@@ -30,7 +30,7 @@ GOOD = piece(b"<unk>", 0, b"\x02") + piece() + sized(2, b"\x18\x01") + sized(3, 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe", "char", "word"])
 @pytest.mark.parametrize("rule", ["nmt_nfkc", "identity"])
-def test_what_sentencepiece_makes_passes(model_type: str, rule: str) -> None:
+def test_models_trained_by_sentencepiece_pass(model_type: str, rule: str) -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(LINES), model_writer=model, model_type=model_type, normalization_rule_name=rule,
@@ -51,7 +51,7 @@ def test_what_sentencepiece_makes_passes(model_type: str, rule: str) -> None:
         GOOD + sized(3, bytes(MAX_FIELD_BYTES)),
     ],
 )
-def test_what_a_model_may_hold_passes(model: bytes) -> None:
+def test_unusual_but_valid_models_pass(model: bytes) -> None:
     check_model(model)
 
 
@@ -68,17 +68,17 @@ def test_what_a_model_may_hold_passes(model: bytes) -> None:
         (GOOD + piece(b"\xff"), "can't decode"),
         (GOOD + piece(b"\xed\xa0\x80"), "can't decode"),
         *[(GOOD + piece(score=score), "no usable score") for score in (float("nan"), float("inf"), -3e38)],
-        *[(GOOD + piece(kind=kind), "of no known type") for kind in (b"\x00", b"\x07", b"\x81\x01")],
+        *[(GOOD + piece(kind=kind), "an unknown type") for kind in (b"\x00", b"\x07", b"\x81\x01")],
         (GOOD[:-1], "cut short"),
         (GOOD + b"\x0a", "cut short"),
         (GOOD + b"\x0a\x80", "cut short"),
-        (GOOD + b"\x0a" + b"\x80" * 30, "an endless number"),
+        (GOOD + b"\x0a" + b"\x80" * 30, "a number without an end"),
         (GOOD + varint(1 << 3 | 2) + varint(2**62), "cut short"),
         (GOOD + varint(9 << 3 | 5) + bytes(3), "cut short"),
         (GOOD + varint(9 << 3 | 3), "wire type 3"),
-        (b"\xff" * 100, "an endless number"),
+        (b"\xff" * 100, "a number without an end"),
     ],
 )
-def test_what_no_model_holds_is_refused(model: bytes, message: str) -> None:
+def test_invalid_models_are_refused(model: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         check_model(model)

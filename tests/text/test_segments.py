@@ -1,4 +1,4 @@
-"""Long text is cut where it hurts least, and none of it is lost."""
+"""Long text is split at the best places, and none of it is lost."""
 
 import pytest
 from hypothesis import given
@@ -14,14 +14,14 @@ def without_space(text: str) -> str:
 
 
 @given(TEXT, st.integers(1, 30))
-def test_all_of_the_text_in_order_and_no_part_too_long(text: str, limit: int) -> None:
+def test_parts_are_the_whole_text_in_order_and_none_is_too_long(text: str, limit: int) -> None:
     parts = split_long(text, len, limit)
     assert "".join(map(without_space, parts)) == without_space(text)
     assert all(0 < len(part) <= limit for part in parts) or parts == [text]
 
 
 @given(TEXT)
-def test_short_text_stays_as_it_is(text: str) -> None:
+def test_short_text_is_not_split(text: str) -> None:
     assert split_long(text, len, len(text)) == [text]
 
 
@@ -35,7 +35,7 @@ def test_short_text_stays_as_it_is(text: str) -> None:
         ("tiny incomprehensibilities of it", 2, ["tiny incomprehensibilities", "of it"]),
     ],
 )
-def test_cut_at_sentence_ends_else_at_spaces(text: str, limit: int, parts: list[str]) -> None:
+def test_text_is_split_at_sentence_ends_else_at_spaces(text: str, limit: int, parts: list[str]) -> None:
     assert split_long(text, lambda part: len(part.split()), limit) == parts
 
 
@@ -52,7 +52,7 @@ def test_text_without_spaces(text: str, limit: int, parts: list[str]) -> None:
     assert split_long(text, len, limit) == parts
 
 
-def test_one_character_is_never_cut() -> None:
+def test_a_single_character_is_never_split() -> None:
     assert split_long("aé", lambda part: 3 * len(part), 2) == ["a", "é"]
 
 
@@ -60,5 +60,5 @@ def test_one_character_is_never_cut() -> None:
     ("language", "whole"),
     [("de", "a b"), ("zh", "ab"), ("zh-Hans", "ab"), ("JA", "ab"), ("th_TH", "ab"), ("zha", "a b"), ("ko", "a b")],
 )
-def test_parts_are_joined_as_the_language_does(language: str, whole: str) -> None:
+def test_parts_are_joined_as_the_language_requires(language: str, whole: str) -> None:
     assert join_parts(["a", "", "b"], language) == whole

@@ -115,7 +115,7 @@ def test_decoding_undoes_encoding_and_ignores_specials(variant: str) -> None:
 @given(ANY_TEXT)
 @example("dog\u2581\u2581dog")
 @example("dog \1 dog")
-def test_what_comes_back_is_the_normalised_text_on_one_line(variant: str, text: str) -> None:
+def test_decoding_gives_the_normalized_text_on_one_line(variant: str, text: str) -> None:
     tokenizer = VARIANTS[variant]
     assert not tokenizer.is_lossless
     (back,) = tokenizer.decode(tokenizer.encode_tgt([text]))
@@ -126,8 +126,8 @@ def test_what_comes_back_is_the_normalised_text_on_one_line(variant: str, text: 
     assert tokenizer.decode(tokenizer.encode_tgt([back])) == [back]
 
 
-def test_every_character_comes_back_from_a_lossless_model() -> None:
-    """Alone, and inside words of a line."""
+def test_a_lossless_model_gives_back_every_character() -> None:
+    """Each character alone, and inside a word of a line."""
     tokenizer = VARIANTS["lossless"]
     scalars = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and code != ord("\n")]
     assert len(scalars) == 1_112_064 - 1
@@ -141,7 +141,7 @@ def test_every_character_comes_back_from_a_lossless_model() -> None:
 
 @pytest.mark.parametrize("variant", LOSSLESS)
 @given(ANY_TEXT, st.text("  \u2581\ufdd0_.ab\r\t\0\u3000", max_size=12))
-def test_every_text_comes_back_from_a_lossless_model(variant: str, text: str, spaces: str) -> None:
+def test_a_lossless_model_gives_back_every_text(variant: str, text: str, spaces: str) -> None:
     tokenizer = VARIANTS[variant]
     texts = [text, spaces, spaces + text + spaces]
     wanted = [text.replace("\n", " ") for text in texts]
@@ -150,8 +150,8 @@ def test_every_text_comes_back_from_a_lossless_model(variant: str, text: str, sp
         assert tokenizer.decode(tokenizer.encode_src(texts)) == wanted
 
 
-def test_a_lossless_model_is_known_by_what_it_does() -> None:
-    """Nothing but its own bytes says so, so that no folder needs to."""
+def test_a_lossless_model_is_recognized_by_its_behaviour() -> None:
+    """The model file alone decides, so no folder needs to record it."""
     for variant, tokenizer in VARIANTS.items():
         assert Tokenizer.from_files(tokenizer.files()).is_lossless == (variant in LOSSLESS)
     mixed = {"source.spm": VARIANTS["lossless"].src_model, "target.spm": VARIANTS["unigram"].src_model}
@@ -168,18 +168,18 @@ def test_no_piece_of_a_lossless_model_breaks_a_line() -> None:
         assert tokenizer.decode([ids_of(tokenizer, pieces)]) == [text]
 
 
-def test_pieces_are_the_ids_in_writing() -> None:
+def test_pieces_correspond_to_ids() -> None:
     ids = VARIANTS["unigram"].encode_tgt(["DOG é"])[0]
     pieces = pieces_of(VARIANTS["unigram"], ids)
     assert "".join(pieces) == "▁DOG▁<0xC3><0xA9>"
     assert ids_of(VARIANTS["unigram"], pieces) == ids
 
 
-def test_bytes_spell_what_has_no_piece() -> None:
+def test_characters_without_a_piece_become_bytes() -> None:
     assert VARIANTS["as it is"].decode(VARIANTS["as it is"].encode_tgt(["日本 🙂 <s> ﬁ"])) == ["日本 🙂 <s> ﬁ"]
 
 
-def test_a_line_break_spelt_in_bytes_becomes_a_space() -> None:
+def test_a_line_break_in_bytes_becomes_a_space() -> None:
     tokenizer = VARIANTS["unigram"]
     newline, carriage_return = (tokenizer.tgt_pieces.piece_to_id(piece) for piece in ("<0x0A>", "<0x0D>"))
     word = tokenizer.encode_tgt(["DOG"])[0]
@@ -200,7 +200,7 @@ def test_special_ids_and_sides() -> None:
 
 
 @pytest.mark.parametrize("variant", ["unigram", "separate"])
-def test_what_was_saved_is_loaded_from_model_and_run_folders(variant: str, tmp_path: Path) -> None:
+def test_saved_tokenizers_are_loaded_from_model_and_run_folders(variant: str, tmp_path: Path) -> None:
     tokenizer = VARIANTS[variant]
     run_names = {
         "spm.model": "tokenizer.model",
@@ -227,13 +227,13 @@ def test_a_given_model_is_used_with_its_own_ids(tmp_path: Path) -> None:
     ("name", "model", "message"),
     [
         ("other", b"", "no tokenizer at "),
-        ("spm.model", b"", "no SentencePiece model, or is damaged"),
-        ("spm.model", b"\xff" * 100, "no SentencePiece model, or is damaged"),
-        ("spm.model", VARIANTS["bpe"].src_model[:-9], "no SentencePiece model, or is damaged"),
+        ("spm.model", b"", "not a SentencePiece model, or is damaged"),
+        ("spm.model", b"\xff" * 100, "not a SentencePiece model, or is damaged"),
+        ("spm.model", VARIANTS["bpe"].src_model[:-9], "not a SentencePiece model, or is damaged"),
         (
             "spm.model",
             VARIANTS["bpe"].src_model.replace(b"<0x41>", b"<0x4\xff>"),
-            "no SentencePiece model, or is damaged",
+            "not a SentencePiece model, or is damaged",
         ),
         ("spm.model", bytes(2 << 20), "larger than 1,048,576 bytes"),
         ("source.spm", VARIANTS["bpe"].src_model, "target.spm is missing"),

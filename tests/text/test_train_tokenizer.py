@@ -1,4 +1,4 @@
-"""Training of vocabularies: the same text gives the same bytes, much text is sampled evenly, failures are explained."""
+"""Training tokenizers: the same text gives the same bytes, large texts are sampled evenly, failures are explained."""
 
 import random
 import re
@@ -33,14 +33,14 @@ def test_the_same_text_trains_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_a_vocabulary_too_large_is_lowered_with_a_line(model_type: str) -> None:
+def test_a_vocabulary_too_large_is_lowered_and_logged(model_type: str) -> None:
     log: list[str] = []
     size = train(log, vocab_size=9000, model_type=model_type).src_vocab_size
     assert size < 9000
     assert log == [f"vocabulary lowered from 9000 to {size}: the corpus has no more pieces"]
 
 
-def test_a_vocabulary_too_small_is_refused_with_the_smallest_possible() -> None:
+def test_a_vocabulary_too_small_is_refused_naming_the_smallest_possible() -> None:
     with pytest.raises(UserError, match=r"vocab_size 50 is smaller than the alphabet .* at least \d+\.") as caught:
         train(vocab_size=50)
     assert caught.value.code == ExitCode.DATA
@@ -48,7 +48,7 @@ def test_a_vocabulary_too_small_is_refused_with_the_smallest_possible() -> None:
     assert train(vocab_size=smallest).src_vocab_size == smallest
 
 
-def test_long_lines_are_left_out_and_counted() -> None:
+def test_long_lines_are_skipped_and_counted() -> None:
     log: list[str] = []
     long = "é" * (MAX_LINE_BYTES // 2 + 1)
     settings = TokenizerSettings(vocab_size=310)
@@ -57,7 +57,7 @@ def test_long_lines_are_left_out_and_counted() -> None:
     assert with_long.files() == train().files()
 
 
-def test_much_text_is_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_texts_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
     seen: list[str] = []
     real = sentencepiece.SentencePieceTrainer.train
@@ -80,7 +80,7 @@ def test_much_text_is_drawn_from_evenly(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @given(st.lists(st.integers(0, 100), max_size=400), st.integers(100, 5000))
-def test_a_sample_keeps_order_and_bound(lengths: list[int], max_bytes: int) -> None:
+def test_a_sample_keeps_the_order_and_the_limit(lengths: list[int], max_bytes: int) -> None:
     lines = [f"{number} ".ljust(length, "é") for number, length in enumerate(lengths)]
     sizes = [max(len(line.encode()), MIN_LINE_BYTES) for line in lines]
     sample = draw_sample(iter(lines), max_bytes)
@@ -93,8 +93,8 @@ def test_a_sample_keeps_order_and_bound(lengths: list[int], max_bytes: int) -> N
         assert sample.lines == lines
 
 
-def test_each_part_of_a_text_is_as_likely_in_the_sample() -> None:
-    """Also what comes after the limit has fallen for the last time, and what came before it fell first."""
+def test_every_part_of_a_text_is_equally_likely_in_the_sample() -> None:
+    """This includes the lines before the limit first fell and after it last fell."""
     lines = [f"{number:099}" for number in range(20_000)]
     kept = [int(line) for line in draw_sample(lines, 200_000).lines]
     assert 1700 <= len(kept) <= 2000
@@ -103,25 +103,25 @@ def test_each_part_of_a_text_is_as_likely_in_the_sample() -> None:
     assert all(abs(count - expected) < 4 * expected**0.5 for count in tenths), tenths
 
 
-def test_a_sample_of_short_lines_is_bounded_too() -> None:
+def test_a_sample_of_short_lines_is_limited_too() -> None:
     assert len(draw_sample([""] * 100_000, 64_000).lines) <= 2000
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["  ", "\u2028"]])
 def test_no_text_is_refused(lines: list[str]) -> None:
-    with pytest.raises(UserError, match="the corpus holds no text to train a vocabulary on") as caught:
+    with pytest.raises(UserError, match="the corpus has no text to train a vocabulary on") as caught:
         train_tokenizer(lines, lines, TokenizerSettings(), print)
     assert caught.value.code == ExitCode.DATA
 
 
 class Signal(BaseException):
-    """What a signal handler may raise."""
+    """An exception that a signal handler may raise."""
 
 
 @pytest.mark.parametrize(
     "error", [UserError(ExitCode.DATA, "not UTF-8", do="Convert it."), Signal(), KeyboardInterrupt()]
 )
-def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
+def test_errors_while_reading_lines_are_passed_on(error: BaseException) -> None:
     def read() -> Iterator[str]:
         yield "text"
         raise error
@@ -131,8 +131,8 @@ def test_an_error_of_the_reader_is_passed_on(error: BaseException) -> None:
     assert caught.value is error
 
 
-def test_no_python_runs_while_sentencepiece_takes_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a signal's handler raised there would become an error of SentencePiece's own."""
+def test_no_python_runs_while_sentencepiece_reads_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SentencePiece would replace an exception raised there, by a signal handler, with its own error."""
     train, calls, num_taken = sentencepiece.SentencePieceTrainer.train, [], 0
 
     def watched(*, sentence_iterator: Iterator[str], **options: Any) -> None:
@@ -149,7 +149,7 @@ def test_no_python_runs_while_sentencepiece_takes_lines(monkeypatch: pytest.Monk
     assert (num_taken, calls) == (len(SRC) + len(TGT), [])
 
 
-def test_a_line_with_the_mark_of_sentencepiece_is_trained_on() -> None:
+def test_lines_with_the_trainers_own_separator_are_used() -> None:
     settings = TokenizerSettings(vocab_size=280)
     marked, plain = (train_tokenizer([f"{line} {end}" for line in SRC], [], settings, print) for end in ("\u2585", ""))
     assert marked.files() == plain.files()
@@ -174,7 +174,7 @@ def test_any_corpus_gives_a_tokenizer_or_a_possible_size(lines: list[str], setti
     try:
         tokenizer = train_tokenizer(lines, [], settings, lambda _: None)
     except UserError as error:
-        if "holds no text" in str(error):
+        if "has no text" in str(error):
             return
         smallest = int(re.findall(r"at least (\d+)\.$", str(error))[0])
         enough = settings.model_copy(update={"vocab_size": smallest})
@@ -183,7 +183,7 @@ def test_any_corpus_gives_a_tokenizer_or_a_possible_size(lines: list[str], setti
     assert not special & {id_ for ids in tokenizer.encode_src(lines) for id_ in ids}
 
 
-def test_whatever_sentencepiece_says_is_for_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_errors_of_sentencepiece_become_user_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError("INTERNAL: trainer.cc(1)\n[!std::isnan(x)] likelihood is NAN")
 
