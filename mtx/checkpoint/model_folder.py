@@ -1,11 +1,11 @@
-"""The model folder: everything a translation needs, nothing a training needs; portable.
+"""The model folder: portable, with everything that translating needs and nothing that only training needs.
 
-model.safetensors        weights, each once
+model.safetensors        the weights
 config.json              sizes, languages, special ids
-generation_config.json   how to search, and the longest source that the model has seen
-spm.model                the tokenizer (source.spm and target.spm where the sides have one each)
-manifest.json            sizes and sha256 of all of these
-README.md                the model card, which its owner may edit
+generation_config.json   defaults of the search, and the longest source seen in training
+spm.model                the tokenizer (source.spm and target.spm if each side has its own)
+manifest.json            size and SHA-256 of each file above
+README.md                the model card, which may be edited
 """
 
 import os
@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
-from mtx.checkpoint.training import check_weights
+from mtx.checkpoint.weights import check_weights
 from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
@@ -31,11 +31,11 @@ CARD = "README.md"
 WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
 MAX_JSON_BYTES = 1 << 20
 MAX_SOURCE_TOKENS = 100_001
-"""The most that `data.max_tokens` may be, and the end symbol: attention looks at every pair of tokens."""
+"""Maximum of `data.max_tokens`, plus the end symbol. The memory of attention grows with the square of it."""
 
 
 class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
-    """What `config.json` holds."""
+    """Content of `config.json`."""
 
     src_lang: Language
     tgt_lang: Language
@@ -49,16 +49,16 @@ class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
 
 
 class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
-    """What `generation_config.json` holds."""
+    """Content of `generation_config.json`."""
 
     decode: DecodeSettings
     max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
-    """The longest source of the training data, end symbol included; longer ones are translated in parts."""
+    """Length of the longest training source, including the end symbol; longer input is translated in parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A model folder, loaded."""
+    """A loaded model folder."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -72,19 +72,21 @@ def save_model(
     trained: TrainedModel,
     settings: ModelSettings,
     weights: Mapping[str, Tensor],
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     card: str,
 ) -> None:
-    """Write `folder` with `weights` in place of the model's own; an older folder of that name is replaced.
+    """Write a model folder with `weights` instead of the model's own; replace an older folder.
+
+    `metadata` goes into the manifest, and `card` into README.md.
 
     Raises:
         UserError: it can't be written (MACHINE).
     """
     tokenizer = trained.tokenizer
     config = ModelDescription(
-        src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **_shared_facts(tokenizer)
+        src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **_tokenizer_fields(tokenizer)
     )
-    with sealed_folder(folder, about, unsealed=[CARD]) as new:
+    with sealed_folder(folder, metadata, unsealed=[CARD]) as new:
         save_tensors(new / WEIGHTS, weights)
         (new / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (new / GENERATION).write_text(trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -94,18 +96,18 @@ def save_model(
 
 
 def load_model(folder: Path) -> TrainedModel:
-    """The model in `folder`, on the CPU, ready to translate.
+    """Load the model in `folder` onto the CPU, in evaluation mode.
 
     Raises:
-        UserError: the folder is no model folder, or damaged, or its files do not belong together (MODEL).
+        UserError: it is not a model folder, or damaged, or mixes files of different models (MODEL).
     """
     open_sealed(folder, needed=(WEIGHTS, CONFIG, GENERATION, *tokenizer_files(folder)))
     config = _read_json(folder / CONFIG, ModelDescription)
     generation = _read_json(folder / GENERATION, GenerationDefaults)
     tokenizer = load_tokenizer(folder)
-    for name, fact in _shared_facts(tokenizer).items():
-        if getattr(config, name) != fact:
-            what = f"config.json and the tokenizer differ: {name} {getattr(config, name)} and {fact}"
+    for name, value in _tokenizer_fields(tokenizer).items():
+        if getattr(config, name) != value:
+            what = f"config.json and the tokenizer differ: {name} {getattr(config, name)} and {value}"
             raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use the files of one model.")
     model = blank_transformer(
         config.model,
@@ -120,8 +122,8 @@ def load_model(folder: Path) -> TrainedModel:
     return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation)
 
 
-def _shared_facts(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What `config.json` repeats of the tokenizer, for readers that have no SentencePiece."""
+def _tokenizer_fields(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Properties of the tokenizer that `config.json` repeats, for programs without SentencePiece."""
     names = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
     return {name: getattr(tokenizer, name) for name in names}
 
@@ -130,29 +132,28 @@ def _read_json(path: Path, schema: type[Schema]) -> Schema:
     try:
         return read_json(path, MAX_JSON_BYTES, schema)
     except (OSError, ValueError) as error:
-        what = f"no model: {path.name} unusable: {error}"
+        what = f"{path.name} is unusable: {error}"
         raise UserError(ExitCode.MODEL, what, where=str(path.parent), do="Copy it again.") from None
 
 
 def find_model(given: Path | None, runs: Path) -> Path:
-    """The model folder meant by `--model`: a model folder or a run folder; where none is given, the newest in `runs`.
+    """Find the model folder for `--model`, which may name a run folder; without it, the newest model under `runs`.
 
     Raises:
-        UserError: there is none, or it can't be looked at (MODEL).
+        UserError: there is none, or it can't be read (MODEL).
     """
     try:
         return _newest_model(runs) if given is None else _model_folder(given)
     except OSError as error:
-        what = f"cannot look for a model: {error.strerror}"
+        what = f"cannot search for a model: {error.strerror}"
         raise UserError(ExitCode.MODEL, what, where=str(given or runs), do="Give another --model DIR.") from error
 
 
 def _newest_model(runs: Path) -> Path:
     finished = sorted(runs.glob(f"*/model/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     if not finished:
-        raise UserError(
-            ExitCode.MODEL, "no finished model", where=str(runs), do="Train one with mtx train, or give --model DIR."
-        )
+        do = "Train one with mtx train, or give --model DIR."
+        raise UserError(ExitCode.MODEL, "no finished model", where=str(runs), do=do)
     return finished[-1].parent
 
 
@@ -163,10 +164,6 @@ def _model_folder(given: Path) -> Path:
     if (given / "model" / MANIFEST).is_file():
         return given / "model"
     if (given / "checkpoints").is_dir():
-        raise UserError(
-            ExitCode.MODEL,
-            "this run has no model yet",
-            where=str(given),
-            do="Run its mtx train command again to finish it.",
-        )
+        do = "Run its mtx train command again to finish it."
+        raise UserError(ExitCode.MODEL, "this run has no model yet", where=str(given), do=do)
     return given

@@ -1,4 +1,4 @@
-"""Named tensors in a safetensors file."""
+"""Save named tensors to safetensors files, and load them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,21 +11,21 @@ from mtx.errors import ExitCode, UserError
 from mtx.files.untrusted import check_regular
 
 MAX_HEADER_BYTES = 8 << 20
-"""Of names and shapes; the optimizer's of the deepest model needs 3 MB, and the library's own limit is 100 MB."""
+"""Limit for names and shapes. The optimizer of the deepest model needs 3 MB; the library itself allows 100 MB."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors; the same tensors make the same bytes."""
+    """Write `tensors` to `path`; the same tensors give the same bytes."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    # Not save_file, which makes a file that only its owner may read and hides the system's error number.
+    # Not save_file: it hides the system's error number, and only the owner could read the file.
     path.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file, which stay in the file until they are used.
+    """Load the tensors of a safetensors file; they are mapped into memory and read when used.
 
     Raises:
-        UserError: it isn't one (MODEL).
+        UserError: it is not a valid safetensors file (MODEL).
     """
     try:
         check_regular(path)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: saved whole, found newest first, pruned, averaged."""
+"""Checkpoints of a training: save, load, find, delete, average."""
 
 import json
 import shutil
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
+from mtx.checkpoint.weights import check_tensor, load_weights, misfit, weights_of
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import outgoing_name
 from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
@@ -25,12 +26,12 @@ FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
 MAX_STATE_BYTES = 64 << 20
-"""A validation takes 120 bytes."""
+"""Limit for `state.json`; each evaluation in it takes about 120 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one validation found."""
+    """Scores of one validation."""
 
     step: int
     loss: float
@@ -41,28 +42,28 @@ class Evaluation:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands, apart from its tensors."""
+    """State of a training, apart from tensors. The field names are keys of `state.json`."""
 
     step: int = 0
-    """Updates done, skipped ones too."""
+    """Optimizer steps done, including skipped ones."""
     epoch: int = 0
     part: int = 0
     batch: int = 0
-    """The next batch of this part of the epoch."""
+    """Index of the next batch in this part of the epoch."""
     num_tokens: int = 0
-    """Real target tokens seen."""
+    """Target tokens seen, without padding."""
     seconds: float = 0.0
-    """Time spent on updates, in all sessions."""
+    """Time spent on steps, in all sessions."""
     skipped_in_a_row: int = 0
     unlogged: dict[str, Any] = field(default_factory=dict)
-    """Sums over the updates since the last log line."""
+    """Sums over the steps since the last log line."""
     ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What loss and gradient of an update were lately."""
+    """Running statistics of loss and gradient norm, for the spike detector."""
     evaluations: list[Evaluation] = field(default_factory=list)
 
 
 class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
-    """What `state.json` holds."""
+    """Content of `state.json`."""
 
     progress: Progress
     scaler: dict[str, float | int]
@@ -70,7 +71,7 @@ class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """All that an update changes: what a checkpoint must hold."""
+    """Everything that a step changes, and so everything that a checkpoint must contain."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -79,38 +80,36 @@ class Training:
 
 
 CHECKPOINT_NAMES = r"step-\d+"
-"""How the folders of checkpoints are called, as a regular expression."""
+"""Names of checkpoint folders, as a regular expression."""
 
 
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:
-    """Where the checkpoint after `step` updates lies."""
+    """The folder of the checkpoint of `step`."""
     return checkpoints / f"step-{step:06d}"
 
 
 def save_checkpoint(
-    checkpoints: Path, training: Training, about: dict[str, Any], other_ranks: Sequence[dict[str, Tensor]] = ()
+    checkpoints: Path, training: Training, metadata: dict[str, Any], other_ranks: Sequence[dict[str, Tensor]] = ()
 ) -> Path:
-    """Write the checkpoint of this step, in place of a damaged one that an earlier session may have left; read it back.
+    """Write a checkpoint of the current step and verify it; replace a damaged one that an earlier session left.
 
-    `other_ranks` are the random states of the ranks that train together with this one, from the second on.
+    `metadata` goes into the manifest, together with the step. `other_ranks` are the random states of ranks 1, 2, …
 
     Raises:
-        DiskFullError: there is no space for it (MACHINE).
-        UserError: it can't be written (MACHINE), or it would hold a number that is not finite (DIVERGED).
+        DiskFullError: the disk is full (MACHINE).
+        UserError: it can't be written (MACHINE), or a number in it is not finite (DIVERGED).
     """
     step = training.progress.step
     folder = checkpoint_folder(checkpoints, step)
     weights, moments = weights_of(training.model), _optimizer_tensors(training)
     _check_finite({**weights, **moments}, step)
     try:
-        with sealed_folder(folder, {**about, "step": step}) as new:
+        with sealed_folder(folder, {**metadata, "step": step}) as new:
             save_tensors(new / WEIGHTS, weights)
             save_tensors(new / OPTIMIZER, moments)
             states = [random_state(), *other_ranks]
-            save_tensors(
-                new / RANDOM,
-                {_prefix(rank) + name: state for rank, found in enumerate(states) for name, state in found.items()},
-            )
+            named = {_prefix(rank) + name: state for rank, own in enumerate(states) for name, state in own.items()}
+            save_tensors(new / RANDOM, named)
             state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
             (new / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     except DiskFullError as error:
@@ -120,17 +119,17 @@ def save_checkpoint(
 
 
 def checkpoint_bytes(model: nn.Module) -> int:
-    """About how much disk a checkpoint takes: the weights, and Adam's two moments of each."""
+    """Approximate bytes of a checkpoint: the weights, and two moments of each for Adam."""
     return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
 def load_checkpoint(folder: Path, training: Training, rank: int = 0) -> None:
-    """Put `training` and torch's random state back to where they were when `folder` was saved.
+    """Restore `training` and torch's random state from `folder`.
 
-    A rank that was not there then draws from a state of its own, the same each time.
+    A rank for which no random state was saved gets its own stream, the same one each time.
 
     Raises:
-        UserError: the checkpoint does not fit this model (MODEL); `training` may then be half of each.
+        UserError: the checkpoint does not fit this model (MODEL). `training` may then be partly restored.
     """
     load_weights(training.model, load_tensors(folder / WEIGHTS), folder)
     _load_moments(training, load_tensors(folder / OPTIMIZER), folder)
@@ -140,13 +139,13 @@ def load_checkpoint(folder: Path, training: Training, rank: int = 0) -> None:
         if state.scaler:
             training.scaler.load_state_dict(state.scaler)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise _does_not_fit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
-    for each in fields(Progress):
+        raise misfit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
+    for each in fields(Progress):  # in place: others refer to this object
         setattr(training.progress, each.name, getattr(state.progress, each.name))
 
 
 def _prefix(rank: int) -> str:
-    """What the names of a rank's random states begin with."""
+    """Prefix of the names of a rank's random states."""
     return f"rank-{rank}." if rank else ""
 
 
@@ -158,33 +157,40 @@ def _restore_random_state(saved: Mapping[str, Tensor], rank: int) -> None:
         decorrelate_rng(rank)
 
 
+def _optimizer_tensors(training: Training) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in training.model.named_parameters()
+        for key, value in training.optimizer.state.get(parameter, {}).items()
+    }
+
+
 def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:
-    """Give the optimizer what Adam remembers of each parameter: all of it, or nothing before the first update."""
+    """Give the optimizer Adam's state of each parameter; before the first step there is none."""
     parameters = dict(training.model.named_parameters())
     keys = ("step", "exp_avg", "exp_avg_sq")
     training.optimizer.state.clear()
     if not moments:
         return
     if moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
-        raise _does_not_fit(f"{OPTIMIZER} is of another model", where)
+        raise misfit(f"{OPTIMIZER} is of another model", where)
     for name, parameter in parameters.items():
         state = {key: moments[f"{name}.{key}"] for key in keys}
         for key, tensor in state.items():
             shape = torch.Size() if key == "step" else parameter.shape
-            _check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
-        # Adam's own count of steps stays on the CPU unless the fused kernel runs elsewhere. Copies: what stays in the
-        # file changes if that does, and keeps its space on the disk taken after the checkpoint is deleted.
+            check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
+        # Copies, because tensors mapped from the file would change with it, and keep its disk space after a deletion.
+        # Adam's step count is on the CPU, unless the fused kernel runs elsewhere.
         training.optimizer.state[parameter] = {
             key: tensor.to(parameter.device, copy=True) for key, tensor in state.items()
         }
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest undamaged checkpoint and what its manifest says of it; None if no training was ever saved here.
+    """The newest undamaged checkpoint and its metadata; None if there is no checkpoint at all.
 
     Raises:
-        UserError: every one is damaged, or one is in a format that this mtx can't read (MODEL), or the machine can't
-            read one (MACHINE).
+        UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
     """
     damaged = []
     for step in reversed(saved_steps(checkpoints)):
@@ -200,16 +206,15 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     for what in damaged:
         LOGGER.warning("%s", what)
     if damaged:
-        raise _none_whole(checkpoints)
+        raise _all_damaged(checkpoints)
     return None
 
 
 def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
-    """Those of `steps` whose checkpoints are not damaged.
+    """Select the steps whose checkpoints are undamaged.
 
     Raises:
-        UserError: none is whole, or one is in a format that this mtx can't read (MODEL), or the machine can't read one
-            (MACHINE).
+        UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
     """
     whole = []
     for step in steps:
@@ -217,37 +222,37 @@ def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
         try:
             open_sealed(folder, needed=FILES)
         except DamagedError as damage:
-            LOGGER.warning("%s is damaged (%s); left out", folder.name, damage.why)
+            LOGGER.warning("%s is damaged (%s); skipped", folder.name, damage.why)
         else:
             whole.append(step)
     if not whole:
-        raise _none_whole(checkpoints)
+        raise _all_damaged(checkpoints)
     return whole
 
 
 def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
-    """Delete the checkpoints of `steps`, at no moment leaving a part of one under its name; say what is left."""
+    """Delete the checkpoints of `steps`: rename each first, so that no partial one keeps its name. Log failures."""
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
         with suppress(OSError):
             folder.rename(outgoing_name(folder))
     with suppress(OSError):
-        for outgoing in checkpoints.glob("step-*.old-*"):  # what could not be deleted the last time, too
+        for outgoing in checkpoints.glob("step-*.old-*"):  # including those that could not be deleted before
             shutil.rmtree(outgoing, ignore_errors=True)
             if outgoing.exists():
-                LOGGER.warning("could not delete %s: it takes space, and harms nothing", outgoing)
+                LOGGER.warning("could not delete %s; it only takes disk space", outgoing)
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
-    """The steps of all checkpoints, oldest first."""
+    """Steps of all checkpoints, in ascending order."""
     numbers = (folder.name.removeprefix("step-") for folder in checkpoints.glob("step-*"))
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor]:
-    """The mean of each weight over the checkpoints of `steps`, formed in float64.
+    """Average each weight over the checkpoints of `steps`, in float64.
 
     Raises:
-        UserError: one is damaged (MODEL).
+        UserError: a checkpoint is damaged (MODEL).
     """
     mean: dict[str, Tensor] = {}
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
@@ -258,77 +263,24 @@ def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor
     return {name: weight.float() for name, weight in mean.items()}
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every weight once, by name; a tied one under its first name."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Copy `weights` into `model`.
-
-    Raises:
-        UserError: names or shapes differ, or a number is not finite (MODEL).
-    """
-    check_weights(model, weights, where)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
-
-
-def check_weights(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Make sure that `weights` are those of a model like `model`, and sound.
-
-    Raises:
-        UserError: names or shapes differ, or a number is not finite (MODEL).
-    """
-    own = dict(model.named_parameters())
-    if own.keys() != weights.keys():
-        odd = min(own.keys() ^ weights.keys())
-        raise _does_not_fit(f"{odd[:100]} is only on one side", where)
-    for name, parameter in own.items():
-        _check_tensor(name, weights[name], parameter.shape, parameter.dtype, where)
-
-
-def _check_tensor(name: str, tensor: Tensor, shape: torch.Size, dtype: torch.dtype, where: Path) -> None:
-    """Make sure that `tensor` has `shape` and is finite in the arithmetic of `dtype`."""
-    if tensor.shape != shape:
-        raise _does_not_fit(f"{name} is {tuple(tensor.shape)}, not {tuple(shape)}", where)
-    if not tensor.is_floating_point():
-        raise _does_not_fit(f"{name} is {tensor.dtype}", where)
-    if not bool(tensor.to(dtype).isfinite().all()):
-        raise _does_not_fit(f"{name} holds numbers that are not finite", where)
-
-
 def _check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             what = f"training diverged: {name} holds numbers that are not finite"
-            do = "Nothing of it was saved. Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
+            do = "It was not saved. Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
             raise UserError(ExitCode.DIVERGED, what, where=f"step {step:,}", do=do)
 
 
 def _no_space(error: DiskFullError, checkpoints: Path, training: Training) -> DiskFullError:
-    """`error` with what a user wants to know of it."""
+    """Explain to the user how much space is needed and free."""
     assert isinstance(error.__cause__, OSError)
     needed, free = checkpoint_bytes(training.model), shutil.disk_usage(checkpoints).free
     what = f"cannot save step {training.progress.step}: {str(error.__cause__.strerror).lower()}"
     where = f"needs {format_megabytes(needed)}, {format_megabytes(free)} free"
-    do = f"Free some space at {checkpoints} and run the same command again: it goes on from the last checkpoint."
+    do = f"Free some space at {checkpoints} and run the same command again to continue from the last checkpoint."
     return DiskFullError(ExitCode.MACHINE, what, where=where, do=do)
 
 
-def _none_whole(checkpoints: Path) -> UserError:
+def _all_damaged(checkpoints: Path) -> UserError:
     do = "Restore one from a backup, or start again in another --run-dir."
     return UserError(ExitCode.MODEL, "every checkpoint is damaged", where=str(checkpoints), do=do)
-
-
-def _does_not_fit(why: str, where: Path) -> UserError:
-    return UserError(ExitCode.MODEL, f"weights do not fit: {why}", where=str(where), do="Use the files of one model.")
-
-
-def _optimizer_tensors(training: Training) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": value
-        for name, parameter in training.model.named_parameters()
-        for key, value in training.optimizer.state.get(parameter, {}).items()
-    }

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
-from mtx.checkpoint.training import Evaluation, average_weights, load_weights, whole_checkpoints
+from mtx.checkpoint.training import Evaluation, average_weights, whole_checkpoints
+from mtx.checkpoint.weights import load_weights
 from mtx.data.sources.read import reader
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, report_on

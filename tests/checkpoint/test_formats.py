@@ -1,6 +1,6 @@
-"""What an older mtx wrote is read, means the same, and goes on: one folder for each format there ever was.
+"""Models and runs of older versions of mtx work and give the same results; there is one folder per format.
 
-That a run goes on with pairs in another order is told, and has to be allowed.
+A run whose pairs would come in another order continues only with --allow-data-change.
 """
 
 import json
@@ -21,7 +21,7 @@ FORMATS = sorted(Path(__file__).parent.glob("format-*"))
 
 
 @pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
-def test_a_model_translates_as_it_did(made: Path) -> None:
+def test_an_old_model_gives_the_same_translations(made: Path) -> None:
     precision = choose_precision("fp32", choose_device("cpu"))
     model = load_model(made / "model")
     translator = Translator(model, precision, beam_size=5, length_penalty=1.0, batch_tokens=1000)
@@ -33,7 +33,7 @@ def test_a_model_translates_as_it_did(made: Path) -> None:
 
 
 @pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
-def test_a_run_goes_on(
+def test_an_old_run_continues(
     made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -46,7 +46,7 @@ def test_a_run_goes_on(
     caplog.set_level("INFO")
     longer = load_config(made / "run.yaml", [f"train.max_steps={step + 1}"])
     with pytest.raises(UserError, match="go on with --allow-data-change"):
-        train(longer, run)  # pairs were prepared otherwise, and came in another order
+        train(longer, run)  # the old version cleaned and ordered pairs differently
     train(longer, run, allow_data_change=True)
     assert f"resuming from step {step:,}" in caplog.text
     assert "not bit-equal to an uninterrupted run: other training data (prepared anew)" in caplog.messages

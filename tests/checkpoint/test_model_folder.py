@@ -1,4 +1,4 @@
-"""A model folder gives back the very model; what does not belong together is refused; `--model` finds it."""
+"""Model folders: a saved model is loaded unchanged, mixed or damaged files are refused, `--model` finds the folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, find_model, load_model, save_model
-from mtx.checkpoint.training import weights_of
+from mtx.checkpoint.weights import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import open_sealed, sealed_folder
@@ -69,7 +69,7 @@ def test_a_model_is_the_same_after_loading(
     assert open_sealed(tmp_path / "model") == {"steps": [4]}
 
 
-def test_weights_hold_no_time_and_no_path(tmp_path: Path, ours: TrainedModel) -> None:
+def test_the_weights_file_contains_no_time_and_no_path(tmp_path: Path, ours: TrainedModel) -> None:
     first = save(tmp_path / "first", ours)
     (tmp_path / "second").mkdir()
     second = save(tmp_path / "second" / "model", ours)
@@ -81,7 +81,7 @@ def test_weights_hold_no_time_and_no_path(tmp_path: Path, ours: TrainedModel) ->
     assert set(header) == {name for name, _ in ours.model.named_parameters()}
 
 
-def test_an_older_model_makes_room(tmp_path: Path, ours: TrainedModel) -> None:
+def test_an_older_model_is_replaced(tmp_path: Path, ours: TrainedModel) -> None:
     save(tmp_path / "model", ours)
     (tmp_path / "model" / "old.txt").touch()
     bias = torch.full((8,), 3.0)
@@ -91,7 +91,7 @@ def test_an_older_model_makes_room(tmp_path: Path, ours: TrainedModel) -> None:
     assert not (tmp_path / "model" / "old.txt").exists()
 
 
-def test_what_does_not_belong_together_is_refused(tmp_path: Path, ours: TrainedModel, sentences: list[str]) -> None:
+def test_files_of_different_models_are_refused(tmp_path: Path, ours: TrainedModel, sentences: list[str]) -> None:
     other_settings = TokenizerSettings(vocab_size=50, byte_fallback=False)
     other_tokenizer = train_tokenizer(sentences, [], other_settings, log=print)
     name = next(name for name, parameter in ours.model.named_parameters() if parameter.shape == (12, 8))
@@ -111,10 +111,10 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, ours: TrainedM
         assert str(folder) in str(caught.value)
 
 
-def test_a_folder_that_was_sealed_around_something_else(
+def test_missing_or_wrong_files_in_a_sealed_folder_are_refused(
     tmp_path: Path, ours: TrainedModel, sentences: list[str]
 ) -> None:
-    """Each file in turn is missing, or another's, in a folder whose manifest agrees."""
+    """Each file in turn is missing or replaced, and the manifest matches."""
     other = train_tokenizer(sentences, [], TokenizerSettings(vocab_size=50, byte_fallback=False), log=print)
     whole = save(tmp_path / "whole", ours)
     changes: dict[str, list[bytes | None]] = {
@@ -136,7 +136,7 @@ def test_a_folder_that_was_sealed_around_something_else(
 
 
 def changed(whole: Path, folder: Path, changes: dict[str, bytes], *, seals: bool = True) -> Path:
-    """A copy of the folder `whole` with other files, sealed around them or not."""
+    """Copy the folder `whole` with other files, which the manifest lists only if `seals`."""
     with sealed_folder(folder, {}, unsealed=() if seals else tuple(changes)) as new:
         for path in whole.iterdir():
             if path.name != "manifest.json":
@@ -147,7 +147,7 @@ def changed(whole: Path, folder: Path, changes: dict[str, bytes], *, seals: bool
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "generation_config.json", "spm.model"])
-def test_what_is_loaded_must_be_sealed(name: str, tmp_path: Path, ours: TrainedModel) -> None:
+def test_every_file_that_is_loaded_must_be_in_the_manifest(name: str, tmp_path: Path, ours: TrainedModel) -> None:
     whole = save(tmp_path / "whole", ours)
     folder = changed(whole, tmp_path / "changed", {name: (whole / name).read_bytes()}, seals=False)
     with pytest.raises(UserError, match=f"{name}: not in manifest.json") as caught:
@@ -155,7 +155,7 @@ def test_what_is_loaded_must_be_sealed(name: str, tmp_path: Path, ours: TrainedM
     assert caught.value.code == ExitCode.MODEL
 
 
-def test_a_tokenizer_that_would_win_over_the_sealed_one_is_noticed(tmp_path: Path, ours: TrainedModel) -> None:
+def test_a_tokenizer_cannot_take_the_place_of_the_one_in_the_manifest(tmp_path: Path, ours: TrainedModel) -> None:
     whole = save(tmp_path / "whole", ours)
     model = (whole / "spm.model").read_bytes()
     (whole / "tokenizer.model").write_bytes(b"another, after spm.model")
@@ -260,7 +260,7 @@ def test_find_model(tmp_path: Path, ours: TrainedModel) -> None:
         assert caught.value.code == ExitCode.MODEL
 
 
-def test_a_path_that_cannot_be_looked_at_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_paths_are_user_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given in (tmp_path / ("n" * 300), tmp_path / ("n/" * 3000), tmp_path / "\udcff"):
         with pytest.raises(UserError) as caught:
             find_model(given, tmp_path)

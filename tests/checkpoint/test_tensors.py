@@ -1,4 +1,4 @@
-"""Tensors come back as they were; what is no safetensors file is refused in one line."""
+"""Tensors are loaded as they were saved; invalid safetensors files are refused with one line."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def entry(dtype: str = "F32", shape: Any = (6,), offsets: Any = (0, 24)) -> dict
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+def test_saved_tensors_are_loaded(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3, dtype=torch.uint8)}
     save_tensors(tmp_path / "file", tensors)
     loaded = load_tensors(tmp_path / "file")
@@ -31,7 +31,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert load_tensors(tmp_path / "file")["w"].equal(torch.zeros(6))
 
 
-# The list is that of the attacks which the authors of safetensors tried on it.
+# The attacks that the authors of safetensors tried on it.
 ATTACKS = {
     "empty": b"",
     "short": b"\x08\0\0",
@@ -66,7 +66,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_is_no_safetensors_file_is_refused(name: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(ATTACKS[name])
     with pytest.raises(UserError, match="unusable: weights: ") as caught:
         load_tensors(tmp_path / "weights")

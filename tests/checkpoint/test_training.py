@@ -1,4 +1,4 @@
-"""Checkpoints: a training is put back exactly where it was; which of several is used, kept, averaged."""
+"""Checkpoints: a training is restored exactly; the right checkpoints are loaded, kept, deleted and averaged."""
 
 import errno
 import hashlib
@@ -22,13 +22,12 @@ from mtx.checkpoint.training import (
     checkpoint_folder,
     delete_checkpoints,
     load_checkpoint,
-    load_weights,
     newest_checkpoint,
     save_checkpoint,
     saved_steps,
-    weights_of,
     whole_checkpoints,
 )
+from mtx.checkpoint.weights import load_weights, weights_of
 from mtx.errors import ExitCode, UserError
 from mtx.files import sealed
 from mtx.files.sealed import sealed_folder
@@ -36,7 +35,7 @@ from tests.faults.calls import failing_call, recorded_calls
 
 
 def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Training:
-    """Two layers that share their matrix."""
+    """Build two layers that share their matrix, with an optimizer."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, width), nn.Linear(3, width))
     model[1].weight = model[0].weight
@@ -45,9 +44,9 @@ def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Traini
     return Training(model, optimizer, scaler, progress or Progress())
 
 
-def learn(training: Training, num_updates: int) -> None:
-    """Updates that depend on everything: weights, moments, scale and the random state."""
-    for _ in range(num_updates):
+def learn(training: Training, num_steps: int) -> None:
+    """Take steps that depend on everything: weights, moments, scale and random state."""
+    for _ in range(num_steps):
         training.scaler.scale(training.model(torch.randn(4, 3)).square().mean()).backward()
         training.scaler.step(training.optimizer)
         training.scaler.update()
@@ -55,7 +54,7 @@ def learn(training: Training, num_updates: int) -> None:
         training.progress.step += 1
 
 
-def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
+def test_a_restored_training_continues_exactly(tmp_path: Path) -> None:
     ordinary = {"loss": {"count": 3, "mean": 0.1, "variance": 0.2}}
     evaluations = [Evaluation(5, 0.1, 1 / 3, 20.0)]
     progress = Progress(0, 3, 1, 14, 1592, 65.5, 2, {"loss": 0.1, "num_tokens": 7}, ordinary, evaluations)
@@ -79,8 +78,8 @@ def test_a_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
     assert kinds == {".safetensors", ".json"}
 
 
-def test_nothing_of_a_checkpoint_stays_in_its_files(tmp_path: Path) -> None:
-    """Deleted or overwritten, they give their space back and change nothing."""
+def test_a_restored_training_does_not_depend_on_the_files(tmp_path: Path) -> None:
+    """They can be overwritten, or deleted so that their disk space becomes free."""
     training, other = fresh(1), fresh(2)
     learn(training, 3)
     folder = save_checkpoint(tmp_path, training, {})
@@ -95,7 +94,7 @@ def test_nothing_of_a_checkpoint_stays_in_its_files(tmp_path: Path) -> None:
     )
 
 
-def test_it_can_be_saved_before_its_first_update(tmp_path: Path) -> None:
+def test_a_checkpoint_before_the_first_step(tmp_path: Path) -> None:
     training = fresh(1)
     folder = save_checkpoint(tmp_path, training, {})
     learn(other := fresh(2), 1)
@@ -140,7 +139,7 @@ def damage(checkpoints: Path, step: int, name: str = "weights.safetensors") -> N
 
 
 def resealed(folder: Path, name: str, content: bytes) -> Path:
-    """`folder` as one who can write a manifest would change it."""
+    """Replace a file of `folder` and write a matching manifest, as an attacker could."""
     kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
     with sealed_folder(folder, {"step": 1}) as new:
         for other, data in (kept | {name: content}).items():
@@ -192,7 +191,7 @@ def test_moments_of_another_model_are_refused(change: dict[str, Tensor | None], 
         ("random.safetensors", {"cpu": torch.zeros(3, dtype=torch.uint8)}),
     ],
 )
-def test_a_state_that_is_none_is_refused(name: str, content: Any, tmp_path: Path) -> None:
+def test_an_invalid_state_is_refused(name: str, content: Any, tmp_path: Path) -> None:
     training = fresh(1)
     folder = save_checkpoint(tmp_path, training, {})
     resealed(folder, name, content if isinstance(content, bytes) else as_file(content, tmp_path))
@@ -202,7 +201,7 @@ def test_a_state_that_is_none_is_refused(name: str, content: Any, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
-def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_newest_undamaged_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert newest_checkpoint(tmp_path / "missing") is None
     save_steps(tmp_path, 90, 100, 1_000_000)
     (tmp_path / "step-latest").mkdir()
@@ -226,7 +225,7 @@ def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, caplog: pytest.LogC
     assert "step-000090 is damaged (weights.safetensors: wrong checksum)" in caplog.messages
 
 
-def test_what_is_not_damaged_is_never_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undamaged_checkpoints_are_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_steps(tmp_path, 1, 2)
     with monkeypatch.context() as patch:
         patch.setattr(hashlib, "file_digest", _fail_to_read)
@@ -247,11 +246,11 @@ def _fail_to_read(*_: object) -> None:
     raise OSError(5, os.strerror(5))
 
 
-def test_the_whole_ones_of_several_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_undamaged_checkpoints_are_selected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_steps(tmp_path, 1, 2, 3)
     damage(tmp_path, 2)
     assert whole_checkpoints(tmp_path, [1, 2, 3]) == [1, 3]
-    assert caplog.messages == ["step-000002 is damaged (weights.safetensors: wrong checksum); left out"]
+    assert caplog.messages == ["step-000002 is damaged (weights.safetensors: wrong checksum); skipped"]
     with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
         whole_checkpoints(tmp_path, [2])
     assert caught.value.code == ExitCode.MODEL
@@ -277,7 +276,7 @@ def test_numbers_that_are_not_finite_are_not_saved(where: str, bad: float, tmp_p
     assert os.listdir(tmp_path) == ["step-000002"]
 
 
-def test_a_disk_that_fails_at_any_call_leaves_the_older_checkpoints(tmp_path: Path) -> None:
+def test_a_disk_error_at_any_call_leaves_older_checkpoints_intact(tmp_path: Path) -> None:
     save_steps(tmp_path, 1)
     training = fresh(1, progress=Progress(step=2))
     with recorded_calls() as calls:
@@ -296,7 +295,7 @@ def test_a_disk_that_fails_at_any_call_leaves_the_older_checkpoints(tmp_path: Pa
     assert newest[1]["step"] == 1
 
 
-def test_what_a_full_disk_needs_is_about_what_a_checkpoint_takes(tmp_path: Path) -> None:
+def test_the_estimated_size_of_a_checkpoint_is_about_right(tmp_path: Path) -> None:
     training = fresh(1)
     training.model.append(nn.Linear(300, 300))
     training.optimizer.add_param_group({"params": training.model[2].parameters()})
@@ -308,7 +307,7 @@ def test_what_a_full_disk_needs_is_about_what_a_checkpoint_takes(tmp_path: Path)
     assert checkpoint_bytes(training.model) == pytest.approx(taken, rel=0.02)
 
 
-def test_a_checkpoint_that_is_not_read_back_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_checkpoint_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.rename
 
     def rename(self: Path, target: Path) -> Path:
@@ -320,7 +319,7 @@ def test_a_checkpoint_that_is_not_read_back_is_none(tmp_path: Path, monkeypatch:
         save_checkpoint(tmp_path, fresh(1), {})
 
 
-def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_deleting_leaves_no_partial_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_steps(tmp_path, 1, 2, 30, 1_000_000)
     (tmp_path / "notes").mkdir()
     (tmp_path / "step-000030.old-1").mkdir()
@@ -340,7 +339,7 @@ def test_deleting_leaves_no_part_of_a_checkpoint(tmp_path: Path, caplog: pytest.
         left += [str(outgoing) for outgoing in tmp_path.glob("*.old-*")]
         told += [record.getMessage() for record in caplog.records]
         delete_checkpoints(tmp_path, [])
-        assert not list(tmp_path.glob("*.old-*")), "what could not be deleted goes the next time"
+        assert not list(tmp_path.glob("*.old-*")), "leftovers are deleted the next time"
     assert told
     assert all(any(folder in line for folder in left) for line in told)
 
@@ -369,7 +368,7 @@ def test_the_average_is_the_exact_mean(tmp_path: Path) -> None:
         average_weights(tmp_path, [1, 2, 3])
 
 
-def test_a_checkpoint_says_what_it_is_of(tmp_path: Path) -> None:
+def test_the_manifest_has_the_metadata_and_the_step(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, fresh(1, progress=Progress(step=400)), {"threads": 2})
     assert folder.name == "step-000400"
     assert json.loads((folder / "manifest.json").read_text())["about"] == {"threads": 2, "step": 400}
