@@ -1,4 +1,4 @@
-"""The adjectives and adverbs of the demo, and which adjectives stand before which class of noun."""
+"""Adjectives and adverbs of the demo, and the classes of nouns that each adjective fits."""
 
 from mtx.demo.lexicon import parse_adjectives
 
@@ -104,7 +104,7 @@ sudden plötzlich
 unusual ungewohnt
 """)
 
-# The adjectives that stand before a noun of a class.
+# Adjectives that fit the nouns of each class.
 _GOODS = "new old big small red blue green white black cheap expensive beautiful"
 _PLACES = "big small old beautiful dark quiet famous"
 ATTRIBUTES = {
@@ -135,7 +135,7 @@ QUALITIES = {
     kind: tuple(adjective for adjective in adjectives if adjective.en not in _COLOURS)
     for kind, adjectives in ATTRIBUTES.items()
 }
-"""The attributes that come in degrees: nothing is very red."""
+"""Adjectives that have degrees: nothing is very red."""
 
 Adverb = tuple[str, str]
 PAST_TIMES: tuple[Adverb, ...] = (

@@ -1,4 +1,4 @@
-"""What can be had without a neural network: a word-for-word dictionary, and the first noun as every antecedent."""
+"""Baselines without a neural network: a word-for-word dictionary, and the first noun as every antecedent."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from mtx.demo.nouns import NOUNS
 _WORD = re.compile(r"[\w']+|[^\w\s]")
 _PRONOUN = re.compile(r"\b(?:er|sie|es|ihn)\b", re.IGNORECASE)
 
-# The nouns that `it` can mean, by the first word of their English name.
+# Nouns that `it` can refer to, by the first word of their English name.
 _GENDER: dict[str, Gender] = {
     noun.en.split()[-1]: noun.gender
     for kind, nouns in NOUNS.items()
@@ -20,7 +20,7 @@ _GENDER: dict[str, Gender] = {
 
 
 def learn_dictionary(pairs: Iterable[tuple[str, str]], rounds: int = 10) -> dict[str, str]:
-    """For each English word its likeliest German one, by expectation maximisation (IBM model 1)."""
+    """Find the most likely German word for each English one by expectation maximization (IBM Model 1)."""
     sentences = [(_letters(src), _letters(tgt)) for src, tgt in pairs]
     likely: dict[str, dict[str, float]] = {}
     for _ in range(rounds):
@@ -40,12 +40,12 @@ def learn_dictionary(pairs: Iterable[tuple[str, str]], rounds: int = 10) -> dict
 
 
 def word_for_word(src: str, dictionary: Mapping[str, str]) -> str:
-    """Each word by itself, in the English order."""
+    """Translate each word on its own, in English order."""
     return _sentence(dictionary.get(word, word) for word in _words(src))
 
 
 def first_noun(src: str, dictionary: Mapping[str, str]) -> str:
-    """Word for word, and `it` as the pronoun of the sentence's first noun, subject before `is` and `was`."""
+    """Translate word for word, and `it` as the pronoun of the first noun: as a subject before `is` and `was`."""
     words = _words(src)
     it = IT[next((_GENDER[word] for word in words if word in _GENDER), "n")]
     german = []
@@ -56,7 +56,7 @@ def first_noun(src: str, dictionary: Mapping[str, str]) -> str:
 
 
 def pronoun_accuracy(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Share of hypotheses with just the pronouns (er, sie, es, ihn) of their references, in percent."""
+    """Percentage of hypotheses with exactly the pronouns (er, sie, es, ihn) of their references."""
     pairs = list(zip(hypotheses, references, strict=True))
     return 100 * sum(_pronouns(hypothesis) == _pronouns(reference) for hypothesis, reference in pairs) / len(pairs)
 
@@ -70,7 +70,7 @@ def _words(sentence: str) -> list[str]:
 
 
 def _letters(sentence: str) -> list[str]:
-    """The words without the marks between them, which would attract every frequent word."""
+    """Words without punctuation, which would otherwise align with every frequent word."""
     return [word for word in _words(sentence) if word[0].isalnum()]
 
 

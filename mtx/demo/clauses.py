@@ -1,4 +1,4 @@
-"""Clauses: one meaning, worded in English and in the word orders of German."""
+"""Clauses: one meaning, expressed in English and in each German word order."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _MUST = (("have", "have", "has", "have"), ("had",) * 4)
 
 
 class Modal(NamedTuple):
-    """What stands before the infinitive: English auxiliary, or English verb before `to`, and German verb."""
+    """Modal before an infinitive: an English auxiliary, or an English verb with `to`, and a German verb."""
 
     en: str
     en_verb: tuple[Forms, Forms] | None
@@ -41,7 +41,7 @@ MODALS = {
 _CONTRACTED = {"will": "won't", "can": "can't", "may": "may not", "am": "am not"}
 _APART = {"can": "cannot"}
 
-# Where a part stands: between the verbs in German, after the verb in English.
+# Position of a part: between the verbs in German, after the verb in English.
 _GERMAN_ORDER = (
     *("pronoun", "reflexive", "time", "frequency", "dative", "object", "kein", "agent"),
     *("not", "manner", "place", "predicate"),
@@ -54,7 +54,7 @@ _MOVABLE = ("up", "on", "along", "away", "back")
 
 
 class Part(NamedTuple):
-    """A phrase of a clause besides subject and verb, in both languages."""
+    """Part of a clause other than subject and verb, in both languages."""
 
     role: str
     en: str
@@ -63,7 +63,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """Who does what; `negation` is empty, `n't` or `not`. A part `kein` is an object that carries it in German."""
+    """Meaning of a clause. `negation` is empty, `n't` or `not`; in German, an object with `kein` carries it."""
 
     subject: Nominal
     verb: Verb
@@ -76,7 +76,7 @@ class Clause:
 
 
 def english(clause: Clause, front: str = "") -> str:
-    """`the dog doesn't sleep in the garden`; `front` comes first: `today the dog sleeps`."""
+    """Statement: `the dog doesn't sleep in the garden`; with `front`: `today the dog sleeps`."""
     auxiliary, verb = _english_verb(clause)
     if clause.negation and not auxiliary:
         auxiliary, verb = _do(clause)
@@ -84,7 +84,7 @@ def english(clause: Clause, front: str = "") -> str:
 
 
 def english_question(clause: Clause, question_word: str = "") -> str:
-    """`does the dog sleep`, `where didn't the dog sleep`."""
+    """Question: `does the dog sleep`, `where didn't the dog sleep`."""
     auxiliary, verb = _english_verb(clause)
     if not auxiliary:
         auxiliary, verb = _do(clause)
@@ -97,12 +97,12 @@ def english_question(clause: Clause, question_word: str = "") -> str:
 
 
 def english_infinitive(clause: Clause) -> str:
-    """`open the door`, to stand after `to` or alone as a command."""
+    """Infinitive: `open the door`, to follow `to` or be a command."""
     return _join(*_english_rest(clause, _base(clause.verb)))
 
 
 def english_gerund(clause: Clause) -> str:
-    """`opening the door`."""
+    """Gerund: `opening the door`."""
     return _join(*_english_rest(clause, clause.verb.en_ing))
 
 
@@ -120,7 +120,7 @@ def _english_rest(clause: Clause, verb: str) -> list[str]:
 
 
 def _english_verb(clause: Clause) -> tuple[str, str]:
-    """The auxiliary, empty where there is none, and the verb after it."""
+    """Auxiliary (empty if there is none) and the verb after it."""
     verb, person = clause.verb, clause.subject.person
     if clause.tense in MODALS:
         modal = MODALS[clause.tense]
@@ -146,7 +146,7 @@ def _english_verb(clause: Clause) -> tuple[str, str]:
 
 
 def _do(clause: Clause) -> tuple[str, str]:
-    """The auxiliary `do` and the base form, for a verb that has no auxiliary of its own."""
+    """Auxiliary `do` and base form, for a verb without another auxiliary."""
     base = _base(clause.verb)
     modal = MODALS.get(clause.tense)
     is_past = modal.is_past if modal else clause.tense == "past"
@@ -169,39 +169,39 @@ def _negated(auxiliary: str, negation: str) -> str:
 
 
 def german(clause: Clause) -> str:
-    """A main clause, subject first and verb second: `der Hund wacht heute auf`."""
+    """Main clause with the subject first and the verb second: `der Hund wacht heute auf`."""
     finite, last = _german_verb(clause)
     return _join(clause.subject.de("nom"), finite, *_middle(clause), last)
 
 
 def german_inverted(clause: Clause, front: str = "") -> str:
-    """The verb before the subject: after an adverb or a clause in `front`, and in questions."""
+    """Clause with the verb before the subject: after `front` (an adverb or a clause), and in questions."""
     finite, last = _german_verb(clause)
     return _join(front, finite, clause.subject.de("nom"), *_middle(clause), last)
 
 
 def german_subordinate(clause: Clause, conjunction: str) -> str:
-    """Verb last, a separable verb in one word: `weil der Hund heute aufwacht`."""
+    """Subordinate clause with the verb last, and separable verbs in one word: `weil der Hund heute aufwacht`."""
     finite, last = _german_verb(clause)
     verbs = [last + finite] if last == clause.verb.prefix else [last, finite]
     return _join(conjunction, clause.subject.de("nom"), *_middle(clause), *verbs)
 
 
 def german_infinitive(clause: Clause) -> str:
-    """`die Tür zu öffnen`, `den Arzt anzurufen`."""
+    """Infinitive with zu: `die Tür zu öffnen`, `den Arzt anzurufen`."""
     verb = clause.verb
     return _join(*_middle(clause), f"{verb.prefix}zu{verb.de}" if verb.prefix else f"zu {verb.de}")
 
 
 def german_imperative(clause: Clause) -> str:
-    """A command to du: `öffne das Paket`, `nimm den Ball mit`."""
+    """Command to du: `öffne das Paket`, `nimm den Ball mit`."""
     first, _, third, infinitive = clause.verb.de_present
     changed = "i" in third and "i" not in infinitive
     return _join(third.removesuffix("t") if changed else first, *_middle(clause), clause.verb.prefix)
 
 
 def _middle(clause: Clause) -> list[str]:
-    """What stands between the two verbs; `nicht` after the objects, before manner, place and predicate."""
+    """Parts between the two verbs; `nicht` follows the objects and precedes manner, place and predicate."""
     parts = list(clause.parts)
     if clause.negation and all(part.role != "kein" for part in parts):
         parts.append(Part("not", "", "nicht"))
@@ -209,7 +209,7 @@ def _middle(clause: Clause) -> list[str]:
 
 
 def _german_verb(clause: Clause) -> tuple[str, str]:
-    """The finite verb, and what ends a main clause: prefix, participle or infinitive."""
+    """Finite verb, and the prefix, participle or infinitive that ends a main clause."""
     verb, person = clause.verb, clause.subject.person
     if clause.tense in MODALS:
         return MODALS[clause.tense].de[person], verb.infinitive

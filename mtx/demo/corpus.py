@@ -1,4 +1,4 @@
-"""The splits of the demo: what is drawn, how often, and what training never sees."""
+"""Splits of the demo: which patterns occur how often, and which words training never combines."""
 
 import random
 import zlib
@@ -31,7 +31,7 @@ HELD_OUT = (
         2,
     ),
 )
-"""The two sentences of "Attention Is All You Need" that only attention can tell apart."""
+"""Example from Google's blog post on the Transformer (2017): only context tells what `it` refers to."""
 
 _PRONOUN_SHARE = 0.65
 _HELD_OUT_TRIPLES = frozenset(pair.triple for pair in HELD_OUT)
@@ -40,13 +40,13 @@ _MOST_ATTEMPTS = 10_000
 
 
 def read_demo(split: Split) -> Iterator[tuple[str, str]]:
-    """The sentence pairs of a split, the same ones in the same order on every machine."""
+    """Sentence pairs of a split; the same ones in the same order on every machine."""
     for pair in draw_split(split):
         yield pair.src, pair.tgt
 
 
 def draw_split(split: Split) -> list[Pair]:
-    """The pairs of a split with what is known of their pronouns; all sources differ."""
+    """Pairs of a split, annotated with their antecedents; all sources differ."""
     rng = random.Random(f"mtx demo {split}")
     if split == "pronouns":
         pronouns = _draw_pronouns(rng, split, SIZES[split] - len(HELD_OUT), seen={pair.src for pair in HELD_OUT})
@@ -60,7 +60,7 @@ def draw_split(split: Split) -> list[Pair]:
 
 
 def _draw_pronouns(rng: random.Random, split: Split, count: int, seen: set[str]) -> list[Pair]:
-    """As many of either position, of each pair of genders and of each pattern."""
+    """Draw pairs that are balanced over antecedent positions, pairs of genders, and patterns."""
     turns = cycle(product(_GENDERS, (1, 2), PRONOUNS))
     return [
         _draw(pattern, (rng, position, genders), split, seen) for genders, position, pattern in islice(turns, count)
@@ -68,7 +68,7 @@ def _draw_pronouns(rng: random.Random, split: Split, count: int, seen: set[str])
 
 
 def _draw(pattern: Callable[..., Pair], arguments: tuple[object, ...], split: Split, seen: set[str]) -> Pair:
-    """A new pair of the pattern that belongs to the split."""
+    """Draw a new pair of the pattern that belongs to the split."""
     for _ in range(_MOST_ATTEMPTS):
         pair = pattern(*arguments)
         if pair.src not in seen and split_of(pair) == split:
@@ -78,7 +78,7 @@ def _draw(pattern: Callable[..., Pair], arguments: tuple[object, ...], split: Sp
 
 
 def split_of(pair: Pair) -> Split:
-    """Where a pair belongs, decided by its words alone, so that the splits cannot overlap."""
+    """Split of a pair. Its words alone decide, so that splits cannot overlap."""
     if pair.triple and _is_held_out(pair.triple):
         return "pronouns"
     bucket = zlib.crc32(pair.src.encode()) % 20
@@ -86,7 +86,7 @@ def split_of(pair: Pair) -> Split:
 
 
 def _is_held_out(triple: tuple[str, str, str]) -> bool:
-    """Whether the two nouns, in whatever order, and the selecting word are kept from training."""
+    """Whether training never sees these two nouns, in either order, with this selecting word."""
     first, second, selector = triple
     key = (*sorted((first, second)), selector)
     return key in _HELD_OUT_TRIPLES or zlib.crc32("|".join(key).encode()) % 10 == 0

@@ -8,7 +8,7 @@ from mtx.demo.lexicon import Adjective, Gender, Noun
 
 Case = Literal["nom", "acc", "dat", "gen"]
 Person = Literal[0, 1, 2, 3]
-"""Index of a verb form: I, you, a third person singular, or any plural."""
+"""Index of a verb form: I, you, third person singular, or plural."""
 
 Endings = Mapping[Case, tuple[str, str, str, str]]
 
@@ -60,7 +60,7 @@ _CONTRACTIONS = {
 
 
 class Nominal(Protocol):
-    """Whatever can be subject or object."""
+    """A phrase that can be subject or object."""
 
     @property
     def en(self) -> str: ...
@@ -75,7 +75,7 @@ class Nominal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pronoun:
-    """A pronoun in both languages; `reflexive` is the one that points back to it."""
+    """A pronoun in both languages, with its `reflexive` form."""
 
     en: str
     en_object: str
@@ -105,7 +105,7 @@ IT: dict[Gender, Pronoun] = {
 
 @dataclass(frozen=True, slots=True)
 class NounPhrase:
-    """Determiner, adjective and noun; `determiner` is the English word, empty for none."""
+    """Determiner, adjective and noun; `determiner` is an English word, or empty."""
 
     noun: Noun
     determiner: str = "the"
@@ -174,7 +174,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A noun with a relative clause, given in both languages: `the dog that sleeps`, `der Hund, der schläft,`."""
+    """A noun with a relative clause in both languages: `the dog that sleeps`, `der Hund, der schläft,`."""
 
     head: NounPhrase
     en_clause: str
@@ -201,14 +201,14 @@ class Described:
 
 
 def relative_pronoun(head: NounPhrase, case: Case) -> str:
-    """`der`, `den`, `dem`, ...: as the article, save in the dative of the plural."""
+    """Relative pronoun: `der`, `den`, `dem`, …; like the article, except in the dative plural."""
     if head.plural and case == "dat":
         return "denen"
     return _THE[case][3 if head.plural else _COLUMN[head.noun.gender]]
 
 
 def _determiner(en: str, case: Case, column: int) -> tuple[str, Endings]:
-    """The German determiner and the adjective endings that it asks for."""
+    """German determiner, and the adjective endings that it requires."""
     if en == "the":
         return _THE[case][column], _WEAK
     if en in _LIKE_EIN:
@@ -221,7 +221,7 @@ def _determiner(en: str, case: Case, column: int) -> tuple[str, Endings]:
 
 
 def inflect(noun: Noun, case: Case, plural: bool) -> str:
-    """The noun's form: weak masculines take -n outside the nominative, datives of the plural end in -n."""
+    """Form of a noun: weak masculines take -n except in the nominative, and datives plural end in -n."""
     if plural:
         return noun.de_plural + ("n" if case == "dat" and not noun.de_plural.endswith(("n", "s")) else "")
     if case == "nom":
@@ -231,7 +231,7 @@ def inflect(noun: Noun, case: Case, plural: bool) -> str:
 
 
 def attributive_stem(adjective: str) -> str:
-    """The adjective that takes endings: `müd`, `dunkl`, `teur`."""
+    """Stem of an adjective before endings: `müd`, `dunkl`, `teur`."""
     if adjective.endswith("e"):
         return adjective[:-1]
     if adjective.endswith("el"):
@@ -242,12 +242,12 @@ def attributive_stem(adjective: str) -> str:
 
 
 def pronoun_of(noun: Noun) -> Pronoun:
-    """The pronoun that stands for a singular noun: he and she for people, it for all else."""
+    """Pronoun for a singular noun: he or she for people, it for anything else."""
     return {"man": HE, "woman": SHE}.get(noun.kind) or IT[noun.gender]
 
 
 def prepositional(preposition: str, nominal: Nominal, case: Case) -> str:
-    """`im Garten`, `auf der Wiese`: the article melts into its preposition where it can."""
+    """Prepositional phrase: `im Garten`, `auf der Wiese`. The article merges with the preposition if it can."""
     article, _, rest = nominal.de(case).partition(" ")
     pair = f"{preposition} {article}"
     return f"{_CONTRACTIONS.get(pair, pair)} {rest}".strip()

@@ -1,6 +1,6 @@
-"""What a word of the demo is, and how a line of a word table becomes one.
+"""Words of the demo, and the parsers of its word tables.
 
-English and German words are paired one to one, so that a source sentence has one translation.
+Each English word has exactly one German word, so that a sentence has exactly one translation.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 Gender = Literal["m", "f", "n"]
 Forms = tuple[str, str, str, str]
-"""A finite verb for I, you (du), a third person singular, and every plural."""
+"""Finite forms of a verb: I, you (du), third person singular, plural."""
 
 ARTICLE_GENDER: dict[str, Gender] = {"der": "m", "die": "f", "das": "n"}
 INSEPARABLE = ("be", "emp", "ent", "er", "ge", "miss", "über", "unter", "ver", "zer")
@@ -16,7 +16,7 @@ INSEPARABLE = ("be", "emp", "ent", "er", "ge", "miss", "über", "unter", "ver", 
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A noun; `kind` is the class that verbs and adjectives select."""
+    """A noun; verbs and adjectives select it by its class, `kind`."""
 
     en: str
     en_plural: str
@@ -27,17 +27,17 @@ class Noun:
     kind: str
     en_place: str = ""
     de_place: str = ""
-    """The prepositions of a place: `on` the meadow is `auf` der Wiese."""
+    """Prepositions of a place: `on` the meadow is `auf` der Wiese."""
 
     @property
     def counts(self) -> bool:
-        """Whether the noun is used in the plural and with `a`."""
+        """Whether the noun has a plural and takes `a`."""
         return self.en_plural != "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Adjective:
-    """An adjective with its degrees."""
+    """An adjective and its degrees."""
 
     en: str
     de: str
@@ -49,7 +49,7 @@ class Adjective:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb; separable where `prefix` is not empty, `particle` is the second word of the English one."""
+    """A verb. It is separable if `prefix` is not empty; `particle` is the second word of the English verb."""
 
     en: str
     en_present: Forms
@@ -64,7 +64,7 @@ class Verb:
     auxiliary: str
     prefix: str = ""
     objects: tuple[str, ...] = ()
-    """The classes of nouns that the verb takes."""
+    """Classes of nouns that can be its object."""
 
     @property
     def infinitive(self) -> str:
@@ -76,7 +76,7 @@ class Verb:
 
 
 def parse_nouns(kind: str, table: str) -> tuple[Noun, ...]:
-    """The nouns of a table: `dog dogs der Hund Hundes Hunde`, a place followed by `in:auf`."""
+    """Parse a table of nouns: `dog dogs der Hund Hundes Hunde`; a place is followed by `in:auf`."""
     nouns = []
     for line in table.strip().splitlines():
         en, en_plural, article, de, genitive, plural, *place = (
@@ -88,7 +88,7 @@ def parse_nouns(kind: str, table: str) -> tuple[Noun, ...]:
 
 
 def parse_adjectives(table: str) -> dict[str, Adjective]:
-    """The adjectives of a table by their English name: `old alt` or `old older oldest alt älter ältest`."""
+    """Parse a table of adjectives, by English name: `old alt` or `old older oldest alt älter ältest`."""
     adjectives = {}
     for line in table.strip().splitlines():
         words = line.split()
@@ -102,15 +102,15 @@ def parse_adjectives(table: str) -> dict[str, Adjective]:
 
 
 def parse_verbs(table: str) -> dict[str, Verb]:
-    """The verbs of a table by their English name, see `parse_verb`."""
+    """Parse a table of verbs, by English name; see `parse_verb`."""
     return {verb.en: verb for verb in map(parse_verb, table.strip().splitlines())}
 
 
 def parse_verb(line: str) -> Verb:
-    """A verb from `call called called calling | an|rufen ruft rief gerufen | man woman`.
+    """Parse a verb, such as `call called called calling | an|rufen ruft rief gerufen | man woman`.
 
-    The German of a regular verb is its infinitive alone; `+sein` names the auxiliary where it is not haben;
-    the objects may be missing.
+    A regular German verb needs only its infinitive. `+sein` marks verbs whose auxiliary is not haben. The objects are
+    optional.
     """
     english, german, *objects = line.split(" | ")
     base, past, participle, ing = english.split()
@@ -138,7 +138,7 @@ def parse_verb(line: str) -> Verb:
 
 
 def third_person(base: str) -> str:
-    """`tries`, `washes`, `sees`."""
+    """Third person singular: `tries`, `washes`, `sees`."""
     if base == "have":
         return "has"
     if base.endswith("y") and base[-2] not in "aeou":
@@ -159,7 +159,7 @@ def regular_german(infinitive: str) -> tuple[str, str, str]:
 
 
 def german_present(infinitive: str, third: str) -> Forms:
-    """`füttere, fütterst, füttert, füttern`; a changed vowel (`schläft`) also marks du."""
+    """Present: `füttere, fütterst, füttert, füttern`; du shares a changed vowel (`schläft`, `schläfst`)."""
     stem = german_stem(infinitive)
     first = stem[:-2] + "le" if stem.endswith("el") else stem + "e"
     bare = third if stem.endswith("t") and not third.endswith("et") else third.removesuffix("t")
@@ -168,7 +168,7 @@ def german_present(infinitive: str, third: str) -> Forms:
 
 
 def german_past(third: str) -> Forms:
-    """`kaufte, kauftest, kaufte, kauften` and `fand, fandest, fand, fanden`."""
+    """Preterite: `kaufte, kauftest, kaufte, kauften`; `fand, fandest, fand, fanden`."""
     if third.endswith("e"):
         return third, third + "st", third, third + "n"
     link = "e" if third.endswith(("t", "d", "s", "ß", "z")) else ""

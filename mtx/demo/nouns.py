@@ -1,7 +1,7 @@
-"""The nouns of the demo, by what they can be or do: the classes that adjectives and verbs select.
+"""Nouns of the demo, in the classes that adjectives and verbs select.
 
-A line reads: English singular and plural, German article, nominative, genitive and plural, and for places the
-prepositions of either language. `-`: not used in the plural. `_` stands for a space.
+A line has the English singular and plural, the German article, nominative, genitive and plural, and for places the
+prepositions in both languages. `-` means that the noun is not used in the plural; `_` is a space.
 """
 
 from mtx.demo.lexicon import Noun, parse_nouns

@@ -1,4 +1,4 @@
-"""Draws the parts of a sentence: who, what, where, when and how; and whole deeds of people and animals."""
+"""Draws the parts of a sentence: who, what, where, when and how; and whole actions of people and animals."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -34,8 +34,8 @@ _UNOWNED = ("man", "woman", "lady", "boy", "girl", "terrain")
 class Pair:
     """A sentence and its translation.
 
-    Where only context resolves the pronoun, `triple` names both antecedents and the word that selects, and
-    `position` says which of the two it means, 1 or 2.
+    If only context resolves the pronoun, `triple` has both candidate antecedents and the word that decides, and
+    `position` is the number of the right one, 1 or 2.
     """
 
     src: str
@@ -45,7 +45,7 @@ class Pair:
 
 
 def pair(src: str, tgt: str, end: str = ".") -> Pair:
-    """Clauses as sentences: capital first, full stop last."""
+    """Turn clauses into sentences, with a capital and a full stop."""
     return Pair(_finish(src, end), _finish(tgt, end))
 
 
@@ -54,12 +54,12 @@ def _finish(text: str, end: str) -> str:
 
 
 def noun(rng: Random, *kinds: str) -> Noun:
-    """Any noun of the classes, each class as likely as the others."""
+    """Draw a noun of the classes; each class is equally likely."""
     return rng.choice(NOUNS[rng.choice(kinds)])
 
 
 def phrase(rng: Random, *kinds: str) -> NounPhrase:
-    """A noun of the classes with determiner, at times with an adjective, at times in the plural."""
+    """Draw a noun of the classes with a determiner, sometimes with an adjective, sometimes in the plural."""
     bare = noun(rng, *kinds)
     adjective = rng.choice(ATTRIBUTES[bare.kind]) if rng.random() < 0.3 else None
     if not bare.counts:
@@ -70,7 +70,7 @@ def phrase(rng: Random, *kinds: str) -> NounPhrase:
 
 
 def indefinite(rng: Random, *kinds: str) -> NounPhrase:
-    """A new thing: `a dog`, `two dogs`."""
+    """Draw an indefinite noun phrase: `a dog`, `two dogs`."""
     bare = noun(rng, *kinds)
     adjective = rng.choice(ATTRIBUTES[bare.kind]) if rng.random() < 0.4 else None
     determiner = rng.choice(("a", "a", "a", "two", "three", "four", "five", "many"))
@@ -78,25 +78,25 @@ def indefinite(rng: Random, *kinds: str) -> NounPhrase:
 
 
 def _determiner(rng: Random, bare: Noun, determiners: tuple[str, ...]) -> str:
-    """A determiner that the noun takes: nobody is `our lady`."""
+    """Draw a determiner that suits the noun: there is no `our lady`."""
     return "the" if bare.en in _UNOWNED else rng.choice(determiners)
 
 
 def definite(rng: Random, *kinds: str) -> NounPhrase:
-    """A noun that is known: beside it `not` is `nicht`, never `kein`."""
+    """Draw a definite noun phrase: with it, `not` is `nicht`, never `kein`."""
     bare = noun(rng, *kinds)
     adjective = rng.choice(ATTRIBUTES[bare.kind]) if rng.random() < 0.2 else None
     return NounPhrase(bare, _determiner(rng, bare, _DEFINITE), adjective, plural=bare.counts and rng.random() < 0.15)
 
 
 def singular(rng: Random, *kinds: str) -> NounPhrase:
-    """A singular noun with `the`, at times with an adjective."""
+    """Draw a singular noun with `the`, sometimes with an adjective."""
     bare = noun(rng, *kinds)
     return NounPhrase(bare, "the", rng.choice(ATTRIBUTES[bare.kind]) if rng.random() < 0.2 else None)
 
 
 def someone(rng: Random, tense: str = "present") -> Nominal:
-    """A person, as noun or pronoun; du keeps out of the preterite, where it sounds like a book."""
+    """Draw a person, as a noun or pronoun; no du in the preterite, where it sounds literary."""
     if rng.random() < 0.7:
         return phrase(rng, *PEOPLE)
     return rng.choice(
@@ -105,29 +105,29 @@ def someone(rng: Random, tense: str = "present") -> Nominal:
 
 
 def tense_for(rng: Random, verb: Verb, *tenses: str) -> str:
-    """One of the tenses; a state has no progressive."""
+    """Draw a tense; states have no progressive."""
     tense = rng.choice(tenses or TENSES)
     return "present" if tense == "progressive" and verb.en in STATES else tense
 
 
 def thing(nominal: Nominal, case: Case = "acc") -> Part:
-    """An object, accusative or dative."""
+    """Make an object in the accusative or dative."""
     return Part("dative" if case == "dat" else "object", nominal.en_object, nominal.de(case))
 
 
 def no_thing(what: NounPhrase) -> Part:
-    """An object that carries the negation: English `n't … a`, German `kein`."""
+    """Make an object that carries the negation: English `n't … a`, German `kein`."""
     en = replace(what, determiner="" if what.plural else "a").en
     return Part("kein", en, replace(what, determiner="no").de("acc"))
 
 
 def place(rng: Random, *kinds: str) -> Part:
-    """Where something happens: `in the garden`, `im Garten`."""
+    """Draw a location: `in the garden`, `im Garten`."""
     return place_of(singular(rng, *kinds), "dat")
 
 
 def place_of(where: NounPhrase, case: Case) -> Part:
-    """In or on a place; the accusative says whereto."""
+    """Make a phrase with `in` or `on`; the accusative means motion into the place."""
     spot = where.noun
     english = {"in": "into", "on": "onto", "at": "to"}[spot.en_place] if case == "acc" else spot.en_place
     return Part("place", f"{english} {where.en}", prepositional(spot.de_place, where, case))
@@ -138,7 +138,7 @@ def adverb(role: str, words: Adverb) -> Part:
 
 
 def deed(rng: Random, tense: str, negation: str = "", subject: Nominal | None = None) -> Clause:
-    """Somebody does something: any verb that people can be the subject of."""
+    """Draw an action of a person, with any verb that takes a person as subject."""
     group = rng.choice((TRANSITIVE, TRANSITIVE, SEPARABLE, SEPARABLE, DATIVE, ACTING, ARRIVING, MOVING, PREPOSITIONAL))
     verb = rng.choice(tuple(group.values()))
     who = subject or someone(rng, tense)
@@ -157,25 +157,25 @@ def deed(rng: Random, tense: str, negation: str = "", subject: Nominal | None = 
 
 
 def doable(rng: Random, subject: Nominal) -> Clause:
-    """What one can ask for: a deed in the present, with an object, that is no state."""
+    """Draw an action in the present, with an object and not a state, that one can ask about."""
     verb = rng.choice([verb for verb in (*TRANSITIVE.values(), *SEPARABLE.values()) if verb.en not in STATES])
     return Clause(subject, verb, "present", (thing(definite(rng, *verb.objects)),))
 
 
 def about(verb: Verb, what: NounPhrase) -> Part:
-    """The object of a verb that asks for a preposition: `auf den Bus`."""
+    """Make the object of a verb with a preposition: `auf den Bus`."""
     preposition, case = PREPOSITIONS[verb.en]
     return Part("place", what.en, prepositional(preposition, what, case))
 
 
 def transitive(rng: Random, *tenses: str, subject: Nominal | None = None) -> tuple[Clause, NounPhrase]:
-    """Somebody does something to something: the clause without its object, and the object."""
+    """Draw an action with an object: the clause without the object, and the object."""
     verb = rng.choice(tuple((TRANSITIVE if rng.random() < 0.7 else SEPARABLE).values()))
     tense = tense_for(rng, verb, *tenses)
     return Clause(subject or someone(rng, tense), verb, tense), phrase(rng, *verb.objects)
 
 
 def resting(rng: Random, tense: str) -> Clause:
-    """A person or an animal sleeps, waits or plays."""
+    """Draw a person or an animal that sleeps, waits or plays."""
     who = phrase(rng, *PEOPLE, "animal", "animal")
     return Clause(who, rng.choice(tuple(RESTING.values())), tense)

@@ -1,8 +1,8 @@
 """Patterns whose pronoun only context resolves.
 
-"The animal didn't cross the street because it was too tired": two antecedents of different gender, and one word
-that fits one of them alone. Every draw is told which antecedent to mean, and the genders of the one meant and of the
-other, so that position and genders are balanced by construction.
+"The animal didn't cross the street because it was too tired" has two candidate antecedents of different gender, and
+one word that fits only one of them. Each call says which candidate is right and gives the genders of both, so that
+positions and genders are balanced by construction.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from mtx.demo.phrases import LANDSCAPE, Pair, noun, pair, place_of, thing
 from mtx.demo.verbs import BE, SCENIC, TRANSITIVE, VERBS
 
 Genders = tuple[Gender, Gender]
-"""Of the antecedent that is meant, and of the other."""
+"""Genders of the antecedent and of the other noun."""
 
 _LIVING = (
     "tired hungry thirsty exhausted nervous shy lazy sleepy anxious cautious impatient lonely stubborn curious clever"
@@ -42,19 +42,19 @@ _TIMID = "nervous shy anxious sensitive"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the first noun does with the second, or somebody with both, and what fits one of them alone."""
+    """An action of one noun with another, or of a person with both, and words that fit only one of the nouns."""
 
     first: str
     second: str
     verbs: str
     relation: Literal["object", "dat", "acc"] = "object"
-    """The second noun is the verb's `object`, or the place where (`dat`) or into which (`acc`) it happens."""
+    """Role of the second noun: the verb's `object`, or the place where (`dat`) or into which (`acc`) it happens."""
     first_fits: str = ""
     second_fits: str = ""
-    """Adjectives, where they are not those of the noun's class."""
+    """Adjectives, if they differ from those of the noun's class."""
 
     def fits(self, role: int) -> list[str]:
-        """The adjectives of the first (0) or the second noun (1)."""
+        """Adjectives of the first (0) or second (1) noun."""
         if role == 0:
             return (self.first_fits or _FITTING[self.first]).split()
         return (self.second_fits or _FITTING[self.second]).split()
@@ -84,7 +84,7 @@ _HANDLED = (
     Scene("furniture", "room", "carry", "acc"),
     Scene("thing", "container", "pack", "acc", _BIG, _SMALL),
 )
-# With these, the reason is one for doing it: the main clause of `because` is affirmative.
+# These are reasons for an action, so the main clause of `because` is affirmative.
 _AVERSE = ("leave", "avoid", "refuse", "frighten", "wake")
 _OWNERS = ("the",) * 8 + ("my", "your", "our", "their")
 _UNOWNED = (*LANDSCAPE, "sound")
@@ -92,7 +92,7 @@ _UNOWNED = (*LANDSCAPE, "sound")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A scene with its actors: two nouns in their order, the verb, and the adjective that points to one of them."""
+    """A scene with its actors: two nouns in order, the verb, and the adjective that refers to one of them."""
 
     scene: Scene
     nouns: tuple[Noun, Noun]
@@ -110,7 +110,7 @@ class Stage:
 
 
 def set_stage(rng: Random, scenes: Sequence[Scene], role: int, genders: Genders) -> Stage:
-    """A scene whose adjective means the first (0) or the second noun (1)."""
+    """Draw a scene whose adjective refers to the first (0) or second (1) noun."""
     scene = rng.choice(scenes)
     kinds = (scene.first, scene.second)
     meant = rng.choice([candidate for candidate in NOUNS[kinds[role]] if candidate.gender == genders[0]])
@@ -126,21 +126,21 @@ def _owner(rng: Random, owned: Noun) -> str:
 
 
 def act(stage: Stage, tense: str, negation: str) -> Clause:
-    """`the animal didn't cross the street`."""
+    """Main clause: `the animal didn't cross the street`."""
     second, relation = stage.phrase(1), stage.scene.relation
     part = thing(second) if relation == "object" else place_of(second, relation)
     return Clause(stage.phrase(0), stage.verb, tense, (part,), negation)
 
 
 def judge(stage: Stage, tense: str, degree: tuple[str, str]) -> Clause:
-    """`it was too tired`."""
+    """Reason: `it was too tired`."""
     adjective = ADJECTIVES[stage.adjective]
     predicate = Part("predicate", f"{degree[0]} {adjective.en}", f"{degree[1]} {adjective.de}")
     return Clause(IT[stage.meant.gender], BE, tense, (predicate,))
 
 
 def _marked(result: Pair, stage: Stage, position: int) -> Pair:
-    """With the antecedents in the order in which they are named."""
+    """Make a pair whose antecedents are listed in the order in which they occur."""
     named = stage.nouns if stage.nouns[position - 1] == stage.meant else reversed(stage.nouns)
     first, second = named
     return replace(result, triple=(first.en, second.en, stage.adjective), position=position)
@@ -165,7 +165,7 @@ def _no(rng: Random) -> str:
 
 
 def _reason(rng: Random, stage: Stage, plain: bool = False) -> tuple[Clause, Clause]:
-    """What happened or did not, and the state of one of the two that was the reason."""
+    """An event or its absence, and the state of one noun as the reason: `… because it was too tired`."""
     if stage.averse:
         main, sub = ("past", "past") if plain else rng.choice((("past", "past"), ("present", "present")))
         return act(stage, main, ""), judge(stage, sub, rng.choice((_TOO, _SO, _VERY)))
@@ -194,7 +194,7 @@ def two_sentences(rng: Random, position: int, genders: Genders) -> Pair:
 
 
 def although(rng: Random, position: int, genders: Genders) -> Pair:
-    """The state of one of the two was a reason against what happened."""
+    """The state of one noun as a reason against the event."""
     stage = set_stage(rng, _ANIMALS + _OTHERS, position - 1, genders)
     tense = rng.choice(("past", "past", "present"))
     main = act(stage, tense, _no(rng) if stage.averse else "")
@@ -215,7 +215,7 @@ def wanted_but(rng: Random, position: int, genders: Genders) -> Pair:
 
 
 def passive(rng: Random, position: int, genders: Genders) -> Pair:
-    """The order turned round: `The street was not crossed by the animal`."""
+    """Passive, with the nouns in reverse order: `The street was not crossed by the animal`."""
     scenes = [scene for scene in _ANIMALS if scene.relation == "object"]
     stage = set_stage(rng, scenes, 2 - position, genders)
     actor = stage.phrase(0)
@@ -228,7 +228,7 @@ def passive(rng: Random, position: int, genders: Genders) -> Pair:
 
 
 def handled(rng: Random, position: int, genders: Genders) -> Pair:
-    """A person does something with both: `The farmer didn't lead the horse into the barn because …`."""
+    """An action of a person with both nouns: `The farmer didn't lead the horse into the barn because …`."""
     stage = set_stage(rng, _HANDLED, position - 1, genders)
     who = NounPhrase(noun(rng, "man", "woman"))
     parts = (thing(stage.phrase(0)), place_of(stage.phrase(1), "acc"))
@@ -247,7 +247,7 @@ _DOING = {
 
 
 def object_pronoun(rng: Random, position: int, genders: Genders) -> Pair:
-    """The verb selects: `The boy saw the dog in the kitchen, and then he fed it`."""
+    """Reference resolved by the verb: `The boy saw the dog in the kitchen, and then he fed it`."""
     first = rng.choice(("animal", "thing"))
     stage = set_stage(rng, (Scene(first, "room", "wake", "dat", "-", "-"),), position - 1, genders)
     who = NounPhrase(noun(rng, "man", "woman"))

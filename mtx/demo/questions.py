@@ -1,4 +1,4 @@
-"""Patterns of questions. English asks for the past with did, German in the perfect."""
+"""Patterns of questions. English asks about the past with did, German in the perfect."""
 
 from dataclasses import replace
 from random import Random
@@ -41,7 +41,7 @@ def who_does(rng: Random) -> Pair:
 
 
 def whom(rng: Random) -> Pair:
-    """`Who did the boy help?`, `Wem hat der Junge geholfen?`."""
+    """Question for a person: `Who did the boy help?`, `Wem hat der Junge geholfen?`."""
     verb = rng.choice([verb for verb in (*TRANSITIVE.values(), *DATIVE.values()) if "man" in verb.objects])
     clause = Clause(someone(rng), verb, tense_for(rng, verb, *_TENSES))
     return _ask(clause, "whom", WHO.dat if verb.en in DATIVE else WHO.acc)
@@ -54,7 +54,7 @@ def what(rng: Random) -> Pair:
 
 
 def which(rng: Random) -> Pair:
-    """`Which car did she buy?`, `Welches Auto hat sie gekauft?`."""
+    """Question for one of several: `Which car did she buy?`, `Welches Auto hat sie gekauft?`."""
     clause, thing = transitive(rng, *_TENSES, subject=someone(rng))
     asked = NounPhrase(thing.noun, "which", thing.adjective, thing.plural)
     return _ask(clause, asked.en, asked.de("acc"))
@@ -87,7 +87,7 @@ def when(rng: Random) -> Pair:
 
 
 def whose(rng: Random) -> Pair:
-    """`Whose car does the doctor repair?`, `Wessen Auto repariert der Arzt?`."""
+    """Question for an owner: `Whose car does the doctor repair?`, `Wessen Auto repariert der Arzt?`."""
     clause, thing = transitive(rng, *_TENSES, subject=someone(rng))
     noun_alone = NounPhrase(thing.noun, "", plural=thing.plural)
     return _ask(clause, f"whose {noun_alone.en}", f"wessen {noun_alone.de('acc')}")

@@ -50,7 +50,7 @@ def _any(rng: Random, verbs: dict[str, Verb]) -> Verb:
 
 
 def negation(rng: Random) -> str:
-    """How English says no: mostly contracted."""
+    """Draw an English negation, usually contracted."""
     return "not" if rng.random() < 0.2 else "n't"
 
 
@@ -76,7 +76,7 @@ def two_objects(rng: Random) -> Pair:
 
 
 def pronoun_objects(rng: Random) -> Pair:
-    """`The woman sees him`, `The boy gives her the book`."""
+    """Pronouns as objects: `The woman sees him`, `The boy gives her the book`."""
     whom = rng.choice((I, YOU, HE, SHE, WE, THEY))
     who = phrase(rng, *PEOPLE)
     parts: tuple[Part, ...] = ()
@@ -112,14 +112,14 @@ def reflexive(rng: Random) -> Pair:
 
 
 def separable(rng: Random) -> Pair:
-    """The prefix at the end: `Der Mann ruft den Arzt an`."""
+    """Separable verb with its prefix at the end: `Der Mann ruft den Arzt an`."""
     verb = _any(rng, SEPARABLE)
     tense = tense_for(rng, verb, "present", "past", "progressive")
     return state(Clause(someone(rng, tense), verb, tense, (thing(phrase(rng, *verb.objects)),)))
 
 
 def separable_joined(rng: Random) -> Pair:
-    """The prefix back at its verb: `hat angerufen`, `will anrufen`."""
+    """Separable verb in one word: `hat angerufen`, `will anrufen`."""
     verb = _any(rng, SEPARABLE)
     tense = tense_for(rng, verb, "perfect", "future", "can", "must", "wanted", "have to", "would", "may")
     return state(Clause(someone(rng, tense), verb, tense, (thing(phrase(rng, *verb.objects)),)))
@@ -133,14 +133,14 @@ def modal(rng: Random) -> Pair:
 
 
 def movement(rng: Random) -> Pair:
-    """Whereto, with the accusative."""
+    """Direction, in the accusative."""
     verb = _any(rng, MOVING)
     tense = tense_for(rng, verb)
     return state(Clause(someone(rng, tense), verb, tense, (place_of(singular(rng, *verb.objects), "acc"),)))
 
 
 def perfect_of_movement(rng: Random) -> Pair:
-    """The perfect with sein."""
+    """Perfect with sein."""
     verb = _any(rng, rng.choice((MOVING, ARRIVING)))
     tense = rng.choice(("perfect", "perfect", "pluperfect"))
     parts = (place_of(singular(rng, *verb.objects), "acc"),) if verb.objects else ()
@@ -148,7 +148,7 @@ def perfect_of_movement(rng: Random) -> Pair:
 
 
 def rest(rng: Random) -> Pair:
-    """Where, with the dative."""
+    """Location, in the dative."""
     clause = resting(rng, rng.choice(("present", "past", "perfect", "progressive", "future", "can")))
     return state(replace(clause, parts=(place(rng, "land", "room", "shelter"),)))
 
@@ -181,21 +181,21 @@ def passive(rng: Random) -> Pair:
 
 
 def _time(rng: Random) -> tuple[str, Part]:
-    """A tense and a time that goes with it."""
+    """Draw a tense and a matching adverb of time."""
     tense = rng.choice(("present", "past", "future"))
     times = {"present": ANY_TIMES, "past": PAST_TIMES, "future": FUTURE_TIMES}[tense]
     return tense, adverb("time", rng.choice((*times, *ANY_TIMES)))
 
 
 def time_first(rng: Random) -> Pair:
-    """The verb stays second: `Gestern kaufte der Mann ein Auto`."""
+    """Verb second after an adverb: `Gestern kaufte der Mann ein Auto`."""
     tense, time = _time(rng)
     clause = deed(rng, tense)
     return pair(english(clause, time.en), german_inverted(clause, time.de))
 
 
 def time_within(rng: Random) -> Pair:
-    """At the end in English, before the object in German."""
+    """Time adverb at the end in English, before the object in German."""
     tense, time = _time(rng)
     clause = deed(rng, tense)
     return state(replace(clause, parts=(*clause.parts, time)))
@@ -226,7 +226,7 @@ def not_modal(rng: Random) -> Pair:
 
 
 def not_any(rng: Random) -> Pair:
-    """`didn't buy a car`, `kaufte kein Auto`."""
+    """Negated object: `didn't buy a car`, `kaufte kein Auto`."""
     clause, what = transitive(rng, "present", "past", "perfect", "future", "can")
     if not what.noun.counts:
         return not_any(rng)

@@ -1,4 +1,4 @@
-"""Patterns of being, having, liking and asking for: predicates, comparison, genitive, imperative."""
+"""Patterns of being, having, liking and commanding: predicates, comparison, genitive, imperative."""
 
 from dataclasses import replace
 from random import Random
@@ -85,7 +85,7 @@ def superlative(rng: Random) -> Pair:
 
 
 def owned(rng: Random) -> Pair:
-    """`the doctor's car`, `das Auto des Arztes`."""
+    """Genitive: `the doctor's car`, `das Auto des Arztes`."""
     owner = rng.choice(("the", "the", "my", "your", "his", "her"))
     whose = NounPhrase(noun(rng, *PEOPLE), owner)
     what = singular(rng, *_GOODS, "vehicle", "animal")
@@ -128,7 +128,7 @@ def there_is(rng: Random) -> Pair:
 
 
 def liking(rng: Random) -> Pair:
-    """`The boy likes to dance`, `Der Junge tanzt gern`."""
+    """Liking: `The boy likes to dance`, `Der Junge tanzt gern`."""
     clause = doable(rng, someone(rng))
     no = rng.choice(("", "", negation(rng)))
     likes = replace(clause, verb=LIKE, parts=(), negation=no)

@@ -1,4 +1,4 @@
-"""Patterns of two clauses: conjunctions, relative clauses, infinitives, and pronouns that point to one noun alone."""
+"""Patterns of two clauses: conjunctions, relative clauses, infinitives, and pronouns with a single antecedent."""
 
 from random import Random
 
@@ -37,12 +37,12 @@ _TIMES = ("present", "past", "past")
 
 
 def _joined(main: Clause, en: str, de: str, sub: Clause, comma: str = "") -> Pair:
-    """Main clause first: `… because …`, `…, weil …`."""
+    """Join two clauses, main clause first: `… because …`, `…, weil …`."""
     return pair(f"{english(main)}{comma} {en} {english(sub)}", f"{german(main)}, {german_subordinate(sub, de)}")
 
 
 def _reversed(main: Clause, en: str, de: str, sub: Clause) -> Pair:
-    """Subordinate clause first, so that the main clause begins with its verb."""
+    """Join two clauses, subordinate clause first, so that the main clause begins with its verb."""
     return pair(f"{en} {english(sub)}, {english(main)}", f"{german_subordinate(sub, de)}, {german_inverted(main)}")
 
 
@@ -66,12 +66,12 @@ def although(rng: Random) -> Pair:
 
 
 def when_past(rng: Random) -> Pair:
-    """Once in the past: als."""
+    """Single event in the past: als."""
     return _either(rng, deed(rng, "past"), "when", "als", deed(rng, "past"))
 
 
 def when_present(rng: Random) -> Pair:
-    """At any time: wenn."""
+    """Repeated or present event: wenn."""
     return _either(rng, deed(rng, "present"), "when", "wenn", deed(rng, "present"))
 
 
@@ -133,7 +133,7 @@ def therefore(rng: Random) -> Pair:
 
 
 def relative_subject(rng: Random) -> Pair:
-    """`The dog that sleeps is old`, `Der Hund, der schläft, ist alt`."""
+    """Relative pronoun as subject: `The dog that sleeps is old`, `Der Hund, der schläft, ist alt`."""
     head = phrase(rng, *PEOPLE)
     pronoun = Pronoun("who", "whom", relative_pronoun(head, "nom"), "", "", head.reflexive, head.person)
     sub = deed(rng, rng.choice(("present", "past", "perfect")), subject=pronoun)
@@ -147,7 +147,7 @@ def relative_subject(rng: Random) -> Pair:
 
 
 def relative_object(rng: Random) -> Pair:
-    """`the car that the man buys`, `das Auto, das der Mann kauft`."""
+    """Relative pronoun as object: `the car that the man buys`, `das Auto, das der Mann kauft`."""
     sub, head = transitive(rng, "present", "past", "perfect", "can")
     relative = relative_pronoun(head, "acc")
     what = Described(head, f"that {english(sub)}", german_subordinate(sub, relative))
@@ -162,7 +162,7 @@ def relative_object(rng: Random) -> Pair:
 
 
 def relative_dative(rng: Random) -> Pair:
-    """`the woman whom the boy helps`, `die Frau, der der Junge hilft`."""
+    """Relative pronoun in the dative: `the woman whom the boy helps`, `die Frau, der der Junge hilft`."""
     verb = rng.choice(tuple(DATIVE.values()))
     head = phrase(rng, *PEOPLE)
     tense = rng.choice(("present", "past", "perfect"))
@@ -173,7 +173,7 @@ def relative_dative(rng: Random) -> Pair:
 
 
 def trying(rng: Random) -> Pair:
-    """`tries to open the box`, `versucht, die Schachtel zu öffnen`."""
+    """Infinitive clause: `tries to open the box`, `versucht, die Schachtel zu öffnen`."""
     tense = rng.choice(("present", "past", "perfect", "future"))
     who = someone(rng, tense)
     inner = doable(rng, who)
@@ -200,14 +200,14 @@ _GOODS = ("furniture", "thing", "container", "clothing", "vehicle")
 
 
 def _judged(rng: Random, noun: Noun, tense: str, blocks: bool) -> Clause:
-    """`it was very cheap` of the noun; `too cheap` where it is a reason not to do a thing."""
+    """Statement about the noun: `it was very cheap`, or `too cheap` as a reason not to do something."""
     adjective = rng.choice(QUALITIES[noun.kind])
     en, de = ("too ", "zu ") if blocks else rng.choice((("", ""), ("very ", "sehr "), ("so ", "so ")))
     return Clause(pronoun_of(noun), BE, tense, (Part("predicate", en + adjective.en, de + adjective.de),))
 
 
 def because_it(rng: Random) -> Pair:
-    """A person and one thing: `The man bought the table because it was cheap`."""
+    """Person and one thing: `The man bought the table because it was cheap`."""
     tense = rng.choice(_TIMES)
     what = NounPhrase(noun(rng, *_GOODS, "dish", "fruit", "animal"))
     verb = rng.choice([verb for verb in TRANSITIVE.values() if what.noun.kind in verb.objects])
@@ -217,7 +217,7 @@ def because_it(rng: Random) -> Pair:
 
 
 def because_she(rng: Random) -> Pair:
-    """A person and what he or she is."""
+    """Person, and a pronoun for that person."""
     tense = rng.choice(_TIMES)
     who = NounPhrase(noun(rng, "man", "woman"))
     no = rng.choice(("", "n't"))
@@ -226,7 +226,7 @@ def because_she(rng: Random) -> Pair:
 
 
 def and_it(rng: Random) -> Pair:
-    """The pronoun as object: `The boy found the dog and then he stroked it`."""
+    """Pronoun as object: `The boy found the dog and then he stroked it`."""
     tense = rng.choice(("present", "past"))
     who, what = NounPhrase(noun(rng, "man", "woman")), singular(rng, *_GOODS, "animal")
     verbs = [verb for verb in (*TRANSITIVE.values(), *SEPARABLE.values()) if what.noun.kind in verb.objects]

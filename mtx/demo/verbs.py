@@ -1,4 +1,4 @@
-"""The verbs of the demo by what they ask for; `lexicon` tells how a line is read."""
+"""Verbs of the demo, grouped by their complements; `lexicon` describes the format of a line."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ PEOPLE = "man woman child"
 GOODS = "furniture thing container clothing"
 EDIBLE = "dish fruit"
 
-# What people do to things, animals and one another; the classes of the objects stand last.
+# Actions of people on things, animals and each other; the classes of the objects come last.
 TRANSITIVE = parse_verbs(f"""
 buy bought bought buying | kaufen | {GOODS} vehicle {EDIBLE}
 sell sold sold selling | verkaufen | {GOODS} vehicle {EDIBLE}
@@ -65,7 +65,7 @@ forgive forgave forgiven forgiving | verzeihen verzeiht verzieh verziehen | {PEO
 listen_to listened listened listening | zu|hören | {PEOPLE}
 """)
 
-# To whom, and what: dative and accusative.
+# With a recipient in the dative and an object in the accusative.
 GIVING = parse_verbs(f"""
 give gave given giving | geben gibt gab gegeben | {GOODS} {EDIBLE}
 show showed shown showing | zeigen | {GOODS} vehicle room
@@ -91,7 +91,7 @@ smile smiled smiled smiling | lächeln
 cook cooked cooked cooking | kochen
 """)
 
-# Into a place; the perfect takes sein.
+# Motion into a place; the perfect takes sein.
 MOVING = parse_verbs("""
 go went gone going | gehen geht ging gegangen +sein | room land
 run ran run running | laufen läuft lief gelaufen +sein | room land
@@ -108,7 +108,7 @@ come_back came come coming | zurück|kommen kommt kam gekommen +sein
 run_away ran run running | weg|laufen läuft lief gelaufen +sein
 """)
 
-# English verb, its preposition, the German preposition and case, and what it is about.
+# English verb, its preposition, the German preposition and case, and the classes of its object.
 PREPOSITIONAL = parse_verbs(f"""
 wait_for waited waited waiting | warten | {PEOPLE} vehicle
 think_of thought thought thinking | denken denkt dachte gedacht | {PEOPLE} animal
@@ -135,7 +135,7 @@ hurry_up hurried hurried hurrying | beeilen
 rest rested rested resting | aus|ruhen
 """)
 
-# The verbs of the clauses whose pronoun only context resolves: what animals and things do, and what is done to them.
+# Verbs of clauses whose pronoun only context resolves: actions of, and on, animals and things.
 SCENIC = parse_verbs("""
 cross crossed crossed crossing | überqueren
 leave left left leaving | verlassen verlässt verließ verlassen
@@ -157,7 +157,7 @@ carry carried carried carrying | tragen trägt trug getragen
 pack packed packed packing | packen
 """)
 
-# What one knows, says or asks is a clause of its own.
+# The object is a clause: something known, said or asked.
 MIND = parse_verbs("""
 believe believed believed believing | glauben
 say said said saying | sagen
@@ -203,8 +203,8 @@ VERBS = {
     **TRANSITIVE,
     **{verb.en: verb for verb in (LIKE, BELONG, LIE, HAVE, BE)},
 }
-"""All of them by their English name; `eat` is what people do."""
+"""All verbs by English name; `eat` is the verb for people."""
 
-# No progressive: these are states.
+# States, which have no progressive.
 STATES = ("see", "hear", "love", "need", "trust", "belong to", "have", "be", "forgive")
 REFLEXIVE_IN_ENGLISH = ("wash",)

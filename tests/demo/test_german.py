@@ -1,4 +1,4 @@
-"""The German of the demo by hand: agreement, tenses, negation and word order."""
+"""German of the demo, checked against examples by hand: agreement, tenses, negation and word order."""
 
 import pytest
 
@@ -23,7 +23,7 @@ NOUN = {noun.en: noun for nouns in NOUNS.values() for noun in nouns}
 
 
 def np(words: str, plural: bool = False) -> NounPhrase:
-    """`the old dog`, `a dog`, ` dogs` for none."""
+    """Parse `the old dog`, `a dog`, or ` dogs` without a determiner."""
     determiner, *adjective, noun = words.split(" ")
     return NounPhrase(NOUN[noun], determiner, ADJECTIVES[adjective[0]] if adjective else None, plural)
 

@@ -1,4 +1,8 @@
-"""`python -m mtx.demo`: write the demo's splits as files, and score translations of them beside the baselines."""
+"""Write the splits of the demo as files, and compare translations of them with baselines.
+
+python scripts/demo_files.py write FOLDER
+python scripts/demo_files.py score --test-hyp FILE --pronoun-hyp FILE
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -14,17 +18,17 @@ _DICTIONARY_PAIRS = 2_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mtx.demo", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    writing = verbs.add_parser("write", help="write train, dev, test and pronouns as .en and .de files")
+    """Run one command; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    writing = commands.add_parser("write", help="write train, dev, test and pronouns as .en and .de files")
     writing.add_argument("folder", type=Path)
-    scoring = verbs.add_parser("score", help="compare translations of test.en and pronouns.en with the baselines")
-    scoring.add_argument("--test-hyp", type=Path, required=True, help="translations of test.en, one a line")
-    scoring.add_argument("--pronoun-hyp", type=Path, required=True, help="translations of pronouns.en, one a line")
+    scoring = commands.add_parser("score", help="compare translations of test.en and pronouns.en with the baselines")
+    scoring.add_argument("--test-hyp", type=Path, required=True, help="translations of test.en, one per line")
+    scoring.add_argument("--pronoun-hyp", type=Path, required=True, help="translations of pronouns.en, one per line")
     given = parser.parse_args(arguments)
     try:
-        if given.verb == "write":
+        if given.command == "write":
             write(given.folder)
         else:
             print(compare(list(read_lines(given.test_hyp)), list(read_lines(given.pronoun_hyp))))
@@ -34,38 +38,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(folder: Path) -> None:
-    """Writes `SPLIT.en` and `SPLIT.de` for each split.
+    """Write `SPLIT.en` and `SPLIT.de` for each split.
 
     Raises:
         UserError: the folder cannot be written (MACHINE).
     """
     try:
-        _write(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for split in SIZES:
+            src, tgt = zip(*read_demo(split), strict=True)
+            for language, lines in (("en", src), ("de", tgt)):
+                text = "".join(f"{line}\n" for line in lines)
+                (folder / f"{split}.{language}").write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         what = f"cannot write to {folder}: {(error.strerror or str(error)).lower()}"
-        raise UserError(ExitCode.MACHINE, what, do="Name a folder that can be written.") from error
-
-
-def _write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in SIZES:
-        src, tgt = zip(*read_demo(split), strict=True)
-        for language, lines in (("en", src), ("de", tgt)):
-            text = "".join(f"{line}\n" for line in lines)
-            (folder / f"{split}.{language}").write_text(text, encoding="utf-8", newline="\n")
+        raise UserError(ExitCode.MACHINE, what, do="Give a folder that can be written.") from error
 
 
 def compare(test: Sequence[str], pronouns: Sequence[str]) -> str:
-    """A table: test BLEU and pronoun accuracy of the translations and of both baselines.
+    """Format a table of test BLEU and pronoun accuracy of the translations and of both baselines.
 
     Raises:
-        UserError: a file has not one line for each sentence (DATA).
+        UserError: a file does not have one line per sentence (DATA).
     """
     test_pairs, pronoun_pairs = list(read_demo("test")), list(read_demo("pronouns"))
     for name, hypotheses, pairs in (("test", test, test_pairs), ("pronouns", pronouns, pronoun_pairs)):
         if len(hypotheses) != len(pairs):
             what = f"{len(hypotheses):,} translations for the {len(pairs):,} sentences of {name}.en"
-            raise UserError(ExitCode.DATA, what, do=f"Translate {name}.en anew, one line for each.")
+            raise UserError(ExitCode.DATA, what, do=f"Translate {name}.en again, one line per sentence.")
     dictionary = learn_dictionary(islice(read_demo("train"), _DICTIONARY_PAIRS))
     rows = [("model", test, pronouns)]
     for name, baseline in (("word for word", word_for_word), ("first noun", first_noun)):
@@ -80,7 +80,7 @@ def compare(test: Sequence[str], pronouns: Sequence[str]) -> str:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """sacreBLEU's BLEU, in percent."""
+    """BLEU in percent, by sacreBLEU."""
     from sacrebleu import corpus_bleu
 
     return float(corpus_bleu(list(hypotheses), [list(references)]).score)
