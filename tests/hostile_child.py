@@ -1,7 +1,7 @@
-"""The process in which `test_hostile` calls mtx: once warm it may read the folder at hand, write a run in it, no more.
+"""Child process in which `test_hostile` calls mtx. Once warm, it may only read the case's folder and write a run.
 
-Reads a list of cases from stdin, as JSON, and prints what became of each, one JSON object a line. Python's audit hook
-sees every file, process, connection, import and piece of code on its way. A case that hangs is ended by a signal.
+Reads cases from stdin as JSON, and prints one JSON object per case. Python's audit hook sees every file, process,
+connection, import and piece of code before it is used. A signal ends a case that hangs.
 """
 
 import io
@@ -15,7 +15,7 @@ from typing import Any
 from mtx.cli import main
 
 ADDRESSES = 1 << 30
-"""What the process may map in addition to what it has after the warm-up: much more than it may use, as C does."""
+"""Bytes of address space that may be added after the warm-up; C libraries map much more than they use."""
 SECONDS = 60
 FORBIDDEN = (
     "socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork", "pty.", "import",
@@ -23,7 +23,7 @@ FORBIDDEN = (
     "os.chmod", "os.chown", "os.truncate", "os.utime", "shutil.", "tempfile.", "urllib.", "http.",
 )  # fmt: skip
 OWN_SIZE = "/proc/self/statm"
-"""What the process itself takes of memory, which it may always ask for."""
+"""Memory statistics of this process, which it may always read."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 allowed_folder = ""
@@ -31,12 +31,12 @@ offences: list[str] = []
 
 
 def is_run_folder(path: Any) -> bool:
-    """Whether `path` is what the case was given as --run-dir, or in it: there a training may write."""
+    """Whether `path` is the --run-dir of the case, or in it; a training may write there."""
     return not isinstance(path, int) and os.path.realpath(os.fsdecode(path)).startswith(f"{allowed_folder}/run")
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Note and stop what no reading of a folder needs."""
+    """Audit hook: record and refuse everything that reading a folder does not need."""
     if not allowed_folder:
         return
     if event == "open":
@@ -54,7 +54,7 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def call_mtx(arguments: list[str]) -> dict[str, Any]:
-    """What `mtx ARGUMENTS…` answers."""
+    """Call `mtx ARGUMENTS…`; return its exit code and output."""
     sys.argv = ["mtx", *arguments]
     sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     try:
@@ -68,7 +68,7 @@ def call_mtx(arguments: list[str]) -> dict[str, Any]:
 
 
 def count_calls(arguments: list[str]) -> dict[str, Any]:
-    """What `mtx ARGUMENTS…` answers, and how many calls of functions that takes."""
+    """Call `mtx ARGUMENTS…`; also return the number of function calls that it takes."""
     num_calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -84,7 +84,7 @@ def count_calls(arguments: list[str]) -> dict[str, Any]:
 
 
 def run() -> None:
-    """Warm up, then answer all cases within limits."""
+    """Warm up, then run all cases within limits of time and memory."""
     global allowed_folder
     given = json.load(sys.stdin)
     for arguments in given["warm_up"]:

@@ -1,4 +1,4 @@
-"""On a CUDA device: the same numbers as on the CPU, and the same code trains. Skipped where there is none."""
+"""CUDA gives the same numbers as the CPU, and every precision trains. Skipped on machines without a CUDA device."""
 
 import copy
 
@@ -45,7 +45,7 @@ def test_logits_and_loss_equal_the_cpu(
     torch.testing.assert_close(loss.cpu(), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_beam_search_finds_the_same(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+def test_beam_search_finds_the_same_as_on_the_cpu(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(2)
     model = build_transformer(SETTINGS, src_vocab_size=50, tgt_vocab_size=50, pad_id=0, is_joint=True).eval().double()
     options = SearchOptions(4, 1.0, 2.0, 4, bos_id=2, eos_id=3, n_best=4)
@@ -79,7 +79,7 @@ def test_every_precision_learns_a_batch_by_heart(
 
 
 def test_numbers_are_awaited_without_what_the_device_was_given_later() -> None:
-    """A second of work given after a number was asked for is still going on when the number has been read."""
+    """Work that was queued after the request for a number is still running when the number has been read."""
     numbers = Awaited.of(torch.tensor(3.5, device="cuda"), torch.tensor(True, device="cuda"))
     torch.cuda._sleep(2 * 10**9)  # type: ignore[no-untyped-call]
     later = torch.cuda.Event()

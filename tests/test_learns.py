@@ -1,4 +1,4 @@
-"""It learns: tiny models, trained by the real `train`, copy and reverse digits, and know 20 sentences by heart."""
+"""Tiny models, trained by the real `train`, learn to copy and reverse digits, and 20 sentences by heart."""
 
 import random
 from collections.abc import Callable
@@ -23,7 +23,7 @@ train: {max_steps: 900, batch_tokens: 1000, lr: 3e-3, warmup_steps: 100, schedul
 
 @pytest.fixture
 def final_bleu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
-    """Trains on pairs, and tells the BLEU of the last greedy translations of others."""
+    """Trains on pairs and returns the final BLEU of greedy translations of dev pairs."""
 
     def final_bleu(train_pairs: list[tuple[str, str]], dev_pairs: list[tuple[str, str]], *overrides: str) -> float:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -39,7 +39,7 @@ def final_bleu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, -1], ids=["copies", "reverses"])
-def test_strings_of_digits_that_it_has_never_seen(step: int, final_bleu: Callable[..., float]) -> None:
+def test_unseen_strings_of_digits(step: int, final_bleu: Callable[..., float]) -> None:
     draw = random.Random(1)
     strings = {"".join(draw.choices("0123456789", k=draw.randint(3, 6))) for _ in range(8000)}
     pairs = [(" ".join(digits), " ".join(digits[::step])) for digits in draw.sample(sorted(strings), len(strings))]

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever fails while it is written; and nobody else's file is touched."""
+"""Atomic writes: readers see the old or the new file, whatever fails; other files are never touched."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from tests.faults.calls import Call, failing_call, recorded_calls
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file that holds "old"."""
+    """A file with the content "old"."""
     (tmp_path / "out.txt").write_text("old")
     return tmp_path / "out.txt"
 
@@ -25,7 +25,7 @@ def write_twice(path: Path) -> None:
         file.write(b"er")
 
 
-def test_a_file_takes_its_place_when_it_is_complete(path: Path) -> None:
+def test_a_file_is_replaced_only_once_the_new_one_is_complete(path: Path) -> None:
     with new_file(path) as file:
         file.write(b"new")
         file.flush()
@@ -34,7 +34,7 @@ def test_a_file_takes_its_place_when_it_is_complete(path: Path) -> None:
     assert os.listdir(path.parent) == ["out.txt"]
 
 
-def test_it_is_on_the_disk_before_it_takes_its_place(path: Path) -> None:
+def test_the_new_file_is_synced_before_it_replaces_the_old_one(path: Path) -> None:
     with recorded_calls() as calls:
         write_twice(path)
     half, folder = f"{path}.tmp-{os.getpid()}", str(path.parent)
@@ -46,7 +46,7 @@ def test_it_is_on_the_disk_before_it_takes_its_place(path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [28, 122, 27, 5, 30])
-def test_a_disk_that_fails_at_any_call_leaves_the_old_file(path: Path, error: int) -> None:
+def test_a_disk_error_at_any_call_leaves_the_old_file(path: Path, error: int) -> None:
     with recorded_calls() as calls:
         write_twice(path)
     path.write_text("old")
@@ -88,7 +88,7 @@ def test_a_new_file_has_the_mode_of_the_umask_and_an_old_one_keeps_its_own(umask
     assert stat.S_IMODE(path.with_name("another").stat().st_mode) == 0o666 & ~umask
 
 
-def test_a_link_stays_and_what_it_points_to_is_replaced(path: Path) -> None:
+def test_the_target_of_a_link_is_replaced_not_the_link(path: Path) -> None:
     elsewhere = path.parent / "elsewhere"
     elsewhere.mkdir()
     for target, name in ((path, "to a file"), (path.with_name("new.txt"), "to nothing yet")):
@@ -123,7 +123,7 @@ def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
         write_file(tmp_path, b"text")
 
 
-def test_every_folder_that_is_made_is_on_the_disk(tmp_path: Path) -> None:
+def test_every_new_folder_is_synced(tmp_path: Path) -> None:
     with recorded_calls() as calls:
         make_folder(tmp_path / "a" / "b")
         make_folder(tmp_path / "a" / "b")
@@ -135,7 +135,7 @@ def test_every_folder_that_is_made_is_on_the_disk(tmp_path: Path) -> None:
         make_folder(tmp_path / "file" / "b")
 
 
-def test_only_our_own_leftovers_are_removed(tmp_path: Path) -> None:
+def test_only_leftovers_of_mtx_are_removed(tmp_path: Path) -> None:
     ours = ["step-000009.old-12", "step-000009.tmp-12", "a.txt.tmp-1"]
     others = [
         "notes.tmp-12", "step-000009", "a.txt", "a.txt.tmp-", "a.txt.tmp-x", "a.txt.tmp-1.bak", "my a.txt.tmp-1",

@@ -1,4 +1,4 @@
-"""A sealed folder is there whole, or the old one is; damage anywhere is noticed."""
+"""Sealed folders: a folder is replaced completely or not at all, and any damage is noticed."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def sealed(tmp_path: Path) -> Path:
 # --- whole ---
 
 
-def test_what_was_sealed_is_read_back(sealed: Path) -> None:
+def test_a_sealed_folder_is_read_back(sealed: Path) -> None:
     assert open_sealed(sealed) == ABOUT
     assert load_tensors(sealed / "weights.safetensors")["w"].equal(torch.ones(2, 3))
     (sealed / "README.md").write_text("The card may be edited.")
@@ -47,7 +47,7 @@ def test_what_was_sealed_is_read_back(sealed: Path) -> None:
     assert open_sealed(sealed) == ABOUT
 
 
-def test_the_same_tensors_make_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+def test_the_same_tensors_give_the_same_bytes_in_any_order(tmp_path: Path) -> None:
     tensors = {"b": torch.ones(2), "a": torch.arange(6.0).reshape(2, 3).T}
     save_tensors(tmp_path / "one", tensors)
     save_tensors(tmp_path / "two", dict(reversed(tensors.items())))
@@ -109,7 +109,7 @@ def test_other_damage_is_noticed(sealed: Path, name: str, damage: Callable[[Path
 
 @pytest.mark.parametrize("name", ["state.json", "manifest.json"])
 @pytest.mark.parametrize("number", [5, 13, 116])
-def test_a_file_that_the_machine_cannot_read_is_not_called_damaged(
+def test_a_read_error_is_not_reported_as_damage(
     sealed: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
     real_open = Path.open
@@ -129,12 +129,12 @@ def test_a_file_that_the_machine_cannot_read_is_not_called_damaged(
 @pytest.mark.parametrize(
     "text", ["[]", "null", "{}", '{"mtx": 1, "format": 1, "about": {}, "files": 3}', "[" * 100_000, "\ud800", "x"]
 )
-def test_a_manifest_that_is_none(sealed: Path, text: str) -> None:
+def test_invalid_manifests_are_refused(sealed: Path, text: str) -> None:
     (sealed / "manifest.json").write_bytes(text.encode(errors="surrogatepass"))
     assert_unusable(sealed)
 
 
-def test_a_newer_format_is_named(sealed: Path) -> None:
+def test_a_newer_format_is_refused_by_name(sealed: Path) -> None:
     manifest = json.loads((sealed / "manifest.json").read_text())
     newer = {"format": FORMAT + 1, "mtx": "9.9", "about": ["new"], "sums": {}}
     newer["sha256"] = _manifest_digest(newer)
@@ -155,7 +155,7 @@ CHANGES = ("open", "write", "fsync", "mkdir", "rename")
 
 
 @pytest.mark.parametrize(("error", "remedy"), [(28, "Free some space"), (5, "Check the disk")])
-def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
+def test_a_disk_error_at_any_call_leaves_the_old_folder(sealed: Path, error: int, remedy: str) -> None:
     old = contents(sealed.parent)
     with recorded_calls() as calls:
         seal(sealed)
@@ -175,7 +175,7 @@ def test_a_disk_that_fails_at_any_call_leaves_the_old_folder(sealed: Path, error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_an_error_inside_leaves_nothing(sealed: Path, error: type[BaseException]) -> None:
+def test_an_exception_inside_leaves_no_files(sealed: Path, error: type[BaseException]) -> None:
     old = contents(sealed.parent)
 
     def fail() -> None:
