@@ -165,7 +165,7 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 
 
 class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
-    """How the model is trained, logged and saved."""
+    """Optimization, validation, logging and checkpoints."""
 
     max_steps: int = Field(default=5000, ge=1, le=MAX_COUNT, description="Number of optimizer steps.")
     batch_tokens: int = Field(

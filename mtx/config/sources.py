@@ -25,7 +25,7 @@ class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Base class of the settings of a source."""
 
     example: ClassVar[str]
-    """Such a source as a config names it."""
+    """Source of this kind as written in a config."""
 
 
 class TwoFiles(SourceSettings, extra="forbid", frozen=True, strict=True):
