@@ -1,4 +1,4 @@
-"""What the commands share: their common options, and the translator that these ask for."""
+"""Options that several commands share, and the translator they describe."""
 
 import sys
 from enum import StrEnum
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from mtx.decode.translator import Translator
 
 RUNS = Path("runs")
-"""Where runs lie that nobody gave another place."""
+"""Parent of the run folders, unless --run-dir is given."""
 MAX_BEAM = 1000
 
 
 class PrecisionName(StrEnum):
-    """Arithmetic of decoding."""
+    """Number format of decoding."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -29,10 +29,12 @@ class PrecisionName(StrEnum):
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", "-m", help="Model folder or run folder; default: the newest under ./runs.", readable=False),
+    typer.Option(
+        "--model", "-m", help="Model folder or run folder; default: the newest model in ./runs.", readable=False
+    ),
 ]
 BeamOption = Annotated[
-    int | None, typer.Option("--beam", help="Hypotheses alive at each step; 1 is greedy.", min=1, max=MAX_BEAM)
+    int | None, typer.Option("--beam", help="Hypotheses kept at each step; 1 is greedy search.", min=1, max=MAX_BEAM)
 ]
 PenaltyOption = Annotated[
     float | None, typer.Option("--length-penalty", help="Rank by log-probability / length ** this.", min=0.0, max=10.0)
@@ -41,14 +43,17 @@ BatchOption = Annotated[
     int,
     typer.Option(
         "--batch-tokens",
-        help="Beams x padded source tokens in a batch; a sentence counts as 16 at least.",
+        help="Size limit of a batch: beam size * padded source tokens, at least 16 per sentence.",
         min=1,
         max=MAX_COUNT,
     ),
 ]
-PrecisionOption = Annotated[PrecisionName, typer.Option("--precision", help="Arithmetic; fp32 is exact.")]
+PrecisionOption = Annotated[
+    PrecisionName, typer.Option("--precision", help="Number format of the computation; fp32 is exact.")
+]
 TagOption = Annotated[
-    str | None, typer.Option("--tag", help="What its sources began with, such as 2de, for a model with several tags.")
+    str | None,
+    typer.Option("--tag", help="Tag to put before each source, such as 2de, for a model trained with several tags."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
@@ -66,7 +71,7 @@ def load_translator(
     splits_long: bool = True,
     tag: str | None = None,
 ) -> "Translator":
-    """The translator that the options ask for; what they leave open the model folder says."""
+    """Load the translator; options that are not given come from the model folder."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
     from mtx.system.device import choose_device, choose_precision, use_threads
@@ -81,9 +86,9 @@ def load_translator(
     decode = trained.generation.decode
     beam_size = max(beam or decode.beam_size, n_best)
     if beam_size > trained.tokenizer.tgt_vocab_size:
-        print(f"mtx: beam lowered to the vocabulary, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
+        print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
     if tag is None and len(tags := trained.tokenizer.tags) > 1:
-        print(f"mtx: no --tag given; the model knows {', '.join(tags)}", file=sys.stderr)
+        print(f"mtx: no --tag given; the model was trained with {', '.join(tags)}", file=sys.stderr)
     return Translator(
         trained,
         arithmetic,

@@ -57,7 +57,7 @@ def translate(
     ] = None,
     model: ModelOption = None,
     input_path: Annotated[
-        Path | None, typer.Option("--input", "-i", help="File with one sentence a line; - is stdin.", readable=False)
+        Path | None, typer.Option("--input", "-i", help="File with one sentence per line; - is stdin.", readable=False)
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.", readable=False)
@@ -89,7 +89,7 @@ def translate(
     """Translate sentences. Each input line gives one output line, in order, as soon as it is ready.
 
     \b
-    mtx translate "Two dogs play."             with the newest model under ./runs
+    mtx translate "Two dogs play."             with the newest model in ./runs
     mtx translate -m runs/my -i in.txt -o out.txt
     cat in.txt | mtx translate --format jsonl --n-best 3
     """

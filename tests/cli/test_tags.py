@@ -198,7 +198,7 @@ def test_a_typed_tag_is_not_the_tag(mtx: "Mtx", tagged_run: Path, searched: Sent
     texts = [ids[1:] for ids in searched]
     searched.clear()
     untagged = mtx("translate", *options, stdin="\n".join(lines).encode())
-    assert "no --tag given; the model knows 2de, 2fr" in untagged.err
+    assert "no --tag given; the model was trained with 2de, 2fr" in untagged.err
     texts += searched
     assert len(texts) >= 2 * len(lines)
     assert not controls(tokenizer) & set(np.concatenate(texts).tolist())

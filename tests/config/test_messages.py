@@ -22,6 +22,7 @@ WRONG = [
     ("train: {lr: nan}", "train.lr must be a number, got 'nan'"),
     ("train: {lr: .nan}", "train.lr must be a number, got '.nan' (my.yaml line 2). See mtx"),
     ("train: {clip_norm: 1e999}", "train.clip_norm must be a number, got '1e999' (my.yaml line 2). See mtx"),
+    ("train: {lr: " + "9" * 400 + "}", "train.lr must be a number, got '999"),
     ("train: {seed: true}", "train.seed must be a whole number, got true"),
     ("train: {max_steps: 1e4}", "train.max_steps must be a whole number, got 10000.0 (my.yaml line 2). Write 10000."),
     ("train: {seed: " + "9" * 5000 + "}", "train.seed must be a whole number, got '9999"),
