@@ -80,13 +80,13 @@ def clean(
     mtx data clean --config my.yaml clean.level=strict --output cleaned
     """
     from mtx.config.load import load_config
-    from mtx.data.cleaning.export import write_cleaned
+    from mtx.data.cleaning.export import export_cleaned
 
     settings = load_config(config, overrides or [])
     names: list[str] = []
     with _new_files(output, names) as new:
-        cleaned = write_cleaned(settings, new)
-    print(f"mtx: {cleaned.summary()}", file=sys.stderr)
+        cleaned = export_cleaned(settings, new)
+    print(f"mtx: {cleaned}", file=sys.stderr)
     for name in names:
         print_line(path_text(output / name))
 

@@ -1,1 +1,1 @@
-"""Files: written atomically, sealed by a manifest, and read with suspicion."""
+"""Files: atomic writes, sealed folders, locks, and files from strangers."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, flushed to the disk, renamed into it."""
+"""Atomic writes: a file or folder is written under a temporary name, flushed to the disk, then renamed."""
 
 import os
 import re
@@ -14,40 +14,69 @@ from mtx.errors import machine_error
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into; it takes the place of `path`, complete, when the block ends without an error.
+    """A file to write to; when the block ends without an error, the complete file replaces `path`.
 
-    An older file keeps its mode, and a link stays: what it points to is replaced. A pipe or a device is written into.
+    An existing file keeps its mode, and a link stays: the file that it points to is replaced. Pipes and devices are
+    written to directly.
 
     Raises:
         UserError: the disk is full or the file can't be written (MACHINE).
     """
-    temporary = None
     try:
-        if path.exists() and not path.is_file():  # such as /dev/null, which must not be replaced
-            with path.open("wb") as file:
-                yield file
-            return
-        target = Path(os.path.realpath(path))
-        temporary = temporary_name(target)
+        with replace_file(path) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise machine_error(error, "cannot write", path) from error
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Do the same as `new_file`, but raise the system's own errors."""
+    if path.exists() and not path.is_file():  # such as /dev/null, which must not be replaced
+        with path.open("wb") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    temporary = temporary_name(target)
+    try:
         temporary.unlink(missing_ok=True)
-        with temporary.open("xb") as file:  # made anew, through no link that somebody may have put there
+        with temporary.open("xb") as file:  # a new file, not through a link that somebody may have put there
             _take_mode(file, target)
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
         sync(target.parent)
-    except BaseException as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise machine_error(error, "cannot write", path) from error
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
+def replace_folder(folder: Path, new: Path) -> None:
+    """Rename `new` to `folder`. If that fails, an existing `folder` stays as it was.
+
+    Raises:
+        OSError: the system refused.
+    """
+    old = outgoing_name(folder)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+        sync(folder.parent)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def write_file(path: Path, data: bytes) -> None:
-    """Write one file so that readers see the old content or the new, never a part; see `new_file`.
+    """Write a file so that readers see either the old content or the new; see `new_file`.
 
     Raises:
         UserError: the disk is full or the file can't be written (MACHINE).
@@ -57,7 +86,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and the folders above it, as far as they are missing, so that a loss of power leaves them there."""
+    """Create `path` and missing folders above it, and flush each, so that they survive a loss of power."""
     if not path.exists():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -65,19 +94,19 @@ def make_folder(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Where this process writes what shall become `path`."""
+    """The name under which this process writes what will become `path`."""
     return path.with_name(f"{path.name}.tmp-{os.getpid()}")
 
 
 def outgoing_name(path: Path) -> Path:
-    """Where this process puts what was `path` before it is deleted."""
+    """The name to which this process renames the old `path` before deleting it."""
     return path.with_name(f"{path.name}.old-{os.getpid()}")
 
 
 def remove_leftovers(parent: Path, names: Iterable[str]) -> list[str]:
-    """Delete what a killed process left in `parent` of the files and folders called `names`; returns what that was.
+    """Delete temporary files and folders that a killed process left in `parent`, and return their names.
 
-    Each of `names` is a regular expression.
+    `names` are regular expressions of the final names.
     """
     leftover = re.compile(rf"(?:{'|'.join(names)})\.(?:tmp|old)-[0-9]+")
     found = [path for path in parent.iterdir() if leftover.fullmatch(path.name)] if parent.is_dir() else []
@@ -90,7 +119,7 @@ def remove_leftovers(parent: Path, names: Iterable[str]) -> list[str]:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now."""
+    """Flush a file, or the list of names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -99,7 +128,7 @@ def sync(path: Path) -> None:
 
 
 def _take_mode(file: BinaryIO, target: Path) -> None:
-    """Give a new file the mode of the one that it will replace."""
+    """Give a new file the mode of the file that it will replace."""
     if target.exists():
         mode = stat.S_IMODE(target.stat().st_mode)
         if mode != stat.S_IMODE(os.fstat(file.fileno()).st_mode):

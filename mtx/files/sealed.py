@@ -1,36 +1,62 @@
-"""Sealed folders: whole or not there, and damage is noticed.
+"""Sealed folders: complete or absent, and damage is detected.
 
-A folder is written beside its place, every file flushed to the disk, a manifest with sizes and sha256 last, and is
-then renamed into place. Neither safetensors nor any other format of weights notices a flipped bit by itself.
+A folder is written under a temporary name, with a manifest of sizes and sha256 last, flushed to the disk and renamed.
+The manifest is needed because safetensors and other formats of weights do not detect a flipped bit.
 """
 
 import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field
 
 from mtx import __version__
 from mtx.errors import ExitCode, UserError, machine_error
-from mtx.files.atomic import make_folder, outgoing_name, sync, temporary_name
-from mtx.files.manifest import Manifest
+from mtx.files.atomic import make_folder, replace_folder, sync, temporary_name
 from mtx.files.untrusted import check_regular, read_small_file
 
 FORMAT = 1
-"""Version of the layout of folders; raised when an older mtx could not read a newer folder.
+"""Version of the layout of folders, increased when an older mtx could not read a newer folder.
 
-In every format the manifest has `mtx`, `format` and `sha256`, so that damage is told from another format.
+Every version has `mtx`, `format` and `sha256` in its manifest, so that another format is not mistaken for damage.
 """
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 
 
+def _file_name(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+        raise ValueError("not the name of a file")
+    return name
+
+
+class Seal(BaseModel, extra="forbid", frozen=True, strict=True):
+    """Size and checksum of a sealed file."""
+
+    size: int = Field(ge=0)
+    sha256: str
+
+
+class Manifest(BaseModel, extra="forbid", frozen=True, strict=True):
+    """The content of `manifest.json`. A stranger may have written it, so everything is validated before use."""
+
+    format: int
+    mtx: str
+    about: dict[str, Any]
+    files: dict[Annotated[str, AfterValidator(_file_name)], Seal]
+    sha256: str
+    """Digest of all other keys."""
+
+
 class DamagedError(UserError):
-    """A folder is not as it was sealed: incomplete, or changed since."""
+    """A folder is incomplete, or was changed after it was sealed."""
 
     def __init__(self, folder: Path, why: str) -> None:
         super().__init__(ExitCode.MODEL, f"unusable: {why}", where=str(folder), do="Copy or train it again.")
@@ -39,12 +65,12 @@ class DamagedError(UserError):
 
 @contextmanager
 def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collection[str] = ()) -> Iterator[Path]:
-    """A new folder to fill; it takes the place of `folder`, complete, when the block ends without an error.
+    """A new folder to fill; when the block ends without an error, the complete folder replaces `folder`.
 
-    `about` goes into the manifest. Files named in `unsealed` may be edited later.
+    `about` is stored in the manifest. Files named in `unsealed` have no checksum, so they may be edited later.
 
     Raises:
-        UserError: the disk is full or the folder can't be written (MACHINE); an older `folder` is still there.
+        UserError: the disk is full or the folder can't be written (MACHINE); an existing `folder` stays.
     """
     temporary = temporary_name(folder)
     try:
@@ -53,7 +79,7 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         temporary.mkdir()
         yield temporary
         _seal(temporary, about, unsealed)
-        _replace_folder(folder, temporary)
+        replace_folder(folder, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise machine_error(error, "cannot write", folder) from error
@@ -63,11 +89,11 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
 
 
 def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
-    """The manifest's `about` of a folder whose every sealed file has been checked, those `needed` among them.
+    """Check all sealed files of a folder, which must include those `needed`, and return the `about` of its manifest.
 
     Raises:
         DamagedError: the folder is missing, damaged or incomplete (MODEL).
-        UserError: the machine can't read it (MACHINE); another mtx wrote it, in a format that this one can't (MODEL).
+        UserError: the system can't read it (MACHINE), or it has the format of another version of mtx (MODEL).
     """
     try:
         content = json.loads(read_small_file(folder / MANIFEST, MAX_MANIFEST_BYTES))
@@ -116,24 +142,8 @@ def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> 
     sync(folder)
 
 
-def _replace_folder(folder: Path, new: Path) -> None:
-    """Rename `new` to `folder`; should that fail, an older `folder` stays what it was."""
-    old = outgoing_name(folder)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-        sync(folder.parent)
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """sha256 of what the manifest says, apart from this digest itself."""
+    """sha256 of the manifest without this digest itself."""
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -144,7 +154,7 @@ def _sha256(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    """What the user should read when the system could not read `path`, which may be whole."""
+    """The error to report when the system could not read `path`, which may be undamaged."""
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):  # no file, whoever reads it
         return DamagedError(path.parent, f"{path.name}: {error.strerror}")
     return machine_error(error, "cannot read", path)

@@ -1,4 +1,4 @@
-"""Files that anyone may have made, read with care: no link, no pipe, no device, never more than was meant."""
+"""Files from strangers, read with care: no links, pipes or devices, and never more bytes than expected."""
 
 import os
 import stat
@@ -11,11 +11,11 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def read_small_file(path: Path, max_bytes: int) -> bytes:
-    """All of a regular file.
+    """Read a regular file completely.
 
     Raises:
-        ValueError: it is none, or larger than `max_bytes`.
-        OSError: it can't be read, or is not there.
+        ValueError: it is not a regular file, or larger than `max_bytes`.
+        OSError: it can't be read, or does not exist.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -26,11 +26,11 @@ def read_small_file(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
-    """What a JSON file says, where it says neither less nor more than `schema` has.
+    """Read a JSON file that has exactly the keys of `schema`.
 
     Raises:
-        ValueError: it doesn't, or is no regular file, or larger than `max_bytes`; says why on one line.
-        OSError: it can't be read, or is not there.
+        ValueError: it has others, is not a regular file, or is larger than `max_bytes`; the reason is one line.
+        OSError: it can't be read, or does not exist.
     """
     try:
         return schema.model_validate_json(read_small_file(path, max_bytes))
@@ -41,11 +41,11 @@ def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
 
 
 def check_regular(path: Path) -> None:
-    """Make sure that opening `path` neither waits, as a pipe does, nor leads elsewhere, as a link does.
+    """Refuse pipes, which may block when opened, and links, which may point anywhere.
 
     Raises:
-        ValueError: it is no regular file.
-        OSError: it can't be looked at, or is not there.
+        ValueError: `path` is not a regular file.
+        OSError: it can't be examined, or does not exist.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")

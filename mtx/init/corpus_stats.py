@@ -8,8 +8,9 @@ from itertools import accumulate
 
 from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
-from mtx.data.cleaning.held_out import HeldOutTexts, pair_fault
-from mtx.data.cleaning.rules import build_cleaner, nothing_kept, reasons_in_words, size_of
+from mtx.data.cleaning.clean import drop_reason
+from mtx.data.cleaning.held_out import HeldOutKeys
+from mtx.data.cleaning.rules import build_cleaner, format_reasons, nothing_kept, size_of
 from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import read_pairs, reader
@@ -62,7 +63,7 @@ class CorpusStats:
     @property
     def summary(self) -> str:
         """The statistics in one line."""
-        dropped = f", {reasons_in_words(self.dropped)}" if self.dropped else ""
+        dropped = f", {format_reasons(self.dropped)}" if self.dropped else ""
         src, tgt = self.mean_letters
         return (
             f"{self.num_read:,} pairs, {self.num_pairs:,} distinct ones to train on{dropped}; mean length "
@@ -70,7 +71,7 @@ class CorpusStats:
         )
 
 
-def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutTexts) -> CorpusStats:
+def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutKeys) -> CorpusStats:
     """Read all `sources` except the pairs in `held_out`. Memory does not grow with their size.
 
     Raises:
@@ -84,7 +85,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
         for pair in read_pairs(source, src_lang, tgt_lang):
             num_read += 1
             progress.update(num_read)
-            if fault := pair_fault(pair, held_out, cleaner):
+            if fault := drop_reason(pair, held_out, cleaner):
                 dropped[fault] += 1
                 continue
             sizes = [size_of(text) for text in pair]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from mtx.data.cleaning.duplicates import hash_of
-from mtx.data.cleaning.held_out import HeldOutTexts
+from mtx.data.cleaning.held_out import HeldOutKeys
 from mtx.data.cleaning.text_keys import has_words, text_keys
 from mtx.data.sources.base import Pair
 from mtx.data.sources.text import as_line
@@ -60,7 +60,7 @@ def set_size(num_pairs: int) -> int:
     return min(SET_SIZE, num_pairs // CORPUS_FRACTION)
 
 
-def split(sample: Sequence[Pair], sizes: Sequence[int], held_out: HeldOutTexts) -> list[list[Pair]]:
+def split(sample: Sequence[Pair], sizes: Sequence[int], held_out: HeldOutKeys) -> list[list[Pair]]:
     """Make sets of these sizes. No sentence, on either side, occurs twice in them or in `held_out`.
 
     If there are too few such pairs, all sets shrink in proportion.
@@ -74,13 +74,13 @@ def split(sample: Sequence[Pair], sizes: Sequence[int], held_out: HeldOutTexts) 
     return sets
 
 
-def _without_shared_sides(sample: Sequence[Pair], held_out: HeldOutTexts) -> Iterator[Pair]:
+def _without_shared_sides(sample: Sequence[Pair], held_out: HeldOutKeys) -> Iterator[Pair]:
     seen: tuple[set[int], set[int]] = (set(), set())
     for src, tgt in sample:
         if max(len(src), len(tgt)) > MAX_LETTERS or not (has_words(src) and has_words(tgt)):
             continue
         src_key, tgt_key, _ = text_keys(src, tgt)
-        if src_key in seen[0] or tgt_key in seen[1] or held_out.fault((src, tgt)) is not None:
+        if src_key in seen[0] or tgt_key in seen[1] or held_out.drop_reason((src, tgt)) is not None:
             continue
         seen[0].add(src_key)
         seen[1].add(tgt_key)

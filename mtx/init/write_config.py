@@ -11,7 +11,7 @@ from typing import Any
 from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import HubDataset, Source
-from mtx.data.cleaning.held_out import HeldOutTexts, held_out_sources
+from mtx.data.cleaning.held_out import HeldOutKeys, held_out_sources
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.files.atomic import write_file
@@ -90,7 +90,7 @@ def write_config(request: InitRequest) -> Path:
     return request.output
 
 
-def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutTexts]:
+def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutKeys]:
     """Scan the training data except pairs of the given dev and test sets; also return the sentences of these.
 
     Raises:
@@ -104,8 +104,8 @@ def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutTexts]:
         what, do = "a dev or test set is a file of the training data", "Leave it out: mtx init splits one off."
         raise UserError(ExitCode.USAGE, what, do=do)
     pairs = [pair for source in given for pair in read_pairs(source, *languages)]
-    stats = scan(data.train, *languages, HeldOutTexts.of(pairs, "pair"))
-    return stats, HeldOutTexts.of(pairs, "side")
+    stats = scan(data.train, *languages, HeldOutKeys.of(pairs, "pair"))
+    return stats, HeldOutKeys.of(pairs, "side")
 
 
 # --- settings and their cost -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from mtx.checkpoint.training import saved_steps
 from mtx.config.sources import Source
 from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.provenance import origins
+from mtx.data.prepared.provenance import source_lines
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import write_file
 from mtx.system.device import is_gpu_error, is_out_of_memory
@@ -19,13 +19,13 @@ GENTLER = "lower train.lr or raise train.warmup_steps, and start in another --ru
 
 def origin_of(session: Session, stats: UpdateStats) -> str:
     """Where the pairs of an update stand in the training data, in words."""
-    return "; ".join(map(str, origins(session.corpus, session.config.data.train, stats.rows)))
+    return "; ".join(map(str, source_lines(session.corpus, session.config.data.train, stats.rows)))
 
 
 def diverged(session: Session, stats: UpdateStats, why: str) -> UserError:
     """The end of a run whose last update is that of `stats`, with its pairs in the run folder."""
     last_good_step = stats.step - session.progress.skipped_in_a_row
-    lines = [origin.to_json() for origin in origins(session.corpus, session.config.data.train, stats.rows)]
+    lines = [origin.to_json() for origin in source_lines(session.corpus, session.config.data.train, stats.rows)]
     report = {"step": stats.step, "last_good_step": last_good_step, "lines": lines}
     if session.group.is_rank0:
         write_file(session.run.bad_batch, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
@@ -50,7 +50,7 @@ def pair_too_large_explained(corpus: Corpus, sources: Sequence[Source]) -> Itera
     try:
         yield
     except PairTooLargeError as error:
-        (origin,) = origins(corpus, sources, error.batch.rows)
+        (origin,) = source_lines(corpus, sources, error.batch.rows)
         do = "Free memory, lower data.max_tokens, or take a smaller model, and run the same command."
         raise UserError(ExitCode.MACHINE, f"out of memory for one pair of {error}", where=str(origin), do=do) from error
 

@@ -1,6 +1,5 @@
 """The run folder: what lies where, who may write in it, and whether a config may continue it."""
 
-import fcntl
 import json
 import os
 import re
@@ -9,13 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
 from mtx.config.load import differences, dump_config, load_config
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, remove_leftovers, write_file
+from mtx.files.lock import locked
 from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
@@ -168,17 +168,17 @@ class RunFolder:
             UserError: another process does (RUN_FOLDER); the folder can't be made or written in (MACHINE).
         """
         missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
+        path = self.path / ".lock"
         try:
-            with self._lock_file() as lock:
-                lock.truncate(0)
-                lock.write(f"process {os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
-                lock.flush()
+            make_folder(self.path)
+            with locked(path, self._refuse):
+                path.write_text(f"process {os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n", encoding="utf-8")
                 try:
                     yield
                 finally:
                     if not self._content():
                         remove_leftovers(self.path, WRITTEN_NAMES)
-                        (self.path / ".lock").unlink()
+                        path.unlink()
         except OSError as error:
             raise machine_error(error, "the system refused", self.path) from error
         finally:
@@ -186,32 +186,10 @@ class RunFolder:
                 with suppress(OSError):  # not empty: a run has begun
                     folder.rmdir()
 
-    def _lock_file(self) -> TextIO:
-        """The open lock file, locked, in a folder that is made if need be."""
-        path = self.path / ".lock"
-        while True:
-            make_folder(self.path)
-            with suppress(FileNotFoundError):  # a start that failed has just taken folder or file away again
-                lock = path.open("a+", encoding="utf-8")
-                try:
-                    self._take(lock)
-                    if os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
-                        return lock
-                except BaseException:
-                    lock.close()
-                    raise
-                lock.close()
-
-    def _take(self, lock: TextIO) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            what, do = (
-                f"in use by {lock.read().strip() or 'another process'}",
-                "Wait for it, or give another --run-dir.",
-            )
-            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
+    def _refuse(self) -> None:
+        owner = (self.path / ".lock").read_text(encoding="utf-8").strip() or "another process"
+        do = "Wait for it, or give another --run-dir."
+        raise UserError(ExitCode.RUN_FOLDER, f"in use by {owner}", where=str(self.path), do=do)
 
     def begin(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write what a run begins with, and clear away what a killed one left half-written."""

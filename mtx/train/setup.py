@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import tee
 from typing import Any
 
 import torch
@@ -126,10 +127,12 @@ def make_tokenizer(config: Config) -> Tokenizer:
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from (pair for pair in read_pairs(source, *languages) if held_out.fault(pair) is None)
+            yield from (pair for pair in read_pairs(source, *languages) if held_out.drop_reason(pair) is None)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
-    sides = (src for src, _ in pairs()), (tgt for _, tgt in pairs())
+    # A joint vocabulary reads both sides in step, so that one pass over the text is enough.
+    src_pairs, tgt_pairs = tee(pairs()) if config.tokenizer.joint else (pairs(), pairs())
+    sides = (src for src, _ in src_pairs), (tgt for _, tgt in tgt_pairs)
     return train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
 
 

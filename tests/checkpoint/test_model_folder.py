@@ -164,7 +164,7 @@ def test_a_tokenizer_cannot_take_the_place_of_the_one_in_the_manifest(tmp_path: 
     folder = changed(whole, tmp_path / "changed", two_sided)
     (folder / "spm.model").unlink()
     (folder / "spm.model").symlink_to("source.spm")
-    with pytest.raises(UserError, match=r"spm\.model: no regular file"):
+    with pytest.raises(UserError, match=r"spm\.model: not a regular file"):
         load_model(folder)
 
 

@@ -77,5 +77,5 @@ def test_invalid_files_are_refused(name: str, tmp_path: Path) -> None:
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(packed({"w": entry()}))
     (tmp_path / "link").symlink_to("file")
-    with pytest.raises(UserError, match="link: no regular file"):
+    with pytest.raises(UserError, match="link: not a regular file"):
         load_tensors(tmp_path / "link")

@@ -38,15 +38,15 @@ def test_sound_data_is_code_0(mtx: "Mtx", arguments: list[str]) -> None:
     answer = mtx("data", "check", *arguments)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("train: train.en and train.de: 40 pairs, 40 to train on\n")
-    assert answer.out.endswith("\nnothing here should stop a training\n")
+    assert answer.out.endswith("\nno problems found\n")
 
 
 def test_problems_are_code_1_and_one_line(mtx: "Mtx", arguments: list[str], tmp_path: Path) -> None:
     leaked = f"data.dev={write(tmp_path, 'dev')}"
     answer = mtx("data", "check", *arguments, leaked)
     assert (answer.code, len(answer.errors)) == (1, 1)
-    assert "40 of 40 dev pairs are in train, too (mtx data check). " in answer.err
-    assert "\nproblem: 40 of 40 dev pairs are in train, too\n" in answer.out
+    assert "40 of 40 dev pairs are also in train (mtx data check). " in answer.err
+    assert "\nproblem: 40 of 40 dev pairs are also in train\n" in answer.out
     answer = mtx("data", "check", *arguments, leaked, f"data.test={write(tmp_path, 'test')}")
     assert (answer.code, answer.errors[0].split(" (")[0]) == (1, "mtx: error: 3 problems")
 

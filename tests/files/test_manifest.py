@@ -89,7 +89,7 @@ def test_a_manifest_neither_hangs_nor_fills_memory(sealed: Path, make: Callable[
 def test_a_sealed_file_is_a_file_in_the_folder(sealed: Path, make: Callable[[Path], Any]) -> None:
     make(sealed / "secret")
     reseal(sealed, files={"secret": SECRET})
-    assert "secret: no regular file" in refusal(sealed)
+    assert "secret: not a regular file" in refusal(sealed)
 
 
 def test_what_is_needed_must_be_sealed(sealed: Path) -> None:

@@ -36,9 +36,9 @@ def test_only_a_regular_file_is_opened(make: Callable[[Path], Any], tmp_path: Pa
     (tmp_path / "good").write_bytes(b"12345")
     make(tmp_path / "odd")
     for path in (tmp_path / "odd", Path("/dev/null")):
-        with pytest.raises(ValueError, match="no regular file"):
+        with pytest.raises(ValueError, match="not a regular file"):
             read_small_file(path, 10)
-        with pytest.raises(ValueError, match="no regular file"):
+        with pytest.raises(ValueError, match="not a regular file"):
             check_regular(path)
 
 

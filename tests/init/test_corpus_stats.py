@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mtx.config.sources import Source, Tsv
-from mtx.data.cleaning.held_out import HeldOutTexts
+from mtx.data.cleaning.held_out import HeldOutKeys
 from mtx.errors import ExitCode, UserError
 from mtx.init.corpus_stats import CorpusStats, scan
 from mtx.system import logs
 
-NOTHING = HeldOutTexts()
+NOTHING = HeldOutKeys()
 
 
 def source(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> Tsv:
@@ -21,13 +21,13 @@ def source(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> T
     return Tsv(tsv=folder / name)
 
 
-def stats_of(folder: Path, pairs: list[tuple[str, str]], held_out: HeldOutTexts = NOTHING) -> CorpusStats:
+def stats_of(folder: Path, pairs: list[tuple[str, str]], held_out: HeldOutKeys = NOTHING) -> CorpusStats:
     return scan([source(folder, pairs)], "en", "de", held_out)
 
 
 def test_pairs_are_counted_as_training_will(tmp_path: Path) -> None:
     pairs = [("a b", "c"), ("A b.", "c!"), ("a b", "d"), ("", "x"), ("x", " "), ("bad \ufffd", "bad"), ("held", "out")]
-    found = stats_of(tmp_path, pairs, HeldOutTexts.of([("held", "Out")], "pair"))
+    found = stats_of(tmp_path, pairs, HeldOutKeys.of([("held", "Out")], "pair"))
     assert (found.num_read, found.num_pairs) == (7, 2)
     assert found.dropped == {"empty": 2, "damaged by a wrong encoding": 1, "in dev or test": 1}
     assert "7 pairs, 2 distinct ones" in found.summary

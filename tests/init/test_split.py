@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.cleaning.held_out import HeldOutTexts
+from mtx.data.cleaning.held_out import HeldOutKeys
 from mtx.init.split import HashSample, set_size, split
 
-NOTHING = HeldOutTexts()
+NOTHING = HeldOutKeys()
 
 
 def sampled(pairs: list[tuple[str, str]], size: int = 10_000, seed: int = 0) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ texts = st.sampled_from(["a", "A.", "b", "b b", "c!", "c ?", "d", "e", "", " ", 
 
 @given(st.lists(st.tuples(texts, texts), max_size=40), st.integers(0, 5), st.integers(0, 5))
 def test_no_sentence_comes_twice(pairs: list[tuple[str, str]], num_dev: int, num_test: int) -> None:
-    given_sets = HeldOutTexts.of([("d", "xyz"), ("xyz", "e")], "side")
+    given_sets = HeldOutKeys.of([("d", "xyz"), ("xyz", "e")], "side")
     dev, test = split(sampled(pairs), (num_dev, num_test), given_sets)
     assert len(dev) <= num_dev
     assert len(test) <= num_test

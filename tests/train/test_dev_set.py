@@ -14,7 +14,7 @@ def test_no_rule_drops_a_dev_pair(configure: Callable[..., Config], trained: Tra
     (tmp_path / "dev.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")
     config = configure(f"data.dev={{tsv: {tmp_path}/dev.tsv}}", "clean.level=strict", "train.batch_tokens=1000")
     cleaner = build_cleaner(config.clean, "en", "de")
-    assert [cleaner.fault(pair) is None for pair in pairs] == [True, True, False, False, False]
+    assert [cleaner.drop_reason(pair) is None for pair in pairs] == [True, True, False, False, False]
     dev = load_dev_set(config, trained)
     assert dev is not None
     assert list(zip(dev.sources, dev.references, strict=True)) == pairs

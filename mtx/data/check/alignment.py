@@ -1,8 +1,7 @@
-"""Whether line n of one side translates line n of the other: told from lengths alone, block by block.
+"""Alignment: whether line n of one side translates line n of the other, judged by lengths alone, block by block.
 
-The lengths of sentences and of their translations go together (Gale & Church 1993): in blocks of real text they
-correlate by 0.75 and more. Where a line is missing on one side they stop doing so from there on, and do again when one
-side is shifted.
+The lengths of sentences and of their translations correlate (Gale & Church 1993), in blocks of real text by 0.75 and
+more. After a line that is missing on one side they no longer do, until that side is shifted.
 """
 
 from collections.abc import Iterator
@@ -12,57 +11,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 200
-"""Pairs that are looked at together."""
+"""Number of pairs in a block, for which one correlation is computed."""
 
 MAX_SHIFT = 20
-"""Lines by which one side may have slipped."""
+"""Largest shift of one side that is tried, in lines."""
 
 LOW, GAIN = 0.3, 0.3
-"""A block is misaligned if its lengths correlate below the first, and shifted by more than the second better."""
+"""A block is misaligned if its lengths correlate by less than LOW, and when shifted by GAIN more."""
 
 LEAST_SPREAD = 0.1
-"""Standard deviation of log lengths below which a block says nothing: all of its lines are about as long."""
+"""Standard deviation of log lengths below which a block tells nothing, as its lines have nearly equal lengths."""
 
 NUM_POINTS = 200
-"""Of the curve of agreement, at most."""
+"""Largest number of points of the curve of agreement."""
 
-LONGEST = 65_535
-"""Lengths are kept in two bytes: what is longer counts as that."""
+MAX_LENGTH = 65_535
+"""Lengths are stored in two bytes and cut at this value."""
 
 Lengths = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """A stretch in which line n of the source goes with line n + shift of the target."""
+    """A range of lines in which line n of the source corresponds to line n + shift of the target."""
 
     begin: int
-    """Its first line, counted from 1."""
+    """First line, counted from 1."""
     end: int
-    """Its last one."""
+    """Last line."""
     shift: int
 
     def __str__(self) -> str:
         shifted = f"n {'+' if self.shift > 0 else '-'} {abs(self.shift)}"
-        return f"lines {self.begin:,} to {self.end:,}: line n of the source goes with line {shifted} of the target"
+        return f"lines {self.begin:,} to {self.end:,}: line n of the source corresponds to line {shifted} of the target"
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What the lengths say of a source."""
+    """The alignment of a source, judged by lengths."""
 
     slips: list[Slip]
-    """The stretches that look misaligned, in order."""
+    """The ranges of lines that look shifted, in order."""
     num_unrelated: int
-    """Lines in blocks whose lengths do not go together, however they are shifted."""
+    """Number of lines in blocks whose lengths do not correlate with any shift."""
     first_unrelated: int | None
-    """Where the first of these begins, counted from 1."""
+    """First of these lines, counted from 1."""
     agreement: list[float]
-    """The correlation of lengths from the first line to the last, in stretches of equal length."""
+    """Correlation of lengths from the first line to the last, averaged over ranges of equal length."""
 
 
 def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
-    """What the lengths of the two sides say, of which those of 0 are left out of account."""
+    """Judge the alignment by the lengths of the two sides, ignoring lengths of 0."""
     blocks = list(_blocks(src, tgt))
     unrelated = [block.begin for block in blocks if block.is_unrelated]
     num_unrelated = sum(min(BLOCK, len(src) - begin) for begin in unrelated)
@@ -75,9 +74,9 @@ def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
 class _Block:
     begin: int
     agreement: float | None
-    """How its lengths correlate as they are; None where that can't be told."""
+    """Correlation of the lengths without a shift; None if it can't be told."""
     shift: int | None
-    """The shift at which they go together; None where there is none, or it can't be told."""
+    """The shift with which they correlate; None if there is none, or it can't be told."""
 
     @property
     def is_unrelated(self) -> bool:
@@ -85,20 +84,20 @@ class _Block:
 
 
 def _blocks(src: Lengths, tgt: Lengths) -> Iterator[_Block]:
-    """All blocks; what is left over at the end is one if it is half as long."""
+    """All blocks; the rest at the end is one if it has at least half the length."""
     for begin in range(0, len(src) - BLOCK // 2 + 1, BLOCK):
-        as_it_is = _correlation(src, tgt, begin, 0)
-        if as_it_is is None or as_it_is >= LOW:
-            yield _Block(begin, as_it_is, None if as_it_is is None else 0)
+        unshifted = _correlation(src, tgt, begin, 0)
+        if unshifted is None or unshifted >= LOW:
+            yield _Block(begin, unshifted, None if unshifted is None else 0)
             continue
         shifts = [shift for shift in range(-MAX_SHIFT, MAX_SHIFT + 1) if shift]
-        found = [_correlation(src, tgt, begin, shift) or 0.0 for shift in shifts]
-        best = int(np.argmax(found))
-        yield _Block(begin, as_it_is, shifts[best] if found[best] > max(as_it_is, 0) + GAIN else None)
+        correlations = [_correlation(src, tgt, begin, shift) or 0.0 for shift in shifts]
+        best = int(np.argmax(correlations))
+        yield _Block(begin, unshifted, shifts[best] if correlations[best] > max(unshifted, 0) + GAIN else None)
 
 
 def _correlation(src: Lengths, tgt: Lengths, begin: int, shift: int) -> float | None:
-    """Of the lengths of a block of the source with those of the target as many lines further on."""
+    """Correlation of the lengths of a source block with those of the target `shift` lines further on."""
     end = min(begin + BLOCK, len(src), len(tgt) - shift)
     first = max(begin, -shift)
     one, other = src[first:end], tgt[first + shift : end + shift]
@@ -110,9 +109,9 @@ def _correlation(src: Lengths, tgt: Lengths, begin: int, shift: int) -> float | 
 
 
 def _slips(src: Lengths, tgt: Lengths, blocks: list[_Block]) -> Iterator[Slip]:
-    """The stretches of equal shift, save for those where it is 0; what says nothing belongs to what is around it."""
+    """The ranges of equal shift other than 0. Blocks that tell nothing belong to the range around them."""
     first = shift = 0
-    last_begin = 0  # of the last block that said something
+    last_begin = 0  # of the last block with a known shift
     for block in blocks:
         if block.shift is None:
             continue
@@ -127,22 +126,22 @@ def _slips(src: Lengths, tgt: Lengths, blocks: list[_Block]) -> Iterator[Slip]:
 
 
 def _change(src: Lengths, tgt: Lengths, good: int, begin: int, before: int, after: int) -> int:
-    """The line, from the block at `good` to that at `begin`, at which one shift begins to fit better than another."""
+    """The line between the blocks at `good` and `begin` from which the shift `after` fits better than `before`."""
     first = max(good, -before, -after)
     last = min(begin + BLOCK, len(src), len(tgt) - before, len(tgt) - after)
     lowest = first + min(before, after)
     logs = [np.log1p(side, dtype=np.float64) for side in (src[first:last], tgt[lowest : last + max(before, after)])]
     ratios = [logs[0] - logs[1][first + shift - lowest : last + shift - lowest] for shift in (before, after)]
-    # The usual ratio of lengths is the same for both, so that what remains tells which one fits.
+    # The usual ratio of lengths is the same for both shifts, so the deviation from it tells which shift fits.
     usual = np.median(ratios[1][begin - first :])
     misfit = [np.abs(ratio - usual) for ratio in ratios]
-    # All lines up to the change are fit by `before`, all from it on by `after`.
+    # Lines up to the change fit `before`, lines from it on fit `after`.
     gain = np.concatenate([[0.0], np.cumsum(misfit[1] - misfit[0])])
     return int(first + np.argmax(gain))
 
 
 def _curve(blocks: list[_Block]) -> list[float]:
-    """The agreement of neighbouring blocks, averaged to few points; 0 where nothing can be told."""
+    """The agreement of neighbouring blocks, averaged to at most NUM_POINTS points; 0 if it can't be told."""
     values = np.array([block.agreement or 0.0 for block in blocks])
     if not len(values):
         return []

@@ -1,4 +1,4 @@
-"""The data doctor: what is in each source, what the rules drop and would drop, and what should stop a training."""
+"""Diagnosis of the data of a config: a report of each source, overlaps, and problems that should stop a training."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,76 +6,76 @@ from dataclasses import dataclass
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import Source
 from mtx.data.check.alignment import BLOCK
-from mtx.data.check.overlap import HeldOut, Overlap
-from mtx.data.check.scan import SETTINGS, Examined, Known, examine
+from mtx.data.check.overlap import Overlap, OverlapIndex
+from mtx.data.check.scan import RULE_SETTINGS, SeenPairs, SourceReport, scan_source
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import expand_folders, read_pairs
 from mtx.errors import ExitCode, UserError
 
-MOST_DROPPED, MOST_SLIPPED, MOST_UNRELATED, MOST_OVERLAP = 0.5, 0.01, 0.5, 0.05
-"""Shares of pairs above which something should stop a training."""
+MAX_DROPPED, MAX_MISALIGNED, MAX_UNRELATED, MAX_OVERLAP = 0.5, 0.01, 0.5, 0.05
+"""Shares of pairs above which there is a problem."""
 
-FEWEST = 10
-"""Pairs of a source from which on such a share of them says something about it."""
+MIN_PAIRS = 10
+"""Number of pairs that a source needs for such a share of them to be meaningful."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What a dev or test set has in common with other pairs."""
+class SetOverlap:
+    """The overlap of a dev or test set with other pairs."""
 
     role: str
     """dev or test."""
     within: str
-    """train or dev: what it is compared with."""
+    """What the set is compared with: train or dev."""
     overlap: Overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All that was found."""
+    """The results for all data of a config."""
 
-    sources: list[Examined]
-    shared: list[Shared]
+    sources: list[SourceReport]
+    overlaps: list[SetOverlap]
     problems: list[str]
-    """What should stop a training, a line each."""
+    """What should stop a training, one line each."""
 
 
 def diagnose(config: Config) -> Diagnosis:
-    """Read all sources of `config` and look at each pair.
+    """Read all sources of `config` and examine each pair.
 
-    Memory grows by 36 bytes at most for each pair, see `Known` and `examine`, and by 8 for each sentence and n-gram of
-    the dev and test sets.
+    Memory grows by at most 36 bytes for each pair, see `SeenPairs` and `scan_source`, and by 8 for each sentence and
+    n-gram of the dev and test sets.
 
     Raises:
-        UserError: of one not a single pair can be read (DATA); a rule needs what is not installed, or a process that
-            shared the work was killed (MACHINE).
+        UserError: not a single pair of a source can be read (DATA); a package that a rule needs is not installed, or a
+            process that shared the work was killed (MACHINE).
     """
     data = config.data
-    train = expand_folders(data.train, data.src_lang, data.tgt_lang)
-    dev, test = (
-        () if source is None else expand_folders((source,), *_languages(data)) for source in (data.dev, data.test)
-    )
-    in_train = {role: HeldOut(_pairs(sources, data)) for role, sources in (("dev", dev), ("test", test)) if sources}
-    in_dev = {role: HeldOut(_pairs(sources, data)) for role, sources in (("test", test),) if dev and sources}
-    examined = []
-    for role, sources, held_out in (("train", train, in_train), ("dev", dev, in_dev), ("test", test, {})):
-        known = Known()
-        examined += [examine(source, role, config, known, list(held_out.values())) for source in sources]
-    of_role = {"dev": dev, "test": test}
-    shared = [
-        Shared(role, within, each.overlap(_pairs(of_role[role], data)))
-        for within, held_out in (("train", in_train), ("dev", in_dev))
-        for role, each in held_out.items()
+    languages = data.src_lang, data.tgt_lang
+    sources = {
+        role: expand_folders((source for source in given if source is not None), *languages)
+        for role, given in (("train", data.train), ("dev", (data.dev,)), ("test", (data.test,)))
+    }
+    compared = [(role, within) for within in ("train", "dev") for role in ("dev", "test") if role != within]
+    indexes = {
+        (role, within): OverlapIndex(_pairs(sources[role], data))
+        for role, within in compared
+        if sources[role] and sources[within]
+    }
+    reports = []
+    for within in sources:
+        seen = SeenPairs()
+        own = [index for (_, other), index in indexes.items() if other == within]
+        reports += [scan_source(source, within, config, seen, own) for source in sources[within]]
+    overlaps = [
+        SetOverlap(role, within, index.overlap(_pairs(sources[role], data)))
+        for (role, within), index in indexes.items()
     ]
-    return Diagnosis(examined, shared, list(_problems(examined, shared)))
-
-
-def _languages(data: DataSettings) -> tuple[str, str]:
-    return data.src_lang, data.tgt_lang
+    return Diagnosis(reports, overlaps, list(_problems(reports, overlaps)))
 
 
 def _pairs(sources: Sequence[Source], data: DataSettings) -> Iterator[Pair]:
-    """All pairs of `sources`, up to where one can't be read: what is wrong there is told when it is examined."""
+    """All pairs of `sources` up to one that can't be read, which its scan will report."""
     for source in sources:
         try:
             yield from read_pairs(source, data.src_lang, data.tgt_lang)
@@ -85,41 +85,44 @@ def _pairs(sources: Sequence[Source], data: DataSettings) -> Iterator[Pair]:
             return
 
 
-def _problems(sources: Sequence[Examined], shared: Sequence[Shared]) -> Iterator[str]:
-    train = [source for source in sources if source.role == "train"]
+def _problems(reports: Sequence[SourceReport], overlaps: Sequence[SetOverlap]) -> Iterator[str]:
+    train = [report for report in reports if report.role == "train"]
     num_pairs, num_dropped = sum(each.num_pairs for each in train), sum(each.num_dropped for each in train)
     if num_dropped == num_pairs:
         yield f"none of {num_pairs:,} training pairs is left to train on"
-    elif num_dropped > MOST_DROPPED * num_pairs:
+    elif num_dropped > MAX_DROPPED * num_pairs:
         yield f"{num_dropped:,} of {num_pairs:,} training pairs would be dropped"
-    for source in sources:
-        yield from _problems_of(source)
-    for each in shared:
+    for report in reports:
+        yield from _problems_of(report)
+    for each in overlaps:
         overlap = each.overlap
-        if overlap.both > MOST_OVERLAP * overlap.num_pairs:
-            yield f"{overlap.both:,} of {overlap.num_pairs:,} {each.role} pairs are in {each.within}, too"
+        if overlap.both > MAX_OVERLAP * overlap.num_pairs:
+            yield f"{overlap.both:,} of {overlap.num_pairs:,} {each.role} pairs are also in {each.within}"
 
 
-def _problems_of(source: Examined) -> Iterator[str]:
-    """What is wrong with one source."""
-    if source.error is not None:
-        yield f"{source.name}: {source.error}"
-    if source.num_pairs == 0 and source.role != "train":
-        yield f"{source.name}: the {source.role} set is empty"
-    slips = source.alignment.slips
-    if sum(slip.end - slip.begin + 1 for slip in slips) >= max(BLOCK, MOST_SLIPPED * source.num_pairs):
-        yield f"{source.name}: misaligned {slips[0]}"
-    if source.alignment.num_unrelated > MOST_UNRELATED * source.num_pairs:
-        yield f"{source.name}: misaligned {unrelated_in_words(source)}"
-    if source.num_pairs < FEWEST:
+def _problems_of(report: SourceReport) -> Iterator[str]:
+    """The problems of one source."""
+    if report.error is not None:
+        yield f"{report.name}: {report.error}"
+    if report.num_pairs == 0 and report.role != "train":
+        yield f"{report.name}: the {report.role} set is empty"
+    shifts = report.alignment.slips
+    if sum(shift.end - shift.begin + 1 for shift in shifts) >= max(BLOCK, MAX_MISALIGNED * report.num_pairs):
+        yield f"{report.name}: misaligned {shifts[0]}"
+    if report.alignment.num_unrelated > MAX_UNRELATED * report.num_pairs:
+        yield f"{report.name}: misaligned {format_unrelated(report)}"
+    if report.num_pairs < MIN_PAIRS:
         return
-    for finding in source.findings:
-        if finding.rule in SETTINGS and finding.count > MOST_DROPPED * source.num_pairs:
-            yield f"{source.name}: {finding.count:,} of {source.num_pairs:,} pairs are {finding.rule}"
+    for finding in report.findings:
+        if finding.rule in RULE_SETTINGS and finding.count > MAX_DROPPED * report.num_pairs:
+            yield f"{report.name}: {finding.count:,} of {report.num_pairs:,} pairs are {finding.rule}"
 
 
-def unrelated_in_words(source: Examined) -> str:
-    """How many lines have nothing to do with each other, and from where on."""
-    of, first = source.alignment, source.alignment.first_unrelated
-    what = f"{of.num_unrelated:,} of {source.num_pairs:,} lines, in blocks from line {first:,} on"
-    return f"{what}: lengths of source and target do not go together, however shifted"
+def format_unrelated(report: SourceReport) -> str:
+    """Format the number of lines that are unrelated, and the first of them."""
+    alignment = report.alignment
+    counts = f"{alignment.num_unrelated:,} of {report.num_pairs:,} lines"
+    return (
+        f"{counts}, in blocks from line {alignment.first_unrelated:,} on: lengths of source and target are unrelated, "
+        "with any shift"
+    )

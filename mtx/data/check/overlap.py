@@ -1,86 +1,111 @@
-"""Sentences of a dev or test set that other pairs hold, too: whole, or most of their words in the same order."""
+"""Overlap: sentences of a dev or test set that occur in other pairs, whole or with most words in the same order."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
-from mtx.data.check.examples import MAX_EXAMPLES, Example, example_of
 from mtx.data.cleaning.text_keys import plain, words_of
 from mtx.data.sources.base import Pair
 from mtx.data.sources.chunks import in_chunks
 
 NGRAM = 8
-"""Words, or characters where a script has no spaces between words, that are looked for as one."""
+"""Length of the n-grams that are compared, in words, or in characters for scripts without spaces between words."""
 
 NEAR = 0.5
-"""The share of its n-grams from which on a sentence counts as nearly the same."""
+"""Share of its n-grams from which a sentence counts as nearly the same."""
 
 MAX_HELD_OUT = 200_000
-"""Pairs of a dev or test set that are compared: the first ones."""
+"""Number of pairs of a dev or test set that are compared, from its beginning."""
+
+MAX_EXAMPLES = 3
+"""Number of pairs shown for each finding."""
+
+MAX_EXAMPLE_CHARS = 200
+"""Length to which the sentences of an example are cut."""
 
 Keys = NDArray[np.int64]
 
-_NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+_NO_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A pair that a finding is about."""
+
+    line: int
+    """Line in its source, counted from 1."""
+    src: str
+    tgt: str
+
+
+def example_of(line: int, pair: Pair) -> Example:
+    """`pair`, in `line`, as an example."""
+    return Example(line, shortened(pair[0], MAX_EXAMPLE_CHARS), shortened(pair[1], MAX_EXAMPLE_CHARS))
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """`text`, cut to `max_chars` characters, of which the last is then an ellipsis."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 @dataclass(slots=True)
 class Overlap:
-    """What a set of pairs has in common with the pairs that were compared to it."""
+    """Counts of the pairs of a set that occur among other pairs."""
 
     num_pairs: int = 0
     both: int = 0
-    """Pairs that occur whole, whatever their case, spaces and punctuation."""
+    """Pairs that occur whole, regardless of case, spaces and punctuation."""
     src: int = 0
     """Pairs whose source occurs."""
     tgt: int = 0
     """Pairs whose target occurs."""
     near: int = 0
-    """Pairs of which neither side occurs, but one does nearly."""
+    """Pairs of which neither side occurs, but one side nearly does."""
     examples: list[Example] = field(default_factory=list)
-    """Some of those that occur whole or nearly, with their lines in the set."""
+    """Some pairs that occur whole or nearly, with their lines in the set."""
 
 
-class HeldOut:
-    """A dev or test set, to be compared with other pairs.
+class OverlapIndex:
+    """An index of a dev or test set, for finding its sentences among other pairs.
 
-    It holds 8 bytes for each of its sentences and n-grams, not the text.
+    It holds 8 bytes for each sentence and n-gram of the set, not the text.
     """
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         parts: list[list[Keys]] = [[np.zeros(0, np.int64)] for _ in _KINDS]
-        for group in in_chunks(islice(pairs, MAX_HELD_OUT)):
-            for part, keys in zip(parts, _keys(group.pairs), strict=True):
+        for chunk in in_chunks(islice(pairs, MAX_HELD_OUT)):
+            for part, keys in zip(parts, _keys(chunk.pairs), strict=True):
                 part.append(np.unique(keys))
         self._known = [np.unique(np.concatenate(part)) for part in parts]
         self._is_found = [np.zeros(len(known), np.bool_) for known in self._known]
 
     def find(self, pairs: Sequence[Pair]) -> list[NDArray[np.int64]]:
-        """What of the set occurs in `pairs`, for `note`. Changes nothing: other processes may do it."""
-        return [np.unique(_places(known, keys)) for known, keys in zip(self._known, _keys(pairs), strict=True)]
+        """Find the parts of the set that occur in `pairs`, for `mark`. Changes nothing, so any process may do it."""
+        return [np.unique(_indices(known, keys)) for known, keys in zip(self._known, _keys(pairs), strict=True)]
 
-    def note(self, found: Sequence[NDArray[np.int64]]) -> None:
-        """Remember what was found."""
-        for is_found, places in zip(self._is_found, found, strict=True):
-            is_found[places] = True
+    def mark(self, found: Sequence[NDArray[np.int64]]) -> None:
+        """Mark what `find` found."""
+        for is_found, indices in zip(self._is_found, found, strict=True):
+            is_found[indices] = True
 
     def overlap(self, pairs: Iterable[Pair]) -> Overlap:
-        """What was found of `pairs`, which are the set itself.
+        """Count what was marked of `pairs`, which are the set itself.
 
-        The n-grams of a sentence that occurs nearly may lie in several sentences.
+        The n-grams of a sentence that nearly occurs may come from several sentences.
         """
         overlap = Overlap()
         for src, tgt in islice(pairs, MAX_HELD_OUT):
             overlap.num_pairs += 1
-            found = [
-                is_found[_places(known, keys)]
+            marks = [
+                is_found[_indices(known, keys)]
                 for known, is_found, keys in zip(self._known, self._is_found, _keys([(src, tgt)]), strict=True)
             ]
-            has_src, has_tgt, has_both = (bool(kind.all()) for kind in found[:3])
-            is_near = not has_src and not has_tgt and any(len(kind) and kind.mean() >= NEAR for kind in found[3:])
+            has_src, has_tgt, has_both = (bool(kind.all()) for kind in marks[:3])
+            is_near = not has_src and not has_tgt and any(len(kind) and kind.mean() >= NEAR for kind in marks[3:])
             overlap.src += has_src
             overlap.tgt += has_tgt
             overlap.both += has_both
@@ -94,19 +119,19 @@ _KINDS = ("src", "tgt", "both", "n-grams of src", "n-grams of tgt")
 
 
 def _keys(pairs: Sequence[Pair]) -> list[Keys]:
-    """What stands for the sources, targets and pairs, and for the n-grams of either side.
+    """Hashes of the sources, targets and pairs, and of the n-grams of either side.
 
-    Python's own hashes, salted in each process: nobody can make texts that share one.
+    These are Python's own hashes, salted in each run, so that nobody can construct texts with equal hashes.
     """
     whole: tuple[list[int], ...] = ([], [], [])
     ngrams: tuple[list[int], ...] = ([], [])
     for pair in pairs:
         plain_texts = []
-        for side, grams, text in zip(whole, ngrams, pair, strict=False):
+        for side, side_ngrams, text in zip(whole, ngrams, pair, strict=False):
             words = words_of(text)
             plain_texts.append(plain(text, words))
             side.append(hash(plain_texts[-1]))
-            grams.extend(_ngrams(text, words))
+            side_ngrams.extend(_ngrams(text, words))
         whole[2].append(hash(tuple(plain_texts)))
     return [np.array(hashes, np.int64) for hashes in (*whole, *ngrams)]
 
@@ -117,10 +142,10 @@ def _ngrams(text: str, words: Sequence[str]) -> Iterator[int]:
     return map(hash, zip(*(words[start:] for start in range(NGRAM)), strict=False))
 
 
-def _places(known: Keys, keys: Keys) -> NDArray[np.int64]:
-    """Where those of `keys` that are known stand in `known`."""
-    places = np.searchsorted(known, keys)
-    inside = places < len(known)
-    places = places[inside]
-    is_known: NDArray[np.bool_] = known[places] == keys[inside]
-    return places[is_known]
+def _indices(known: Keys, keys: Keys) -> NDArray[np.int64]:
+    """Indices in `known` of those `keys` that are in it."""
+    indices = np.searchsorted(known, keys)
+    is_inside = indices < len(known)
+    indices = indices[is_inside]
+    is_known: NDArray[np.bool_] = known[indices] == keys[is_inside]
+    return indices[is_known]

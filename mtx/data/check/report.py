@@ -1,51 +1,51 @@
-"""What the data doctor found, as text for people and as JSON for programs."""
+"""The findings of `mtx data check` as text for people and as JSON for programs."""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from mtx.data.check.diagnose import Diagnosis, Shared, unrelated_in_words
-from mtx.data.check.examples import Example, shortened
-from mtx.data.check.scan import Examined, Finding, Side
+from mtx.data.check.diagnose import Diagnosis, SetOverlap, format_unrelated
+from mtx.data.check.overlap import Example, shortened
+from mtx.data.check.scan import Finding, Side, SourceReport
 from mtx.errors import escape_controls
 
 MAX_SHOWN = 60
-"""Characters of a sentence that a line of text has room for."""
+"""Length to which the sentences of an example are cut, in characters."""
 
 
 def to_json(diagnosis: Diagnosis) -> str:
-    """One object: `problems`, lines that say what should stop a training; `sources` and `overlaps`.
+    """Return one object with `problems` (what should stop a training, one line each), `sources` and `overlaps`.
 
-    Of each source `name`, `role`, `num_pairs`, `num_dropped`, `error`, `findings` (`rule`, `verdict`, `setting`,
+    Each source has `name`, `role`, `num_pairs`, `num_dropped`, `error`, `findings` (`rule`, `verdict`, `setting`,
     `count`, `examples`), `sides` (`language`, `num_letters`, `num_words`, `longest`, `histogram`, `scripts`) and
-    `alignment` (`slips`, `num_unrelated`, `first_unrelated`, `agreement`); of each overlap `role`, `within`,
-    `num_pairs`, `both`, `src`, `tgt`, `near`, `examples`. The dataclasses of these names say what the keys mean.
+    `alignment` (`slips`, `num_unrelated`, `first_unrelated`, `agreement`); each overlap has `role`, `within`,
+    `num_pairs`, `both`, `src`, `tgt`, `near`, `examples`. The dataclasses of these names document the keys.
     """
-    overlaps = [{"role": each.role, "within": each.within, **asdict(each.overlap)} for each in diagnosis.shared]
+    overlaps = [{"role": each.role, "within": each.within, **asdict(each.overlap)} for each in diagnosis.overlaps]
     whole = {
         "problems": diagnosis.problems,
         "sources": [asdict(source) for source in diagnosis.sources],
         "overlaps": overlaps,
     }
     text = json.dumps(whole, ensure_ascii=False, allow_nan=False)
-    # JSON escapes what steers a terminal only in part.
+    # JSON escapes only some of the characters that control a terminal.
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def to_text(diagnosis: Diagnosis) -> str:
-    """For people, on a terminal, which nothing in the text can steer."""
+    """Return the report for a terminal, with control characters escaped."""
     return "\n".join(_lines(diagnosis))
 
 
-def pairs_in_words(source: Examined) -> str:
-    """How many pairs there are, whether they are all, and how many of them would be trained on."""
+def format_num_pairs(source: SourceReport) -> str:
+    """Format the number of pairs, whether that is all, and how many would be trained on."""
     kept = f", {source.num_pairs - source.num_dropped:,} to train on" if source.role == "train" else ""
-    part = ", up to what cannot be read" if source.error is not None else ""
+    part = " before an error" if source.error is not None else ""
     return f"{source.num_pairs:,} {'pair' if source.num_pairs == 1 else 'pairs'}{part}{kept}"
 
 
-def side_in_words(side: Side, num_pairs: int) -> str:
-    """How long the sentences of a side are, and in which scripts."""
+def format_side(side: Side, num_pairs: int) -> str:
+    """Format the lengths and scripts of the sentences of a side."""
     letters, words = side.num_letters / max(num_pairs, 1), side.num_words / max(num_pairs, 1)
     total = max(sum(side.scripts.values()), 1)
     shares = [(name.lower(), count) for name, count in side.scripts.items() if count >= total / 1000]
@@ -55,47 +55,47 @@ def side_in_words(side: Side, num_pairs: int) -> str:
     )
 
 
-def finding_in_words(finding: Finding) -> str:
-    """What a rule is about, and the setting that decides on it."""
+def format_finding(finding: Finding) -> str:
+    """Format a rule and the setting that would enable it."""
     ask = f" ({finding.setting})" if finding.setting is not None and finding.verdict.startswith("would") else ""
     return f"{finding.rule}{ask}"
 
 
-def misaligned_in_words(source: Examined) -> Iterator[str]:
-    """Which lines do not go with each other."""
+def format_misaligned(source: SourceReport) -> Iterator[str]:
+    """Format the lines that do not correspond."""
     yield from map(str, source.alignment.slips)
     if source.alignment.num_unrelated:
-        yield unrelated_in_words(source)
+        yield format_unrelated(source)
 
 
-def overlap_in_words(shared: Shared) -> str:
-    """How much of a set occurs elsewhere."""
-    found = shared.overlap
-    counts = f"{found.both:,} whole, {found.src:,} by source, {found.tgt:,} by target, {found.near:,} more nearly"
-    return f"of {found.num_pairs:,} {shared.role} pairs in {shared.within}: {counts}"
+def format_overlap(each: SetOverlap) -> str:
+    """Format the overlap of a set."""
+    overlap = each.overlap
+    counts = f"{overlap.both:,} whole, {overlap.src:,} by source, {overlap.tgt:,} by target, {overlap.near:,} nearly"
+    return f"of {overlap.num_pairs:,} {each.role} pairs in {each.within}: {counts}"
 
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     for source in diagnosis.sources:
-        yield f"{source.role}: {escape_controls(source.name)}: {pairs_in_words(source)}"
+        yield f"{source.role}: {escape_controls(source.name)}: {format_num_pairs(source)}"
         width = max(len(side.language) for side in source.sides)
-        yield from (f"  {side.language:<{width}}  {side_in_words(side, source.num_pairs)}" for side in source.sides)
+        yield from (f"  {side.language:<{width}}  {format_side(side, source.num_pairs)}" for side in source.sides)
         for finding in source.findings:
-            yield f"  {finding.verdict:<10} {finding.count:>11,}  {finding_in_words(finding)}"
+            yield f"  {finding.verdict:<10} {finding.count:>11,}  {format_finding(finding)}"
             yield from _example_lines(finding.examples)
-        yield from (f"  misaligned  {what}" for what in misaligned_in_words(source))
+        yield from (f"  misaligned  {what}" for what in format_misaligned(source))
         yield ""
-    yield from _overlap_lines(diagnosis.shared)
+    yield from _overlap_lines(diagnosis.overlaps)
     yield from (f"problem: {escape_controls(problem)}" for problem in diagnosis.problems)
     if not diagnosis.problems:
-        yield "nothing here should stop a training"
+        yield "no problems found"
 
 
-def _overlap_lines(shared: Sequence[Shared]) -> Iterator[str]:
-    for each in shared:
-        yield overlap_in_words(each)
+def _overlap_lines(overlaps: Sequence[SetOverlap]) -> Iterator[str]:
+    for each in overlaps:
+        yield format_overlap(each)
         yield from _example_lines(each.overlap.examples)
-    if shared:
+    if overlaps:
         yield ""
 
 
@@ -106,5 +106,5 @@ def _example_lines(examples: Sequence[Example]) -> Iterator[str]:
 
 
 def _percent(count: int, total: int) -> str:
-    """A share for people: never 100 % of what is not all."""
+    """Format a share, never as 100 % unless it is all."""
     return "over 99.9 %" if 0.999 * total < count < total else f"{100 * count / total:.3g} %"

@@ -1,4 +1,4 @@
-"""Keys of texts, the same whatever their case, spaces and punctuation."""
+"""Hashes of texts that ignore case, spaces and punctuation."""
 
 import re
 from collections.abc import Sequence
@@ -9,20 +9,22 @@ _WORDS = re.compile(r"\w+")
 
 
 def has_words(text: str) -> bool:
-    """Whether there is more in `text` than spaces and punctuation."""
+    """Whether `text` has more than spaces and punctuation."""
     return _WORDS.search(text) is not None
 
 
 def text_keys(src: str, tgt: str) -> tuple[int, int, int]:
-    """What stands for the source, the target and both, whatever their case, spaces and punctuation; always the same."""
-    plain_texts = [plain(text, words_of(text)) for text in (src, tgt)]
-    return hash_of(plain_texts[0]), hash_of(plain_texts[1]), hash_of(*plain_texts)
+    """Hashes of the source, the target and both, the same in every process."""
+    src, tgt = (plain(text, words_of(text)) for text in (src, tgt))
+    return hash_of(src), hash_of(tgt), hash_of(src, tgt)
 
 
 def words_of(text: str) -> list[str]:
+    """The words of `text` without regard to case."""
     words: list[str] = _WORDS.findall(text.casefold())
     return words
 
 
 def plain(text: str, words: Sequence[str]) -> str:
+    """The `words` of `text`, or `text` itself if it has none."""
     return " ".join(words) or text

@@ -1,64 +1,70 @@
-"""Which script a language is written in, and which a text is in."""
+"""The writing systems (Unicode scripts) of languages and texts."""
 
-import re
-import sys
-import unicodedata
 from collections import Counter
 from functools import cache
+from typing import Any
+
+import regex
 
 _LATIN = (
     "af az bs ca cs cy da de en eo es et eu fi fo fr ga gl ha hr hu id is it jv lb lt lv mg ms mt nb nl nn no oc pl pt "
     "ro sk sl so sq sv sw tl tr uz vi xh yo zu"
 )
 SCRIPTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_LATIN.split(), ("LATIN",)),
-    **dict.fromkeys(["be", "bg", "kk", "ky", "mk", "mn", "ru", "tg", "uk"], ("CYRILLIC",)),
-    **dict.fromkeys(["ar", "fa", "ps", "ur", "ug", "sd"], ("ARABIC",)),
-    **dict.fromkeys(["hi", "mr", "ne", "sa"], ("DEVANAGARI",)),
-    **dict.fromkeys(["bn", "as"], ("BENGALI",)),
-    **dict.fromkeys(["am", "ti"], ("ETHIOPIC",)),
-    "sr": ("CYRILLIC", "LATIN"), "el": ("GREEK",), "he": ("HEBREW",), "yi": ("HEBREW",), "hy": ("ARMENIAN",),
-    "ka": ("GEORGIAN",), "th": ("THAI",), "lo": ("LAO",), "km": ("KHMER",), "my": ("MYANMAR",), "si": ("SINHALA",),
-    "ta": ("TAMIL",), "te": ("TELUGU",), "kn": ("KANNADA",), "ml": ("MALAYALAM",), "gu": ("GUJARATI",),
-    "pa": ("GURMUKHI", "ARABIC"), "or": ("ORIYA",), "zh": ("CJK",), "ja": ("CJK", "HIRAGANA", "KATAKANA"),
-    "ko": ("HANGUL", "CJK"), "bo": ("TIBETAN",), "dz": ("TIBETAN",),
+    **dict.fromkeys(_LATIN.split(), ("Latin",)),
+    **dict.fromkeys(["be", "bg", "kk", "ky", "mk", "mn", "ru", "tg", "uk"], ("Cyrillic",)),
+    **dict.fromkeys(["ar", "fa", "ps", "ur", "ug", "sd"], ("Arabic",)),
+    **dict.fromkeys(["hi", "mr", "ne", "sa"], ("Devanagari",)),
+    **dict.fromkeys(["bn", "as"], ("Bengali",)),
+    **dict.fromkeys(["am", "ti"], ("Ethiopic",)),
+    "sr": ("Cyrillic", "Latin"), "el": ("Greek",), "he": ("Hebrew",), "yi": ("Hebrew",), "hy": ("Armenian",),
+    "ka": ("Georgian",), "th": ("Thai",), "lo": ("Lao",), "km": ("Khmer",), "my": ("Myanmar",), "si": ("Sinhala",),
+    "ta": ("Tamil",), "te": ("Telugu",), "kn": ("Kannada",), "ml": ("Malayalam",), "gu": ("Gujarati",),
+    "pa": ("Gurmukhi", "Arabic"), "or": ("Oriya",), "zh": ("Han",), "ja": ("Han", "Hiragana", "Katakana"),
+    "ko": ("Hangul", "Han"), "bo": ("Tibetan",), "dz": ("Tibetan",),
 }  # fmt: skip
-"""Scripts by language, as the names of their characters begin; languages that are not here may have any."""
+"""Unicode scripts by language. Languages that are not listed may have any."""
+
+_ALL_SCRIPTS = tuple(sorted({script for scripts in SCRIPTS.values() for script in scripts}))
 
 
 def scripts_of(language: str) -> tuple[str, ...]:
-    """The scripts that `language` is written in; none where that is not known."""
-    return SCRIPTS.get(re.split("[-_]", language.lower())[0], ())
+    """The scripts of `language`; none if not known."""
+    return SCRIPTS.get(regex.split("[-_]", language.lower())[0], ())
 
 
 def share_in(text: str, scripts: tuple[str, ...]) -> float | None:
-    """Which share of the letters of `text` is of `scripts`; None where it has no letters."""
-    if text.isascii() and scripts == ("LATIN",):
+    """The share of the letters of `text` that is in `scripts`; None if it has no letters."""
+    if text.isascii() and scripts == ("Latin",):
         return 1.0 if any(map(str.isalpha, text)) else None
     num_letters = sum(map(str.isalpha, text))
     if not num_letters:
         return None
-    return sum(len(found) for found in _letters_of(scripts).findall(text)) / num_letters
+    return sum(len(run) for run in _letters_of(scripts).findall(text)) / num_letters
 
 
 def script_counts(text: str) -> Counter[str]:
-    """Letters of `text` by the script that their names begin with."""
+    """Letters of `text` by script; those of a script that no known language uses are "other"."""
     counts: Counter[str] = Counter()
     for char, count in Counter(text).items():
         if char.isalpha():
-            counts[unicodedata.name(char, "other").split(" ")[0]] += count
+            counts[_script_of(char)] += count
     return counts
 
 
 @cache
-def _letters_of(scripts: tuple[str, ...]) -> re.Pattern[str]:
-    """Runs of letters of `scripts`."""
-    ranges: list[list[int]] = []
-    for code in range(sys.maxunicode + 1):
-        char = chr(code)
-        if char.isalpha() and unicodedata.name(char, "").split(" ")[0] in scripts:
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
-    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "]+")
+def _script_of(char: str) -> str:
+    match = _any_letter().fullmatch(char)
+    return "other" if match is None else str(match.lastgroup)
+
+
+@cache
+def _any_letter() -> Any:
+    return regex.compile("|".join(rf"(?P<{script}>\p{{Script={script}}})" for script in _ALL_SCRIPTS))
+
+
+@cache
+def _letters_of(scripts: tuple[str, ...]) -> Any:
+    """Runs of letters in `scripts`."""
+    union = "".join(rf"\p{{Script={script}}}" for script in scripts)
+    return regex.compile(rf"[[{union}]&&[\p{{L}}]]+", regex.VERSION1)

@@ -1,42 +1,43 @@
-"""The folder of prepared data: where it lies, and how what takes long to build gets into it."""
+"""The folder of prepared data: where it is, and how its entries are built."""
 
-import fcntl
-import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from mtx.errors import ExitCode, UserError
+from mtx.files.atomic import remove_leftovers
+from mtx.files.lock import locked
+from mtx.system.logs import LOGGER
 
-_log = logging.getLogger("mtx")
 _BUILDING, _LOCK = "tmp-", ".lock"
 _ABANDONED_SECONDS = 24 * 3600
-"""After so long without a change, what is being built is taken for left by a killed process."""
+"""Age of the last change after which an unfinished entry is deleted, if no process holds its lock."""
 
 
 def cache_folder() -> Path | None:
-    """`$MTX_CACHE`, else `mtx` in `$XDG_CACHE_HOME` or `~/.cache`; None where it cannot be made."""
+    """`$MTX_CACHE`, else `mtx` in `$XDG_CACHE_HOME` or `~/.cache`; None if it can't be created."""
     try:
         folder = Path(
             os.environ.get("MTX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtx"
         )
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        _log.info("prepared data is not cached: %s", error)
+        LOGGER.info("prepared data is not cached: %s", error)
         return None
     return folder
 
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Where to build what shall be `folder`: inside, nobody else does, and what a killed process has built is there.
+    """A place in which to build the entry `folder`, locked, with all that a killed process has finished of it.
 
-    Who is done calls `finish`. After an error nothing is left; what a signal or a lack of memory interrupts stays, for
-    the next try.
+    When the entry is complete, rename the place to `folder`. An error deletes the place; a signal or lack of memory
+    leaves it for the next try.
 
     Raises:
         OSError: the place can't be written.
@@ -44,28 +45,24 @@ def building(folder: Path) -> Iterator[Path]:
     _remove_abandoned(folder.parent)
     place = folder.with_name(f"{_BUILDING}{folder.name}")
     lock = _lock_of(place)
-    with _lock_file(lock, folder):
+    waiting = "waiting for another process that prepares the same data (%s)"
+    with locked(lock, lambda: LOGGER.info(waiting, folder.name[:12])):
         try:
             place.mkdir(exist_ok=True)
+            remove_leftovers(place, [".*"])
             yield place
-            with suppress(OSError):  # finished, or there was nothing to do
+            with suppress(OSError):  # complete and renamed, or not needed
                 place.rmdir()
         except Exception as error:
-            if not _is_for_want_of_memory(error):
+            if not _is_lack_of_memory(error):
                 shutil.rmtree(place, ignore_errors=True)
             raise
         finally:
             lock.unlink(missing_ok=True)
 
 
-def finish(place: Path, folder: Path) -> None:
-    """Put what was built at `place` where it belongs, instead of an older one."""
-    shutil.rmtree(folder, ignore_errors=True)
-    place.rename(folder)
-
-
-def _is_for_want_of_memory(error: Exception) -> bool:
-    """Whether the same may well succeed at the next try: there was no memory, or a worker was killed, mostly for it."""
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether the next try may succeed: there was no memory, or a worker was killed, usually for lack of it."""
     return isinstance(error, MemoryError) or (isinstance(error, UserError) and error.code is ExitCode.MACHINE)
 
 
@@ -73,44 +70,19 @@ def _lock_of(place: Path) -> Path:
     return place.with_name(f"{place.name}{_LOCK}")
 
 
-def _lock_file(path: Path, folder: Path) -> TextIO:
-    """The open file at `path`, locked."""
-    while True:
-        file = path.open("a", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("waiting for another process that prepares the same data (%s)", folder.name[:12])
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if _is_at(path, file):
-            return file
-        file.close()
-
-
-def _is_at(path: Path, file: TextIO) -> bool:
-    """Whether `file` is still the one at `path`: who had the lock has taken it away."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-    return False
-
-
 def _remove_abandoned(parent: Path) -> None:
-    """Delete what killed processes have left half-built, once it is old; never what a process is at work on."""
+    """Delete old unfinished entries of killed processes, never one that a process is building."""
     for place in {path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_BUILDING}*")}:
-        if time.time() - _last_change(place) <= _ABANDONED_SECONDS:
-            continue
-        lock = _lock_of(place)
-        with suppress(BlockingIOError), lock.open("a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(lock, file):
+        if time.time() - _last_change(place) > _ABANDONED_SECONDS:
+            with suppress(Timeout), FileLock(_lock_of(place)).acquire(timeout=0):
                 shutil.rmtree(place, ignore_errors=True)
-                lock.unlink(missing_ok=True)
+                _lock_of(place).unlink(missing_ok=True)
 
 
 def _last_change(place: Path) -> float:
-    """When something was last written at `place`."""
+    """The time at which something was last written at `place`."""
     times = [0.0]
     for path in (place, _lock_of(place), *place.glob("*")):
-        with suppress(FileNotFoundError):  # written under another name, then renamed
+        with suppress(FileNotFoundError):  # it was temporary and has been renamed
             times.append(path.stat().st_mtime)
     return max(times)

@@ -1,4 +1,4 @@
-"""Token ids of many sentences, and where these stood: in memory, or in shards on the disk."""
+"""Token ids and line numbers of many sentences, in memory or in shards on the disk."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from mtx.data.prepared.store import StoredArray
 
 Numbers = NDArray[np.unsignedinteger[Any]] | StoredArray
-"""Of the smallest type that holds them all."""
+"""Numbers of the smallest unsigned type that holds them all."""
 
 Rows = NDArray[np.integer[Any]]
-"""Which sentences or pairs, by their index."""
+"""Indices of sentences or pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Sentences without bos and eos, one after the other in a flat array."""
+    """Sentences without BOS and EOS, concatenated in a flat array."""
 
     flat: Numbers
     offsets: Numbers
-    """Where each sentence begins, and where the last one ends."""
+    """Index in `flat` at which each sentence begins, then the length of `flat`."""
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
@@ -37,30 +37,30 @@ class Shard:
 
     @property
     def lengths(self) -> NDArray[np.int32]:
-        """Tokens of each sentence."""
+        """Number of tokens of each sentence."""
         return np.diff(self.offsets[:]).astype(np.int32)
 
     def in_memory(self) -> Self:
-        """The same, read from the disk."""
+        """The same shard, read from the disk."""
         return type(self)(self.flat[:], self.offsets[:])
 
-    def of(self, is_wanted: NDArray[np.bool_]) -> Self:
-        """The sentences that are wanted alone."""
-        ends = np.cumsum([0, *self.lengths[is_wanted]])
-        return type(self)(self.flat[:][np.repeat(is_wanted, self.lengths)], as_small(ends))
+    def select(self, is_selected: NDArray[np.bool_]) -> Self:
+        """A shard of the selected sentences."""
+        ends = np.cumsum([0, *self.lengths[is_selected]])
+        return type(self)(self.flat[:][np.repeat(is_selected, self.lengths)], as_small(ends))
 
 
 class Ids:
-    """The sentences of several shards, one after the other."""
+    """The sentences of several shards, numbered through."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = tuple(shards)
         self._begins = [0]
         for shard in shards:
             self._begins.append(self._begins[-1] + len(shard))
-        lengths = [as_small(shard.lengths) for shard in shards]  # of a hundred million pairs each byte counts
+        lengths = [as_small(shard.lengths) for shard in shards]  # for a hundred million pairs each byte counts
         self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)
-        """Tokens of each sentence."""
+        """Number of tokens of each sentence."""
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
@@ -71,17 +71,17 @@ class Ids:
 
     def __getitem__(self, row: int) -> NDArray[np.unsignedinteger[Any]]:
         number = bisect_right(self._begins, row) - 1
-        shard, place = self._shards[number], row - self._begins[number]
-        begin, end = shard.offsets[place : place + 2].tolist()
+        shard, index = self._shards[number], row - self._begins[number]
+        begin, end = shard.offsets[index : index + 2].tolist()
         return shard.flat[begin:end]
 
     def lengths_of(self, rows: Rows) -> NDArray[np.int64]:
-        """Tokens of the sentences `rows` alone."""
+        """Number of tokens of the sentences `rows`."""
         return self.lengths[rows].astype(np.int64)
 
 
 class Lines:
-    """Where each pair of a corpus stood in the input, counted from 0 over all sources; in shards as its ids are."""
+    """Where each pair of a corpus was in the input, counted from 0 over all sources; in the same shards as its ids."""
 
     def __init__(self, shards: Sequence[Numbers]) -> None:
         self._shards = tuple(shards)
@@ -92,15 +92,15 @@ class Lines:
 
     def __getitem__(self, rows: Rows) -> NDArray[np.int64]:
         numbers = np.searchsorted(self._begins, rows, side="right") - 1
-        places = rows - self._begins[numbers]
-        lines = (self._shards[number][place] for number, place in zip(numbers, places, strict=True))
+        indices = rows - self._begins[numbers]
+        lines = (self._shards[number][index] for number, index in zip(numbers, indices, strict=True))
         return np.fromiter(lines, np.int64, len(rows))
 
     def num_before(self, line: int) -> int:
-        """How many of the pairs stood before `line`."""
+        """Number of pairs that were before `line`."""
         return sum(bisect_left(shard, line) for shard in self._shards)
 
 
 def as_small(numbers: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
-    """Numbers of at least 0 in the smallest unsigned type that holds them all."""
+    """Convert numbers of at least 0 to the smallest unsigned type that holds them all."""
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))

@@ -1,4 +1,4 @@
-"""Where pairs of a corpus came from, in the words of whoever looks them up there."""
+"""Provenance: the source and lines of pairs of a corpus."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mtx.data.sources.read import reader
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SourceLines:
     """Lines of one source, or rows of a data set."""
 
     source: Source
@@ -26,15 +26,15 @@ class Origin:
         return f"{reader(self.source).label} {'line' if len(self.lines) == 1 else 'lines'} {lines}"
 
     def to_json(self) -> dict[str, Any]:
-        """The source as in a config, its paths absolute, and the lines."""
+        """The source as in a config, with absolute paths, and the lines."""
         return {"source": self.source.model_dump(mode="json", exclude_none=True), "lines": self.lines}
 
 
-def origins(corpus: Corpus, sources: Sequence[Source], rows: Rows) -> Iterator[Origin]:
-    """Where the pairs `rows` of `corpus` stand in its `sources`, in the order of these."""
+def source_lines(corpus: Corpus, sources: Sequence[Source], rows: Rows) -> Iterator[SourceLines]:
+    """Yield the lines that the pairs `rows` of `corpus` were read from, source by source."""
     lines, start = corpus.lines[rows], 0
     for source, end in zip(sources, accumulate(corpus.source_sizes), strict=True):
-        here = np.unique(lines[(start <= lines) & (lines < end)])
-        if len(here):
-            yield Origin(source, (here - start + 1).tolist())
+        in_source = np.unique(lines[(start <= lines) & (lines < end)])
+        if len(in_source):
+            yield SourceLines(source, (in_source - start + 1).tolist())
         start = end

@@ -1,156 +1,139 @@
-"""Pairs to ids, shard by shard: in parallel, in the order of the sources, to go on with where a process was killed."""
+"""Writing of a prepared corpus shard by shard, in parallel, so that work continues after the process was killed."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.data.cleaning.duplicates import Hashes, Seen
+from mtx.data.cleaning.duplicates import Hashes, HashSet64
 from mtx.data.prepared.ids import Shard, as_small
-from mtx.data.prepared.store import Facts, open_arrays, save_arrays
+from mtx.data.prepared.store import Metadata, open_arrays, save_arrays
 from mtx.data.sources.chunks import Chunk
-from mtx.system.logs import ProgressLog
+from mtx.system.logs import LOGGER, ProgressLog
 from mtx.system.parallel import parallel_map
 
 SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
-"""A shard is full once it has read so many pairs, or holds so many tokens."""
-
-_log = logging.getLogger("mtx")
+"""A shard is full once it has read this many pairs or holds this many tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """What is kept of a group, and what became of the rest."""
+class EncodedChunk:
+    """The pairs of a chunk that are kept, as ids, and counts of the others."""
 
     src: Shard
     tgt: Shard
-    places: NDArray[np.int64]
-    """Where each kept pair stood in its chunk."""
+    indices: NDArray[np.int64]
+    """Index of each kept pair in its chunk."""
     hashes: Hashes | None
-    """What stands for each of them; two with the same are duplicates. None where these are kept."""
+    """Hash of each kept pair, equal for duplicates; None if duplicates are kept."""
     is_equal: NDArray[np.bool_]
     """Whether the two sides are the same text."""
     dropped: Counter[str]
 
-    def of(self, is_wanted: NDArray[np.bool_], reason: str) -> "Encoded":
-        """Only those that are wanted; the others are dropped for `reason`."""
-        dropped = self.dropped + Counter({reason: int(np.count_nonzero(~is_wanted))})
-        hashes = self.hashes[is_wanted] if self.hashes is not None else None
-        src, tgt = self.src.of(is_wanted), self.tgt.of(is_wanted)
-        return Encoded(src, tgt, self.places[is_wanted], hashes, self.is_equal[is_wanted], dropped)
+    def without_duplicates(self, seen: HashSet64) -> "EncodedChunk":
+        """The pairs that are not in `seen`, to which they are added."""
+        if self.hashes is None:
+            return self
+        is_new = seen.add(self.hashes)
+        dropped = self.dropped + Counter(duplicate=int(np.count_nonzero(~is_new)))
+        src, tgt, hashes = self.src.select(is_new), self.tgt.select(is_new), self.hashes[is_new]
+        return EncodedChunk(src, tgt, self.indices[is_new], hashes, self.is_equal[is_new], dropped)
 
 
-@dataclass(slots=True)
-class _Growing:
+class _OpenShard:
     """The shard that is being filled."""
 
-    number: int
-    begin: int
-    """Groups that the shards before it have read."""
-    sizes: list[int]
-    """How many pairs of each source were read, from the beginning on."""
-    parts: list[Encoded] = field(default_factory=list)
-    lines: list[NDArray[np.int64]] = field(default_factory=list)
-    num_chunks: int = 0
-    num_pairs: int = 0
+    def __init__(self, finished: Sequence[Metadata], num_sources: int) -> None:
+        self.number = len(finished)
+        self.num_chunks: int = finished[-1]["num_groups"] if finished else 0
+        """Chunks read since the beginning of the corpus."""
+        self.source_sizes: list[int] = list(finished[-1]["sizes"]) if finished else [0] * num_sources
+        """Pairs read of each source since the beginning of the corpus."""
+        self.parts: list[EncodedChunk] = []
+        self.lines: list[NDArray[np.int64]] = []
+        self.num_pairs = self.num_tokens = 0
 
-    def add(self, chunk: Chunk, encoded: Encoded) -> None:
-        self.lines.append(encoded.places + sum(self.sizes))
+    def add(self, chunk: Chunk, encoded: EncodedChunk) -> None:
+        self.lines.append(encoded.indices + sum(self.source_sizes))
         self.parts.append(encoded)
         self.num_chunks += 1
         self.num_pairs += len(chunk.pairs)
-        self.sizes[chunk.source] += len(chunk.pairs)
+        self.num_tokens += len(encoded.src.flat) + len(encoded.tgt.flat)
+        self.source_sizes[chunk.source] += len(chunk.pairs)
 
     @property
     def is_full(self) -> bool:
-        num_tokens = sum(len(part.src.flat) + len(part.tgt.flat) for part in self.parts)
-        return self.num_pairs >= SHARD_PAIRS or num_tokens >= SHARD_TOKENS
+        return self.num_pairs >= SHARD_PAIRS or self.num_tokens >= SHARD_TOKENS
 
-    def save(self, folder: Path) -> Facts:
-        """Write it; what is known of all shards up to it."""
+    def save(self, folder: Path) -> Metadata:
+        """Write the shard, and return its metadata."""
         arrays = {}
         for side in ("src", "tgt"):
-            flat, lengths = [], []
-            for part in self.parts:
-                shard: Shard = getattr(part, side)
-                flat.append(shard.flat[:])
-                lengths.append(shard.lengths)
-            arrays[f"{side}_flat"] = as_small(_joined(flat))
+            shards: list[Shard] = [getattr(part, side) for part in self.parts]
+            arrays[f"{side}_flat"] = as_small(_concatenate([shard.flat[:] for shard in shards]))
+            lengths = [shard.lengths for shard in shards]
             arrays[f"{side}_offsets"] = as_small(np.cumsum(np.concatenate([[0], *lengths])))
-        arrays["lines"] = as_small(_joined(self.lines))
+        arrays["lines"] = as_small(_concatenate(self.lines))
         hashes = [part.hashes for part in self.parts if part.hashes is not None]
-        arrays["hashes"] = _joined(hashes).astype(np.uint64)
-        dropped = sum((part.dropped for part in self.parts), Counter[str]())
-        facts = {
-            "num_groups": self.begin + self.num_chunks,
-            "sizes": self.sizes,
-            "dropped": dict(dropped),
+        arrays["hashes"] = _concatenate(hashes).astype(np.uint64)
+        metadata = {
+            "num_groups": self.num_chunks,
+            "sizes": self.source_sizes,
+            "dropped": dict(sum((part.dropped for part in self.parts), Counter[str]())),
             "num_equal": int(sum(np.count_nonzero(part.is_equal) for part in self.parts)),
         }
-        save_arrays(shard_path(folder, self.number), arrays, facts)
-        return facts
+        save_arrays(shard_path(folder, self.number), arrays, metadata)
+        return metadata
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where shard `number` of a corpus lies, without its suffixes."""
+    """The path of shard `number` of a corpus, without suffixes."""
     return folder / f"shard-{number:05d}"
 
 
 def write_shards(
-    folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], Encoded]
-) -> list[Facts]:
-    """Write what `encode` makes of `chunks` as shards in `folder`, save for those that are there; the facts of all.
+    folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk]
+) -> list[Metadata]:
+    """Encode `chunks` and write them as shards in `folder`, after those already there; return the metadata of all.
 
-    The result does not depend on how many processes encode, nor on where an earlier one was killed.
+    The result does not depend on the number of processes, nor on where an earlier process was killed.
 
     Raises:
-        OSError: they can't be written.
-        UserError: a source can't be read, see `read_pairs`; a process that encodes was killed (MACHINE).
+        OSError: the shards can't be written.
+        UserError: a source can't be read (DATA); a process that encodes was killed (MACHINE).
     """
-    seen = Seen()
-    facts = list(_finished(folder, seen))
-    growing = _next(facts, num_sources)
-    rest = islice(chunks, growing.begin, None)
-    progress = ProgressLog("prepared", sum(growing.sizes))
-    results = parallel_map(rest, encode)
-    with closing(results):
+    seen = HashSet64()
+    finished = list(_finished_shards(folder, seen))
+    shard = _OpenShard(finished, num_sources)
+    progress = ProgressLog("prepared", sum(shard.source_sizes))
+    with closing(parallel_map(islice(chunks, shard.num_chunks, None), encode)) as results:
         for chunk, encoded in results:
-            if encoded.hashes is not None:
-                encoded = encoded.of(seen.add(encoded.hashes), "duplicate")
-            growing.add(chunk, encoded)
-            if growing.is_full:
-                facts.append(growing.save(folder))
-                growing = _next(facts, num_sources)
-            progress.update(sum(growing.sizes))
-    if growing.num_chunks or not facts:
-        facts.append(growing.save(folder))
-    return facts
+            shard.add(chunk, encoded.without_duplicates(seen))
+            if shard.is_full:
+                finished.append(shard.save(folder))
+                shard = _OpenShard(finished, num_sources)
+            progress.update(sum(shard.source_sizes))
+    if shard.parts or not finished:
+        finished.append(shard.save(folder))
+    return finished
 
 
-def _finished(folder: Path, seen: Seen) -> Iterator[Facts]:
-    """The facts of the shards that are there, whole and one after the other."""
+def _finished_shards(folder: Path, seen: HashSet64) -> Iterator[Metadata]:
+    """The metadata of the shards in `folder`, up to the first that is missing or damaged."""
     number = 0
-    while (found := open_arrays(shard_path(folder, number))) is not None:
-        arrays, facts = found
+    while (opened := open_arrays(shard_path(folder, number))) is not None:
+        arrays, metadata = opened
         seen.add(arrays["hashes"][:])
-        yield facts
+        yield metadata
         number += 1
     if number:
-        _log.info("preparing data: going on after %s pairs", f"{sum(facts['sizes']):,}")
+        LOGGER.info("preparing data: continuing after %s pairs", f"{sum(metadata['sizes']):,}")
 
 
-def _next(facts: Sequence[Facts], num_sources: int) -> _Growing:
-    """The shard that follows."""
-    if not facts:
-        return _Growing(0, 0, [0] * num_sources)
-    return _Growing(len(facts), facts[-1]["num_groups"], list(facts[-1]["sizes"]))
-
-
-def _joined(parts: Sequence[NDArray[np.integer]]) -> NDArray[np.integer]:
+def _concatenate(parts: Sequence[NDArray[np.integer]]) -> NDArray[np.integer]:
     return np.concatenate([np.zeros(0, np.uint8), *parts])

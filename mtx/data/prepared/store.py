@@ -1,4 +1,4 @@
-"""Arrays on the disk: there whole or not at all, verified when opened, read where they are asked."""
+"""Arrays on the disk: written atomically, verified when opened, and read piece by piece."""
 
 import errno
 import hashlib
@@ -12,20 +12,21 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.data.prepared.digests import file_digest
+from mtx.data.prepared.fingerprint import file_digest
+from mtx.files.atomic import replace_file
 
 _ALIGNMENT = 8
-"""Bytes that each array begins at a multiple of: the size of the largest of its numbers."""
+"""Alignment of each array in bytes, the size of the largest type."""
 
-Facts = dict[str, Any]
-"""JSON values that are kept beside arrays."""
+Metadata = dict[str, Any]
+"""JSON values that are stored with arrays."""
 
 
 class StoredArray:
-    """Numbers in a file, of which those that are asked for are read.
+    """Numbers in a file, read on demand.
 
-    Not mapped: around each place that is touched the system maps a quarter of a megabyte, so that the rows of a large
-    batch, from all over a corpus, would count as a gigabyte of this process.
+    The file is not memory-mapped: the system maps a quarter of a megabyte around each access, so that the rows of a
+    large batch, scattered over a corpus, would count as a gigabyte of resident memory.
     """
 
     def __init__(self, file: "_OpenFile", dtype: str, begin: int, length: int) -> None:
@@ -36,22 +37,22 @@ class StoredArray:
         return self._length
 
     @overload
-    def __getitem__(self, place: int) -> np.integer[Any]: ...
+    def __getitem__(self, index: int) -> np.integer[Any]: ...
     @overload
-    def __getitem__(self, place: slice) -> NDArray[np.unsignedinteger[Any]]: ...
-    def __getitem__(self, place: int | slice) -> np.integer[Any] | NDArray[np.unsignedinteger[Any]]:
-        """One of the numbers, or neighbouring ones.
+    def __getitem__(self, index: slice) -> NDArray[np.unsignedinteger[Any]]: ...
+    def __getitem__(self, index: int | slice) -> np.integer[Any] | NDArray[np.unsignedinteger[Any]]:
+        """One number, or a contiguous slice.
 
         Raises:
-            IndexError: there are fewer.
-            OSError: they can't be read any more.
+            IndexError: out of range, or a slice with steps.
+            OSError: the file can't be read any more.
         """
-        if not isinstance(place, slice):
-            number: np.integer[Any] = self._read(range(self._length)[place], 1)[0]
+        if not isinstance(index, slice):
+            number: np.integer[Any] = self._read(range(self._length)[index], 1)[0]
             return number
-        begin, end, step = place.indices(self._length)
+        begin, end, step = index.indices(self._length)
         if step != 1:
-            raise IndexError(f"neighbours can be read, not every number {step} places on")
+            raise IndexError(f"slices must be contiguous, got step {step}")
         return self._read(begin, max(end - begin, 0))
 
     def _read(self, begin: int, length: int) -> NDArray[np.unsignedinteger[Any]]:
@@ -60,7 +61,7 @@ class StoredArray:
 
 
 class _OpenFile:
-    """A file that is read at any place, by any thread; closed once nothing reads from it any more."""
+    """A file for reads at any position and from any thread, closed once no array refers to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,62 +70,58 @@ class _OpenFile:
 
     def read(self, begin: int, size: int) -> bytes:
         data = os.pread(self._descriptor, size, begin)
-        if len(data) < size:  # of more than 2 GB at once, too, where there are no shards of that size
-            raise OSError(errno.EIO, "is shorter than it was", str(self._path))
+        if len(data) < size:  # also for more than 2 GB at once, but no shard is that large
+            raise OSError(errno.EIO, "became shorter while open", str(self._path))
         return data
 
 
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], facts: Facts) -> None:
-    """Write arrays of one dimension and `facts` as `path` with two suffixes, instead of older ones.
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Metadata) -> None:
+    """Write one-dimensional arrays and `metadata` as `path` with two suffixes, replacing older ones.
 
     Raises:
-        OSError: the disk is full, or the place can't be written.
+        OSError: the disk is full, or the folder can't be written.
     """
-    digest, places, end = hashlib.sha256(), {}, 0
-    new = _arrays_file(path).with_name(f"{path.name}.new")
-    with new.open("wb") as file:
+    digest, spans, end = hashlib.sha256(), {}, 0
+    with replace_file(_arrays_file(path)) as file:
         for name, array in arrays.items():
             data = array.tobytes()
             data += bytes(-len(data) % _ALIGNMENT)
             file.write(data)
             digest.update(data)
-            places[name] = [array.dtype.name, end, len(array)]
+            spans[name] = [array.dtype.name, end, len(array)]
             end += len(data)
-    new.replace(_arrays_file(path))
-    whole = {"arrays": places, "bytes": end, "sha256": digest.hexdigest(), "facts": facts}
-    save_facts(path, whole)
+    save_metadata(path, {"arrays": spans, "bytes": end, "sha256": digest.hexdigest(), "facts": metadata})
 
 
-def open_arrays(path: Path) -> tuple[dict[str, StoredArray], Facts] | None:
-    """The arrays and the facts that were saved as `path`; None if they are not there, or damaged."""
-    whole = load_facts(path)
-    if whole is None:
+def open_arrays(path: Path) -> tuple[dict[str, StoredArray], Metadata] | None:
+    """The arrays and the metadata that were saved as `path`; None if missing or damaged."""
+    index = load_metadata(path)
+    if index is None:
         return None
     try:
-        if file_digest(_arrays_file(path)) != whole["sha256"]:
+        if file_digest(_arrays_file(path)) != index["sha256"]:
             return None
         file = _OpenFile(_arrays_file(path))
-        arrays = {name: StoredArray(file, *place) for name, place in whole["arrays"].items()}
-        return arrays, dict(whole["facts"])
+        arrays = {name: StoredArray(file, *span) for name, span in index["arrays"].items()}
+        return arrays, dict(index["facts"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def save_facts(path: Path, facts: Facts) -> None:
-    """Write JSON values beside their digest, as `path` with a suffix, instead of older ones.
+def save_metadata(path: Path, metadata: Metadata) -> None:
+    """Write JSON values and their digest as `path` with a suffix, replacing older ones.
 
     Raises:
-        OSError: the disk is full, or the place can't be written.
+        OSError: the disk is full, or the folder can't be written.
     """
-    new = _facts_file(path).with_name(f"{path.name}.new")
-    new.write_text(json.dumps({"facts": facts, "sha256": _digest(facts)}), encoding="utf-8")
-    new.replace(_facts_file(path))
+    with replace_file(_metadata_file(path)) as file:
+        file.write(json.dumps({"facts": metadata, "sha256": _digest(metadata)}).encode())
 
 
-def load_facts(path: Path) -> Facts | None:
-    """What was saved as `path`; None if it is not there, or damaged."""
+def load_metadata(path: Path) -> Metadata | None:
+    """The values that were saved as `path`; None if missing or damaged."""
     try:
-        saved = json.loads(_facts_file(path).read_text(encoding="utf-8"))
+        saved = json.loads(_metadata_file(path).read_text(encoding="utf-8"))
         return dict(saved["facts"]) if _digest(saved["facts"]) == saved["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -134,9 +131,9 @@ def _arrays_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.arrays")
 
 
-def _facts_file(path: Path) -> Path:
+def _metadata_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _digest(facts: Facts) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _digest(metadata: Metadata) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

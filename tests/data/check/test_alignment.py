@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtx.data.check.alignment import BLOCK, LONGEST, MAX_SHIFT, NUM_POINTS, Lengths, compare_lengths
+from mtx.data.check.alignment import BLOCK, MAX_LENGTH, MAX_SHIFT, NUM_POINTS, Lengths, compare_lengths
 
 CLOSE = 15
 """Lines by which a shift may be told too early or too late: neighbours are often about as long."""
@@ -16,7 +16,7 @@ def real_looking(num_lines: int, seed: int, noise: float = 0.2) -> tuple[Lengths
     random = np.random.default_rng(seed)
     src = random.lognormal(4, 0.45, num_lines)
     tgt = 1.2 * src * random.lognormal(0, noise, num_lines)
-    return np.clip(src, 1, LONGEST).astype(np.uint16), np.clip(tgt, 1, LONGEST).astype(np.uint16)
+    return np.clip(src, 1, MAX_LENGTH).astype(np.uint16), np.clip(tgt, 1, MAX_LENGTH).astype(np.uint16)
 
 
 @settings(max_examples=40)
@@ -59,7 +59,7 @@ def test_shifts_add_up() -> None:
     assert slips[0].end + 1 == slips[1].begin
     assert abs(slips[1].begin - 3001) <= CLOSE
     assert str(slips[0]).startswith("lines ")
-    assert str(slips[0]).endswith(": line n of the source goes with line n - 1 of the target")
+    assert str(slips[0]).endswith(": line n of the source corresponds to line n - 1 of the target")
 
 
 def test_a_stretch_that_says_nothing_does_not_end_a_shift() -> None:

@@ -12,9 +12,9 @@ from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSe
 from mtx.config.sources import Folder, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.check import scan as examination
 from mtx.data.check.diagnose import Diagnosis, diagnose
-from mtx.data.check.examples import MAX_EXAMPLES
-from mtx.data.check.scan import DUPLICATES, MENDED, SETTINGS
-from mtx.data.cleaning.rules import build_cleaner, text_fault
+from mtx.data.check.overlap import MAX_EXAMPLES
+from mtx.data.check.scan import DUPLICATES, REPAIRED, RULE_SETTINGS
+from mtx.data.cleaning.rules import build_cleaner, unusable_reason
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources import chunks
 from mtx.data.sources.base import Pair
@@ -89,17 +89,17 @@ def test_each_rule_counts_what_an_independent_count_finds(tmp_path: Path) -> Non
     expected: dict[str, list[int]] = {}
     seen: dict[str, set[Any]] = {kind: set() for kind in DUPLICATES}
     for line, pair in enumerate(pairs, start=1):
-        fault = text_fault(pair)
+        fault = unusable_reason(pair)
         reasons = [fault] if fault else [name for name, rule in all_rules.items() if rule(*pair)]
         if not fault:
-            reasons += [MENDED] if repair(pair) != pair else []
+            reasons += [REPAIRED] if repair(pair) != pair else []
             plain = tuple(text.strip() for text in pair)
             for kind, key in (("pair", plain), ("src", plain[0]), ("tgt", plain[1])):
                 reasons += [DUPLICATES[kind]] if key in seen[kind] else []
                 seen[kind].add(key)
         for reason in reasons:
             expected.setdefault(reason, []).append(line)
-    assert set(expected) == {*SETTINGS, *DUPLICATES.values(), MENDED, "empty"}
+    assert set(expected) == {*RULE_SETTINGS, *DUPLICATES.values(), REPAIRED, "empty"}
     assert {each.rule: each.count for each in source.findings} == {name: len(lines) for name, lines in expected.items()}
     for each in source.findings:
         assert [example.line for example in each.examples] == expected[each.rule][:MAX_EXAMPLES]
@@ -153,7 +153,7 @@ def test_what_would_be_dropped_says_what_asks_for_it(tmp_path: Path) -> None:
         values: dict[str, Any] = {key.removeprefix("clean."): {"true": True, "": 9.0}.get(value, value)}
         [asked] = diagnose(config(write(tmp_path, "a", dirty_pairs(300)), clean=CleanSettings(**values))).sources
         verdict = next(other.verdict for other in asked.findings if other.rule == each.rule)
-        assert verdict == ("mended" if each.rule == MENDED else "dropped")
+        assert verdict == ("mended" if each.rule == REPAIRED else "dropped")
 
 
 def test_dev_and_test_sets_are_not_cleaned(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_lengths_and_scripts_are_told(tmp_path: Path) -> None:
     assert (tgt.num_letters, tgt.num_words, tgt.longest) == (1007, 4, 999)
     assert (src.histogram[:3], sum(src.histogram)) == ([2, 0, 1], 3)
     assert (tgt.histogram[0], tgt.histogram[-1]) == (2, 1)
-    assert src.scripts == {"LATIN": 29}
-    assert tgt.scripts == {"LATIN": 1003, "CYRILLIC": 3}
+    assert src.scripts == {"Latin": 29}
+    assert tgt.scripts == {"Latin": 1003, "Cyrillic": 3}
 
 
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
@@ -184,13 +184,13 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("OMP_NUM_THREADS", count)
         found.append(diagnose(whole))
     assert found[0] == found[1]
-    assert found[0].shared[0].overlap.both > 50
+    assert found[0].overlaps[0].overlap.both > 50
 
 
 def test_memory_grows_by_few_bytes_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("can_tell_languages", "can_repair"):
+    for name in ("can_identify_languages", "can_repair"):
         monkeypatch.setattr(examination, name, lambda: False)
     peaks = []
     for num_pairs in (4_000, 16_000):
@@ -210,10 +210,10 @@ def test_sound_data_has_no_problem(tmp_path: Path) -> None:
     diagnosis = diagnose(config(write(tmp_path, "a", clean_pairs(1000)), **sets))
     assert diagnosis.problems == []
     assert [each.role for each in diagnosis.sources] == ["train", "dev", "test"]
-    assert [(each.role, each.within) for each in diagnosis.shared] == [
+    assert [(each.role, each.within) for each in diagnosis.overlaps] == [
         ("dev", "train"), ("test", "train"), ("test", "dev")
     ]  # fmt: skip
-    assert all(each.overlap.both == 0 for each in diagnosis.shared)
+    assert all(each.overlap.both == 0 for each in diagnosis.overlaps)
 
 
 def slipped(pairs: list[Pair]) -> list[Pair]:
@@ -254,9 +254,9 @@ def test_held_out_pairs_that_are_not(role: str, within: str, num_leaked: int, is
     sets[within] = [*sets[within], *sets[role][:num_leaked]]
     sources = {name: write(tmp_path, name, pairs) for name, pairs in sets.items()}
     diagnosis = diagnose(config(sources["train"], dev=sources["dev"], test=sources["test"]))
-    shared = {(each.role, each.within): each.overlap.both for each in diagnosis.shared if each.overlap.both}
+    shared = {(each.role, each.within): each.overlap.both for each in diagnosis.overlaps if each.overlap.both}
     assert shared == {(role, within): num_leaked}
-    assert diagnosis.problems == ([f"16 of 300 {role} pairs are in {within}, too"] if is_problem else [])
+    assert diagnosis.problems == ([f"16 of 300 {role} pairs are also in {within}"] if is_problem else [])
 
 
 def test_an_empty_set_is_a_problem(tmp_path: Path) -> None:

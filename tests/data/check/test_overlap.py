@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from mtx.data.check.examples import MAX_EXAMPLES
-from mtx.data.check.overlap import NEAR, NGRAM, HeldOut, Overlap
+from mtx.data.check.overlap import MAX_EXAMPLES, NEAR, NGRAM, Overlap, OverlapIndex
 from mtx.data.sources.base import Pair
 
 WORDS = [f"w{number}" for number in range(5000)]
@@ -16,9 +15,9 @@ def sentence(draw: random.Random, num_words: int = 16) -> str:
 
 
 def overlap(held_out: list[Pair], *others: list[Pair]) -> Overlap:
-    known = HeldOut(held_out)
+    known = OverlapIndex(held_out)
     for pairs in others:
-        known.note(known.find(pairs))
+        known.mark(known.find(pairs))
     return known.overlap(held_out)
 
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.data.check.alignment import Alignment, Slip
-from mtx.data.check.diagnose import Diagnosis, Shared
-from mtx.data.check.examples import Example
-from mtx.data.check.overlap import Overlap
-from mtx.data.check.report import side_in_words, to_json, to_text
-from mtx.data.check.scan import Examined, Finding, Side
+from mtx.data.check.diagnose import Diagnosis, SetOverlap
+from mtx.data.check.overlap import Example, Overlap
+from mtx.data.check.report import format_side, to_json, to_text
+from mtx.data.check.scan import Finding, Side, SourceReport
 
 HOSTILE = "\x1b[31m\x9b2J\u202e</script><script>alert('1')</script><img src=x onerror=\"a\"> & \U000e0001\n]]>"
 
@@ -20,39 +19,39 @@ HOSTILE = "\x1b[31m\x9b2J\u202e</script><script>alert('1')</script><img src=x on
 def diagnosis(text: str = HOSTILE, problems: int = 1) -> Diagnosis:
     """One of everything, with `text` wherever text of a file or its name may stand."""
     example = Example(12, text, f"ü{text}")
-    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"LATIN": 999, "GREEK": 1}), Side("de")]
+    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"Latin": 999, "Greek": 1}), Side("de")]
     findings = [
         Finding("duplicates", "dropped", "clean.duplicates=pair", 2, [example]),
         Finding("copies", "would drop", "clean.copies=drop", 1, [example]),
     ]
     alignment = Alignment([Slip(11, 400, -2)], 200, 401, [0.9, -0.1, 0.85])
-    train = Examined(text, "train", 4000, 3, findings, sides, alignment, text)
-    dev = Examined("dev", "dev", 1, 0, [], [Side("en"), Side("de")], Alignment([], 0, None, []), None)
-    shared = [Shared("dev", "train", Overlap(10, 4, 5, 6, 2, [example]))]
+    train = SourceReport(text, "train", 4000, 3, findings, sides, alignment, text)
+    dev = SourceReport("dev", "dev", 1, 0, [], [Side("en"), Side("de")], Alignment([], 0, None, []), None)
+    shared = [SetOverlap("dev", "train", Overlap(10, 4, 5, 6, 2, [example]))]
     return Diagnosis([train, dev], shared, [f"{text} is bad"] * problems)
 
 
 def test_text_says_everything() -> None:
     lines = to_text(diagnosis("Ein Hund.")).splitlines()
-    assert lines[0] == "train: Ein Hund.: 4,000 pairs, up to what cannot be read, 3,997 to train on"
+    assert lines[0] == "train: Ein Hund.: 4,000 pairs before an error, 3,997 to train on"
     assert lines[3:7] == [
         "  dropped              2  duplicates",
         "                   line 12  Ein Hund. | üEin Hund.",
         "  would drop           1  copies (clean.copies=drop)",
         "                   line 12  Ein Hund. | üEin Hund.",
     ]
-    assert lines[7] == "  misaligned  lines 11 to 400: line n of the source goes with line n - 2 of the target"
+    assert lines[7] == "  misaligned  lines 11 to 400: line n of the source corresponds to line n - 2 of the target"
     assert lines[8].startswith("  misaligned  200 of 4,000 lines, in blocks from line 401 on")
     assert "dev: dev: 1 pair" in lines
-    assert "of 10 dev pairs in train: 4 whole, 5 by source, 6 by target, 2 more nearly" in lines
+    assert "of 10 dev pairs in train: 4 whole, 5 by source, 6 by target, 2 nearly" in lines
     assert lines[-1] == "problem: Ein Hund. is bad"
-    assert to_text(diagnosis(problems=0)).endswith("nothing here should stop a training")
+    assert to_text(diagnosis(problems=0)).endswith("no problems found")
 
 
 def test_a_side_in_words() -> None:
-    side = Side("en", 100, 30, 80, scripts={"LATIN": 99_950, "GREEK": 50})
-    assert side_in_words(side, 10) == "10 letters and 3.0 words a sentence, 80 at most; latin over 99.9 %"
-    assert side_in_words(Side("en"), 0) == "0 letters and 0.0 words a sentence, 0 at most; no letters"
+    side = Side("en", 100, 30, 80, scripts={"Latin": 99_950, "Greek": 50})
+    assert format_side(side, 10) == "10 letters and 3.0 words a sentence, 80 at most; latin over 99.9 %"
+    assert format_side(Side("en"), 0) == "0 letters and 0.0 words a sentence, 0 at most; no letters"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -89,7 +88,7 @@ def test_json_has_everything_as_it_is() -> None:
             ],
             "sides": [
                 {"language": "str", "num_letters": "int", "num_words": "int", "longest": "int", "histogram": ["int"],
-                 "scripts": {"LATIN": "int", "GREEK": "int"}}
+                 "scripts": {"Latin": "int", "Greek": "int"}}
             ],
             "alignment": {
                 "slips": [{"begin": "int", "end": "int", "shift": "int"}], "num_unrelated": "int",

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.cleaning.duplicates import GROWTH, Seen, hash_of
+from mtx.data.cleaning.duplicates import GROWTH, HashSet64, hash_of
 
 
 @given(st.lists(st.lists(st.integers(0, 40).map(lambda number: number * 2**58 % 2**64 + number), max_size=30)))
 def test_the_same_as_a_set(groups: list[list[int]]) -> None:
-    seen, known = Seen(), set[int]()
+    seen, known = HashSet64(), set[int]()
     for group in groups:
         expected = []
         for number in group:
@@ -21,7 +21,7 @@ def test_the_same_as_a_set(groups: list[list[int]]) -> None:
 
 
 def test_runs_stay_few() -> None:
-    seen, random = Seen(), np.random.default_rng(1)
+    seen, random = HashSet64(), np.random.default_rng(1)
     for _ in range(300):
         assert seen.add(random.integers(0, 2**64, 500, np.uint64)).all()
     for runs in seen._parts:

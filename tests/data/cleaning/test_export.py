@@ -10,7 +10,7 @@ import pytest
 from mtx.config.settings import CleanSettings, Config, DataSettings
 from mtx.config.sources import Folder, Jsonl, Source, Tsv
 from mtx.data.check.diagnose import diagnose
-from mtx.data.cleaning.export import DROPPED, Cleaned, write_cleaned
+from mtx.data.cleaning.export import DROPPED_FILE, ExportSummary, export_cleaned
 from mtx.data.cleaning.rules import build_cleaner
 from mtx.data.sources import chunks
 from mtx.data.sources.base import Pair
@@ -22,10 +22,10 @@ from ..check.test_diagnose import clean_pairs, config, dirty_pairs, write
 Files = dict[str, io.BytesIO]
 
 
-def cleaned(whole: Config) -> tuple[Cleaned, dict[str, list[str]]]:
+def cleaned(whole: Config) -> tuple[ExportSummary, dict[str, list[str]]]:
     """What became of the pairs, and the lines of each file."""
     files: Files = {}
-    done = write_cleaned(whole, lambda name: files.setdefault(name, io.BytesIO()))
+    done = export_cleaned(whole, lambda name: files.setdefault(name, io.BytesIO()))
     return done, {name: file.getvalue().decode().split("\n")[:-1] for name, file in files.items()}
 
 
@@ -44,13 +44,13 @@ def test_what_is_kept_and_what_is_dropped_is_all(level: str, duplicates: str, tm
     pairs = dirty_pairs(400)
     whole = config(write(tmp_path, "a", pairs), clean=CleanSettings(level=level, duplicates=duplicates))
     done, files = cleaned(whole)
-    assert list(files) == ["train.en", "train.de", DROPPED]
-    records = [json.loads(line) for line in files[DROPPED]]
+    assert list(files) == ["train.en", "train.de", DROPPED_FILE]
+    records = [json.loads(line) for line in files[DROPPED_FILE]]
     lines = [record["line"] for record in records]
     assert [(record["src"], record["tgt"]) for record in records] == [pairs[line - 1] for line in lines]
     assert kept_pairs(files) == [pair for line, pair in enumerate(pairs, start=1) if line not in set(lines)]
     assert {record["source"] for record in records} == {"a.en and a.de"}
-    assert done == Cleaned(400, dict(Counter(record["reason"] for record in records)))
+    assert done == ExportSummary(400, dict(Counter(record["reason"] for record in records)))
     assert sum(done.dropped.values()) == diagnose(whole).sources[0].num_dropped
 
 
@@ -60,15 +60,15 @@ def test_what_is_kept_is_dropped_no_more(tmp_path: Path) -> None:
     again, files_again = cleaned(config(write(tmp_path, "b", kept_pairs(files)), clean=clean))
     assert again.dropped == {}
     assert kept_pairs(files_again) == kept_pairs(files)
-    assert again.summary() == f"kept {again.num_read:,} of {again.num_read:,} pairs"
+    assert str(again) == f"kept {again.num_read:,} of {again.num_read:,} pairs"
 
 
 def test_reasons_are_those_of_the_rules(tmp_path: Path) -> None:
     pairs = [*clean_pairs(3), ("", "x"), ("a\x07", "b"), ("dog", "Hund"), ("dog ", "Hund")]
     done, files = cleaned(config(write(tmp_path, "a", pairs)))
     assert done.dropped == {"empty": 1, "damaged by a wrong encoding": 1, "duplicate": 1}
-    assert [json.loads(line)["line"] for line in files[DROPPED]] == [4, 5, 7]
-    assert done.summary() == "kept 4 of 7 pairs: dropped 1 empty, 1 damaged by a wrong encoding, 1 duplicate"
+    assert [json.loads(line)["line"] for line in files[DROPPED_FILE]] == [4, 5, 7]
+    assert str(done) == "kept 4 of 7 pairs: dropped 1 empty, 1 damaged by a wrong encoding, 1 duplicate"
 
 
 def test_repaired_text_is_kept_and_dropped_text_is_as_it_was(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_repaired_text_is_kept_and_dropped_text_is_as_it_was(tmp_path: Path) -> 
     _, files = cleaned(config(write(tmp_path, "a", pairs), clean=CleanSettings(repair=True)))
     assert kept_pairs(files) == [build_cleaner(CleanSettings(repair=True), "en", "de").repaired(pairs[0])]
     assert kept_pairs(files) == [("Café au lait", "Kaffee")]
-    assert json.loads(files[DROPPED][0])["src"] == "CafÃ© au lait"
+    assert json.loads(files[DROPPED_FILE][0])["src"] == "CafÃ© au lait"
 
 
 def test_duplicates_are_told_across_sources(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_duplicates_are_told_across_sources(tmp_path: Path) -> None:
     done, files = cleaned(config(write(tmp_path, "a", clean_pairs(20)), Folder(folder=tmp_path / "more")))
     assert kept_pairs(files) == clean_pairs(40)
     assert done.dropped == {"duplicate": 50}
-    sources = Counter(json.loads(line)["source"] for line in files[DROPPED])
+    sources = Counter(json.loads(line)["source"] for line in files[DROPPED_FILE])
     assert sources == {"b.en and b.de": 20, "c.tsv": 30}
 
 
@@ -114,7 +114,7 @@ def test_a_pair_is_a_line_whatever_is_in_it(tmp_path: Path) -> None:
 def test_one_language_gets_two_files(tmp_path: Path) -> None:
     source = write(tmp_path, "a", clean_pairs(5))
     _, files = cleaned(Config(data=DataSettings(train=(source,), src_lang="en", tgt_lang="en")))
-    assert list(files) == ["train.src", "train.tgt", DROPPED]
+    assert list(files) == ["train.src", "train.tgt", DROPPED_FILE]
 
 
 def test_nothing_kept_is_bad_data(tmp_path: Path) -> None:

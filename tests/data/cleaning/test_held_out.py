@@ -14,7 +14,7 @@ from mtx.config.settings import CleanSettings, Config, DataSettings, TokenizerSe
 from mtx.config.sources import Tsv
 from mtx.data.check.diagnose import Diagnosis, diagnose
 from mtx.data.check.overlap import Overlap
-from mtx.data.cleaning.export import write_cleaned
+from mtx.data.cleaning.export import export_cleaned
 from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus
@@ -134,7 +134,7 @@ def test_runs_that_began_before_there_was_the_rule_keep_their_key(
 
 
 def overlaps_in_train(diagnosis: Diagnosis) -> list[Overlap]:
-    return [each.overlap for each in diagnosis.shared if (each.role, each.within) == ("dev", "train")]
+    return [each.overlap for each in diagnosis.overlaps if (each.role, each.within) == ("dev", "train")]
 
 
 def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -145,13 +145,13 @@ def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: p
     write(tmp_path / "train.tsv", [*pairs(1, 400), ("qoph", "zayin"), ("the qoph", "zayin.")] * 3)
     config = Config(data=data, clean=CleanSettings(held_out="side"), tokenizer=TokenizerSettings(vocab_size=300))
     diagnosis = diagnose(config)
-    assert not any("training pairs, too" in problem for problem in diagnosis.problems)
+    assert not any("also in train" in problem for problem in diagnosis.problems)
     assert not {overlap.both + overlap.src + overlap.tgt for overlap in overlaps_in_train(diagnosis)} - {0}
     assert any(
         overlap.src for overlap in overlaps_in_train(diagnose(config.model_copy(update={"clean": CleanSettings()})))
     )
     files: dict[str, io.BytesIO] = {}
-    write_cleaned(config, lambda name: files.setdefault(name, io.BytesIO()))
+    export_cleaned(config, lambda name: files.setdefault(name, io.BytesIO()))
     dropped = [json.loads(line) for line in files["dropped.jsonl"].getvalue().decode().splitlines()]
     held_out = {record["line"] for record in dropped if record["reason"] == "in dev or test"}
     assert {number - 1 for number in held_out if number <= 400} == set(range(400)) - set(expected_lines("side"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mtx.data.prepared import digests
-from mtx.data.prepared.digests import SETTLED_SECONDS, SMALLEST, file_digest
+from mtx.data.prepared import fingerprint
+from mtx.data.prepared.fingerprint import MIN_CACHED_BYTES, SETTLED_SECONDS, file_digest
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("settled")
 def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large"
-    path.write_bytes(bytes(SMALLEST))
+    path.write_bytes(bytes(MIN_CACHED_BYTES))
     assert file_digest(path) == sha256(path)
     expected = sha256(path)
     forbid_reading(monkeypatch)
@@ -47,14 +47,14 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("settled")
 def test_a_change_is_noticed_although_size_and_time_are_the_same(tmp_path: Path) -> None:
     path = tmp_path / "large"
-    path.write_bytes(bytes(SMALLEST))
+    path.write_bytes(bytes(MIN_CACHED_BYTES))
     before, first = path.stat(), file_digest(path)
-    other = b"x" + bytes(SMALLEST - 1)
+    other = b"x" + bytes(MIN_CACHED_BYTES - 1)
     path.write_bytes(other)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert file_digest(path) == hashlib.sha256(other).hexdigest() != first
     new = tmp_path / "new"
-    new.write_bytes(bytes(SMALLEST))
+    new.write_bytes(bytes(MIN_CACHED_BYTES))
     os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
     new.replace(path)
     assert file_digest(path) == first
@@ -62,7 +62,7 @@ def test_a_change_is_noticed_although_size_and_time_are_the_same(tmp_path: Path)
 
 def test_what_was_changed_just_now_is_not_remembered(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "large"
-    path.write_bytes(bytes(SMALLEST))
+    path.write_bytes(bytes(MIN_CACHED_BYTES))
     assert file_digest(path) == sha256(path)
     assert not list(cache.rglob("*.json"))
 
@@ -77,7 +77,7 @@ def test_small_files_leave_no_note(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.usefixtures("settled")
 def test_a_damaged_note_is_not_believed(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "large"
-    path.write_bytes(bytes(SMALLEST))
+    path.write_bytes(bytes(MIN_CACHED_BYTES))
     file_digest(path)
     (note,) = (cache / "digests").iterdir()
     for damage in (b"", b"[]", b'[[1], "x"]', note.read_bytes()[:-3], b"\xff"):
@@ -88,9 +88,9 @@ def test_a_damaged_note_is_not_believed(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.usefixtures("settled")
 def test_it_works_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large"
-    path.write_bytes(bytes(SMALLEST))
+    path.write_bytes(bytes(MIN_CACHED_BYTES))
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("MTX_CACHE", str(tmp_path / "file" / "cache"))
     assert file_digest(path) == sha256(path)
-    monkeypatch.setattr(digests, "cache_folder", lambda: Path("/proc"))
+    monkeypatch.setattr(fingerprint, "cache_folder", lambda: Path("/proc"))
     assert file_digest(path) == sha256(path)

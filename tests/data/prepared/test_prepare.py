@@ -33,10 +33,10 @@ from mtx.text.train_tokenizer import train_tokenizer
 TEXT = [
     f"the {colour} {animal} sleeps" for colour in ("red", "blue", "old") for animal in ("dog", "cat", "bird", "horse")
 ]
-SETTINGS = TokenizerSettings(vocab_size=300)
+RULE_SETTINGS = TokenizerSettings(vocab_size=300)
 AS_IT_IS = CleanSettings(level="none")
-TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS, print)
-OTHER_TOKENIZER = train_tokenizer(TEXT, TEXT, SETTINGS.model_copy(update={"model_type": "bpe"}), print)
+TOKENIZER = train_tokenizer(TEXT, TEXT, RULE_SETTINGS, print)
+OTHER_TOKENIZER = train_tokenizer(TEXT, TEXT, RULE_SETTINGS.model_copy(update={"model_type": "bpe"}), print)
 
 
 @pytest.fixture(autouse=True)
@@ -298,7 +298,7 @@ def test_no_room_at_all_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("duplicates", ["pair", "src", "tgt"])
 def test_the_same_pair_of_another_tag_is_no_duplicate(duplicates: str, tmp_path: Path) -> None:
     """A name is the same in many languages; each of them has to learn that."""
-    tokenizer = train_tokenizer(TEXT, TEXT, SETTINGS, print, tags=["2de", "2fr"])
+    tokenizer = train_tokenizer(TEXT, TEXT, RULE_SETTINGS, print, tags=["2de", "2fr"])
     source = tsv(tmp_path, [("dog", "cat")] * 2)
     tagged = [source.model_copy(update={"tag": tag}) for tag in ("2de", "2fr", "2fr", None)]
     corpus = prepared(*tagged, tokenizer=tokenizer, clean=CleanSettings(duplicates=duplicates))

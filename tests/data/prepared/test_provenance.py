@@ -10,7 +10,7 @@ from mtx.config.sources import Jsonl, Source, Tsv, TwoFiles
 from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
-from mtx.data.prepared.provenance import origins
+from mtx.data.prepared.provenance import source_lines
 from mtx.data.sources.read import read_pairs
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
@@ -47,7 +47,7 @@ def prepared(sources: list[Source], tokenizer: Tokenizer) -> Corpus:
 def test_every_pair_is_where_it_is_said_to_be(sources: list[Source], tokenizer: Tokenizer) -> None:
     corpus = prepared(sources, tokenizer)
     for row in range(len(corpus)):
-        (origin,) = origins(corpus, sources, np.array([row]))
+        (origin,) = source_lines(corpus, sources, np.array([row]))
         (line,) = origin.lines
         src, tgt = list(read_pairs(origin.source, "en", "de"))[line - 1]
         assert corpus.src[row].tolist() == tokenizer.encode_src([src])[0]
@@ -58,7 +58,7 @@ def test_lines_are_told_source_by_source(sources: list[Source], tokenizer: Token
     corpus = prepared(sources, tokenizer)
     last = len(corpus) - 1
     batch = collate(corpus, np.array([last, 2, last - 2, 0, 3, 1]), pad_id=0, bos_id=2, eos_id=3)
-    found = list(origins(corpus, sources, batch.rows))
+    found = list(source_lines(corpus, sources, batch.rows))
     assert [str(origin) for origin in found] == [
         "bad.tsv lines 3, 5",
         "a.tsv lines 1, 3",

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mtx.config.settings import CleanSettings, Config, DataSettings
 from mtx.config.sources import Tsv
-from mtx.data.check.overlap import HeldOut
-from mtx.data.check.scan import Known, examine
-from mtx.data.cleaning.export import write_cleaned
+from mtx.data.check.overlap import OverlapIndex
+from mtx.data.check.scan import SeenPairs, scan_source
+from mtx.data.cleaning.export import export_cleaned
 from mtx.data.sources import chunks
 from mtx.data.sources.base import Pair
 from mtx.data.sources.chunks import in_chunks
@@ -44,7 +44,7 @@ def test_long_lines_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
     """Whoever reads in groups: a few of them at a time, not ten thousand lines."""
     monkeypatch.setattr(chunks, "MAX_CHUNK_CHARS", 1 << 17)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("can_tell_languages", "can_repair"):
+    for name in ("can_identify_languages", "can_repair"):
         monkeypatch.setattr(f"mtx.data.check.scan.{name}", lambda: False)
     source = Tsv(tsv=tmp_path / "a.tsv")
     with source.tsv.open("w") as file:
@@ -56,9 +56,9 @@ def test_long_lines_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.Monk
 
     def clean() -> None:
         with (tmp_path / "out").open("wb") as file:
-            write_cleaned(config, lambda _: file)
+            export_cleaned(config, lambda _: file)
 
-    for work in (clean, lambda: examine(source, "train", config, Known(), []), lambda: HeldOut(pairs())):
+    for work in (clean, lambda: scan_source(source, "train", config, SeenPairs(), []), lambda: OverlapIndex(pairs())):
         tracemalloc.start()
         work()
         peak = tracemalloc.get_traced_memory()[1]

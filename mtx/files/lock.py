@@ -1,0 +1,31 @@
+"""Locks between processes, by `flock` on a file: a lock ends with its process and the workers forked from it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+RETRY_SECONDS = 0.1
+"""Time to retry before a lock counts as taken: a process that just released it may be deleting the file."""
+
+
+@contextmanager
+def locked(path: Path, when_taken: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock at `path` inside the block.
+
+    If another process holds it, `when_taken` is called; unless it raises, wait until the lock is free.
+
+    Raises:
+        OSError: the file can't be created.
+    """
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=RETRY_SECONDS, poll_interval=RETRY_SECONDS / 10)
+    except Timeout:
+        when_taken()
+        lock.acquire(poll_interval=RETRY_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
