@@ -192,22 +192,18 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
     """
-    damaged = []
-    for step in reversed(saved_steps(checkpoints)):
-        folder = checkpoint_folder(checkpoints, step)
+    damaged, newest = [], None
+    for folder in (checkpoint_folder(checkpoints, step) for step in reversed(saved_steps(checkpoints))):
         try:
             newest = folder, open_sealed(folder, needed=FILES)
+            break
         except DamagedError as damage:
             damaged.append(f"{folder.name} is damaged ({damage.why})")
-            continue
-        for what in damaged:
-            LOGGER.warning("%s; using %s", what, folder.name)
-        return newest
     for what in damaged:
-        LOGGER.warning("%s", what)
-    if damaged:
+        LOGGER.warning("%s", f"{what}; using {newest[0].name}" if newest else what)
+    if damaged and newest is None:
         raise _all_damaged(checkpoints)
-    return None
+    return newest
 
 
 def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
@@ -216,18 +212,17 @@ def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
     Raises:
         UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
     """
-    whole = []
+    undamaged = []
     for step in steps:
         folder = checkpoint_folder(checkpoints, step)
         try:
             open_sealed(folder, needed=FILES)
+            undamaged.append(step)
         except DamagedError as damage:
             LOGGER.warning("%s is damaged (%s); skipped", folder.name, damage.why)
-        else:
-            whole.append(step)
-    if not whole:
+    if not undamaged:
         raise _all_damaged(checkpoints)
-    return whole
+    return undamaged
 
 
 def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
