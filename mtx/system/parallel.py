@@ -65,15 +65,11 @@ def map_as_completed(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iter
         UserError: a worker was killed (MACHINE).
     """
     futures: dict[Future[Any], int] = {}
-    try:
-        with _explain_killed_worker():
-            for index, task in enumerate(tasks):
-                futures[_submit(workers, task)] = index
-            for done in as_completed(futures):
-                yield futures[done], done.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    with _cancelled_at_end(futures):
+        for index, task in enumerate(tasks):
+            futures[_submit(workers, task)] = index
+        for done in as_completed(futures):
+            yield futures[done], done.result()
 
 
 def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: int) -> Iterator[Any]:
@@ -83,17 +79,13 @@ def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: 
         UserError: a worker was killed (MACHINE).
     """
     futures: deque[Future[Any]] = deque()
-    try:
-        with _explain_killed_worker():
-            for task in tasks:
-                futures.append(_submit(workers, task))
-                if len(futures) > num_ahead:
-                    yield futures.popleft().result()
-            while futures:
+    with _cancelled_at_end(futures):
+        for task in tasks:
+            futures.append(_submit(workers, task))
+            if len(futures) > num_ahead:
                 yield futures.popleft().result()
-    finally:
-        for future in futures:
-            future.cancel()
+        while futures:
+            yield futures.popleft().result()
 
 
 def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
@@ -132,12 +124,16 @@ def _submit(workers: ProcessPoolExecutor, task: Any) -> Future[Any]:
 
 
 @contextmanager
-def _explain_killed_worker() -> Iterator[None]:
+def _cancelled_at_end(futures: Iterable[Future[Any]]) -> Iterator[None]:
+    """Inside, turn the death of a worker into a UserError; at the end, cancel `futures` that have not started."""
     try:
         yield
     except BrokenProcessPool as error:
         do = "Free memory, or use smaller batches."
         raise UserError(ExitCode.MACHINE, "a worker process was killed", do=do) from error
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _become_worker(work: Work, initialize: Callable[[], None], parent: int) -> None:
