@@ -1,7 +1,7 @@
-"""Which pairs make a batch, and their padding: a pure function of the order of an epoch.
+"""Batching: the pairs of each batch and their padding, a pure function of the order of an epoch.
 
-That is cut into parts. Only the part at hand is sorted and cut into batches, so that neither time nor memory of a start
-grows with the corpus, but for the order itself.
+The order is divided into parts. Only the current part is sorted and cut into batches, so that starting takes no time
+or memory that grows with the corpus, apart from the order itself.
 """
 
 import math
@@ -20,16 +20,16 @@ from mtx.data.prepared.ids import Ids, Rows
 from mtx.errors import ExitCode, UserError
 
 WINDOW_PAIRS = 50_000
-"""Pairs that are sorted by length together: more pad less, fewer mix lengths better."""
+"""Number of pairs that are sorted by length together. More means less padding, fewer means a better mix of lengths."""
 
 FULLNESS = 0.9
-"""How much of what would fit a batch takes at least: the less, the less padding, and the more batches."""
+"""Smallest share of the rows that fit which a batch takes. Lower means less padding, but more batches."""
 
 PART_PAIRS = 20 * WINDOW_PAIRS
-"""Pairs whose batches come in any order, before those of the next part."""
+"""Number of pairs in a part. The batches of a part are shuffled, and come before those of the next part."""
 
 Lengths = NDArray[np.integer[Any]]
-"""Tokens of each sentence, EOS not counted."""
+"""Number of tokens of each sentence, without EOS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Batch:
     """The batch that these sentences are a share of, or a half."""
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`; a GPU copies it while this process goes on."""
+        """Return the batch on `device`; copying to a GPU is asynchronous."""
         names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
         return replace(self, **{name: _copied(getattr(self, name), device) for name in names})
 
     def halves(self) -> tuple[Self, Self]:
-        """The first and the last rows of a batch on the CPU, each half without padding that it does not need."""
+        """Split a batch on the CPU into its first and last rows, each half without needless padding."""
         middle = len(self.rows) // 2
         return self._part(slice(middle)), self._part(slice(middle, None))
 
@@ -94,59 +94,59 @@ class Batch:
 
 
 def _copied(tensor: Tensor, device: torch.device) -> Any:
-    # From memory that is not pinned a copy to a GPU is waited for.
+    # Copies to a GPU are asynchronous only from pinned memory.
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next batch of the endless stream."""
+    """The position of the next batch in the endless stream."""
 
     epoch: int = 0
     part: int = 0
-    """Of the epoch."""
+    """Index in the epoch."""
     batch: int = 0
-    """Of the part."""
+    """Index in the part."""
 
 
 # --- plan ------------------------------------------------------------------------------------------------------------
 
 
 def num_parts(order: Rows) -> int:
-    """How many parts an epoch has."""
+    """Number of parts of an epoch."""
     return max(1, math.ceil(len(order) / PART_PAIRS))
 
 
 def part_batches(
     order: Rows, src_lengths: Lengths, tgt_lengths: Lengths, *, batch_tokens: int, seed: int, epoch: int, part: int
 ) -> list[Rows]:
-    """The rows of each batch of a part of an epoch, in order; every row of the epoch's `order` occurs once.
+    """The rows of each batch of one part of an epoch. Over all parts, every row of `order` occurs once.
 
-    With EOS, neither side of a batch holds more than `batch_tokens` padded tokens.
+    Neither side of a batch has more than `batch_tokens` tokens, including padding and EOS.
 
     Raises:
-        UserError: (USAGE) a pair that no batch can hold.
+        UserError: a pair is too long for a batch (USAGE).
     """
     rows = order[part * PART_PAIRS : (part + 1) * PART_PAIRS]
     batches = []
     for start in range(0, len(rows), WINDOW_PAIRS):
         window = _sort(rows[start : start + WINDOW_PAIRS], src_lengths, tgt_lengths)
         batches += _cut(window, src_lengths, tgt_lengths, batch_tokens)
-    rng = np.random.default_rng([seed, epoch, part + 1])  # numpy takes [seed, epoch, 0] for [seed, epoch]
+    rng = np.random.default_rng([seed, epoch, part + 1])  # numpy treats [seed, epoch, 0] as [seed, epoch]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def fixed_batches(src_lengths: Lengths, tgt_lengths: Lengths, *, batch_tokens: int) -> list[Rows]:
-    """The rows of each batch, sorted by length and the same every time: for validation."""
+    """The rows of each batch for validation, sorted by length and always the same."""
     rows = _sort(np.arange(len(src_lengths)), src_lengths, tgt_lengths)
     return _cut(rows, src_lengths, tgt_lengths, batch_tokens)
 
 
 def check_longest(src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: int) -> None:
-    """Make sure that a batch can hold each of the pairs.
+    """Check that a batch can hold the longest pair.
 
     Raises:
-        UserError: (USAGE) it can't.
+        UserError: it can't (USAGE).
     """
     longest = 1 + max(int(lengths.max(initial=0)) for lengths in (src_lengths, tgt_lengths))  # EOS
     if longest > batch_tokens:
@@ -155,19 +155,19 @@ def check_longest(src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: int)
 
 
 def _sort(rows: Rows, src_lengths: Lengths, tgt_lengths: Lengths) -> Rows:
-    """Sort `rows` so that neighbours are alike on both sides; where they are equal, their order stays."""
+    """Sort `rows` so that neighbours have similar lengths on both sides; equal ones keep their order."""
     src, tgt = src_lengths[rows].astype(np.int64), tgt_lengths[rows].astype(np.int64)
     longer = np.maximum(src, tgt)
-    # The longer side decides how many rows fit. Among equals, pairs go from long sources to long targets and, at the
-    # next length, back: a batch that spans two lengths then pads neither side much.
+    # The longer side decides how many rows fit. Pairs of equal length go from long sources to long targets and, at the
+    # next length, back, so that a batch that spans two lengths pads neither side much.
     difference = np.where(longer % 2, src - tgt, tgt - src)
     return rows[np.lexsort((difference, longer))]
 
 
 def _cut(rows: Rows, src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: int) -> list[Rows]:
-    """Cut sorted `rows` into batches with at most `batch_tokens` padded tokens on either side.
+    """Cut sorted `rows` into batches with at most `batch_tokens` tokens on either side, including padding.
 
-    A batch takes all that fit, or up to a tenth fewer where it then pads less: it may end where a length does.
+    A batch takes all rows that fit, or up to a tenth fewer if that reduces padding, as when a length ends there.
     """
     src, tgt = src_lengths[rows].astype(np.int64) + 1, tgt_lengths[rows].astype(np.int64) + 1  # EOS
     check_longest(src_lengths[rows], tgt_lengths[rows], batch_tokens)
@@ -187,7 +187,7 @@ def _cut(rows: Rows, src_lengths: Lengths, tgt_lengths: Lengths, batch_tokens: i
 
 
 def padding_share(src_lengths: Lengths, tgt_lengths: Lengths, batches: Sequence[Rows]) -> float:
-    """Which part of the tokens in `batches`, both sides together, is padding."""
+    """The share of padding among the tokens of `batches`, both sides together."""
     if not batches:
         return 0.0
     rows, counts = np.concatenate(batches), np.array([len(batch) for batch in batches])
@@ -216,10 +216,10 @@ def batches_from(
     rank: int = 0,
     num_ranks: int = 1,
 ) -> Iterator[tuple[Position, Batch]]:
-    """The endless stream of batches from `position` on, epoch after epoch, each with the position that follows it.
+    """Yield batches endlessly from `position` on, epoch after epoch, each with the position after it.
 
-    A stream that starts at a position that was given out continues exactly there, with any number of ranks: positions
-    count whole batches, of which a rank gets its share.
+    A stream started at such a position continues exactly there, with any number of ranks: positions count batches of
+    all ranks, of which each rank gets its share.
     """
     lengths = corpus.src.lengths, corpus.tgt.lengths
     while True:
@@ -238,17 +238,17 @@ def batches_from(
 
 
 def _after(epoch: int, part: int, batch: int, num_parts: int, num_batches: int) -> Position:
-    """The position of the batch that follows."""
+    """The position after a batch."""
     if batch + 1 < num_batches:
         return Position(epoch, part, batch + 1)
     return Position(epoch, part + 1) if part + 1 < num_parts else Position(epoch + 1)
 
 
 def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
-    """What rank `rank` gets of the batch of `rows`: each so-manieth, since neighbours are of about the same length.
+    """This rank's share of a batch: every `num_ranks`-th row. Rows are sorted by length, so all ranks get equal work.
 
-    Where there are fewer rows than ranks, some get one that others have, too, with no real target token in it: their
-    gradient is zero, and they still take part.
+    If there are fewer rows than ranks, the others get a copy of the first row without real target tokens: they take
+    part in the step with a gradient of zero.
     """
     own = rows[rank::num_ranks]
     batch = collate(corpus, own if len(own) else rows[:1], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
@@ -259,15 +259,15 @@ def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int,
 
 
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
-    """The pairs `rows` of `corpus` as one padded batch on the CPU."""
+    """Pad the pairs `rows` of `corpus` to one batch on the CPU."""
     src_ids, src_lengths = _pad(corpus.src, rows, pad_id)
     tgt_out, tgt_lengths = _pad(corpus.tgt, rows, pad_id)
-    tgt_in = np.roll(tgt_out, 1, axis=1)  # what comes round is the pad in the last column
+    tgt_in = np.roll(tgt_out, 1, axis=1)  # the last column, which is padding, moves to the front
     tgt_in[:, 0] = bos_id
     every = np.arange(len(rows))
     src_ids[every, src_lengths] = eos_id
     tgt_out[every, tgt_lengths] = eos_id
-    # Not ids != pad_id: what is real is a matter of length, not of ids.
+    # By length, not by ids != pad_id: a real token may have the id of the padding.
     src_mask = np.arange(src_ids.shape[1]) <= src_lengths[:, None]
     tgt_mask = np.arange(tgt_out.shape[1]) <= tgt_lengths[:, None]
     num_tokens = int(tgt_mask.sum())
@@ -285,7 +285,7 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
 
 
 def _pad(ids: Ids, rows: Rows, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The sentences `rows`, padded to one token more than the longest, and their lengths."""
+    """The sentences `rows`, padded to one token more than the longest, and their lengths without padding."""
     lengths = ids.lengths_of(rows)
     padded = np.full((len(rows), lengths.max() + 1), pad_id, np.int64)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate([ids[row] for row in rows])

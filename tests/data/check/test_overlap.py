@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mtx.data.check.overlap import MAX_EXAMPLES, NEAR, NGRAM, Overlap, OverlapIndex
+from mtx.data.check.overlap import MAX_EXAMPLES, NEAR, NGRAM, Example, Overlap, OverlapIndex, example_of, shortened
 from mtx.data.sources.base import Pair
 
 WORDS = [f"w{number}" for number in range(5000)]
@@ -89,3 +89,9 @@ def test_scripts_without_spaces_are_compared_by_characters() -> None:
     held_out = [("前此盖尝罢之诏墨未干而花石供奉之舟", "x")]
     assert counts(overlap(held_out, [("前此盖尝罢之诏墨未干而花石供奉", "y")])) == (0, 0, 0, 1)
     assert counts(overlap(held_out, [("前此盖尝，罢之诏墨。", "y")])) == (0, 0, 0, 0)
+
+
+def test_examples_are_short_whatever_the_text_is() -> None:
+    assert example_of(3, ("a" * 200, "b" * 201)) == Example(3, "a" * 200, "b" * 199 + "…")
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "ab…"
