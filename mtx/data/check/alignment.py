@@ -74,7 +74,7 @@ def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
 class _Block:
     begin: int
     agreement: float | None
-    """Correlation of the lengths without a shift; None if it can't be told."""
+    """Correlation of the lengths without a shift; None if unknown."""
     shift: int | None
     """The shift with which they correlate; None if there is none, or it can't be told."""
 
@@ -141,7 +141,7 @@ def _change(src: Lengths, tgt: Lengths, good: int, begin: int, before: int, afte
 
 
 def _curve(blocks: list[_Block]) -> list[float]:
-    """The agreement of neighbouring blocks, averaged to at most NUM_POINTS points; 0 if it can't be told."""
+    """The agreement of neighbouring blocks, averaged to at most NUM_POINTS points; 0 if unknown."""
     values = np.array([block.agreement or 0.0 for block in blocks])
     if not len(values):
         return []

@@ -26,7 +26,7 @@ class SetOverlap:
     role: str
     """dev or test."""
     within: str
-    """What the set is compared with: train or dev."""
+    """Pairs that the set is compared with: train or dev."""
     overlap: Overlap
 
 
@@ -37,7 +37,7 @@ class Diagnosis:
     sources: list[SourceReport]
     overlaps: list[SetOverlap]
     problems: list[str]
-    """What should stop a training, one line each."""
+    """Reasons not to start a training, one line each."""
 
 
 def diagnose(config: Config) -> Diagnosis:

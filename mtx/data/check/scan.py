@@ -62,7 +62,7 @@ class Finding:
 
     rule: str
     verdict: Verdict
-    """What the config does with such pairs, or would do if its setting were on; dev and test sets are not cleaned."""
+    """Treatment of such pairs by the config, or if the setting were on. Dev and test sets are not cleaned."""
     setting: str | None
     """The config key that enables the rule; None if it is always on."""
     count: int = 0
@@ -111,7 +111,7 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFindings:
-    """What one chunk of pairs tells without the others."""
+    """Findings about one chunk of pairs, without the others."""
 
     indices: dict[str, list[int]]
     """Indices in the chunk of the pairs that each rule is about."""
@@ -138,7 +138,7 @@ class ChunkScanner:
     every: Cleaner
     """All rules."""
     held_out: HeldOutKeys
-    """What the config keeps from training because dev or test have it."""
+    """Keys of the sentences that the config keeps from training because dev or test have them."""
     indexes: Sequence[OverlapIndex]
     tag: str | None
     """Tag of the source; pairs with different tags are never duplicates."""
@@ -282,7 +282,7 @@ def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
 
 
 def _verdict(rule: str, role: str, enabled: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:
-    """What the config does with the pairs that `rule` is about, and the key that enables it."""
+    """Return how the config treats the pairs that `rule` is about, and the key that enables the rule."""
     verdicts: tuple[Verdict, Verdict] = ("dropped", "would drop")
     if rule == REPAIRED:
         setting, verdicts = "clean.repair=true", ("mended", "would mend")

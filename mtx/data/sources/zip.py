@@ -106,4 +106,4 @@ _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
     UnicodeDecodeError,
 )  # fmt: skip
-"""What `zipfile` raises for damage; UnicodeDecodeError is about member names, as text has errors of its own."""
+"""Exceptions of `zipfile` for damage. UnicodeDecodeError is about member names; text has errors of its own."""
