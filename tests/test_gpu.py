@@ -11,7 +11,6 @@ from mtx.model import build_transformer
 from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import choose_precision
 from mtx.train.optim import build_optimizer
-from mtx.train.step import Awaited
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -76,13 +75,3 @@ def test_every_precision_learns_a_batch_by_heart(
         optimizer.zero_grad()
         losses.append(float(nll) / len(hidden))
     assert losses[-1] < 0.2 < losses[0]
-
-
-def test_numbers_are_awaited_without_what_the_device_was_given_later() -> None:
-    """Work that was queued after the request for a number is still running when the number has been read."""
-    numbers = Awaited.of(torch.tensor(3.5, device="cuda"), torch.tensor(True, device="cuda"))
-    torch.cuda._sleep(2 * 10**9)  # type: ignore[no-untyped-call]
-    later = torch.cuda.Event()
-    later.record()  # type: ignore[no-untyped-call]
-    assert numbers.read() == [3.5, 1.0]
-    assert not later.query()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.weights import check_tensor, load_weights, misfit, weights_of
+from mtx.data.batching import Position
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import outgoing_name
 from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
@@ -61,6 +62,12 @@ class Progress:
     """Running statistics of loss and gradient norm, for the spike detector."""
     evaluations: list[Evaluation] = field(default_factory=list)
 
+    def advance(self, next_batch: Position, num_tokens: int) -> None:
+        """Count a step of `num_tokens` target tokens, after which `next_batch` comes."""
+        self.step += 1
+        self.epoch, self.part, self.batch = next_batch.epoch, next_batch.part, next_batch.batch
+        self.num_tokens += num_tokens
+
 
 class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
     """Content of `state.json`."""
@@ -70,7 +77,7 @@ class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainState:
     """Everything that a step changes, and so everything that a checkpoint must contain."""
 
     model: nn.Module
@@ -89,7 +96,7 @@ def checkpoint_folder(checkpoints: Path, step: int) -> Path:
 
 
 def save_checkpoint(
-    checkpoints: Path, training: Training, metadata: dict[str, Any], other_ranks: Sequence[dict[str, Tensor]] = ()
+    checkpoints: Path, state: TrainState, metadata: dict[str, Any], other_ranks: Sequence[dict[str, Tensor]] = ()
 ) -> Path:
     """Write a checkpoint of the current step and verify it; replace a damaged one that an earlier session left.
 
@@ -99,9 +106,9 @@ def save_checkpoint(
         DiskFullError: the disk is full (MACHINE).
         UserError: it can't be written (MACHINE), or a number in it is not finite (DIVERGED).
     """
-    step = training.progress.step
+    step = state.progress.step
     folder = checkpoint_folder(checkpoints, step)
-    weights, moments = weights_of(training.model), _optimizer_tensors(training)
+    weights, moments = weights_of(state.model), _optimizer_tensors(state)
     _check_finite({**weights, **moments}, step)
     try:
         with sealed_folder(folder, {**metadata, "step": step}) as new:
@@ -110,10 +117,10 @@ def save_checkpoint(
             states = [random_state(), *other_ranks]
             named = {_prefix(rank) + name: state for rank, own in enumerate(states) for name, state in own.items()}
             save_tensors(new / RANDOM, named)
-            state = {"progress": asdict(training.progress), "scaler": training.scaler.state_dict()}
-            (new / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+            saved = {"progress": asdict(state.progress), "scaler": state.scaler.state_dict()}
+            (new / STATE).write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     except DiskFullError as error:
-        raise _no_space(error, checkpoints, training) from error
+        raise _no_space(error, checkpoints, state) from error
     open_sealed(folder, needed=FILES)
     return folder
 
@@ -123,25 +130,25 @@ def checkpoint_bytes(model: nn.Module) -> int:
     return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
-def load_checkpoint(folder: Path, training: Training, rank: int = 0) -> None:
-    """Restore `training` and torch's random state from `folder`.
+def load_checkpoint(folder: Path, state: TrainState, rank: int = 0) -> None:
+    """Restore `state` and torch's random state from `folder`.
 
     A rank for which no random state was saved gets its own stream, the same one each time.
 
     Raises:
-        UserError: the checkpoint does not fit this model (MODEL). `training` may then be partly restored.
+        UserError: the checkpoint does not fit this model (MODEL). `state` may then be partly restored.
     """
-    load_weights(training.model, load_tensors(folder / WEIGHTS), folder)
-    _load_moments(training, load_tensors(folder / OPTIMIZER), folder)
+    load_weights(state.model, load_tensors(folder / WEIGHTS), folder)
+    _load_moments(state, load_tensors(folder / OPTIMIZER), folder)
     try:
         _restore_random_state(load_tensors(folder / RANDOM), rank)
-        state = read_json(folder / STATE, MAX_STATE_BYTES, SavedState)
-        if state.scaler:
-            training.scaler.load_state_dict(state.scaler)
+        saved = read_json(folder / STATE, MAX_STATE_BYTES, SavedState)
+        if saved.scaler:
+            state.scaler.load_state_dict(saved.scaler)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise misfit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
     for each in fields(Progress):  # in place: others refer to this object
-        setattr(training.progress, each.name, getattr(state.progress, each.name))
+        setattr(state.progress, each.name, getattr(saved.progress, each.name))
 
 
 def _prefix(rank: int) -> str:
@@ -157,32 +164,32 @@ def _restore_random_state(saved: Mapping[str, Tensor], rank: int) -> None:
         decorrelate_rng(rank)
 
 
-def _optimizer_tensors(training: Training) -> dict[str, Tensor]:
+def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value
-        for name, parameter in training.model.named_parameters()
-        for key, value in training.optimizer.state.get(parameter, {}).items()
+        for name, parameter in state.model.named_parameters()
+        for key, value in state.optimizer.state.get(parameter, {}).items()
     }
 
 
-def _load_moments(training: Training, moments: Mapping[str, Tensor], where: Path) -> None:
+def _load_moments(state: TrainState, moments: Mapping[str, Tensor], where: Path) -> None:
     """Give the optimizer Adam's state of each parameter; before the first step there is none."""
-    parameters = dict(training.model.named_parameters())
+    parameters = dict(state.model.named_parameters())
     keys = ("step", "exp_avg", "exp_avg_sq")
-    training.optimizer.state.clear()
+    state.optimizer.state.clear()
     if not moments:
         return
     if moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
         raise misfit(f"{OPTIMIZER} is of another model", where)
     for name, parameter in parameters.items():
-        state = {key: moments[f"{name}.{key}"] for key in keys}
-        for key, tensor in state.items():
+        saved = {key: moments[f"{name}.{key}"] for key in keys}
+        for key, tensor in saved.items():
             shape = torch.Size() if key == "step" else parameter.shape
             check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
         # Copies, because tensors mapped from the file would change with it, and keep its disk space after a deletion.
         # Adam's step count is on the CPU, unless the fused kernel runs elsewhere.
-        training.optimizer.state[parameter] = {
-            key: tensor.to(parameter.device, copy=True) for key, tensor in state.items()
+        state.optimizer.state[parameter] = {
+            key: tensor.to(parameter.device, copy=True) for key, tensor in saved.items()
         }
 
 
@@ -206,7 +213,7 @@ def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
     return newest
 
 
-def whole_checkpoints(checkpoints: Path, steps: Iterable[int]) -> list[int]:
+def undamaged_steps(checkpoints: Path, steps: Iterable[int]) -> list[int]:
     """Select the steps whose checkpoints are undamaged.
 
     Raises:
@@ -266,11 +273,11 @@ def _check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
             raise UserError(ExitCode.DIVERGED, what, where=f"step {step:,}", do=do)
 
 
-def _no_space(error: DiskFullError, checkpoints: Path, training: Training) -> DiskFullError:
+def _no_space(error: DiskFullError, checkpoints: Path, state: TrainState) -> DiskFullError:
     """Explain to the user how much space is needed and free."""
     assert isinstance(error.__cause__, OSError)
-    needed, free = checkpoint_bytes(training.model), shutil.disk_usage(checkpoints).free
-    what = f"cannot save step {training.progress.step}: {str(error.__cause__.strerror).lower()}"
+    needed, free = checkpoint_bytes(state.model), shutil.disk_usage(checkpoints).free
+    what = f"cannot save step {state.progress.step}: {str(error.__cause__.strerror).lower()}"
     where = f"needs {format_megabytes(needed)}, {format_megabytes(free)} free"
     do = f"Free some space at {checkpoints} and run the same command again to continue from the last checkpoint."
     return DiskFullError(ExitCode.MACHINE, what, where=where, do=do)

@@ -66,17 +66,22 @@ def train(
 
         from mtx.distributed.process_group import join_group
         from mtx.system.logs import log_nowhere, log_to_stderr
+        from mtx.train.run_folder import RunFolder
+        from mtx.train.trainer import estimate_run, report_finished, train_beside_rank0
         from mtx.train.trainer import train as run_training
 
         with join_group() as group:
             (log_to_stderr if group.is_rank0 else log_nowhere)()
-            model = run_training(
-                settings,
-                folder,
-                resume=resume,
-                dry_run=dry_run,
-                allow_data_change=allow_data_change,
-                group=group,
-            )
-        if group.is_rank0 and not dry_run:
-            print_line(path_text(model))
+            if not group.is_rank0:
+                train_beside_rank0(settings, folder, allow_data_change=allow_data_change, group=group)
+                return
+            run = RunFolder(folder.absolute())
+            run.check_continuable(settings, resume)
+            if run.is_finished(settings.train.max_steps):
+                report_finished(run, group)
+            elif dry_run:
+                estimate_run(settings, run, group)
+            else:
+                run_training(settings, folder, resume=resume, allow_data_change=allow_data_change, group=group)
+        if not dry_run:
+            print_line(path_text(run.model))

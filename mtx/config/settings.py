@@ -177,6 +177,9 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = Field(
         default="inverse_sqrt", description="Decay after warm-up; the paper uses inverse_sqrt."
     )
+    loss: Literal["cross_entropy"] = Field(
+        default="cross_entropy", description="Loss, by its name in mtx/train/loss.py."
+    )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Probability mass spread over the vocabulary.")
     weight_decay: float = Field(
         default=0.0, ge=0, le=1000, description="Decoupled decay of weight matrices, not of biases or norms."

@@ -33,42 +33,34 @@ Lengths = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """What every rank knows of a batch that all have shares of."""
-
-    num_tokens: int
-    """Real target tokens, EOS included."""
-    rows: Rows
-    """Which pairs of the corpus they are."""
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """Padded parallel sentences on one device.
 
     Shapes:
         src_ids, src_mask: (B, S)   ids + [eos], then pad; the mask is True at real tokens
         tgt_in, tgt_out:   (B, T)   [bos] + ids, and ids + [eos]: position t of tgt_out answers position t of tgt_in
-        real:              (N,)     where the real tokens are in tgt_out.flatten()
+        target_positions:  (N,)     indices of the real tokens in tgt_out.flatten()
     """
 
     src_ids: Tensor
     src_mask: Tensor
     tgt_in: Tensor
     tgt_out: Tensor
-    real: Tensor
+    target_positions: Tensor
     num_src_tokens: int
     """Real source tokens, EOS included; a host integer too."""
     num_tokens: int
     """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
     rows: Rows
     """Which pairs of the corpus they are."""
-    whole: Whole
-    """The batch that these sentences are a share of, or a half."""
+    global_num_tokens: int
+    """Real target tokens of the whole batch, of which each rank has a share."""
+    global_rows: Rows
+    """Pairs of the corpus in the whole batch."""
 
     def to(self, device: torch.device) -> Self:
         """Return the batch on `device`; copying to a GPU is asynchronous."""
-        names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
+        names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "target_positions")
         return replace(self, **{name: _copied(getattr(self, name), device) for name in names})
 
     def halves(self) -> tuple[Self, Self]:
@@ -77,8 +69,8 @@ class Batch:
         return self._part(slice(middle)), self._part(slice(middle, None))
 
     def _part(self, part: slice) -> Self:
-        tgt_mask = torch.zeros(self.tgt_out.shape, dtype=torch.bool).flatten().index_fill(0, self.real, True)
-        src_mask, tgt_mask = self.src_mask[part], tgt_mask.view_as(self.tgt_out)[part]
+        is_real = torch.zeros(self.tgt_out.numel(), dtype=torch.bool).index_fill(0, self.target_positions, True)
+        src_mask, tgt_mask = self.src_mask[part], is_real.view_as(self.tgt_out)[part]
         src_length, tgt_length = (int(mask.sum(dim=1).max()) for mask in (src_mask, tgt_mask))
         return replace(
             self,
@@ -86,7 +78,7 @@ class Batch:
             src_mask=src_mask[:, :src_length],
             tgt_in=self.tgt_in[part, :tgt_length],
             tgt_out=self.tgt_out[part, :tgt_length],
-            real=tgt_mask[:, :tgt_length].flatten().nonzero().flatten(),
+            target_positions=tgt_mask[:, :tgt_length].flatten().nonzero().flatten(),
             num_src_tokens=int(src_mask.sum()),
             num_tokens=int(tgt_mask.sum()),
             rows=self.rows[part],
@@ -253,9 +245,9 @@ def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int,
     own = rows[rank::num_ranks]
     batch = collate(corpus, own if len(own) else rows[:1], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
     if not len(own):
-        batch = replace(batch, real=batch.real[:0], num_src_tokens=0, num_tokens=0)
+        batch = replace(batch, target_positions=batch.target_positions[:0], num_src_tokens=0, num_tokens=0)
     num_tokens = int(corpus.tgt.lengths_of(rows).sum()) + len(rows)  # EOS
-    return replace(batch, whole=Whole(num_tokens, rows))
+    return replace(batch, global_num_tokens=num_tokens, global_rows=rows)
 
 
 def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
@@ -276,11 +268,12 @@ def collate(corpus: Corpus, rows: Rows, *, pad_id: int, bos_id: int, eos_id: int
         src_mask=torch.from_numpy(src_mask),
         tgt_in=torch.from_numpy(tgt_in),
         tgt_out=torch.from_numpy(tgt_out),
-        real=torch.from_numpy(np.flatnonzero(tgt_mask)),
+        target_positions=torch.from_numpy(np.flatnonzero(tgt_mask)),
         num_src_tokens=int(src_mask.sum()),
         num_tokens=num_tokens,
         rows=rows,
-        whole=Whole(num_tokens, rows),
+        global_num_tokens=num_tokens,
+        global_rows=rows,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtx.distributed.environment import VARIABLES, is_launched
 from mtx.errors import ExitCode, UserError
@@ -238,7 +238,7 @@ def _attempt_id(store: Any, rank: int, size: int) -> str:
     return own_id
 
 
-def is_sharded(module: nn.Module) -> bool:
+def is_sharded(module: object) -> bool:
     """Whether torch's `fully_shard` has split the weights of `module` over the ranks."""
     return hasattr(module, "set_requires_gradient_sync")  # a method it adds; importing its module takes a second
 

@@ -74,7 +74,7 @@ def write_config(request: InitRequest) -> Path:
     if stats.num_pairs < FEW_PAIRS:
         LOGGER.warning("fewer than %d pairs: a model can only memorize them, and scores mean nothing", FEW_PAIRS)
     recipe, cost = _fit_to_memory(stats, request.device, kind)
-    for line in cost.lines():
+    for line in cost.format():
         LOGGER.info("estimate    %s", line)
     new_sets = {role: set_files[role] for role, pairs in sets.items() if pairs}
     settings = [*_data_settings(request, stats, new_sets), *recipe]
@@ -119,7 +119,7 @@ def _fit_to_memory(stats: CorpusStats, device_name: str, kind: str) -> tuple[lis
         cost = _estimate(settings, stats, device_name)
         # The recipe may want less than the memory allows.
         chosen = next(each.value for each in settings if (each.section, each.key) == ("train", "batch_tokens"))
-        if not cost.num_cuts or chosen <= MIN_BATCH:
+        if not cost.num_splits or chosen <= MIN_BATCH:
             return settings, cost
         batch_tokens = max(chosen // 2, MIN_BATCH)
 
@@ -150,7 +150,7 @@ def _estimate(settings: Sequence[RecipeSetting], stats: CorpusStats, device_name
 
 def _header(request: InitRequest, stats: CorpusStats, cost: Estimate, kind: str) -> Iterator[str]:
     data = request.data
-    time_text, memory_text = cost.lines()
+    time_text, memory_text = cost.format()
     yield f"purpose   {data.src_lang} to {data.tgt_lang}, {stats.num_pairs:,} distinct pairs."
     yield f"command   {shlex.join(['mtx', 'train', '--config', str(request.output)])}"
     yield f"made by   {shlex.join(request.command)}"

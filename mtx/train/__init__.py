@@ -1,1 +1,1 @@
-"""Training: the loss, the optimizer, one update, validation, and the loop around them."""
+"""Training: loss, optimizer, one step, validation, and the loop around them."""

@@ -1,8 +1,7 @@
-"""How much arithmetic an update is, and how much of it this machine can do: together, model FLOPs utilisation.
+"""FLOPs of a training step and FLOP/s of this machine: together they give model FLOPs utilisation.
 
-A FLOP is one addition or one multiplication. Only matrix products count, which are nearly all of an update, and only
-real tokens: work on padding, and work done twice, make a step slower and not its number of FLOPs greater (Chowdhery et
-al. 2022, appendix B).
+A FLOP is one addition or one multiplication. Only matrix products count, which are nearly all of a step, and only real
+tokens: padding and recomputation make a step slower, but don't raise its FLOPs (Chowdhery et al. 2022, appendix B).
 """
 
 import time
@@ -18,25 +17,26 @@ from mtx.model.fast.linear import has_onednn, onednn_product
 from mtx.system.device import Precision
 
 SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}
-"""Rows, inputs and outputs of a product that is large enough to show what the device can do, and no larger."""
+"""Rows, inputs and outputs of the products measured: just large enough to keep the device busy."""
 
-SECONDS_A_PRODUCT = 0.07
+SECONDS_PER_PRODUCT = 0.07
+"""Time spent on measuring each product."""
 
 
-def update_flops(
+def step_flops(
     settings: ModelSettings, tgt_vocab_size: int, num_src_tokens: int, num_tgt_tokens: int, num_pairs: int
 ) -> int:
-    """FLOPs of an update by so many real tokens, end symbols included: forward and, twice as much, backward.
+    """FLOPs of a step on these real tokens, EOS included: the forward pass, and twice as many for the backward pass.
 
-    Attention is counted as if all sentences of a side were equally long, which those of one batch nearly are, and
-    masked self-attention like any other.
+    Attention is counted as if all sentences of a side had the same length, which is nearly true in a batch, and as if
+    self-attention were not masked.
     """
     d_model, d_ff = settings.d_model, settings.d_ff
     src_length, tgt_length = num_src_tokens / num_pairs, num_tgt_tokens / num_pairs
     projection, feed_forward = d_model * d_model, 2 * d_model * d_ff
 
     def attention(length: float) -> float:
-        """Scores and mixing of one position that looks at `length` others."""
+        """Scores and weighted sum of one position that attends to `length` others."""
         return 2 * d_model * length
 
     encoder = num_src_tokens * (4 * projection + attention(src_length) + feed_forward)
@@ -49,22 +49,20 @@ def update_flops(
 
 @cache
 def matrix_rate(precision: Precision, shape: tuple[int, int, int] | None = None) -> float:
-    """FLOPs a second that this device reaches in a linear layer's product and its two gradient products.
+    """Measure the FLOP/s that this device reaches in a linear layer's product and its two gradient products.
 
-    Measured once per process, the best of many, in about half a second.
-
-    Shapes:
-        shape: rows, inputs and outputs of the layer; by default, large ones
+    Takes about half a second, the best of many tries, and runs once per process. `shape` gives the rows, inputs and
+    outputs of the layer; the default is `SHAPES`.
     """
     rows, inputs, outputs = shape or SHAPES[precision.device.type]
-    # Not zeros, which GPUs multiply faster; and a generator of its own, so that measuring changes no run.
+    # Not zeros, which GPUs multiply faster. The generator is a separate one, so that measuring changes no run.
     generator = torch.Generator(precision.device).manual_seed(0)
 
     def draw(*size: int) -> Tensor:
         return torch.rand(*size, generator=generator, device=precision.device).to(precision.dtype)
 
     x, weight, bias, grad = draw(rows, inputs), draw(outputs, inputs), draw(outputs), draw(rows, outputs)
-    # By the fastest way to each that torch has here.
+    # Each product by the fastest library that torch has for it here.
     to_outputs = [lambda: F.linear(x, weight, bias), lambda: x @ weight.T]
     to_inputs = [lambda: grad @ weight]
     if has_onednn(x):
@@ -77,15 +75,15 @@ def matrix_rate(precision: Precision, shape: tuple[int, int, int] | None = None)
 def _best_seconds(product: Callable[[], Tensor]) -> float:
     device = product().device  # the first call chooses kernels and is not measured
     begin, best = time.perf_counter(), float("inf")
-    while time.perf_counter() - begin < SECONDS_A_PRODUCT or best == float("inf"):
-        _wait_for(device)
+    while time.perf_counter() - begin < SECONDS_PER_PRODUCT or best == float("inf"):
+        _synchronize(device)
         start = time.perf_counter()
         product()
-        _wait_for(device)
+        _synchronize(device)
         best = min(best, time.perf_counter() - start)
     return best
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

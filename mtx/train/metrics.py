@@ -1,57 +1,66 @@
-"""What a run says of its updates: sums between two log lines, one line for people, one record for programs."""
+"""Metrics of a run: sums between two log lines, a line in the log, a record in `metrics.jsonl`."""
 
-import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from mtx.checkpoint.training import TrainState
+from mtx.data.batching import Batch
+from mtx.data.prepared.provenance import source_lines
 from mtx.system.formats import format_flops
 from mtx.system.logs import LOGGER
-from mtx.train.step import UpdateStats
+from mtx.train.failures import divergence
+from mtx.train.flops import step_flops
+from mtx.train.inputs import RunInputs
+from mtx.train.spikes import SpikeDetector
+from mtx.train.step import StepStats
+
+STEPS_BEFORE_ESTIMATE = 20
+"""Steps of a session before the remaining time is logged for the first time."""
+
+MAX_SKIPS = 10
+"""Steps in a row without a finite loss or gradient that end the run."""
+
+MIN_SCALE = 1e-4
+"""Scale of the fp16 loss below which the run ends, because the gradients are huge."""
 
 
 @dataclass(slots=True)
 class Window:
-    """Sums over the updates since the last log line.
-
-    Updates that were skipped are counted, and leave no trace in the other sums.
-    """
+    """Sums over the steps since the last log line. A skipped step only counts as skipped."""
 
     loss: float = 0.0
     nll: float = 0.0
     grad_norm: float = 0.0
     num_updates: int = 0
+    """Steps that were not skipped; the name is that in `state.json`."""
     num_tokens: int = 0
     num_padded: int = 0
     num_real: int = 0
     num_skipped: int = 0
     num_spikes: int = 0
-    """Skipped or not."""
+    """Spikes, skipped or not."""
     seconds: float = 0.0
     num_flops: int = 0
 
-    def add(self, stats: UpdateStats, num_flops: int) -> None:
-        """Count one update in that took, by `mtx.train.flops`, so much arithmetic; waits until it is made."""
+    def add(self, stats: StepStats, num_flops: int, seconds: float) -> None:
+        """Count a step."""
         self.num_flops += num_flops
+        self.seconds += seconds
         if stats.is_skipped:
             self.num_skipped += 1
             return
         self.num_updates += 1
-        self.num_tokens += stats.num_tokens
-        self.num_padded += stats.num_padded
-        self.num_real += stats.num_real
-        self.loss += stats.loss
-        self.nll += stats.nll
-        self.grad_norm += stats.grad_norm
+        for name in ("loss", "nll", "grad_norm", "num_tokens", "num_padded", "num_real"):
+            setattr(self, name, getattr(self, name) + getattr(stats, name))
 
     def record(self, step: int, lr: float, matrix_rate: float) -> dict[str, Any]:
-        """The means, as one record of `metrics.jsonl`; null where every update was skipped.
+        """Build the record of `metrics.jsonl`: means, or null if every step was skipped.
 
-        `mfu` is model FLOPs utilisation: the share of the machine's `matrix_rate`, in FLOP/s, that the updates reach.
+        `mfu` is model FLOPs utilisation: the share of `matrix_rate`, in FLOP/s, that the steps reached.
         """
         has_updates = self.num_updates > 0
         return {
@@ -71,11 +80,81 @@ class Window:
         }
 
 
-def describe_record(record: dict[str, Any], max_steps: int) -> str:
-    """One line for people."""
+class StepLog:
+    """Log of the steps of a session."""
+
+    def __init__(self, state: TrainState, inputs: RunInputs) -> None:
+        self.progress, self.scaler, self.inputs = state.progress, state.scaler, inputs
+        self.first_step = state.progress.step
+        self.window = Window(**state.progress.unlogged)
+        self.spikes = SpikeDetector.restore(state.progress.ordinary)
+        self.has_split = False
+
+    def add(self, stats: StepStats, batches: Sequence[Batch], seconds: float) -> None:
+        """Count a step, and log what is unusual about it.
+
+        Raises:
+            UserError: too many steps in a row had no finite loss or gradient (DIVERGED).
+        """
+        self.window.add(stats, sum(map(self._flops, batches)), seconds)
+        self.progress.seconds += seconds
+        loss = stats.loss / stats.num_tokens
+        if math.isfinite(loss) and math.isfinite(stats.grad_norm):
+            self.progress.skipped_in_a_row = 0
+            if self.spikes.is_spike(loss, stats.grad_norm):
+                self.window.num_spikes += 1
+                verb, values = "skipped" if stats.is_skipped else "spike", self.spikes.format(loss, stats.grad_norm)
+                where = "; ".join(map(str, source_lines(self.inputs.corpus, self.inputs.sources, stats.rows)))
+                LOGGER.warning("step %s  %s: %s: %s", f"{stats.step:,}", verb, values, where)
+            self.spikes.add(loss, stats.grad_norm)
+        else:
+            self._count_failure(stats)
+        if stats.num_splits and not self.has_split:
+            what = "out of memory: batch split in two (same gradient). Further splits are not reported."
+            LOGGER.warning("step %s  %s", f"{stats.step:,}", what)
+            self.has_split = True
+        if stats.step == self.first_step + STEPS_BEFORE_ESTIMATE:
+            LOGGER.info("estimate  %s", self._time_left())
+
+    def write(self, lr: float, bar: Any) -> None:
+        """Log the steps since the last call, and append their record to the metrics file."""
+        record = self.window.record(self.progress.step, lr, self.inputs.matrix_rate)
+        self.window = Window()
+        if self.inputs.group.is_rank0:
+            self.inputs.folder.append_metrics(record)
+        bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
+        LOGGER.info("%s", format_record(record, self.inputs.settings.max_steps) + self._time_left())
+
+    def store(self) -> None:
+        """Copy sums and statistics to the progress, for the next checkpoint."""
+        self.progress.unlogged, self.progress.ordinary = asdict(self.window), asdict(self.spikes)
+
+    def _count_failure(self, stats: StepStats) -> None:
+        self.progress.skipped_in_a_row += 1
+        last_good_step = stats.step - self.progress.skipped_in_a_row
+        if self.progress.skipped_in_a_row >= MAX_SKIPS:
+            why = f"{MAX_SKIPS} steps in a row without a finite gradient"
+            raise divergence(stats, last_good_step, why, self.inputs)
+        if self.scaler.get_scale() < MIN_SCALE:  # read only here, because it waits for a GPU
+            why = f"gradients overflow fp16 even if scaled by {MIN_SCALE}"
+            raise divergence(stats, last_good_step, why, self.inputs)
+
+    def _flops(self, batch: Batch) -> int:
+        vocab_size = self.inputs.trained.tokenizer.tgt_vocab_size
+        sizes = batch.num_src_tokens, batch.num_tokens, len(batch.rows)
+        return step_flops(self.inputs.model_settings, vocab_size, *sizes)
+
+    def _time_left(self) -> str:
+        steps_left = self.inputs.settings.max_steps - self.progress.step
+        left = self.progress.seconds / self.progress.step * steps_left
+        return f"  {left / 60:.0f} min left" if left >= 90 else f"  {left:.0f} s left"
+
+
+def format_record(record: dict[str, Any], max_steps: int) -> str:
+    """Format a record for the log."""
     step = f"step {record['step']:,}/{max_steps:,}"
     if record["loss"] is None:
-        return f"{step}  all of {record['skipped']} updates skipped"
+        return f"{step}  all {record['skipped']} steps skipped"
     skipped = f", {record['skipped']} skipped" if record["skipped"] else ""
     return (
         f"{step}  loss {record['loss']:.3f}  "
@@ -85,16 +164,9 @@ def describe_record(record: dict[str, Any], max_steps: int) -> str:
     )
 
 
-def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Add one line to a metrics file; JSON has no number that is not finite, and null instead."""
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finite, allow_nan=False) + "\n")
-
-
 @contextmanager
 def progress_bar(done: int, total: int, *, is_wanted: bool) -> Iterator[Any]:
-    """A bar with the time left on a terminal, with log lines passing above it; nothing elsewhere."""
+    """Show a bar with the time left, and log lines above it; only on a terminal."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -9,8 +9,8 @@ from mtx.config.settings import TrainSettings
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW over two groups: matrices, which decay, and biases and norms, which do not."""
-    parameters = list(model.parameters())  # a tied matrix is there once
+    """Build AdamW with two groups: matrices, which decay, and biases and norms, which do not."""
+    parameters = list(model.parameters())  # a tied matrix comes once
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
@@ -20,9 +20,9 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ad
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """The rate of update `step`, counted from 1: a linear warm-up to `lr`, then the schedule.
+    """Learning rate of step `step`, counted from 1: a linear warm-up to `lr`, then the schedule.
 
-    `inverse_sqrt` is equation 3 of Vaswani et al. 2017 with its peak given instead of implied by d_model;
+    `inverse_sqrt` is equation 3 of Vaswani et al. 2017 with the peak as a setting instead of derived from d_model;
     `cosine` falls to 0 at `max_steps` (Loshchilov & Hutter 2017, equation 5, without restarts).
     """
     warmup = settings.warmup_steps
@@ -34,3 +34,10 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
         progress = (step - warmup) / max(settings.max_steps - warmup, 1)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return settings.lr
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> float:
+    """Set the learning rate of all groups, and return it."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr

@@ -1,6 +1,7 @@
-"""The run folder: what lies where, who may write in it, and whether a config may continue it."""
+"""Run folder: its files, its lock, its metrics, and whether a config may continue it."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -20,67 +21,67 @@ from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
 
-HARMLESS = (
+CHANGEABLE_KEYS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
     "train.keep", "train.patience", "train.parallel",
 )  # fmt: skip
-"""Keys that may change when a run continues: none of them changes an update that was done already."""
+"""Keys that may change when a run continues, because they affect no step that was done already."""
 
 TOKENIZER_FILES = {
     "spm.model": "tokenizer.model",
     "source.spm": "tokenizer.src.model",
     "target.spm": "tokenizer.tgt.model",
 }
-"""What the files of a tokenizer are called in a run folder."""
+"""Names of a tokenizer's files in a run folder."""
 
 WRITTEN_NAMES = [
     *map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl", "bad-batch.json"]),
     "model",
 ]
-"""What is written beside its place before it gets there, as regular expressions."""
+"""Names that are first written as temporary files beside their place, as regular expressions."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The paths of a run."""
+    """Paths of a run."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The settings as asked for."""
+        """Settings of the run, as the user gave them."""
         return self.path / "config.yaml"
 
     @property
     def checkpoints(self) -> Path:
-        """One folder for each saved step."""
+        """Folder of checkpoints, one for each saved step."""
         return self.path / "checkpoints"
 
     @property
     def model(self) -> Path:
-        """The model folder, made at the end."""
+        """Model folder, written at the end."""
         return self.path / "model"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object for each logged update and each validation."""
+        """Metrics file: a JSON object for each log line and each validation."""
         return self.path / "metrics.jsonl"
 
     @property
     def log(self) -> Path:
-        """What the program said."""
+        """Log of the run."""
         return self.path / "train.log"
 
     @property
     def bad_batch(self) -> Path:
-        """Which pairs a training that diverged ended with."""
+        """Pairs of the last step of a training that diverged."""
         return self.path / "bad-batch.json"
 
     def finished_steps(self) -> int | None:
-        """The `max_steps` that the finished model here was trained for; None if it is still to be made, or again.
+        """Return the `max_steps` of the finished model; None if there is none, or it has to be made again.
 
         Raises:
-            UserError: it is damaged, and no checkpoint is there to make it of (MODEL).
+            UserError: the model is damaged, and there are no checkpoints to make it from (MODEL).
         """
         if not (self.model / MANIFEST).exists():
             return None
@@ -89,15 +90,24 @@ class RunFolder:
         except DamagedError as damage:
             if not saved_steps(self.checkpoints):
                 raise
-            LOGGER.warning("%s is damaged (%s); it is made again from the checkpoints", self.model, damage.why)
+            LOGGER.warning("%s is damaged (%s); making it again from the checkpoints", self.model, damage.why)
             return None
         return steps if isinstance(steps, int) else 0
 
-    def check_continuable(self, config: Config, resume: str) -> None:
-        """Make sure that what is in the folder, if anything, is a run of this config.
+    def is_finished(self, max_steps: int) -> bool:
+        """Whether there is a model trained for `max_steps` steps or more.
 
         Raises:
-            UserError: something else is in it, or `resume` is "never" (RUN_FOLDER); the config differs (USAGE).
+            UserError: the model is damaged, and there are no checkpoints to make it from (MODEL).
+        """
+        steps = self.finished_steps()
+        return steps is not None and steps >= max_steps
+
+    def check_continuable(self, config: Config, resume: str) -> None:
+        """Check that the folder is empty, or holds a run of this config.
+
+        Raises:
+            UserError: it holds something else, or `resume` is "never" (RUN_FOLDER); the config differs (USAGE).
         """
         if not self._content():
             return
@@ -116,16 +126,16 @@ class RunFolder:
                 do="Set it back, or give another --run-dir.",
             )
             for change in changes
-            if change.split(":")[0] not in HARMLESS
+            if change.split(":")[0] not in CHANGEABLE_KEYS
         ]
         if problems:
             raise UserError.several(problems)
 
     def check_checkpoints(self) -> None:
-        """Make sure that a run that has saved checkpoints has one: without, it would begin anew, and forget its log.
+        """Refuse to restart from step 0 if the run once had checkpoints: that would silently overwrite its log.
 
         Raises:
-            UserError: all are gone (MODEL).
+            UserError: all checkpoints are missing (MODEL).
         """
         if saved_steps(self.checkpoints):
             return
@@ -134,17 +144,17 @@ class RunFolder:
         if (
             (self.model / MANIFEST).exists()
             or (records and not self.checkpoints.is_dir())
-            or any(record.get("event") == "validation" for record in records)  # which comes after a save
+            or any(record.get("event") == "validation" for record in records)  # each comes after a save
             or (steps and max(steps) > load_config(self.config, []).train.save_every)
         ):
-            what, do = "the checkpoints of this run are gone", "Restore them, or give another --run-dir."
+            what, do = "the checkpoints of this run are missing", "Restore them, or give another --run-dir."
             raise UserError(ExitCode.MODEL, what, where=str(self.checkpoints), do=do)
 
     def _content(self) -> list[str]:
-        """What is in the folder, apart from what a start leaves that was killed before there was a run.
+        """List the names in the folder, without those that a process killed at its start may have left.
 
         Raises:
-            UserError: a file is in its place (RUN_FOLDER), or it can't be looked into (MACHINE).
+            UserError: the path is a file (RUN_FOLDER), or can't be listed (MACHINE).
         """
         try:
             names = os.listdir(self.path)
@@ -154,18 +164,18 @@ class RunFolder:
             what, do = "the run folder is a file, or below one", "Give another --run-dir."
             raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
         except OSError as error:
-            raise machine_error(error, "cannot look into the run folder", self.path) from error
-        # The config is what a run writes first.
+            raise machine_error(error, "cannot list the run folder", self.path) from error
+        # The config is the first file that a run writes.
         return [name for name in names if name != ".lock" and not name.startswith(f"{self.config.name}.tmp-")]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Inside, no other process trains here; the lock dies with the process.
+        """In the block, keep other processes from training here. The lock dies with the process.
 
-        A folder in which no run has begun by the end is left as it was found.
+        If no run has begun by the end of the block, the folder is left as it was found.
 
         Raises:
-            UserError: another process does (RUN_FOLDER); the folder can't be made or written in (MACHINE).
+            UserError: another process trains here (RUN_FOLDER); the folder can't be written (MACHINE).
         """
         missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         path = self.path / ".lock"
@@ -192,30 +202,36 @@ class RunFolder:
         raise UserError(ExitCode.RUN_FOLDER, f"in use by {owner}", where=str(self.path), do=do)
 
     def begin(self, config: Config, tokenizer: Tokenizer) -> None:
-        """Write what a run begins with, and clear away what a killed one left half-written."""
-        write_file(self.config, dump_config(config).encode())  # first: it tells that this is a run
+        """Write config and tokenizer, and remove files that a killed process left half-written."""
+        write_file(self.config, dump_config(config).encode())  # first, because it marks the folder as a run
         left = remove_leftovers(self.path, WRITTEN_NAMES) + remove_leftovers(self.checkpoints, [CHECKPOINT_NAMES])
         if left:
-            LOGGER.info("removed what a killed run left half-written: %s", ", ".join(left))
+            LOGGER.info("removed files that a killed run left half-written: %s", ", ".join(left))
         make_folder(self.checkpoints)
         if self.tokenizer() is None:
             for name, data in tokenizer.files().items():
                 write_file(self.path / TOKENIZER_FILES[name], data)
 
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of this run, if it was trained already; one of which a kill left a half counts as none."""
+        """Load the run's tokenizer, if it has one; half of one, left by a kill, doesn't count."""
         joint, *sides = (os.path.lexists(self.path / name) for name in TOKENIZER_FILES.values())
         return load_tokenizer(self.path) if joint or all(sides) else None
 
     def rewind_metrics(self, step: int) -> None:
-        """Forget what was logged after the updates up to `step`: it will be done, and logged, again."""
+        """Delete the records of steps after `step`, which will be done and logged again."""
         if self.metrics.exists():
             kept = [record for record in read_metrics(self.metrics) if not _comes_after(record, step)]
             write_file(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Append a record to the metrics file; JSON has no NaN or infinity, so they become null."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
+
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a metrics file; a last line that a kill cut short is left out."""
+    """Read the records of a metrics file, without a last line that a kill cut short."""
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
@@ -226,9 +242,9 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _comes_after(record: dict[str, Any], step: int) -> bool:
-    # A checkpoint is saved before the validation of its step, so that one is made up for on resuming.
+    # A checkpoint is saved before the validation of its step, which is done again on resuming.
     is_validation = record.get("event") == "validation"
     number = record.get("step")
-    if not isinstance(number, int):  # not of ours
+    if not isinstance(number, int):  # not one of ours
         return False
     return number >= step if is_validation else number > step

@@ -1,17 +1,15 @@
-"""The beginning of a run: tokenizer and model, what there is to say of them, and where the last process stopped."""
+"""Set-up of a run: check the config, prepare the data, build tokenizer and model. Nothing is written but the cache."""
 
-import shutil
 from collections.abc import Iterator
-from itertools import tee
-from typing import Any
+from itertools import islice, tee
 
 import torch
+from torch import nn
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.checkpoint.training import Progress, Training, checkpoint_bytes, load_checkpoint, newest_checkpoint
-from mtx.config.settings import Config, TrainSettings
-from mtx.config.sources import HubDataset
-from mtx.data.batching import check_longest, padding_share
+from mtx.config.settings import CleanSettings, Config
+from mtx.config.sources import HubDataset, Source
+from mtx.data.batching import check_longest, fixed_batches, padding_share
 from mtx.data.cleaning.held_out import read_held_out
 from mtx.data.cleaning.rules import build_cleaner
 from mtx.data.mixing import Mixture
@@ -19,49 +17,48 @@ from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
 from mtx.distributed.process_group import SINGLE, ProcessGroup
-from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.errors import ExitCode, UserError
+from mtx.evaluate import bleu_metric
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
 from mtx.system.device import Precision, choose_precision, use_threads
-from mtx.system.formats import format_flops, format_megabytes
+from mtx.system.formats import format_flops
 from mtx.system.logs import LOGGER
 from mtx.system.memory import ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
-from mtx.system.rng import decorrelate_rng, seed_everything
+from mtx.system.rng import seed_everything
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
-from mtx.train.dev_set import load_dev_set
-from mtx.train.engine import check_engine
 from mtx.train.flops import matrix_rate
-from mtx.train.optim import build_optimizer
-from mtx.train.retention import most_kept
-from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
-from mtx.train.state import Equipment
+from mtx.train.inputs import DevSet, RunInputs
+from mtx.train.parallel import check_parallel
+from mtx.train.run_folder import RunFolder
 
-SAME_BITS = ("threads", "precision", "device", "torch", "ranks", "parallel")
-"""Of what a checkpoint tells of its making, what has to be the same if a run that continues shall end the same."""
+NO_CLEANING = CleanSettings(level="none")
+"""Settings that keep every dev pair: a rule must not change what scores are measured on."""
 
 
-def equip(config: Config, run: RunFolder, group: ProcessGroup = SINGLE) -> Equipment:
-    """All that `config` asks for, checked and ready; says what it is, writes nothing.
+def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SINGLE) -> RunInputs:
+    """Check `user_config`, prepare everything that it asks for, and log a summary.
 
     Raises:
-        UserError: for everything that the user can mend.
+        UserError: anything that the user can fix.
     """
-    settings = config.train
+    config = expand_config(user_config)
+    settings, data = config.train, config.data
     precision = choose_precision(settings.precision, group.device(settings.device))
-    check_engine(settings, precision, group)
+    check_parallel(settings, precision, group)
     threads = use_threads()
     check_sources(config)
-    tokenizer = run.tokenizer() or make_tokenizer(config)
+    tokenizer = folder.tokenizer() or make_tokenizer(config)
     check_tags(config, tokenizer)
-    corpus = prepare(config.data.train, config.data, config.clean, tokenizer)
-    configure_malloc()  # not before: what the preparation had is given back to the system
+    corpus = prepare(data.train, data, config.clean, tokenizer)
+    configure_malloc()  # not earlier, so that the memory of the preparation goes back to the system
     limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     seed_everything(settings.seed)
-    trained = new_model(config, tokenizer, corpus, precision)
-    dev = load_dev_set(config, trained)
-    about = {
+    trained = build_model(config, tokenizer, corpus, precision)
+    dev = load_dev_set(config, tokenizer)
+    metadata = {
         "data": corpus.key,
         "sources": corpus.sources,
         "dev": dev.corpus.key if dev is not None else None,
@@ -73,28 +70,31 @@ def equip(config: Config, run: RunFolder, group: ProcessGroup = SINGLE) -> Equip
         "ranks": group.size,
         "parallel": settings.parallel if group.is_distributed else None,
     }
-    mixture = Mixture.of(corpus, config.data.train, config.data.temperature)
-    equipment = Equipment(trained, corpus, mixture, dev, precision, matrix_rate(precision), about)
-    announce(config, equipment)
-    return equipment
+    mixture = Mixture.of(corpus, data.train, data.temperature)
+    inputs = RunInputs(
+        folder, settings, config.model, data.train, trained, corpus, mixture, dev, precision, matrix_rate(precision),
+        metadata, group,
+    )  # fmt: skip
+    log_summary(inputs)
+    return inputs
 
 
-def with_found_sources(config: Config) -> Config:
-    """`config` with the sources in folders, each by itself, in place of these.
+def expand_config(config: Config) -> Config:
+    """Replace each folder among the training sources by the sources in it.
 
     Raises:
-        UserError: there are none (DATA).
+        UserError: a folder holds none (DATA).
     """
     data = config.data
-    found = expand_folders(data.train, data.src_lang, data.tgt_lang)
-    return config.model_copy(update={"data": data.model_copy(update={"train": found})})
+    sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
+    return config.model_copy(update={"data": data.model_copy(update={"train": sources})})
 
 
 def check_sources(config: Config) -> None:
-    """Make sure that all sources are there, and that the test set, which is needed last, can be read to its end.
+    """Check that all sources exist, and that the test set, which is needed last, can be read to its end.
 
     Raises:
-        UserError: one cannot be read (DATA).
+        UserError: a source can't be read (DATA).
     """
     data = config.data
     for source in (*data.train, data.dev, data.test):
@@ -102,18 +102,17 @@ def check_sources(config: Config) -> None:
             reader(source).check(data.src_lang, data.tgt_lang)
     if data.test is None:
         return
-    if any(is_same_text(data.test, source) for source in data.train):
-        LOGGER.warning("the test pairs are training pairs: they cannot tell how well new sentences are translated")
+    _warn_if_trained_on(data.test, "test", config)
     if not isinstance(data.test, HubDataset):
         for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
             pass
 
 
 def check_tags(config: Config, tokenizer: Tokenizer) -> None:
-    """Make sure that the tokenizer knows the tag of each source, also of the test set, which is needed last.
+    """Check that the tokenizer knows the tag of each source, that of the test set included.
 
     Raises:
-        UserError: it does not (USAGE).
+        UserError: it doesn't (USAGE).
     """
     for source in (*config.data.train, config.data.dev, config.data.test):
         if source is not None and source.tag is not None:
@@ -121,7 +120,7 @@ def check_tags(config: Config, tokenizer: Tokenizer) -> None:
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
-    """The tokenizer that the config names, or one trained on its training data."""
+    """Load the tokenizer that the config names, or train one on its training data."""
     languages = config.data.src_lang, config.data.tgt_lang
     held_out = read_held_out(config.data, config.clean, build_cleaner(config.clean, *languages))
 
@@ -136,11 +135,11 @@ def make_tokenizer(config: Config) -> Tokenizer:
     return train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
 
 
-def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
-    """A model with fresh weights, its layers compiled if that is asked for.
+def build_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:
+    """Build a model with fresh weights; its layers are compiled if the config asks for it.
 
     Raises:
-        UserError: nothing here can compile them (MACHINE).
+        UserError: there is no compiler for them (MACHINE).
     """
     model = build_transformer(
         config.model,
@@ -150,124 +149,66 @@ def new_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: P
         is_joint=tokenizer.is_joint,
     )
     for_training(model).to(precision.device)
-    wanted, is_able = config.train.compile, has_compiler(precision.device)
-    if wanted == "always" and not is_able:
+    wanted, has_one = config.train.compile, has_compiler(precision.device)
+    if wanted == "always" and not has_one:
         what, do = "torch finds no compiler", "Install g++ (for a GPU: triton), or set train.compile to never."
         raise UserError(ExitCode.MACHINE, what, where="train.compile", do=do)
-    if wanted == "always" or (wanted == "auto" and is_able and precision.device.type == "cuda"):
+    if wanted == "always" or (wanted == "auto" and has_one and precision.device.type == "cuda"):
         compile_layers(model)
     generation = GenerationDefaults(decode=config.decode, max_source_tokens=int(corpus.src.lengths.max()) + 1)
     return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
 
 
-def announce(config: Config, equipment: Equipment) -> None:
-    """Say what is about to be trained, on what, with what.
+def load_dev_set(config: Config, tokenizer: Tokenizer) -> DevSet | None:
+    """Load the config's dev set, if it has one.
+
+    Raises:
+        UserError: it is empty or can't be read (DATA), or BLEU does not support its language (USAGE).
+    """
+    data, settings = config.data, config.train
+    if data.dev is None:
+        return None
+    bleu_metric(data.tgt_lang)  # so that what BLEU lacks is found now, not at the first validation
+    _warn_if_trained_on(data.dev, "dev", config)
+    corpus = prepare([data.dev], data, NO_CLEANING, tokenizer)
+    pairs = list(islice(read_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
+    batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
+    return DevSet(data.dev, corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])
+
+
+def _warn_if_trained_on(source: Source, name: str, config: Config) -> None:
+    if any(is_same_text(source, other) for other in config.data.train):
+        LOGGER.warning("the %s pairs are training pairs: scores will not show how new sentences are translated", name)
+
+
+def log_summary(inputs: RunInputs) -> None:
+    """Log data, tokenizer, model, epoch and machine.
 
     Raises:
         UserError: a batch can't hold the longest pair (USAGE).
     """
-    trained, corpus, precision = equipment.trained, equipment.corpus, equipment.precision
-    settings, model = config.train, trained.model
+    corpus, tokenizer, settings = inputs.corpus, inputs.trained.tokenizer, inputs.settings
     lengths = corpus.src.lengths, corpus.tgt.lengths
     check_longest(*lengths, settings.batch_tokens)
-    plan = equipment.first_batches(settings)
-    num_rows = len(equipment.mixture.order(settings.seed, epoch=0))
-    num_batches = len(plan) * num_rows / sum(map(len, plan))  # of the whole epoch, of which the plan is a part
-    embeddings = {model.src_input.embedding.weight, model.tgt_input.embedding.weight}  # one, where they are tied
-    num_parts = {
-        "embeddings": sum(p.numel() for p in embeddings),
-        "encoder": sum(p.numel() for p in model.encoder.parameters()),
-        "decoder": sum(p.numel() for p in model.decoder.parameters()),
-    }
-    total = sum(p.numel() for p in model.parameters())
-    parts = ", ".join(f"{name} {count:,}" for name, count in num_parts.items())
-    vocabulary = f"{trained.tokenizer.src_vocab_size:,} source and {trained.tokenizer.tgt_vocab_size:,} target pieces"
-    updates = max(num_batches / settings.accumulate, 1)
+    batches = inputs.first_batches()
+    num_rows = len(inputs.mixture.order(settings.seed, epoch=0))
+    num_batches = len(batches) * num_rows / sum(map(len, batches))  # of the epoch, of which these are a part
+    steps_per_epoch = max(num_batches / settings.accumulate, 1)
+    model = inputs.trained.model
+    embeddings = nn.ModuleList([model.src_input, model.tgt_input])
+    modules = {"embeddings": embeddings, "encoder": model.encoder, "decoder": model.decoder}
+    total, *counts = (sum(p.numel() for p in module.parameters()) for module in (model, *modules.values()))
+    parts = ", ".join(f"{name} {count:,}" for name, count in zip(modules, counts, strict=True))
     LOGGER.info("data        %s", corpus.summary())
-    LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if trained.tokenizer.is_joint else "")
+    vocabulary = f"{tokenizer.src_vocab_size:,} source and {tokenizer.tgt_vocab_size:,} target pieces"
+    LOGGER.info("tokenizer   %s%s", vocabulary, ", joint" if tokenizer.is_joint else "")
     LOGGER.info("model       %s parameters: %s", f"{total:,}", parts)
     LOGGER.info(
-        "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s updates",
-        f"{num_batches:,.0f}", f"{equipment.num_target_tokens(plan):,.0f}", 100 * padding_share(*lengths, plan),
-        settings.max_steps / updates, f"{settings.max_steps:,}",
+        "epoch       %s batches of %s target tokens, %.1f %% padding; %.1f epochs in %s steps",
+        f"{num_batches:,.0f}", f"{inputs.mean_target_tokens(batches):,.0f}", 100 * padding_share(*lengths, batches),
+        settings.max_steps / steps_per_epoch, f"{settings.max_steps:,}",
     )  # fmt: skip
-    rate, threads, ranks = format_flops(equipment.matrix_rate), equipment.about["threads"], equipment.about["ranks"]
-    where = f"{ranks} ranks, each on {precision.device}" if ranks > 1 else str(precision.device)
-    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", where, precision, threads, rate)
-
-
-def begin_or_resume(
-    config: Config, run: RunFolder, equipment: Equipment, group: ProcessGroup, allow_data_change: bool
-) -> Training:
-    """Together: a training at its beginning, or at the newest whole checkpoint of this run, if there is one.
-
-    Raises:
-        UserError: the training data is no longer the same (DATA); the tokenizer is not, or every checkpoint is damaged
-            (MODEL); the disk has no space for the checkpoints to come (MACHINE).
-    """
-    model, about = equipment.trained.model, equipment.about
-    training = Training(model, build_optimizer(model, config.train), equipment.precision.scaler(), Progress())
-    newest = group.broadcast_from_0(lambda: newest_checkpoint(run.checkpoints))
-    if newest is None:
-        decorrelate_rng(group.rank)
-    else:
-        folder, saved = newest
-        _compare(saved, about, run, equipment.trained.tokenizer, allow_data_change)
-        load_checkpoint(folder, training, group.rank)
-        LOGGER.info("resuming from step %s", f"{training.progress.step:,}")
-    if group.is_rank0:
-        run.rewind_metrics(training.progress.step)
-        check_space(run, config.train, training)
-    return training
-
-
-def check_space(run: RunFolder, settings: TrainSettings, training: Training) -> None:
-    """Make sure that the disk has space for what the run will keep at once.
-
-    Raises:
-        DiskFullError: it has not (MACHINE).
-    """
-    held = sum(path.stat().st_size for path in run.checkpoints.rglob("*"))
-    needed = most_kept(settings) * checkpoint_bytes(training.model) - held
-    free = shutil.disk_usage(run.path).free
-    if free < needed:
-        what = f"no space for the checkpoints: needs {format_megabytes(needed)}, {format_megabytes(free)} free"
-        do = "Free some space, or give a --run-dir elsewhere."
-        raise DiskFullError(ExitCode.MACHINE, what, where=str(run.path), do=do)
-
-
-def _compare(
-    saved: dict[str, Any], about: dict[str, Any], run: RunFolder, tokenizer: Tokenizer, allow_data_change: bool
-) -> None:
-    """Compare what a checkpoint was `saved` with and what there is now; say what may have changed and did.
-
-    Raises:
-        UserError: the training data (DATA) or the tokenizer (MODEL) is not the same.
-    """
-    is_same_tokenizer = saved.get("tokenizer") == about["tokenizer"]
-    now = about["sources"]
-    before = saved.get("sources", now)  # older checkpoints do not tell them
-    others = [source for source in now if source not in before] + [source for source in before if source not in now]
-    changed = list(dict.fromkeys(name for name, _ in others))
-    is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != about["data"])
-    if is_changed and not allow_data_change:
-        what = "the training data is not what this run began with"
-        do = "Restore it, give another --run-dir, or go on with --allow-data-change."
-        if not changed and "sources" in saved:
-            what = "this version of mtx prepares the training data otherwise than the one that this run began with"
-            do = "Give another --run-dir, or go on with --allow-data-change."
-        where = f"{run.path}: {', '.join(changed)}" if changed else str(run.path)
-        raise UserError(ExitCode.DATA, what, where=where, do=do)
-    if not is_same_tokenizer:
-        files = " and ".join(str(run.path / TOKENIZER_FILES[name]) for name in tokenizer.files())
-        what, do = "the tokenizer is not what this run began with", "Restore it, or give another --run-dir."
-        raise UserError(ExitCode.MODEL, what, where=files, do=do)
-    # Older checkpoints do not tell all of them.
-    known = [key for key in SAME_BITS if key in saved]
-    differences = [f"{key} was {saved[key]}, is {about[key]}" for key in known if saved[key] != about[key]]
-    if is_changed:
-        differences.append(f"other training data ({', '.join(changed) or 'prepared anew'})")
-    if differences:
-        LOGGER.info("not bit-equal to an uninterrupted run: %s", "; ".join(differences))
-    if saved.get("dev", about["dev"]) != about["dev"]:
-        LOGGER.info("the dev set is not what this run began with: scores before and after do not compare")
+    device, ranks = inputs.precision.device, inputs.group.size
+    where = f"{ranks} ranks, each on {device}" if ranks > 1 else str(device)
+    rate, threads = format_flops(inputs.matrix_rate), inputs.metadata["threads"]
+    LOGGER.info("machine     %s, %s, %d threads; matrix products: %s", where, inputs.precision, threads, rate)

@@ -1,39 +1,39 @@
-"""Updates far out of the ordinary: a sign of bad pairs, or of a learning rate that is too high."""
+"""Spikes: steps whose loss or gradient is far above the last ones, after bad pairs or with too high a learning rate."""
 
 import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from torch import Tensor
-
-Number = float | Tensor
-
 MEMORY = 128
-"""Updates that the ordinary is made of."""
+"""Steps that the running statistics cover: enough for a deviation, few enough to follow the training."""
 
 SIGMAS = 6
-"""So many deviations above the mean is a spike."""
+"""Standard deviations above the mean from which on a value is a spike."""
 
 
 @dataclass(slots=True)
-class Level:
-    """Mean and variance of a number: over all updates at first, then fading with those before the last `MEMORY`."""
+class RunningStats:
+    """Mean and variance of a number: over all steps at first, later with a weight that fades over `MEMORY` steps."""
 
     count: int = 0
     mean: float = 0.0
     variance: float = 0.0
 
     @property
-    def highest(self) -> float:
-        """What is above it is a spike; infinite until enough was seen."""
+    def threshold(self) -> float:
+        """Highest value that is no spike; infinite until `MEMORY` values have come."""
         if self.count < MEMORY:
             return math.inf
-        # At least some hundredths: where a number hardly changes at all, its deviation means nothing.
+        # A value that hardly varies has a tiny deviation: 1 % of the mean is the least that counts.
         return self.mean + SIGMAS * max(math.sqrt(self.variance), self.mean / 100)
 
     def add(self, value: float) -> None:
-        """Count `value` in; a spike only as `highest`, so that it hides no other, and a new level is soon ordinary."""
-        difference = min(value, self.highest) - self.mean
+        """Update mean and variance.
+
+        A spike counts as the threshold, so that it can't mask the next one. A lasting change of level is still
+        learned within some steps.
+        """
+        difference = min(value, self.threshold) - self.mean
         self.count += 1
         share = 1 / min(self.count, MEMORY)
         self.mean += share * difference
@@ -41,28 +41,28 @@ class Level:
 
 
 @dataclass(slots=True)
-class Ordinary:
-    """What an update is expected to be like."""
+class SpikeDetector:
+    """Running statistics of loss and gradient."""
 
-    loss: Level = field(default_factory=Level)
-    """Label-smoothed, per token."""
-    grad_norm: Level = field(default_factory=Level)
+    loss: RunningStats = field(default_factory=RunningStats)
+    """Training loss per target token, in nats."""
+    grad_norm: RunningStats = field(default_factory=RunningStats)
 
     @classmethod
-    def of(cls, numbers: dict[str, dict[str, Any]]) -> Self:
-        """What `asdict` made `numbers` of; none at all make the beginning."""
-        return cls(**{name: Level(**level) for name, level in numbers.items()})
+    def restore(cls, saved: dict[str, dict[str, Any]]) -> Self:
+        """Restore a detector from its `asdict`; an empty one gives a new detector."""
+        return cls(**{name: RunningStats(**stats) for name, stats in saved.items()})
 
-    def is_spike(self, loss: Number, grad_norm: Number) -> Any:
-        """Whether one of the two is far above what it was lately; on the device, if that is where they are."""
-        return (loss > self.loss.highest) | (grad_norm > self.grad_norm.highest)
+    def is_spike(self, loss: float, grad_norm: float) -> bool:
+        """Whether one of the two is above its threshold."""
+        return loss > self.loss.threshold or grad_norm > self.grad_norm.threshold
 
     def add(self, loss: float, grad_norm: float) -> None:
-        """Count an update in."""
+        """Update the statistics with the values of a step."""
         self.loss.add(loss)
         self.grad_norm.add(grad_norm)
 
-    def describe(self, loss: float, grad_norm: float) -> str:
-        """One line for people."""
-        told = (("loss", loss, self.loss), ("gradient", grad_norm, self.grad_norm))
-        return ", ".join(f"{name} {value:.2f} (lately {level.mean:.2f})" for name, value, level in told)
+    def format(self, loss: float, grad_norm: float) -> str:
+        """Format the values of a step beside their means."""
+        values = (("loss", loss, self.loss), ("gradient", grad_norm, self.grad_norm))
+        return ", ".join(f"{name} {value:.2f} (lately {stats.mean:.2f})" for name, value, stats in values)

@@ -1,229 +1,154 @@
-"""One optimizer update."""
+"""One training step."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from mtx.checkpoint.training import Training
+from mtx.checkpoint.training import TrainState
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch
 from mtx.data.prepared.ids import Rows
 from mtx.distributed.process_group import SINGLE, ProcessGroup, full_tensor, is_sharded
-from mtx.model import Transformer
-from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import Precision, is_out_of_memory
-from mtx.train.optim import learning_rate
-from mtx.train.spikes import Ordinary
+from mtx.train.loss import Loss
+from mtx.train.optim import learning_rate, set_learning_rate
+from mtx.train.parallel import BatchLoss, sync_gradients
+from mtx.train.spikes import SpikeDetector
 
 
 @dataclass(frozen=True, slots=True)
-class Awaited:
-    """Numbers on their way from a device. Who reads them waits for them, and for nothing that it was given later."""
-
-    numbers_X: Tensor
-    arrival: torch.cuda.Event | None
-    """After it they are there; None where they always were."""
-
-    @classmethod
-    def of(cls, *numbers: Tensor) -> Self:
-        """Ask for numbers that one device has, or will have."""
-        together_X = torch.stack([number.detach().double() for number in numbers])
-        if together_X.device.type != "cuda":
-            return cls(together_X, None)
-        # Together, and into memory that the device can write by itself.
-        numbers_X = torch.empty_like(together_X, device="cpu", pin_memory=True).copy_(together_X, non_blocking=True)
-        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        arrival.record()
-        return cls(numbers_X, arrival)
-
-    def read(self) -> list[float]:
-        """The numbers, once they are there."""
-        if self.arrival is not None:
-            self.arrival.synchronize()
-        numbers: list[float] = self.numbers_X.tolist()
-        return numbers
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateStats:
-    """What an update tells; what the device finds out is waited for by who asks."""
+class StepStats:
+    """Figures of a step. Those of all ranks, unless they say otherwise."""
 
     step: int
-    """Which update it is, counted from 1."""
-    found: Awaited
-    """Loss, negative log-likelihood, norm of the gradient, and 1 for an update that was skipped."""
+    """Number of the step, counted from 1."""
+    loss: float
+    """Training loss, a sum in nats."""
+    nll: float
+    """Negative log-likelihood, a sum in nats."""
+    grad_norm: float
+    """Norm of the gradient before clipping, in true units."""
+    is_skipped: bool
+    """Whether the weights stayed as they were: a number was not finite, or a spike."""
     lr: float
     num_tokens: int
-    """Real target tokens, of all ranks."""
+    """Real target tokens."""
     num_padded: int
-    """Tokens of both sides, padding included; of this rank alone, as the next."""
+    """Tokens of both sides with padding, of this rank."""
     num_real: int
-    """Tokens of both sides, without padding."""
+    """Tokens of both sides without padding, of this rank."""
     rows: Rows
-    """Which pairs of the corpus it learned from, those of all ranks."""
-    num_cuts: int
-    """How often a batch was cut in two, for want of memory."""
+    """Pairs of the corpus."""
+    num_splits: int
+    """Batches of this rank that were split for lack of memory."""
 
-    @property
-    def loss(self) -> float:
-        """Label-smoothed loss, a sum in nats."""
-        return self.found.read()[0]
 
-    @property
-    def nll(self) -> float:
-        """Negative log-likelihood, a sum in nats."""
-        return self.found.read()[1]
+def train_step(
+    state: TrainState,
+    loss_fn: BatchLoss,
+    batches: Sequence[Batch],
+    precision: Precision,
+    settings: TrainSettings,
+    group: ProcessGroup = SINGLE,
+    spikes: SpikeDetector | None = None,
+) -> StepStats:
+    """Change the weights once, by the gradient of one or several batches, of which each rank has a share.
 
-    @property
-    def grad_norm(self) -> float:
-        """Before clipping, in true units."""
-        return self.found.read()[2]
+    The loss is a sum over all real target tokens divided by their number, so that splitting a batch changes nothing.
+    The weights, Adam's moments and its count stay as they are if the loss or the gradient's norm is not finite, or a
+    spike for `spikes`. Such a step still counts: the learning rate depends on the number of the step alone.
 
-    @property
-    def is_skipped(self) -> bool:
-        """Whether the weights stayed as they were: a number was not finite, or too high."""
-        return self.found.read()[3] != 0
+    Raises:
+        PairTooLargeError: there is no memory for a single pair.
+    """
+    num_tokens = sum(batch.global_num_tokens for batch in batches)
+    parts = Parts(batches, can_split=not is_sharded(loss_fn))
+    for batch in parts:
+        with parts.split_if_too_large(state.optimizer), sync_gradients(loss_fn, parts.is_last):
+            with precision.autocast():
+                loss = loss_fn(batch.to(precision.device))
+            if parts.is_last and group.is_distributed:
+                parts.can_split = False  # from here on, other ranks wait for this one
+            # DDP and FSDP average the gradients of all ranks, and the loss is a sum over all tokens.
+            state.scaler.scale(loss.total / (num_tokens / group.size)).backward()  # type: ignore[no-untyped-call]
+            parts.done(loss)
+    sums = group.all_reduce_sum(parts.loss_sums())
+    state.scaler.unscale_(state.optimizer)  # so that the threshold of clipping is in true units
+    grad_norm = full_tensor(clip_grad_norm_(state.model.parameters(), settings.clip_norm))
+    step = state.progress.step + 1
+    lr = set_learning_rate(state.optimizer, learning_rate(step, settings))
+    loss_sum, nll_sum, norm = torch.cat([sums.double(), grad_norm.double()[None]]).tolist()  # the only GPU sync
+    is_finite = math.isfinite(loss_sum) and math.isfinite(norm)
+    is_skipped = not is_finite or (spikes is not None and spikes.is_spike(loss_sum / num_tokens, norm))
+    if not is_skipped:
+        state.optimizer.step()  # not the scaler's step, which looks at gradients alone: their norm may overflow
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    return StepStats(
+        step, loss_sum, nll_sum, norm, is_skipped, lr, num_tokens,
+        num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts.batches),
+        num_real=sum(batch.num_src_tokens + batch.num_tokens for batch in parts.batches),
+        rows=np.concatenate([batch.global_rows for batch in batches]),
+        num_splits=len(parts.batches) - len(batches),
+    )  # fmt: skip
 
 
 class PairTooLargeError(Exception):
-    """There is no memory for a single pair, that of the one row of `batch`."""
+    """Memory does not suffice for a single pair, that of the one row of `batch`."""
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(f"{batch.num_src_tokens} source and {batch.num_tokens} target tokens")
         self.batch = batch
 
 
-def loss_sums(model: Transformer, batch: Batch, precision: Precision, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """The label-smoothed loss and the negative log-likelihood of `batch`, sums over its real target tokens."""
-    with precision.autocast():
-        memory = model.encode(batch.src_ids, batch.src_mask)
-        hidden_BTD = model.decode(batch.tgt_in, memory, batch.src_mask)
-        # By indices made on the CPU: to pick by a mask, a GPU would be waited for.
-        hidden_ND, tgt_N = hidden_BTD.flatten(0, 1).index_select(0, batch.real), batch.tgt_out.flatten()[batch.real]
-        return projected_loss_sum(hidden_ND, model.output.weight, tgt_N, label_smoothing)
+class Parts:
+    """Batches of a step, one after another. If memory can't hold one, it is split in two and the step starts over.
 
-
-class Objective(nn.Module):
-    """What training makes small, as a module: torch's engines for several devices work before and after its passes."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch, precision: Precision, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """What `loss_sums` gives."""
-        return loss_sums(self.model, batch, precision, label_smoothing)
-
-
-def update(
-    training: Training,
-    objective: nn.Module,
-    batches: Sequence[Batch],
-    precision: Precision,
-    settings: TrainSettings,
-    ordinary: Ordinary | None = None,
-    group: ProcessGroup = SINGLE,
-) -> UpdateStats:
-    """Update the weights once by the gradient of one or several batches, of which each rank has a share.
-
-    The loss is a sum over all their real tokens, divided by the number of these: splitting a batch changes nothing.
-    `objective` is an Objective of the model in training, or one that an engine for several devices has wrapped.
-    Where the loss or the norm of the gradient is not finite, or far out of what is `ordinary` if that is given, the
-    update is skipped: weights, moments and Adam's count of updates stay as they are. It is a step all the same: the
-    learning rate is a function of the step alone, so that none that follows changes, and no GPU is waited for.
-
-    Raises:
-        PairTooLargeError: there is no memory for one of the pairs by itself.
+    It starts over because a pass that failed may leave half a gradient. That is impossible once other ranks take part.
     """
-    optimizer, scaler = training.optimizer, training.scaler
-    num_tokens = sum(batch.whole.num_tokens for batch in batches)
-    parts = list(batches)
-    sums = _add_up_gradients(training, objective, parts, precision, settings.label_smoothing, group)
-    loss_sum, nll_sum = group.all_reduce_sum(sums)
-    scaler.unscale_(optimizer)  # before clipping: the threshold is in true units
-    grad_norm = full_tensor(clip_grad_norm_(objective.parameters(), settings.clip_norm))
-    step = training.progress.step + 1
-    lr = learning_rate(step, settings)
-    for param_group in optimizer.param_groups:
-        param_group["lr"] = lr
-    is_skipped = ~(loss_sum.isfinite() & grad_norm.isfinite())
-    if ordinary is not None:
-        is_skipped |= ordinary.is_spike(loss_sum / num_tokens, grad_norm)
-    # The fused optimizer changes nothing where this is 1: to ask here would wait for a GPU. Not by the scaler's own
-    # step, which looks at gradients alone: they may be finite, and their norm not.
-    optimizer.found_inf = is_skipped.float()  # type: ignore[attr-defined]
-    optimizer.step()
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    return UpdateStats(
-        step,
-        Awaited.of(loss_sum, nll_sum, grad_norm, is_skipped),
-        lr,
-        num_tokens,
-        num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts),
-        num_real=sum(batch.num_src_tokens + batch.num_tokens for batch in parts),
-        rows=np.concatenate([batch.whole.rows for batch in batches]),
-        num_cuts=len(parts) - len(batches),
-    )
 
+    def __init__(self, batches: Sequence[Batch], can_split: bool) -> None:
+        self.batches = list(batches)
+        self.can_split = can_split
+        self._losses: list[Loss] = []
 
-def _add_up_gradients(
-    training: Training,
-    objective: nn.Module,
-    parts: list[Batch],
-    precision: Precision,
-    label_smoothing: float,
-    group: ProcessGroup,
-) -> Tensor:
-    """Leave the gradient of all `parts` in the model; the sums of loss and negative log-likelihood over this rank's.
+    def __iter__(self) -> Iterator[Batch]:
+        while len(self._losses) < len(self.batches):
+            yield self.batches[len(self._losses)]
 
-    A batch that there is no memory for is cut in two in `parts`, and all begins anew: it may have left half a gradient.
-    Not once other ranks take part in what this one does: they would be left with what it began.
+    @property
+    def is_last(self) -> bool:
+        """Whether the current batch is the last of the step."""
+        return len(self._losses) == len(self.batches) - 1
 
-    Shapes:
-        return: (2,)
-    """
-    num_tokens = sum(batch.whole.num_tokens for batch in parts)
-    while True:
-        loss_sum = torch.zeros((), device=precision.device)
-        nll_sum = torch.zeros((), device=precision.device)
-        num_done, is_together = 0, is_sharded(objective)
+    def done(self, loss: Loss) -> None:
+        """Go on to the next batch, after the gradient of `loss` is added up."""
+        self._losses.append(Loss(loss.total.detach(), loss.nll))
+
+    def loss_sums(self) -> torch.Tensor:
+        """Sums over all batches of loss and negative log-likelihood. Shapes: (2,)."""
+        return torch.stack([sum(each) for each in zip(*self._losses, strict=True)])
+
+    @contextmanager
+    def split_if_too_large(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """In the block, catch a lack of memory: split the current batch and drop the gradients so far.
+
+        Raises:
+            PairTooLargeError: the batch is a single pair.
+        """
         try:
-            for batch in parts:
-                is_last = num_done == len(parts) - 1
-                with _gradients_shared(objective, if_=is_last):
-                    loss, nll = objective(batch.to(precision.device), precision, label_smoothing)
-                    is_together |= is_last and group.is_distributed
-                    # An engine takes the mean of the gradients of all ranks; what is asked for is their sum.
-                    training.scaler.scale(loss / (num_tokens / group.size)).backward()
-                loss_sum += loss.detach()
-                nll_sum += nll
-                num_done += 1
-            return torch.stack([loss_sum, nll_sum])
-        except (RuntimeError, MemoryError, OSError) as error:
-            if not is_out_of_memory(error) or is_together:
-                raise
-            if len(parts[num_done].rows) == 1:
-                raise PairTooLargeError(parts[num_done]) from error
-        # Not before the error is gone, which holds on to all that the failed pass has made.
-        training.optimizer.zero_grad(set_to_none=True)
-        parts[num_done : num_done + 1] = parts[num_done].halves()
-
-
-@contextmanager
-def _gradients_shared(objective: nn.Module, *, if_: bool) -> Iterator[None]:
-    """Inside, a backward pass of `objective` adds up the gradients of all ranks if that is asked for, else its own."""
-    if isinstance(objective, DistributedDataParallel) and not if_:
-        with objective.no_sync():
             yield
-        return
-    if is_sharded(objective):
-        objective.set_requires_gradient_sync(if_)  # type: ignore[operator]
-    yield
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not self.can_split or not is_out_of_memory(error):
+                raise
+            current = len(self._losses)
+            if len(self.batches[current].rows) == 1:
+                raise PairTooLargeError(self.batches[current]) from error
+            optimizer.zero_grad(set_to_none=True)
+            self.batches[current : current + 1] = self.batches[current].halves()
+            self._losses.clear()

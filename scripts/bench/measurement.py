@@ -13,19 +13,21 @@ import numpy as np
 import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.checkpoint.training import Progress, Training
+from mtx.checkpoint.training import Progress, TrainState
 from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
 from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Ids, Lines
 from mtx.decode.translator import Translator
+from mtx.distributed.process_group import SINGLE
 from mtx.model import Transformer, build_transformer
 from mtx.system.device import Precision, choose_device, choose_precision, use_threads
 from mtx.system.memory import ONEDNN_KERNELS_DECODING, ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
 from mtx.text.tokenizer import Tokenizer
-from mtx.train.flops import update_flops
+from mtx.train.flops import step_flops
 from mtx.train.optim import build_optimizer
-from mtx.train.step import Objective, update
+from mtx.train.parallel import parallelize
+from mtx.train.step import train_step
 from scripts.bench.worker import Facts, peak_rss_mib
 
 SIZES = ModelSettings()
@@ -49,7 +51,7 @@ class Point:
         """FLOPs of its matrix products."""
         if self.job == "train":
             tokens = self.sentences * self.length
-            return update_flops(SIZES, self.vocabulary, tokens, tokens, self.sentences)
+            return step_flops(SIZES, self.vocabulary, tokens, tokens, self.sentences)
         return self.sentences * translation_flops(SIZES, self.vocabulary, self.length, self.length, self.beam)
 
 
@@ -100,8 +102,9 @@ def _prepare_step(point: Point, model: Transformer, sides: Sides, precision: Pre
     settings, rows = TrainSettings(), np.arange(point.sentences)
     src, tgt = (Ids.from_lists(side) for side in sides)
     batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    training = Training(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
-    return lambda: update(training, Objective(model), [batch], precision, settings)
+    initial = TrainState(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
+    state, loss_fn = parallelize(initial, settings, precision.device, SINGLE)
+    return lambda: train_step(state, loss_fn, [batch], precision, settings)
 
 
 def _prepare_translation(point: Point, model: Transformer, sides: Sides, precision: Precision) -> Callable[[], object]:

@@ -17,7 +17,7 @@ from mtx.data.prepared.ids import Ids, Rows
 from mtx.data.prepared.prepare import prepare
 from mtx.system.device import choose_device
 from mtx.text.tokenizer import Tokenizer
-from mtx.train.flops import update_flops
+from mtx.train.flops import step_flops
 from mtx.train.setup import make_tokenizer
 
 NEVER = 1_000_000
@@ -47,7 +47,7 @@ def write_work(config: Config, folder: Path) -> float:
     num_flops = num_tokens = 0
     for rows in plan:
         num_src, num_tgt = (int(side[rows].sum()) + len(rows) for side in lengths)
-        num_flops += update_flops(config.model, tokenizer.tgt_vocab_size, num_src, num_tgt, len(rows))
+        num_flops += step_flops(config.model, tokenizer.tgt_vocab_size, num_src, num_tgt, len(rows))
         num_tokens += num_tgt
     return num_flops / num_tokens
 

@@ -45,9 +45,9 @@ def test_an_old_run_continues(
     (step,) = saved_steps(run / "checkpoints")
     caplog.set_level("INFO")
     longer = load_config(made / "run.yaml", [f"train.max_steps={step + 1}"])
-    with pytest.raises(UserError, match="go on with --allow-data-change"):
+    with pytest.raises(UserError, match="continue with --allow-data-change"):
         train(longer, run)  # the old version cleaned and ordered pairs differently
     train(longer, run, allow_data_change=True)
     assert f"resuming from step {step:,}" in caplog.text
-    assert "not bit-equal to an uninterrupted run: other training data (prepared anew)" in caplog.messages
+    assert "not bit-equal to an uninterrupted run: other training data (prepared differently)" in caplog.messages
     assert saved_steps(run / "checkpoints") == [step, step + 1]

@@ -16,7 +16,7 @@ from mtx.checkpoint.tensors import load_tensors, save_tensors
 from mtx.checkpoint.training import (
     Evaluation,
     Progress,
-    Training,
+    TrainState,
     average_weights,
     checkpoint_bytes,
     checkpoint_folder,
@@ -25,7 +25,7 @@ from mtx.checkpoint.training import (
     newest_checkpoint,
     save_checkpoint,
     saved_steps,
-    whole_checkpoints,
+    undamaged_steps,
 )
 from mtx.checkpoint.weights import load_weights, weights_of
 from mtx.errors import ExitCode, UserError
@@ -34,17 +34,17 @@ from mtx.files.sealed import sealed_folder
 from tests.faults.calls import failing_call, recorded_calls
 
 
-def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> Training:
+def fresh(seed: int, width: int = 3, progress: Progress | None = None) -> TrainState:
     """Build two layers that share their matrix, with an optimizer."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, width), nn.Linear(3, width))
     model[1].weight = model[0].weight
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=2)
-    return Training(model, optimizer, scaler, progress or Progress())
+    return TrainState(model, optimizer, scaler, progress or Progress())
 
 
-def learn(training: Training, num_steps: int) -> None:
+def learn(training: TrainState, num_steps: int) -> None:
     """Take steps that depend on everything: weights, moments, scale and random state."""
     for _ in range(num_steps):
         training.scaler.scale(training.model(torch.randn(4, 3)).square().mean()).backward()
@@ -229,14 +229,14 @@ def test_undamaged_checkpoints_are_never_skipped(tmp_path: Path, monkeypatch: py
     save_steps(tmp_path, 1, 2)
     with monkeypatch.context() as patch:
         patch.setattr(hashlib, "file_digest", _fail_to_read)
-        for look in (newest_checkpoint, lambda checkpoints: whole_checkpoints(checkpoints, [1, 2])):
+        for look in (newest_checkpoint, lambda checkpoints: undamaged_steps(checkpoints, [1, 2])):
             with pytest.raises(UserError, match="cannot read: Input/output error") as caught:
                 look(tmp_path)
             assert caught.value.code == ExitCode.MACHINE
     monkeypatch.setattr(sealed, "FORMAT", 2)
     save_steps(tmp_path, 2)
     monkeypatch.undo()
-    for look in (newest_checkpoint, lambda checkpoints: whole_checkpoints(checkpoints, [1, 2])):
+    for look in (newest_checkpoint, lambda checkpoints: undamaged_steps(checkpoints, [1, 2])):
         with pytest.raises(UserError, match=r"in format 2; this mtx .* reads format 1") as caught:
             look(tmp_path)
         assert caught.value.code == ExitCode.MODEL
@@ -249,10 +249,10 @@ def _fail_to_read(*_: object) -> None:
 def test_undamaged_checkpoints_are_selected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_steps(tmp_path, 1, 2, 3)
     damage(tmp_path, 2)
-    assert whole_checkpoints(tmp_path, [1, 2, 3]) == [1, 3]
+    assert undamaged_steps(tmp_path, [1, 2, 3]) == [1, 3]
     assert caplog.messages == ["step-000002 is damaged (weights.safetensors: wrong checksum); skipped"]
     with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
-        whole_checkpoints(tmp_path, [2])
+        undamaged_steps(tmp_path, [2])
     assert caught.value.code == ExitCode.MODEL
 
 
@@ -335,7 +335,7 @@ def test_deleting_leaves_no_partial_checkpoint(tmp_path: Path, caplog: pytest.Lo
         with failing_call(number, errno.EIO):
             delete_checkpoints(tmp_path, [1])
         assert newest_checkpoint(tmp_path) is not None
-        assert 1 not in saved_steps(tmp_path) or whole_checkpoints(tmp_path, [1]) == [1]
+        assert 1 not in saved_steps(tmp_path) or undamaged_steps(tmp_path, [1]) == [1]
         left += [str(outgoing) for outgoing in tmp_path.glob("*.old-*")]
         told += [record.getMessage() for record in caplog.records]
         delete_checkpoints(tmp_path, [])

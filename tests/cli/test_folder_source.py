@@ -10,7 +10,7 @@ from mtx.config.load import load_config
 from mtx.data.prepared.prepare import prepare
 from mtx.text.tokenizer import load_tokenizer
 from mtx.train.run_folder import read_metrics
-from mtx.train.setup import with_found_sources
+from mtx.train.setup import expand_config
 
 if TYPE_CHECKING:
     from .conftest import Mtx
@@ -70,7 +70,7 @@ def test_a_run_trains_on_all_files_of_a_folder(mtx: "Mtx", config: Path, tmp_pat
 
 
 def test_pairs_come_file_by_file_in_the_order_of_their_names(config: Path, mtx: "Mtx", tmp_path: Path) -> None:
-    settings = with_found_sources(load_config(config, []))
+    settings = expand_config(load_config(config, []))
     kinds = [type(source).__name__ for source in settings.data.train]
     assert kinds == ["Tsv", "TwoFiles", "Tmx", "TwoFiles"]
     assert {(source.weight, source.tag) for source in settings.data.train} == {(2.0, "2de")}
@@ -92,7 +92,7 @@ def test_files_added_to_or_removed_from_the_folder_are_reported(mtx: "Mtx", conf
         assert answer.code == 3
         [error] = answer.errors
         assert error.startswith(
-            f"mtx: error: the training data is not what this run began with ({tmp_path / 'run'}: {name})."
+            f"mtx: error: the training data is not that of the run's start ({tmp_path / 'run'}: {name})."
         )
         (tmp_path / "corpus" / name).unlink()
     (tmp_path / "corpus" / "a.tsv").rename(tmp_path / "a.tsv")

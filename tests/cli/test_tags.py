@@ -20,7 +20,7 @@ from mtx.decode.translator import Translator
 from mtx.system.device import use_threads
 from mtx.text.tokenizer import Tokenizer
 from mtx.train.run_folder import RunFolder, read_metrics
-from mtx.train.setup import equip
+from mtx.train.setup import load_inputs
 from mtx.train.trainer import train
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def prepared(
     monkeypatch.setattr("mtx.train.setup.matrix_rate", lambda _precision: 1e9)
 
     def prepare(*overrides: str) -> tuple[Tokenizer, Corpus, Corpus]:
-        equipment = equip(configure_tags(*overrides), RunFolder(tmp_path / "none"))
-        assert equipment.dev is not None
-        return equipment.trained.tokenizer, equipment.corpus, equipment.dev.corpus
+        inputs = load_inputs(configure_tags(*overrides), RunFolder(tmp_path / "none"))
+        assert inputs.dev is not None
+        return inputs.trained.tokenizer, inputs.corpus, inputs.dev.corpus
 
     return prepare
 

@@ -55,7 +55,7 @@ def sizes(pairs: list[tuple[int, int]]) -> tuple[Any, Any]:
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "real")
+    names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "target_positions")
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names) and a.rows.tolist() == b.rows.tolist()
 
 
@@ -125,7 +125,7 @@ def test_padding_share_is_what_collate_pads() -> None:
     real = cells = 0
     for rows in batches:
         batch = collate(corpus, rows, **SPECIALS)
-        real += int(batch.src_mask.sum()) + len(batch.real)
+        real += int(batch.src_mask.sum()) + len(batch.target_positions)
         cells += batch.src_mask.numel() + batch.tgt_out.numel()
     assert padding_share(corpus.src.lengths, corpus.tgt.lengths, batches) == pytest.approx(1 - real / cells)
 
@@ -157,7 +157,9 @@ def test_collate_frames_and_pads_like_lists_do() -> None:
     assert batch.tgt_in.tolist() == padded([[2, *ids] for ids in tgt])
     assert batch.tgt_out.tolist() == padded([[*ids, 3] for ids in tgt])
     assert batch.src_mask.tolist() == [[id_ != 0 for id_ in ids] for ids in batch.src_ids.tolist()]
-    assert batch.real.tolist() == [place for place, id_ in enumerate(batch.tgt_out.flatten().tolist()) if id_ != 0]
+    assert batch.target_positions.tolist() == [
+        place for place, id_ in enumerate(batch.tgt_out.flatten().tolist()) if id_ != 0
+    ]
     assert batch.num_src_tokens == sum(map(len, src)) + 4
     assert batch.num_tokens == sum(map(len, tgt)) + 4
     assert batch.rows.tolist() == rows.tolist()
@@ -192,10 +194,10 @@ def test_ranks_share_each_batch(num_pairs: int, num_ranks: int, batch_tokens: in
         batches = [batch for _, batch in shares]
         taken = [batch.rows.tolist() for batch in batches if batch.num_tokens]
         assert sorted(row for rows in taken for row in rows) == sorted(whole.rows.tolist())
-        assert sum(batch.num_tokens for batch in batches) == whole.num_tokens == whole.whole.num_tokens
-        assert all(batch.whole.num_tokens == whole.num_tokens for batch in batches)
-        assert all(batch.whole.rows.tolist() == whole.rows.tolist() for batch in batches)
-        assert all(len(batch.real) == batch.num_tokens for batch in batches)
+        assert sum(batch.num_tokens for batch in batches) == whole.num_tokens == whole.global_num_tokens
+        assert all(batch.global_num_tokens == whole.num_tokens for batch in batches)
+        assert all(batch.global_rows.tolist() == whole.rows.tolist() for batch in batches)
+        assert all(len(batch.target_positions) == batch.num_tokens for batch in batches)
         counts = [batch.num_tokens and len(batch.rows) for batch in batches]
         assert max(counts) - min(counts) <= 1
         for rank, batch in enumerate(batches):

@@ -20,7 +20,7 @@ from torch import nn
 
 from mtx.checkpoint.training import (
     Progress,
-    Training,
+    TrainState,
     delete_checkpoints,
     newest_checkpoint,
     save_checkpoint,
@@ -88,17 +88,17 @@ def why_unavailable() -> str | None:
     return None
 
 
-def a_training(step: int) -> Training:
+def a_training(step: int) -> TrainState:
     """A small training that stands at `step`."""
     torch.manual_seed(step)
     model = nn.Linear(20, 20)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     model(torch.ones(20)).sum().backward()
     optimizer.step()
-    return Training(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), Progress(step))
+    return TrainState(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), Progress(step))
 
 
-def _save(checkpoints: Path, training: Training) -> None:
+def _save(checkpoints: Path, training: TrainState) -> None:
     save_checkpoint(checkpoints, training, {})
     delete_checkpoints(checkpoints, [OLD])
 

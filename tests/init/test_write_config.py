@@ -24,7 +24,7 @@ def test_each_batch_is_smaller_than_the_one_before(
     def measure(settings: Sequence[RecipeSetting], *_: Any) -> Any:
         [tokens] = [setting.value for setting in settings if setting.key == "batch_tokens"]
         tried.append(tokens)
-        return SimpleNamespace(num_cuts=int(tokens > fits))
+        return SimpleNamespace(num_splits=int(tokens > fits))
 
     monkeypatch.setattr(module, "_estimate", measure)
     alphabet = Alphabet(60, 50)

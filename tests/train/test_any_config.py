@@ -1,4 +1,4 @@
-"""Any valid config on tiny data ends in a plan or in an error for the user."""
+"""Any valid config on tiny data ends in an estimate or in an error for the user."""
 
 import zipfile
 from collections.abc import Iterator
@@ -28,7 +28,8 @@ from mtx.config.sources import Folder, Jsonl, Tmx, Tsv, TwoFiles, Zip
 from mtx.errors import UserError
 from mtx.model import build_transformer
 from mtx.text.train_tokenizer import train_tokenizer
-from mtx.train.trainer import train
+from mtx.train.run_folder import RunFolder
+from mtx.train.trainer import estimate_run
 
 TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
 
@@ -137,11 +138,13 @@ configs = st.builds(
 
 
 @given(config=configs, resume=st.sampled_from(["auto", "never"]))
-def test_any_valid_config_is_a_plan_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
+def test_any_valid_config_is_an_estimate_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
     path = folder / "any.yaml"
     path.write_bytes(dump_config(config).encode())
+    run = RunFolder(folder / "run")
     with suppress(UserError):
-        assert train(load_config(path, []), folder / "run", resume=resume, dry_run=True) == folder / "run" / "model"
+        run.check_continuable(load_config(path, []), resume)
+        estimate_run(load_config(path, []), run)
     assert not (folder / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""What a training takes, told before it begins: parts that add up, and nothing of the run touched."""
+"""Estimate of a training before it begins: its parts add up, and it touches nothing of the run."""
 
 import logging
 from collections.abc import Callable
@@ -14,8 +14,9 @@ from mtx.model import build_transformer
 from mtx.system.device import choose_precision
 from mtx.train import estimate as module
 from mtx.train.estimate import Estimate, Sizes, estimate
+from mtx.train.run_folder import RunFolder
 from mtx.train.step import PairTooLargeError
-from mtx.train.trainer import train
+from mtx.train.trainer import estimate_run, train
 
 SIZES = Sizes(src_vocab_size=50, tgt_vocab_size=60, src_length=7, tgt_length=5)
 SETTINGS = TrainSettings(max_steps=1_000, batch_tokens=64, save_every=100, eval_every=200, keep=2, average=3)
@@ -36,13 +37,13 @@ def measured(settings: TrainSettings = SETTINGS, sizes: Sizes = SIZES, is_joint:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Updates that take 1 ms a token of the batch and 2 s beside, 2 s of them for Adam; notes what is measured."""
+    """Make steps take 1 ms per token plus 2 s for Adam; returns the names of what is measured."""
     asked: list[str] = []
 
     def seconds(make: Callable[[], object], *_: object) -> float:
         name = make.func.__name__  # type: ignore[attr-defined]
         asked.append(name)
-        return 2.0 if name == "_step" else 2.0 + make.args[2][0].num_tokens / 1000  # type: ignore[attr-defined]
+        return 2.0 if name == "_optimizer_step" else 2.0 + make.args[2][0].num_tokens / 1000  # type: ignore[attr-defined]
 
     monkeypatch.setattr(module, "_seconds_of", seconds)
     return asked
@@ -50,14 +51,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("batch_tokens", [64, 512, 1_000, 100_000])
-def test_an_update_is_its_batches_and_adam_once(accumulate: int, batch_tokens: int, clock: list[str]) -> None:
+def test_a_step_is_its_batches_and_adam_once(accumulate: int, batch_tokens: int, clock: list[str]) -> None:
     found = measured(SETTINGS.model_copy(update={"accumulate": accumulate, "batch_tokens": batch_tokens}))
     tokens = batch_tokens * 5 / 7  # the shorter side
     assert found.num_tokens == pytest.approx(accumulate * tokens, rel=0.1)
-    assert found.seconds_an_update == pytest.approx(2 + accumulate * tokens / 1000, rel=0.1)
-    assert found.seconds == found.seconds_an_update * 1_000
-    assert found.is_whole == (batch_tokens <= 512), "after the first, a larger one would take too long"
-    assert clock == ["update", "_step"]
+    assert found.seconds_per_step == pytest.approx(2 + accumulate * tokens / 1000, rel=0.1)
+    assert found.seconds == found.seconds_per_step * 1_000
+    assert found.is_full_size == (batch_tokens <= 512), "after the first, a larger one would take too long"
+    assert clock == ["train_step", "_optimizer_step"]
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
@@ -65,15 +66,15 @@ def test_time_goes_with_the_tokens_that_batches_have(accumulate: int, clock: lis
     settings = SETTINGS.model_copy(update={"accumulate": accumulate, "batch_tokens": 512})
     found = measured(settings, replace(SIZES, num_tokens=20.5))
     assert found.num_tokens == round(20.5 * accumulate)
-    assert found.seconds_an_update == pytest.approx(2 + accumulate * 0.0205)
-    assert clock == ["update", "_step"]
+    assert found.seconds_per_step == pytest.approx(2 + accumulate * 0.0205)
+    assert clock == ["train_step", "_optimizer_step"]
 
 
 def test_batches_grow_while_there_is_time(clock: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SECONDS", 1e9)
     found = measured(SETTINGS.model_copy(update={"batch_tokens": 3_000}))
-    assert found.is_whole
-    assert clock == ["update"] * 4 + ["_step"]  # of 512, 1,024, 2,048 and 3,000 tokens
+    assert found.is_full_size
+    assert clock == ["train_step"] * 4 + ["_optimizer_step"]  # of 512, 1,024, 2,048 and 3,000 tokens
 
 
 @pytest.mark.parametrize("is_joint", [False, True])
@@ -100,11 +101,11 @@ def test_a_batch_is_full_and_its_ids_are_of_the_vocabulary() -> None:
     assert module._random_batch(SIZES, 1, module.np.random.default_rng(1)).src_ids.shape == (1, 7)
 
 
-def test_no_memory_for_a_pair_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def update(*arguments: object) -> None:
+def test_too_little_memory_for_a_pair_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_step(*arguments: object) -> None:
         raise PairTooLargeError(arguments[2][0])  # type: ignore[index]
 
-    monkeypatch.setattr(module, "update", update)
+    monkeypatch.setattr(module, "train_step", train_step)
     with pytest.raises(UserError, match="no memory for one pair of 7 source and 5 target tokens") as caught:
         measured()
     assert caught.value.code == ExitCode.MACHINE
@@ -118,11 +119,11 @@ def test_the_median_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def snapshot(config_path: Path) -> Callable[[], dict[Path, bytes]]:
-    """What lies beside the config, and in the current folder."""
+    """Contents of the files beside the config."""
     return lambda: {path: path.read_bytes() for path in config_path.parent.rglob("*") if path.is_file()}
 
 
-def test_a_dry_run_tells_it_and_writes_nothing(
+def test_a_dry_run_logs_it_and_writes_nothing(
     configure: Callable[..., Config],
     snapshot: Callable[[], dict[Path, bytes]],
     tmp_path: Path,
@@ -132,27 +133,25 @@ def test_a_dry_run_tells_it_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.INFO, "mtx")
     before = snapshot()
-    train(configure(), tmp_path / "run", dry_run=True)
+    estimate_run(configure(), RunFolder(tmp_path / "run"))
     assert snapshot() == before
     assert list(tmp_path.iterdir()) == []
     told = [message.split()[0] for message in caplog.messages]
     assert told[-2:] == ["time", "memory"]
-    assert "for 12 updates of " in caplog.messages[-2]
+    assert "for 12 steps of " in caplog.messages[-2]
 
 
 def test_a_run_is_the_same_after_a_dry_one(configure: Callable[..., Config], tmp_path: Path, one_thread: None) -> None:
     plain = train(configure("train.max_steps=3"), tmp_path / "plain")
-    train(configure("train.max_steps=3"), tmp_path / "after", dry_run=True)
+    estimate_run(configure("train.max_steps=3"), RunFolder(tmp_path / "after"))
     after = train(configure("train.max_steps=3"), tmp_path / "after")
     names = ["model.safetensors", "spm.model"]
     assert [(after / name).read_bytes() for name in names] == [(plain / name).read_bytes() for name in names]
 
 
-def test_what_a_run_keeps_on_the_disk_is_no_more_than_was_told(
-    configure: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_a_run_keeps_no_more_on_disk_than_estimated(configure: Callable[..., Config], tmp_path: Path) -> None:
     config = configure("train.average=2")
     folder = train(config, tmp_path / "run")
     sizes = [path.stat().st_size for path in (tmp_path / "run").rglob("*.safetensors") if path.stem != "random"]
     weights = (folder / "model.safetensors").stat().st_size
-    assert sum(sizes) <= module.most_kept(config.train) * 3 * weights + weights + 4_096 * len(sizes)
+    assert sum(sizes) <= module.max_kept(config.train) * 3 * weights + weights + 4_096 * len(sizes)

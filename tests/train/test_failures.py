@@ -1,4 +1,4 @@
-"""Bad pairs, no memory, a broken GPU: what happened is told with its lines, and nothing is lost or let in."""
+"""Bad pairs, no memory, a broken GPU: the error names the lines, and nothing is lost or damaged."""
 
 import json
 import math
@@ -12,41 +12,39 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtx.checkpoint.training import saved_steps
-from mtx.config.settings import Config
+from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import Batch
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.system.device import Precision
-from mtx.train import spikes, validation
-from mtx.train import step as update_module
-from mtx.train import trainer as loop
+from mtx.train import spikes, trainer, validation
+from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
 from mtx.train.optim import learning_rate
 from mtx.train.run_folder import read_metrics
-from mtx.train.step import loss_sums
+from mtx.train.step import train_step
 from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
-LossSums = tuple[Tensor, Tensor]
 
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[int]]]:
-    """Lets a function change the losses of training batches, or raise; returns the rows of every batch so far."""
+    """Let a function change the losses of training batches, or raise; returns the rows of every batch so far."""
 
-    def faulty(change: Callable[[LossSums, Batch, int], LossSums]) -> list[list[int]]:
+    def faulty(change: Callable[[Loss, Batch, int], Loss]) -> list[list[int]]:
         taken: list[list[int]] = []
 
-        def faulty_loss_sums(model: Transformer, batch: Batch, *others: Any) -> LossSums:
+        def faulty_loss(model: Transformer, batch: Batch, settings: TrainSettings) -> Loss:
             taken.append(batch.rows.tolist())
-            return change(loss_sums(model, batch, *others), batch, len(taken))
+            return change(blocked_cross_entropy(model, batch, settings), batch, len(taken))
 
-        monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
+        monkeypatch.setitem(LOSSES, "cross_entropy", faulty_loss)
         return taken
 
     return faulty
 
 
-def updates(run: Path) -> list[dict[str, Any]]:
+def step_records(run: Path) -> list[dict[str, Any]]:
     return [record for record in read_metrics(run / "metrics.jsonl") if record["event"] == "update"]
 
 
@@ -61,8 +59,8 @@ def is_same(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
     return all(tensor.equal(others[name]) for name, tensor in some.items())
 
 
-AS_IT_IS = ("clean.level=none",)
-"""Rows of the corpus are lines of the file, but for empty pairs."""
+UNCLEANED = ("clean.level=none",)
+"""Rows of the corpus are then lines of the file, except for empty pairs."""
 EVERY_STEP = ("train.save_every=1", "train.log_every=1", "train.keep=99", "train.accumulate=1", "train.eval_every=99")
 
 
@@ -73,15 +71,15 @@ def without_dev(config: Config) -> Config:
 # --- numbers that are not finite -------------------------------------------------------------------------------------
 
 
-def test_a_skipped_update_leaves_everything_but_the_step(
+def test_a_skipped_step_changes_only_the_count_of_steps(
     configure: Configure, tmp_path: Path, faulty: Callable[..., Any]
 ) -> None:
     config, run = configure(*EVERY_STEP, "train.max_steps=6"), tmp_path / "run"
-    faulty(lambda sums, _, number: (sums[0] * math.nan, sums[1]) if number == 4 else sums)
+    faulty(lambda loss, _, number: loss._replace(total=loss.total * math.nan) if number == 4 else loss)
     train(config, run)
     assert is_same(checkpoint(run, 4), checkpoint(run, 3))
     assert not is_same(checkpoint(run, 5), checkpoint(run, 4))
-    records = updates(run)
+    records = step_records(run)
     assert [record["skipped"] for record in records] == [0, 0, 0, 1, 0, 0]
     assert [record["loss"] is None for record in records] == [False, False, False, True, False, False]
     # The schedule is a function of the step alone.
@@ -91,18 +89,16 @@ def test_a_skipped_update_leaves_everything_but_the_step(
 def test_ten_in_a_row_end_the_run_and_name_their_pairs(
     configure: Configure, tmp_path: Path, config_path: Path, faulty: Callable[..., Any]
 ) -> None:
-    """The second of two sources begins with a pair that is dropped: lines are those of the files all the same."""
+    """The second of two sources begins with a pair that is dropped; the lines named are still those of the files."""
     pairs = (config_path.parent / "train.tsv").read_text().splitlines(keepends=True)
     for name, part in (("first.tsv", pairs[:20]), ("second.tsv", ["\tempty\n", *pairs[20:]])):
         (tmp_path / name).write_text("".join(part))
     sources = f"[{{tsv: {tmp_path}/first.tsv}}, {{tsv: {tmp_path}/second.tsv}}]"
     steps = ("train.save_every=5", "train.keep=9", "train.max_steps=40")
-    config = without_dev(configure(*AS_IT_IS, *steps, f"data.train={sources}"))
-    taken = faulty(lambda sums, _, number: (sums[0] * math.nan, sums[1]) if number > 2 * 7 else sums)
+    config = without_dev(configure(*UNCLEANED, *steps, f"data.train={sources}"))
+    taken = faulty(lambda loss, _, number: loss._replace(total=loss.total * math.nan) if number > 2 * 7 else loss)
     run = tmp_path / "run"
-    with pytest.raises(
-        UserError, match=r"diverged: 10 updates .* \(step 17, last good step 7, .*bad-batch.json\)"
-    ) as e:
+    with pytest.raises(UserError, match=r"diverged: 10 steps .* \(step 17, last good step 7, .*bad-batch.json\)") as e:
         train(config, run)
     assert e.value.code == ExitCode.DIVERGED
     report = json.loads((run / "bad-batch.json").read_text())
@@ -116,10 +112,10 @@ def test_ten_in_a_row_end_the_run_and_name_their_pairs(
         assert all(tensor.isfinite().all() for tensor in checkpoint(run, step).values())
 
 
-def test_a_row_of_skips_goes_on_after_a_restart(
+def test_skips_in_a_row_are_counted_across_a_restart(
     configure: Configure, tmp_path: Path, faulty: Callable[..., Any]
 ) -> None:
-    faulty(lambda sums, *_: (sums[0] * math.nan, sums[1]))
+    faulty(lambda loss, *_: loss._replace(total=loss.total * math.nan))
     for max_steps in (4, 8):
         train(without_dev(configure(f"train.max_steps={max_steps}", "train.accumulate=1")), tmp_path / "run")
     with pytest.raises(UserError, match=r"step 10, last good step 0,"):
@@ -131,7 +127,7 @@ def test_a_scale_below_its_floor_ends_the_run(
 ) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-11)
     monkeypatch.setattr(Precision, "scaler", lambda _: scaler)
-    faulty(lambda sums, _, number: (sums[0] * math.nan, sums[1]) if number % 2 else sums)
+    faulty(lambda loss, _, number: loss._replace(total=loss.total * math.nan) if number % 2 else loss)
     with pytest.raises(UserError, match=r"overflow fp16 even if scaled by 0.0001 \(step 5, last good step 4,") as e:
         train(configure("train.max_steps=40", "train.accumulate=1"), tmp_path / "run")
     assert e.value.code == ExitCode.DIVERGED
@@ -147,18 +143,18 @@ def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_memory")
 @pytest.mark.parametrize("is_skipped", [False, True])
-def test_a_spike_is_told_with_its_lines_and_skipped_if_asked_for(
+def test_a_spike_is_logged_with_its_lines_and_skipped_if_asked_for(
     is_skipped: bool, configure: Configure, tmp_path: Path, faulty: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    taken = faulty(lambda sums, _, number: (sums[0] * 1e4, sums[1]) if number == 25 else sums)
+    taken = faulty(lambda loss, _, number: loss._replace(total=loss.total * 1e4) if number == 25 else loss)
     steps = (*EVERY_STEP, "train.max_steps=26", "train.keep=3")
-    config = configure(*AS_IT_IS, *steps, f"train.skip_spikes={is_skipped}".lower())
+    config = configure(*UNCLEANED, *steps, f"train.skip_spikes={is_skipped}".lower())
     train(without_dev(config), tmp_path / "run")
     told = [message for message in caplog.messages if "lately" in message]
     assert len(told) == 1
     assert told[0].startswith(f"step 25  {'skipped' if is_skipped else 'spike'}: loss ")
     assert told[0].endswith(f": train.tsv lines {', '.join(str(row + 1) for row in sorted(taken[24]))}")
-    records = updates(tmp_path / "run")
+    records = step_records(tmp_path / "run")
     assert [record["step"] for record in records if record["spikes"]] == [25]
     assert [record["step"] for record in records if record["skipped"]] == ([25] if is_skipped else [])
     assert is_same(checkpoint(tmp_path / "run", 25), checkpoint(tmp_path / "run", 24)) == is_skipped
@@ -168,10 +164,10 @@ def test_a_spike_is_told_with_its_lines_and_skipped_if_asked_for(
 
 
 def raise_above(num_tokens: int, error: Exception) -> Callable[[Any, Batch, Any], Any]:
-    def raise_above(sums: Any, batch: Batch, _: Any) -> Any:
+    def raise_above(loss: Any, batch: Batch, _: Any) -> Any:
         if batch.tgt_out.numel() > num_tokens:
             raise error
-        return sums
+        return loss
 
     return raise_above
 
@@ -184,13 +180,15 @@ def test_training_in_parts_gives_the_same_weights(
     faulty(raise_above(60, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")))
     found = load_file(train(config, tmp_path / "parts") / "model.safetensors")
     for name, weight in expected.items():
-        if "k_proj.bias" not in name:  # softmax does not see them: their gradient is rounding, which Adam magnifies
+        if "k_proj.bias" not in name:  # softmax ignores them: their gradient is rounding error, which Adam magnifies
             torch.testing.assert_close(found[name], weight, rtol=0, atol=1e-6)
-    told = [message for message in caplog.messages if "no memory" in message]
+    told = [message for message in caplog.messages if "out of memory" in message]
     assert len(told) == 1
-    assert told[0].startswith("step 1  no memory for a batch at once: cut in two")
+    assert told[0].startswith("step 1  out of memory: batch split in two (same gradient)")
     for name in ("tokens", "skipped", "lr"):
-        assert [r[name] for r in updates(tmp_path / "parts")] == [r[name] for r in updates(tmp_path / "whole")]
+        assert [r[name] for r in step_records(tmp_path / "parts")] == [
+            r[name] for r in step_records(tmp_path / "whole")
+        ]
 
 
 def test_a_pair_that_does_not_fit_is_named(
@@ -215,12 +213,10 @@ def test_validation_in_parts_finds_the_same(
     for limit, is_enough in ((40, True), (8, False)):
         too_large = raise_above(limit, MemoryError())
 
-        def limited(
-            model: Transformer, batch: Batch, *others: Any, too_large: Any = too_large, **more: Any
-        ) -> LossSums:
-            return too_large(loss_sums(model, batch, *others, **more), batch, 0)  # type: ignore[no-any-return]
+        def limited(model: Transformer, batch: Batch, settings: TrainSettings, too_large: Any = too_large) -> Loss:
+            return too_large(blocked_cross_entropy(model, batch, settings), batch, 0)  # type: ignore[no-any-return]
 
-        monkeypatch.setattr(validation, "loss_sums", limited)
+        monkeypatch.setattr(validation, "blocked_cross_entropy", limited)
         if is_enough:
             train(configure(), tmp_path / "parts")
             for found, expected in zip(scores(tmp_path / "parts"), scores(tmp_path / "whole"), strict=True):
@@ -234,20 +230,20 @@ def test_validation_in_parts_finds_the_same(
 
 
 @pytest.mark.parametrize(("number", "where"), [(3, "before the first checkpoint"), (8, "last checkpoint: step 6")])
-def test_a_gpu_that_fails_ends_the_run_and_the_same_command_goes_on(
+def test_a_gpu_failure_ends_the_run_and_the_same_command_continues(
     number: int, where: str, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure(), tmp_path / "run"
     expected = load_file(train(config, tmp_path / "whole") / "model.safetensors")
     calls = iter(range(1, 100))
 
-    def failing_update(*args: Any) -> Any:
+    def failing_step(*args: Any) -> Any:
         if next(calls) == number:
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel")
-        return update_module.update(*args)
+        return train_step(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "update", failing_update)
+        patch.setattr(trainer, "train_step", failing_step)
         with pytest.raises(UserError, match=rf"GPU failed at step {number - 1}: CUDA error: .* \(.*, {where}\)") as e:
             train(config, run)
     assert e.value.code == ExitCode.MACHINE
@@ -256,9 +252,9 @@ def test_a_gpu_that_fails_ends_the_run_and_the_same_command_goes_on(
 
 
 def test_another_error_stays_what_it_is(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing_update(*_: Any) -> Any:
+    def failing_step(*_: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(loop, "update", failing_update)
+    monkeypatch.setattr(trainer, "train_step", failing_step)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         train(configure(), tmp_path / "run")

@@ -1,7 +1,7 @@
-"""The losses of twenty fixed updates stay what they were, whatever is rearranged.
+"""The losses of twenty fixed steps stay the same, however the code is rearranged.
 
-In float64, where no order of a sum and no CPU makes a difference that shows. If they change on purpose, write them
-anew from the root of the project, and say why in the commit:
+They are computed in float64, where neither the order of sums nor the CPU makes a visible difference. If they change on
+purpose, write them again from the root of the project, and give the reason in the commit:
 
     python tests/train/test_fixed_losses.py
 """
@@ -13,22 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from mtx.checkpoint.training import Progress, Training
+from mtx.checkpoint.training import Progress, TrainState
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.ids import Ids, Lines
+from mtx.distributed.process_group import SINGLE
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.system.device import Precision
 from mtx.train.optim import build_optimizer
-from mtx.train.step import Objective, update
+from mtx.train.parallel import parallelize
+from mtx.train.step import train_step
 
 STORED = Path(__file__).with_suffix(".json")
 
 
 def losses(norm: str) -> list[float]:
-    """Of a token, of each of twenty updates with dropout: from the initial weights over batching to the optimizer."""
+    """Loss per token of each of twenty steps with dropout, from initial weights through batching to the optimizer."""
     draw = np.random.default_rng(1)
     sides = [Ids.from_lists([draw.integers(4, 40, draw.integers(1, 12)).tolist() for _ in range(160)]) for _ in "st"]
     corpus, precision = (
@@ -49,12 +51,13 @@ def losses(norm: str) -> list[float]:
     model = build_transformer(sizes, src_vocab_size=40, tgt_vocab_size=40, pad_id=0, is_joint=True).double()
     for_training(model)
     settings = TrainSettings(lr=3e-3, warmup_steps=8, weight_decay=0.01, clip_norm=0.8)
-    training = Training(model, build_optimizer(model, settings), precision.scaler(), Progress())
+    initial = TrainState(model, build_optimizer(model, settings), precision.scaler(), Progress())
+    state, loss_fn = parallelize(initial, settings, precision.device, SINGLE)
     found = []
     for step, rows in enumerate(np.arange(160).reshape(20, 2, 4)):
-        training.progress.step = step
+        state.progress.step = step
         batches = [collate(corpus, part, pad_id=0, bos_id=2, eos_id=3) for part in rows]
-        stats = update(training, Objective(model), batches, precision, settings)
+        stats = train_step(state, loss_fn, batches, precision, settings)
         found.append(stats.loss / stats.num_tokens)
     return found
 

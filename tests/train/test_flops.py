@@ -12,7 +12,7 @@ from mtx.config.settings import ModelSettings
 from mtx.model import Transformer
 from mtx.system.device import Precision
 from mtx.train import flops
-from mtx.train.flops import matrix_rate, update_flops
+from mtx.train.flops import matrix_rate, step_flops
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_flops_are_those_that_torch_counts(
     tgt_in = torch.randint(4, 31, (num_pairs, tgt_length))
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # the counter can't see into others
         model(src_ids, torch.ones_like(src_ids, dtype=torch.bool), tgt_in).sum().backward()
-    counted = update_flops(ModelSettings(**sizes), 31, num_pairs * src_length, num_pairs * tgt_length, num_pairs)
+    counted = step_flops(ModelSettings(**sizes), 31, num_pairs * src_length, num_pairs * tgt_length, num_pairs)
     assert counted == counter.get_total_flops()
 
 

@@ -13,7 +13,7 @@ from mtx.checkpoint.training import saved_steps
 from mtx.config.settings import Config
 from mtx.data import batching
 from mtx.data.batching import Batch
-from mtx.train import trainer as loop
+from mtx.train import trainer
 from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
@@ -46,18 +46,18 @@ def sources(folder: Path, weights: tuple[float, ...]) -> str:
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The rows of the batches of each update from now on."""
     updates: list[list[int]] = []
-    real = loop.update
+    real = trainer.train_step
 
-    def noted(training: Any, model: Any, batches: list[Batch], *arguments: Any) -> Any:
+    def noted(state: Any, loss_fn: Any, batches: list[Batch], *arguments: Any) -> Any:
         updates.append([row for batch in batches for row in batch.rows.tolist()])
-        return real(training, model, batches, *arguments)
+        return real(state, loss_fn, batches, *arguments)
 
-    monkeypatch.setattr(loop, "update", noted)
+    monkeypatch.setattr(trainer, "train_step", noted)
     return updates
 
 
 def epochs(updates: list[list[int]], num_epochs: int, size: int) -> list[Counter[int]]:
-    """How often each line comes in each of the first epochs, which have so many lines."""
+    """Count each line in each of the first epochs, of `size` lines each."""
     lines = [line for update in updates for line in update]
     assert len(lines) >= num_epochs * size, "not trained for so long"
     return [Counter(lines[epoch * size : (epoch + 1) * size]) for epoch in range(num_epochs)]
@@ -98,7 +98,7 @@ def test_small_sources_come_more_often_at_a_temperature(
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the 77 lines of an epoch thirty are a part, and ten are sorted together."""
+    """Cut an epoch of 77 lines into parts of 30, and sort 10 lines at a time."""
     monkeypatch.setattr(batching, "PART_PAIRS", 30)
     monkeypatch.setattr(batching, "WINDOW_PAIRS", 10)
 
@@ -123,18 +123,18 @@ def test_killed_in_an_epoch_it_goes_on_with_the_batches_of_a_run_that_was_not(
     kills = [1, *(step for step in range(2, 40) if positions[step - 1][2] in (0, 2))]
     assert len(kills) > 10
     trained_on.clear()
-    save = loop.save
+    save = trainer.save
     for kill in kills:
 
-        def save_then_die(session: Any, kill: int = kill) -> None:
-            save(session)
-            if session.progress.step == kill:
+        def save_then_die(state: Any, inputs: Any, kill: int = kill) -> None:
+            save(state, inputs)
+            if state.progress.step == kill:
                 raise Killed
 
-        monkeypatch.setattr(loop, "save", save_then_die)
+        monkeypatch.setattr(trainer, "save", save_then_die)
         with pytest.raises(Killed):
             train(configure(*settings), tmp_path / "killed")
-    monkeypatch.setattr(loop, "save", save)
+    monkeypatch.setattr(trainer, "save", save)
     train(configure(*settings), tmp_path / "killed")
     assert trained_on == expected
     weights = [tmp_path / run / "checkpoints" / "step-000040" / "weights.safetensors" for run in ("whole", "killed")]

@@ -15,18 +15,15 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from torch import Tensor
 
 from mtx.checkpoint.training import saved_steps
-from mtx.config.settings import Config
+from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import Batch
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
-from mtx.train import finish, spikes
-from mtx.train import step as update_module
-from mtx.train import trainer as loop
-from mtx.train.run_folder import read_metrics
-from mtx.train.step import loss_sums
+from mtx.train import finish, saving, spikes, trainer
+from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
+from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
@@ -115,7 +112,7 @@ def test_stopped_after_every_update(
     for step in range(1, LAST + 1):
         number, code = (signal.SIGINT, 130) if step == 2 else (signal.SIGTERM, 143)
         with monkeypatch.context() as patch:
-            call_then(patch, loop, "update", 1, lambda number=number: os.kill(os.getpid(), number), before=False)
+            call_then(patch, trainer, "train_step", 1, lambda number=number: os.kill(os.getpid(), number), before=False)
             with pytest.raises(UserError, match=f"stopped by a signal at step {step}, state saved") as caught:
                 train(config, run)
         assert caught.value.code == code
@@ -130,11 +127,11 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
 ) -> None:
     """Twelve epochs of five batches, two an update; those with one of the pairs are not finite, with another spikes."""
 
-    def faulty_loss_sums(model: Transformer, batch: Batch, *others: Any) -> tuple[Tensor, Tensor]:
-        loss, nll = loss_sums(model, batch, *others)
-        return loss * (math.nan if 3 in batch.rows else 3.0 if 0 in batch.rows else 1.0), nll
+    def faulty_loss(model: Transformer, batch: Batch, settings: TrainSettings) -> Loss:
+        loss = blocked_cross_entropy(model, batch, settings)
+        return loss._replace(total=loss.total * (math.nan if 3 in batch.rows else 3.0 if 0 in batch.rows else 1.0))
 
-    monkeypatch.setattr(update_module, "loss_sums", faulty_loss_sums)
+    monkeypatch.setitem(LOSSES, "cross_entropy", faulty_loss)
     monkeypatch.setattr(spikes, "MEMORY", 4)
     monkeypatch.setattr(spikes, "SIGMAS", 0.5)
     overrides = [
@@ -152,7 +149,7 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
     assert 30 > num_skipped > num_spikes > 1
     for step in range(1, 31):
         with monkeypatch.context() as patch:
-            call_then(patch, loop, "update", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+            call_then(patch, trainer, "train_step", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
             with pytest.raises(UserError, match=f"stopped by a signal at step {step}, state saved"):
                 train(config, run)
     train(config, run)
@@ -178,8 +175,8 @@ def test_stopped_inside_validations(
 ) -> None:
     config, run = configure(), tmp_path / "run"
     places: list[tuple[Any, str, int, int]] = [
-        (loop, "validate", 1, 4), (loop, "validate", 1, 4), (loop, "validate", 2, 8), (finish, "validate", 1, 12),
-        (finish, "Translator", 1, 12),
+        (trainer, "validate", 1, 4), (trainer, "validate", 1, 4), (trainer, "validate", 2, 8),
+        (finish, "validate", 1, 12), (finish, "Translator", 1, 12),
     ]  # fmt: skip
     for where, name, number, step in places:
         with monkeypatch.context() as patch:
@@ -197,8 +194,8 @@ def test_saved_when_asked_for_it(
     """SIGUSR1 saves, goes on and changes nothing: neither the run nor one that goes on from there."""
     config, run = configure(), tmp_path / "run"
     with monkeypatch.context() as patch:
-        call_then(patch, loop, "update", 10, lambda: os.kill(os.getpid(), signal.SIGUSR1), before=False)
-        call_then(patch, loop, "update", 12, kill, before=True)
+        call_then(patch, trainer, "train_step", 10, lambda: os.kill(os.getpid(), signal.SIGUSR1), before=False)
+        call_then(patch, trainer, "train_step", 12, kill, before=True)
         with pytest.raises(Killed):
             train(config, run)
     assert saved_steps(run / "checkpoints")[-2:] == [9, 10], "once"
@@ -209,12 +206,12 @@ def test_saved_when_asked_for_it(
 @pytest.mark.parametrize(
     ("where", "name", "number", "before"),
     [
-        (loop, "update", 2, False),  # before anything was saved
-        (loop, "update", 11, False),
-        (loop, "save_checkpoint", 2, True),
-        (loop, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
-        (loop, "validate", 2, False),  # validated, and not written down
-        (loop, "append_record", 3, False),  # written down, and not saved
+        (trainer, "train_step", 2, False),  # before anything was saved
+        (trainer, "train_step", 11, False),
+        (saving, "save_checkpoint", 2, True),
+        (saving, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
+        (trainer, "validate", 2, False),  # validated, and not written down
+        (RunFolder, "append_metrics", 3, False),  # written down, and not saved
         (finish, "validate", 1, True),
         (finish, "save_model", 1, True),
     ],
@@ -240,7 +237,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config, killed = configure(), tmp_path / "killed"
-    train_until_killed(config, killed, loop, "update", 9)
+    train_until_killed(config, killed, trainer, "train_step", 9)
     assert saved_steps(killed / "checkpoints")[-2:] == [6, 8]
     names = sorted(path.name for path in (killed / "checkpoints" / "step-000008").iterdir())
     assert names == [
@@ -258,7 +255,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
         caplog.clear()
-        train_until_killed(config, run, loop, "update", 1)
+        train_until_killed(config, run, trainer, "train_step", 1)
         assert saved_steps(run / "checkpoints")[-2:] == [6, 8]  # kept until its step is saved anew
         train(config, run)
         lines = [message for message in caplog.messages if message.startswith("step-000008 is damaged (")]
@@ -271,11 +268,11 @@ def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure("train.save_every=2", "train.eval_every=12", "train.average=1"), tmp_path / "run"
-    train_until_killed(config, run, loop, "update", 9)
+    train_until_killed(config, run, trainer, "train_step", 9)
     assert saved_steps(run / "checkpoints") == [6, 8]
     (run / "checkpoints" / "step-000008" / "state.json").write_text("{}")
     with monkeypatch.context() as patch:
-        call_then(patch, loop, "update", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+        call_then(patch, trainer, "train_step", 1, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
         with pytest.raises(UserError, match="stopped by a signal at step 7"):
             train(config, run)
     assert saved_steps(run / "checkpoints") == [6, 7, 8]
@@ -283,7 +280,7 @@ def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
 
 def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Configure, tmp_path: Path) -> None:
     config, run = configure(), tmp_path / "run"
-    train_until_killed(config, run, loop, "update", 5)
+    train_until_killed(config, run, trainer, "train_step", 5)
     for manifest in run.glob("checkpoints/*/manifest.json"):
         manifest.unlink()
     before = sorted(run.rglob("*"))
@@ -303,11 +300,11 @@ def test_with_every_checkpoint_gone_it_does_not_begin_again(
     if number > LAST:
         train(configure(), run)
     else:
-        train_until_killed(configure(), run, loop, "update", number)
+        train_until_killed(configure(), run, trainer, "train_step", number)
     for folder in run.glob(gone):
         shutil.rmtree(folder)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UserError, match="the checkpoints of this run are gone") as caught:
+    with pytest.raises(UserError, match="the checkpoints of this run are missing") as caught:
         train(configure("train.max_steps=14"), run)
     assert caught.value.code == ExitCode.MODEL
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -319,33 +316,51 @@ def test_a_model_alone_tells_that_there_were_checkpoints(configure: Configure, t
     train(configure(), run)
     shutil.rmtree(run / "checkpoints")
     (run / "metrics.jsonl").unlink()
-    with pytest.raises(UserError, match="the checkpoints of this run are gone"):
+    with pytest.raises(UserError, match="the checkpoints of this run are missing"):
         train(configure("train.max_steps=14"), run)
 
 
 @pytest.mark.parametrize(
-    ("settings", "function", "number", "gone"),
+    ("settings", "where", "function", "number", "gone"),
     [
-        (["data.dev=null", "train.save_every=2"], "append_record", 3, "checkpoints/*"),  # a step after a save is logged
-        (["data.dev=null", "train.save_every=2"], "update", 3, "checkpoints"),  # none is, but the folder is made first
-        (["train.eval_every=2", "train.save_every=100"], "update", 3, "checkpoints/*"),  # a validation comes after one
+        (
+            ["data.dev=null", "train.save_every=2"],
+            RunFolder,
+            "append_metrics",
+            3,
+            "checkpoints/*",
+        ),  # a step after a save is logged
+        (
+            ["data.dev=null", "train.save_every=2"],
+            trainer,
+            "train_step",
+            3,
+            "checkpoints",
+        ),  # none is, but the folder is made first
+        (
+            ["train.eval_every=2", "train.save_every=100"],
+            trainer,
+            "train_step",
+            3,
+            "checkpoints/*",
+        ),  # a validation comes after one
     ],
 )
 def test_the_log_alone_tells_that_there_were_checkpoints(
-    settings: list[str], function: str, number: int, gone: str, configure: Configure, tmp_path: Path
+    settings: list[str], where: Any, function: str, number: int, gone: str, configure: Configure, tmp_path: Path
 ) -> None:
     config, run = configure(*settings, "train.log_every=1"), tmp_path / "run"
-    train_until_killed(config, run, loop, function, number)
+    train_until_killed(config, run, where, function, number)
     assert saved_steps(run / "checkpoints") == [2]
     for folder in run.glob(gone):
         shutil.rmtree(folder)
-    with pytest.raises(UserError, match="the checkpoints of this run are gone"):
+    with pytest.raises(UserError, match="the checkpoints of this run are missing"):
         train(config, run)
 
 
 def test_before_the_first_checkpoint_none_is_missed(configure: Configure, tmp_path: Path) -> None:
     config, run = configure("data.dev=null", "train.save_every=2", "train.log_every=1"), tmp_path / "run"
-    train_until_killed(config, run, loop, "append_record", 2)
+    train_until_killed(config, run, RunFolder, "append_metrics", 2)
     assert saved_steps(run / "checkpoints") == []
     train(config, run)
 
@@ -356,13 +371,14 @@ def test_a_damaged_model_is_made_again(
     config, run = configure(), tmp_path / "run"
     train(config, run)
     (run / "model" / "config.json").write_text("{}")
+    assert not RunFolder(run).is_finished(config.train.max_steps)
+    assert f"{run / 'model'} is damaged (config.json: wrong checksum); making it again" in caplog.text
     assert train(config, run) == run / "model"
-    assert f"{run / 'model'} is damaged (config.json: wrong checksum); it is made again" in caplog.text
     assert result(run) == expected
     shutil.rmtree(run / "checkpoints")
     (run / "model" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"config\.json: wrong checksum") as caught:
-        train(config, run)
+        RunFolder(run).is_finished(config.train.max_steps)
     assert caught.value.code == ExitCode.MODEL
 
 
@@ -378,7 +394,7 @@ def test_a_full_disk_ends_it_and_with_space_it_goes_on(
 ) -> None:
     """The system itself refuses a file as large as that of the optimizer, which comes after the weights."""
     config, run = configure(), tmp_path / "run"
-    train_until_killed(config, run, loop, "update", step - 1)
+    train_until_killed(config, run, trainer, "train_step", step - 1)
     before = {path: path.read_bytes() for path in run.glob("checkpoints/*/*")}
     assert saved_steps(run / "checkpoints") == saved
     largest = max(map(len, before.values()))
@@ -401,8 +417,9 @@ def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure,
     train(configure("train.max_steps=3"), run)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
     for max_steps in (3, 2):
-        assert train(configure(f"train.max_steps={max_steps}"), run) == run / "model"
+        assert RunFolder(run).is_finished(max_steps)
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
+    assert not RunFolder(run).is_finished(5)
     train(configure("train.max_steps=5"), run)
     about = json.loads((run / "model" / "manifest.json").read_text())["about"]
     assert about["max_steps"] == 5
@@ -412,7 +429,7 @@ def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure,
 def test_a_run_that_is_shortened_below_where_it_stands_ends_there(configure: Configure, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        call_then(patch, loop, "update", 2, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
+        call_then(patch, trainer, "train_step", 2, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)
         with pytest.raises(UserError, match="at step 2"):
             train(configure(), run)
     train(configure("train.max_steps=1"), run)

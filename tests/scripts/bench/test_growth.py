@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtx.train.flops import update_flops
+from mtx.train.flops import step_flops
 from scripts.bench import growth
 from scripts.bench.measurement import SIZES, Point, measure, translation_flops
 
@@ -48,7 +48,7 @@ def test_growth_of_a_known_curve() -> None:
 @pytest.mark.parametrize(("src_length", "tgt_length"), [(1, 1), (7, 5)])
 def test_a_greedy_search_is_a_forward_pass_that_looks_back_only(src_length: int, tgt_length: int) -> None:
     # Every position attends to all, later ones included.
-    forward = update_flops(SIZES, 99, src_length, tgt_length, 1) / 3
+    forward = step_flops(SIZES, 99, src_length, tgt_length, 1) / 3
     later = SIZES.decoder_layers * 2 * 2 * SIZES.d_model * tgt_length * (tgt_length - 1) / 2
     greedy, wide, wider = (translation_flops(SIZES, 99, src_length, tgt_length, beam) for beam in (1, 2, 3))
     assert greedy == forward - later

@@ -1,15 +1,16 @@
-"""The best, the newest and the one before are always there; what the run's end needs is the last to go."""
+"""The best, the newest and the one before are always kept; checkpoints needed at the end are the last to go."""
 
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.checkpoint.training import Evaluation
-from mtx.train import retention
-from mtx.train.retention import kept_steps, make_room
+from mtx.checkpoint.training import Evaluation, Progress
+from mtx.config.settings import TrainSettings
+from mtx.train import saving
+from mtx.train.run_folder import RunFolder
+from mtx.train.saving import kept_steps, make_room
 from mtx.train.validation import best_of
 
 SCORES = st.sampled_from([0.0, 1.0, 1.5])
@@ -27,7 +28,7 @@ def test_what_is_kept_of_any_run(saves: list[tuple[float, float, bool, bool]], k
         left.append(step)
         regular += [step] * is_regular
         averaged = [step for step in left if step in regular][-average:]
-        kept = kept_steps(left, evaluations, averaged, keep=keep)
+        kept = kept_steps(left, evaluations, averaged, keep)
         left = [step for step in left if step in kept]
         if is_evaluated:
             evaluations.append(Evaluation(step, loss, bleu, 0.0))
@@ -40,7 +41,7 @@ def test_what_is_kept_of_any_run(saves: list[tuple[float, float, bool, bool]], k
 @pytest.mark.parametrize(
     ("now", "average", "patience", "left"),
     [
-        (60, 3, 0, [10, 50]),  # three more are to come
+        (60, 3, 0, [10, 50]),  # three more will come
         (80, 3, 0, [10, 60, 70]),
         (80, 2, 0, [10, 70]),
         (60, 3, 4, [10, 30, 40, 50]),  # it may end before the three have come
@@ -51,14 +52,9 @@ def test_the_room_that_a_run_can_spare(
 ) -> None:
     saved = list(range(10, now, 10))
     deleted: list[int] = []
-    monkeypatch.setattr(retention, "delete_checkpoints", lambda _folder, steps: deleted.extend(steps))
-    session: Any = SimpleNamespace(
-        config=SimpleNamespace(train=SimpleNamespace(max_steps=80, average=average, patience=patience)),
-        progress=SimpleNamespace(step=now, evaluations=[Evaluation(10, 1.0, 9.0, 0.0), Evaluation(20, 1.0, 1.0, 0.0)]),
-        run=SimpleNamespace(checkpoints=None),
-        past_steps=lambda: saved,
-        steps_to_average=lambda: saved[-average:],
-        is_save_due=lambda step: step % 10 == 0,
-    )
-    make_room(session)
+    monkeypatch.setattr(saving, "delete_checkpoints", lambda _folder, steps: deleted.extend(steps))
+    monkeypatch.setattr(saving, "saved_steps", lambda _checkpoints: saved)
+    settings = TrainSettings(save_every=10, eval_every=80, max_steps=80, average=average, patience=patience)
+    progress = Progress(step=now, evaluations=[Evaluation(10, 1.0, 9.0, 0.0), Evaluation(20, 1.0, 1.0, 0.0)])
+    make_room(progress, RunFolder(Path("run")), settings)
     assert sorted({*saved} - {*deleted}) == left
