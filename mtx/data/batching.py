@@ -52,7 +52,7 @@ class Batch:
     num_tokens: int
     """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
     rows: Rows
-    """Which pairs of the corpus they are."""
+    """Pairs of the corpus in this rank's share."""
     global_num_tokens: int
     """Real target tokens of the whole batch, of which each rank has a share."""
     global_rows: Rows

@@ -162,7 +162,7 @@ class ChunkScanner:
             is_usable,
             {kind: each for kind, each in hashes.items() if each is not None},
             np.array([[min(size_of(text), MAX_LENGTH) for text in texts] for texts in sides], np.uint16),
-            (_num_words(sides[0]), _num_words(sides[1])),
+            (len(" ".join(sides[0]).split()), len(" ".join(sides[1]).split())),
             (script_counts("".join(sides[0])), script_counts("".join(sides[1]))),
             [index.find(to_compare) for index in self.indexes],
         )
@@ -295,12 +295,6 @@ def _verdict(rule: str, role: str, enabled: Cleaner, clean: CleanSettings) -> tu
     elif rule in RULE_SETTINGS:
         setting = RULE_SETTINGS[rule]
         is_on = rule in enabled.rules
-    elif rule == HELD_OUT:
-        return "dropped", f"clean.held_out={clean.held_out}"
     else:
-        return "dropped", None
+        return "dropped", f"clean.held_out={clean.held_out}" if rule == HELD_OUT else None
     return (verdicts[0] if is_on else verdicts[1] if role == "train" else "noted"), setting
-
-
-def _num_words(texts: Sequence[str]) -> int:
-    return sum(len(text.split()) for text in texts)

@@ -44,7 +44,7 @@ def share_in(text: str, scripts: tuple[str, ...]) -> float | None:
 
 
 def script_counts(text: str) -> Counter[str]:
-    """Letters of `text` by script; those of a script that no known language uses are "other"."""
+    """Count the letters of `text` by script, as reports name it: LATIN, CJK …; "other" if no known language uses it."""
     counts: Counter[str] = Counter()
     for char, count in Counter(text).items():
         if char.isalpha():
@@ -55,7 +55,7 @@ def script_counts(text: str) -> Counter[str]:
 @cache
 def _script_of(char: str) -> str:
     match = _any_letter().fullmatch(char)
-    return "other" if match is None else str(match.lastgroup)
+    return "other" if match is None else {"Han": "CJK"}.get(str(match.lastgroup), str(match.lastgroup).upper())
 
 
 @cache

@@ -170,8 +170,8 @@ def test_lengths_and_scripts_are_told(tmp_path: Path) -> None:
     assert (tgt.num_letters, tgt.num_words, tgt.longest) == (1007, 4, 999)
     assert (src.histogram[:3], sum(src.histogram)) == ([2, 0, 1], 3)
     assert (tgt.histogram[0], tgt.histogram[-1]) == (2, 1)
-    assert src.scripts == {"Latin": 29}
-    assert tgt.scripts == {"Latin": 1003, "Cyrillic": 3}
+    assert src.scripts == {"LATIN": 29}
+    assert tgt.scripts == {"LATIN": 1003, "CYRILLIC": 3}
 
 
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")

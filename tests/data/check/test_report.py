@@ -19,7 +19,7 @@ HOSTILE = "\x1b[31m\x9b2J\u202e</script><script>alert('1')</script><img src=x on
 def diagnosis(text: str = HOSTILE, problems: int = 1) -> Diagnosis:
     """One of everything, with `text` wherever text of a file or its name may stand."""
     example = Example(12, text, f"ü{text}")
-    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"Latin": 999, "Greek": 1}), Side("de")]
+    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"LATIN": 999, "GREEK": 1}), Side("de")]
     findings = [
         Finding("duplicates", "dropped", "clean.duplicates=pair", 2, [example]),
         Finding("copies", "would drop", "clean.copies=drop", 1, [example]),
@@ -49,7 +49,7 @@ def test_text_says_everything() -> None:
 
 
 def test_a_side_in_words() -> None:
-    side = Side("en", 100, 30, 80, scripts={"Latin": 99_950, "Greek": 50})
+    side = Side("en", 100, 30, 80, scripts={"LATIN": 99_950, "GREEK": 50})
     assert format_side(side, 10) == "10 letters and 3.0 words a sentence, 80 at most; latin over 99.9 %"
     assert format_side(Side("en"), 0) == "0 letters and 0.0 words a sentence, 0 at most; no letters"
 
@@ -88,7 +88,7 @@ def test_json_has_everything_as_it_is() -> None:
             ],
             "sides": [
                 {"language": "str", "num_letters": "int", "num_words": "int", "longest": "int", "histogram": ["int"],
-                 "scripts": {"Latin": "int", "Greek": "int"}}
+                 "scripts": {"LATIN": "int", "GREEK": "int"}}
             ],
             "alignment": {
                 "slips": [{"begin": "int", "end": "int", "shift": "int"}], "num_unrelated": "int",
