@@ -1,7 +1,7 @@
-"""What tests of several parts share: tiny models with random weights, batches for them, a tokenizer, a trained model.
+"""Fixtures for all tests: tiny models with random weights, batches for them, a tokenizer and a trained model.
 
-Also keeps every test away from the prepared data of whoever runs it, and says how many examples property tests try:
-100, the same ones each time; HYPOTHESIS_PROFILE=long tries 10,000 new ones.
+Tests never touch the user's cache of prepared data. Property tests try the same 100 examples each time, or 10,000 new
+ones with HYPOTHESIS_PROFILE=long.
 """
 
 import os

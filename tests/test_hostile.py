@@ -249,7 +249,7 @@ TEXTS = [
 
 @dataclass(slots=True)
 class Answers:
-    """What the child said of each case."""
+    """Answers of the child by case, the bytes it took, its exit code and the canaries it left."""
 
     by_name: dict[str, dict[str, Any]] = field(default_factory=dict)
     memory: int = 0

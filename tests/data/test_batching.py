@@ -181,7 +181,7 @@ def test_halves_are_what_their_rows_alone_would_make(num_rows: int) -> None:
 @settings(max_examples=30)
 @given(num_pairs=st.integers(1, 50), num_ranks=st.integers(1, 4), batch_tokens=st.sampled_from([40, 90, 400]))
 def test_ranks_share_each_batch(num_pairs: int, num_ranks: int, batch_tokens: int) -> None:
-    """So many batches for each, whatever the corpus; together all pairs once, and what one rank would count."""
+    """All ranks get equally many batches; together they hold each pair once, with the token counts of a single rank."""
     corpus, mixture = make_corpus(num_pairs), mixture_of(num_pairs)
     options = {"batch_tokens": batch_tokens, "seed": 5, **SPECIALS}
     alone = list(islice(batches_from(corpus, mixture, Position(), **options), 9))

@@ -33,7 +33,7 @@ OPTIONS = SearchOptions(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a table remembers: which sentence a row belongs to, and the node that its tokens led to."""
+    """State of `Tables`: the sentence of each row, and the node that its tokens lead to."""
 
     sentence_R: Tensor
     node_R: Tensor
@@ -200,7 +200,7 @@ def test_beam_of_one_is_greedy_on_transformers(
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
 def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
-    """Of all 1 + 4 + 16 + … translations: the exact list of the best, and as many as there are if all are wanted."""
+    """Enumeration of all 1 + 4 + 16 + … translations gives the same n best, and the same set if all are wanted."""
     lengths = [0, 1, 2, 3, 4, 5]
     tables = random_tables(2, len(lengths), vocab_size=5)
     options = replace(OPTIONS, beam_size=1400, length_penalty=length_penalty, foresight=6)

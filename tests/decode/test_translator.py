@@ -105,7 +105,7 @@ def test_batches_stay_within_their_tokens(
 def test_memory_that_has_grown_is_given_back(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is held after the batch after that is what is usual then."""
+    """The batch after memory was given back sets the level from which growth is counted next."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
     most = 100 + MOST_GROWTH
     held_after = [100, 90, most, most + 1, 2 * most, most, 2 * most + MOST_GROWTH, 3 * most, 0, most]
@@ -143,7 +143,7 @@ def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Trans
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a Copier remembers: the sources, and how much of them is said."""
+    """State of `Copier`: the sources, and the number of their tokens repeated so far."""
 
     src_ids: Tensor
     length: int = 0

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 HARMLESS = ("refused", "works")
-"""Outcomes as they should be: one error for the user, or none."""
+"""Acceptable outcomes: the attempt works, or the user gets one error."""
 
 
 def outcomes(command: Sequence[str], count: int) -> list[str]:
-    """What became of the attempts 0 to `count` - 1 of `command FIRST STOP`, by number."""
+    """Run attempts 0 to `count` - 1 with `command FIRST STOP`; return the outcome of each, by number.
+
+    An attempt that kills the child counts as `diedCODE`; a new child continues with the next one."""
     found: list[str] = []
     while len(found) < count:
         child = subprocess.run(
@@ -33,14 +35,14 @@ def outcomes(command: Sequence[str], count: int) -> list[str]:
 
 
 def run_attempts(first: int, stop: int, attempt: Callable[[int], str]) -> None:
-    """The child's side: make the attempts `first` to `stop` - 1."""
+    """Make attempts `first` to `stop` - 1 in the child and print their outcomes."""
     for number in range(first, stop):
         print(number, flush=True)
         print(attempt(number), flush=True)
 
 
 def report(found: Sequence[str]) -> int:
-    """Print how often each outcome came and the numbers of those that should not be; the exit code for them."""
+    """Print how often each outcome occurred and the numbers of bad ones; return the exit code."""
     for outcome, times in Counter(found).most_common():
         print(f"{outcome:12} {times:7,}")
     bad = [f"{number}: {outcome}" for number, outcome in enumerate(found) if outcome not in HARMLESS]

@@ -1,9 +1,9 @@
-"""What goes wrong with what users give, one row a case, and what `mtx` must answer; numbered as in issue 4.
+"""Table of user errors, one row per case, with the answer that `mtx` must give; numbered as in issue 4.
 
-Every row starts in a folder of its own that holds `BASE`, its own files, and what its command names of these: `run`
-(a finished run), `model` (its model folder), `damaged` (a model folder with a flipped bit), `spm.model` (its
-tokenizer), `cut.model` (half of it). Beside what the row says, each answer has one line for the user a problem, no
-traceback, and no byte of the folder changed but for the files in `writes`.
+Every row starts in its own folder. The folder holds `BASE`, the row's files, and those of the following that its
+command names: `run` (a finished run), `model` (its model folder), `damaged` (a model folder with a flipped bit),
+`spm.model` (its tokenizer), `cut.model` (half of it). In every case, the answer has one line per problem and no
+traceback, and no file of the folder changes except those in `writes`.
 """
 
 import shutil
@@ -49,24 +49,24 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: the arguments of `mtx`, and what it must answer."""
+    """One case: the arguments of `mtx` and the required answer."""
 
     id: str
     command: list[str]
     code: int = 0
     says: list[str] = field(default_factory=list)
-    """What stderr must name: the place and the remedy."""
+    """Texts that stderr must contain: the place and the remedy."""
     num_errors: int = 1
-    """Lines for the user where `code` is none of a success."""
+    """Number of error lines, unless `code` means success."""
     files: dict[str, bytes | int | None] = field(default_factory=dict)
-    """Content, or the size of a file full of zeros, or None for a folder."""
+    """Content, the size of a file full of zeros, or None for a folder."""
     stdin: bytes = b""
     out: bytes | None = None
-    """All that stdout must hold."""
+    """Exact content of stdout, if checked."""
     num_lines: int | None = None
-    """Lines on stdout."""
+    """Number of lines on stdout, if checked."""
     writes: list[str] = field(default_factory=list)
-    """Files that are new or other than before."""
+    """Files that the command creates or changes."""
 
 
 def lay_out(row: Row, folder: Path, run: Path) -> None:

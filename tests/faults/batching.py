@@ -27,14 +27,14 @@ NEAR_TIE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one way of batching changed."""
+    """Differences between translations batched in one way and those of all sentences in one batch."""
 
     way: str
     num_sentences: int
     near_ties: tuple[str, ...]
-    """Sentences whose translation is another one, with a score that is all but the same."""
+    """Sentences with a different translation whose score is almost the same."""
     differing: tuple[str, ...]
-    """Sentences whose translation is another one, for no such reason."""
+    """Sentences with a different translation for any other reason."""
 
 
 def learned_model(folder: Path) -> TrainedModel:
@@ -50,10 +50,11 @@ def learned_model(folder: Path) -> TrainedModel:
 def compare_batchings(
     translator: Translator, sentences: Sequence[str], long_sentence: str, *, most_batches: int, seed: int = 1
 ) -> list[Comparison]:
-    """Translations alone, by 2, 7 and 64, shuffled, and beside a long one, against those of all sentences at once.
+    """Compare several ways of batching with translating all sentences in one batch.
 
-    Of each way the first `most_batches` batches are translated; 1,000 sentences make 1,000 alone. `translator` should
-    put all that it is given at once into one batch, as far as that fits (a large `batch_tokens`, one worker).
+    Sentences are translated alone, in batches of 2, 7 and 64, shuffled, and beside a long sentence. Only the first
+    `most_batches` batches of each way are translated, because 1,000 sentences make 1,000 batches alone. `translator`
+    should put all sentences of a call into one batch if they fit: a large `batch_tokens`, one worker.
     """
     everything = list(range(len(sentences)))
     shuffled = random.Random(seed).sample(everything, len(everything))
@@ -77,7 +78,7 @@ def compare_batchings(
 
 
 def in_groups(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Groups of `size`, the last of which may be smaller."""
+    """Split `indices` into groups of `size`; the last may be smaller."""
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 

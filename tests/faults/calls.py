@@ -17,9 +17,9 @@ class Call:
     """open (for writing), write, fsync, mkdir, rename, unlink or rmdir."""
     path: str
     to: str = ""
-    """The new name, where `name` is rename."""
+    """New path, if `name` is rename."""
     data: bytes = b""
-    """What is written."""
+    """Bytes to write, if `name` is write."""
 
 
 @contextmanager

@@ -54,12 +54,12 @@ def damage(path: Path, kind: str, draw: random.Random) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of loading a folder with one damaged file."""
+    """Result of loading a folder with one damaged file."""
 
     file: str
     kind: str
     error: Exception | None
-    """What `load` raised; None: the damage went unnoticed."""
+    """Exception that `load` raised; None if the damage went unnoticed."""
 
 
 def damaged_loads(

@@ -66,7 +66,7 @@ def write_training(folder: Path) -> Training:
 
 
 def measure(training: Training, folder: Path, starter: Starter) -> tuple[dict[str, str], list[int]]:
-    """What the training comes to where there is room, and the sizes of its files."""
+    """Train with enough room; return the digests of the result and the sizes of the run's files in bytes."""
     _, expected = untouched(training, folder / "untouched", starter.start)
     return expected, [path.stat().st_size for path in (folder / "untouched" / "run").rglob("*") if path.is_file()]
 
@@ -77,13 +77,13 @@ def finish(training: Training, place: Path, starter: Starter, expected: dict[str
 
 
 def check_full(ended: Ended) -> Failure | None:
-    """What is wrong with the end of a training that may have had enough room."""
+    """Check that a training on a small disk either succeeded or ended with exit code MACHINE and one error line."""
     return None if ended.code == 0 and not ended.has_traceback else check_refused(ended, MACHINE)
 
 
 @contextmanager
 def disk_at(folder: Path, options: str) -> Iterator[None]:
-    """A disk in memory, mounted at `folder` inside the block.
+    """Mount a disk in memory at `folder` for the duration of the block.
 
     Raises:
         SkippedError: this user may not mount one.

@@ -20,14 +20,14 @@ from mtx.errors import UserError
 from tests.faults.attempts import outcomes, report, run_attempts
 
 MEMORY = 200 << 20
-"""What all attempts together may map in addition to what Python and torch have."""
+"""Bytes that all attempts together may map, in addition to the memory of Python and torch."""
 
 DTYPES = ["F32", "F16", "BF16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "F4", "C64", "PICKLE", "", 7, None]
 NUMBERS = [0, 1, 2, 3, 4, 6, 8, 24, -1, 2**31, 2**32, 2**62, 2**63, 2**64, 10**30, 1e999, 0.5, "6", None, [], {}]
 
 
 def made_up(draw: random.Random) -> bytes:
-    """A file of a few tensors of which each detail may be any, or a good one with some bytes changed."""
+    """Draw a file of a few tensors with arbitrary details, or a valid file with some bytes changed."""
     header: dict[str, Any] = {}
     size = 0
     for _ in range(draw.randrange(4)):
@@ -50,7 +50,7 @@ def made_up(draw: random.Random) -> bytes:
 
 
 def attempts(folder: Path, seed: int) -> Callable[[int], str]:
-    """What becomes of a made-up file, by number."""
+    """Make the function that loads the made-up file of a number and returns the outcome."""
 
     def attempt(number: int) -> str:
         path = folder / "weights"
@@ -68,7 +68,7 @@ def attempts(folder: Path, seed: int) -> Callable[[int], str]:
 
 
 def try_headers(count: int, seed: int) -> list[str]:
-    """What became of `count` made-up files, tried in child processes."""
+    """Load `count` made-up files in child processes; return the outcomes."""
     return outcomes([__file__, f"--seed={seed}", "--child"], count)
 
 

@@ -20,7 +20,7 @@ CALLS = ("openat", "write", "fsync", "mkdir", "rename", "unlink", "unlinkat", "r
 
 FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO", "EROFS": "error=EROFS",
           "EACCES": "error=EACCES"}  # fmt: skip
-"""What a call is made to do, as strace puts it."""
+"""Faults to inject into a system call, in strace's syntax."""
 
 
 DATA = 3
@@ -29,12 +29,12 @@ DATA = 3
 
 @dataclass(frozen=True)
 class SystemCall:
-    """The N-th call of that name by a process."""
+    """Call `number` of all calls named `name` by a process."""
 
     name: str
     number: int
     text: str
-    """As strace shows it."""
+    """Line that strace printed for it."""
 
     def changes(self, folder: Path) -> bool:
         """Whether it changes the run folder or the cache in `folder`."""
@@ -78,7 +78,7 @@ def injected_run(
 
 
 def check_hit(ended: Ended, fault: str, hit: SystemCall, place: Path) -> Failure | None:
-    """What is wrong with how a process ended whose call was hit: some calls may fail without harm."""
+    """Check how a process ended after one of its calls was hit. Some calls may fail without harm."""
     if fault == "KILL":
         return None if ended.code in (-9, 0) else (Verdict.LOST, str(ended))
     if ended.code == DATA and not hit.changes(place):  # counts differ a little from run to run: it was a read

@@ -11,10 +11,10 @@ from tests.faults.starter import Starter
 from tests.faults.training import Failure, Training, check_finished, difference, untouched
 
 SHARE_OF_COMMANDS = 0.1
-"""So many of the runs are started as users do; the others by a starter, which is faster."""
+"""Share of the runs started as users start them; a `Starter` forks the others, which is faster."""
 
 STARTS_AT_MOST = 50
-"""A run that needs more makes no progress."""
+"""Maximum number of starts of one run; a run that needs more makes no progress."""
 
 
 def kill_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
@@ -58,9 +58,9 @@ def killed_run(
     kills: list[float],
     expected: dict[str, str],
 ) -> tuple[list[str], Failure | None]:
-    """One run, killed so many seconds after each of its starts until it ends by itself.
+    """Start one run again and again, killed `kills` seconds after each start, until it ends before the kill.
 
-    Returns the phase of each kill that hit it, and what was wrong in the end, if anything.
+    Returns the phase of each kill that hit it, and the failure at the end, or None.
     """
     start, run = training.start(place), place / "run"
     phases: list[str] = []

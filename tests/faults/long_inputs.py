@@ -1,4 +1,4 @@
-"""More lines than a test can wait for, and more text than memory holds: what a process takes stays bounded."""
+"""Memory stays bounded on long inputs: more lines than a test can wait for, and more text than fits into memory."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from tests.faults.outcome import Outcome, Verdict
 EARLY = 10_000
 """Lines after which memory must not grow much."""
 MOST_GROWTH = 50_000_000
-"""Bytes by which each process may grow after these."""
+"""Bytes by which each process may grow after `EARLY` lines."""
 ADDRESS_SPACE = 3 * 2**30
 """Bytes that a training on many pairs may map."""
 
@@ -28,7 +28,7 @@ train: {batch_tokens: 4096, lr: 2e-3, warmup_steps: 20, save_every: 300, precisi
 
 
 def translate_many_lines(folder: Path, tries: int, seed: int) -> list[Outcome]:
-    """So many lines through one `mtx translate`: no process holds 50 MB more than after 10,000."""
+    """Translate `tries` lines with one `mtx translate`: no process grows by 50 MB or more after the first 10,000."""
     draw = random.Random(seed)
     words = made_up_words(draw)
     write_training(folder, ((line, line) for line in lines(draw, words, 20_000, longest=6)))
@@ -58,7 +58,7 @@ def translate_many_lines(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 
 def train_on_many_pairs(folder: Path, tries: int, seed: int) -> list[Outcome]:
-    """So many pairs, their vocabulary first, in an address space of 3 GB."""
+    """Train a vocabulary and a model on `tries` pairs in an address space of 3 GB."""
     draw = random.Random(seed)
     words = made_up_words(draw)
     write_training(folder, ((line, line) for line in lines(draw, words, tries, longest=30)))
@@ -70,13 +70,13 @@ def train_on_many_pairs(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 
 def made_up_words(draw: random.Random) -> list[str]:
-    """More words than a vocabulary has pieces."""
+    """Draw more words than a vocabulary has pieces."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
     return ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(20_000)]
 
 
 def lines(draw: random.Random, words: list[str], count: int, longest: int) -> Iterator[str]:
-    """So many lines of 2 to `longest` words."""
+    """Draw `count` lines of 2 to `longest` words."""
     return (" ".join(draw.choices(words, k=draw.randint(2, longest))) for _ in range(count))
 
 
@@ -89,7 +89,7 @@ def write_training(folder: Path, pairs: Iterator[tuple[str, str]]) -> None:
 
 
 def train(folder: Path, *overrides: str, address_space: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Train to the end, with so many bytes to map."""
+    """Train to the end in an address space of `address_space` bytes, if given."""
     limit = f"ulimit -v {address_space // 1024} && " if address_space else ""
     command = f'{limit}exec "$@"'
     arguments = [sys.executable, "-m", "mtx", "train", "--config", "config.yaml", "--run-dir", "run", *overrides]

@@ -1,4 +1,4 @@
-"""How tries of a fault ended, as rows of one table."""
+"""Table of faults: one row per fault, one column per verdict."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,21 @@ from pathlib import Path
 
 
 class Verdict(StrEnum):
-    """How one try ended; each name is a column of the table."""
+    """Result of one try; each value is a column of the table."""
 
     SURVIVED = "survived"
-    """As promised: bit-equal in the end, or refused with the documented code in one line."""
+    """The result is bit-equal, or mtx refused with the documented exit code and one line."""
     LOST = "lost"
-    """Work is gone, the run can't go on, or the exit code is another."""
+    """Work is lost, the run can't continue, or the exit code is wrong."""
     SILENT = "silent"
-    """Something else came out, and nobody was told."""
+    """The result differs, without an error."""
     TRACEBACK = "tracebacks"
-    """The user saw a traceback, or was told of a bug in mtx."""
+    """The user saw a traceback, or an error that reports a bug in mtx."""
 
 
 @dataclass
 class Outcome:
-    """One row: what was done, how often, and how it ended."""
+    """Row of the table: the fault, the number of tries, and the number with each verdict."""
 
     fault: str
     tries: int = 0

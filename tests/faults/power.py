@@ -1,8 +1,8 @@
-"""What a loss of power may leave on the disk, for every moment of some work on it.
+"""Enumerate the states in which a loss of power may leave a disk, after each of a sequence of calls.
 
-Certain is only what was flushed: bytes by fsync of their file, names by fsync of their folder. Of all else, each file
-may be empty, or zeros, or whole, and each name that was made, moved or taken away may be so or not, in any order.
-(Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, do so to programs from outside.)
+Only flushed data is certain: bytes after an fsync of their file, names after an fsync of their folder. Any other file
+may be empty, zeros or whole. Any other change of a name (created, moved or removed) may have happened or not, in any
+order. Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), do the same to programs from outside.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from pathlib import Path
 from tests.faults.calls import Call
 
 State = dict[str, bytes | None]
-"""What lies at each path below a folder; None for a folder."""
+"""Content of the file at each path below a root; None for a folder."""
 
 
 @dataclass(eq=False, slots=True)
 class _Node:
-    """A file or a folder, as the program sees it and as far as it is certain to be on the disk."""
+    """File or folder, as the program sees it and as it is certain to be on the disk."""
 
     names: "dict[str, _Node] | None" = None
-    """What a folder holds; None for a file."""
+    """Entries of a folder; None for a file."""
     certain_names: "dict[str, _Node]" = field(default_factory=dict)
     data: bytes = b""
     certain_data: bytes = b""
@@ -29,14 +29,16 @@ class _Node:
 
 @dataclass(eq=False, slots=True)
 class _Change:
-    """What a call did to the names of one folder; None took a name away."""
+    """Change by one call to the names in a folder; None for a removed name."""
 
     folder: _Node
     names: dict[str, _Node | None]
 
 
 def states_after(root: Path, before: State, calls: Sequence[Call]) -> Iterator[tuple[int, State]]:
-    """Every state that `root` may be in when power is lost after so many of `calls`; `before` them it was certain."""
+    """Yield (number of calls made, state) for every state of `root` that a loss of power may leave.
+
+    The state `before` the calls is certain to be on the disk."""
     disk = _Disk(root, before)
     for number, call in enumerate([None, *calls]):
         if call is not None:
@@ -46,12 +48,12 @@ def states_after(root: Path, before: State, calls: Sequence[Call]) -> Iterator[t
 
 
 def read_state(root: Path) -> State:
-    """What lies below `root`."""
+    """Read all files and folders below `root`."""
     return {str(path.relative_to(root)): None if path.is_dir() else path.read_bytes() for path in root.rglob("*")}
 
 
 def build_state(root: Path, state: State) -> None:
-    """Make `root`, which is not there, hold what `state` says."""
+    """Create `root` with the files and folders of `state`."""
     root.mkdir()
     for name, data in sorted(state.items()):
         if data is None:

@@ -19,16 +19,16 @@ HANGS = 124
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended and what it printed."""
+    """Exit code and output of a finished process."""
 
     code: int
-    """Its exit code; -N where signal N killed it."""
+    """Exit code; -N if signal N killed the process."""
     stdout: str
     stderr: str
 
     @property
     def errors(self) -> list[str]:
-        """Its error lines."""
+        """Error lines for the user."""
         return [line for line in self.stderr.splitlines() if line.removeprefix("^C").startswith("mtx: error: ")]
 
     @property

@@ -63,7 +63,7 @@ def stop(training: Training, place: Path, starter: Starter, *, after: int) -> No
 
 
 def check_continued(ended: Ended, run: Path, damaged: Path, newest: int, expected: dict[str, str]) -> Failure | None:
-    """What is wrong with how a stopped run went on; a damaged checkpoint beside whole ones must not stop it."""
+    """Check how a stopped run continued. One damaged checkpoint must not stop it if others are whole."""
     if damaged.parts[0] == "checkpoints" or damaged.name == "metrics.jsonl":
         is_redone = f"{newest:06d}" in str(damaged)
         if ended.code or ended.has_traceback or is_redone:
@@ -73,12 +73,12 @@ def check_continued(ended: Ended, run: Path, damaged: Path, newest: int, expecte
 
 
 def translate(place: Path, starter: Starter) -> Ended:
-    """Some sentences by the model of a run."""
+    """Translate some sentences with the model of a run."""
     return starter.start(Start(["translate", "--model", "run", *SENTENCES], place)).wait()
 
 
 def check_translated(found: Ended, expected: Ended) -> Failure | None:
-    """What is wrong with translations of a model that may be damaged."""
+    """Check the translations of a model that may be damaged: the expected ones, or exit code MODEL."""
     if found.code:
         return check_refused(found, MODEL)
     return None if found.stdout == expected.stdout else (Verdict.SILENT, f"translates otherwise: {found.stdout!r}")

@@ -37,17 +37,17 @@ FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 
 @dataclass(frozen=True, slots=True)
 class InjectedSave:
-    """What became of a save one of whose system calls did not do what it should."""
+    """Result of a save with a fault in one of its system calls."""
 
     call: str
     number: int
-    """Counted from 1, among those of this name."""
+    """Number of the call among those of this name, from 1."""
     code: int
-    """Exit code of the process; negative: the signal that ended it."""
+    """Exit code of the process; -N if signal N killed it."""
     found: int
-    """The step that a training would go on from."""
+    """Step from which a training would continue; 0 if there is no checkpoint."""
     is_whole: bool
-    """Whether it holds, byte for byte, what was saved at that step."""
+    """Whether its checkpoint is, byte for byte, the one saved at that step."""
 
 
 def injected_saves(error: str, every: int = 1) -> Iterator[InjectedSave]:
@@ -78,7 +78,7 @@ def injected_saves(error: str, every: int = 1) -> Iterator[InjectedSave]:
 
 
 def why_unavailable() -> str | None:
-    """What keeps this machine from injecting faults, if anything does."""
+    """Return the reason why faults can't be injected on this machine, or None."""
     if shutil.which("strace") is None:
         return "strace is not installed"
     try:
@@ -89,7 +89,7 @@ def why_unavailable() -> str | None:
 
 
 def a_training(step: int) -> TrainState:
-    """A small training that stands at `step`."""
+    """Make a small training at `step`."""
     torch.manual_seed(step)
     model = nn.Linear(20, 20)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

@@ -16,25 +16,25 @@ from tests.faults.starter import Starter
 from tests.faults.training import Failure, Training, check_finished, count, metrics, result, saved_steps
 
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 143, signal.SIGUSR1: 0}
-"""What a training answers to each."""
+"""Exit code of a training after each signal."""
 
 PLACES = ("anywhere", "anywhere", "anywhere", "in preparation", "in a validation", "at the finish")
-"""Where signals are sent; half of them where a loop over updates does not look."""
+"""Phases in which signals are sent; half of them outside the loop over steps."""
 
 SHARE_OF_SECONDS = 0.2
-"""So many of the signals are followed by another."""
+"""Share of the signals that are followed by a second one."""
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """When things of an untouched run happen, in seconds after its start."""
+    """Times of an untouched run, in seconds after its start."""
 
     begin: float
-    """Its first file is there."""
+    """Time of the run's first file."""
     validation: float
-    """So long a validation takes."""
+    """Duration of a validation in seconds."""
     finish: float
-    """So long the end takes, from the last checkpoint on."""
+    """Duration of the finish in seconds, from the last checkpoint on."""
     end: float
 
 
@@ -144,7 +144,7 @@ def signalled_run(
 
 
 def check_stopped(ended: Ended, run: Path, number: signal.Signals, *, is_twice: bool) -> Failure | None:
-    """What is wrong with how a training answered a signal; None where nothing is."""
+    """Check how a training ended after a signal; None if it ended as it should."""
     if ended.has_traceback:
         return Verdict.TRACEBACK, str(ended)
     # Killed by it, before mtx had begun or when all was done: Python itself was starting or ending.
@@ -192,10 +192,10 @@ def in_terminal(
 
 
 def read_into(shown: bytearray, terminal: int) -> None:
-    """What the terminal shows by now."""
+    """Append the terminal's pending output to `shown`."""
     try:
         shown += os.read(terminal, 65536)
-    except OSError:  # nothing now, or nobody there any more
+    except OSError:  # no output yet, or the process has closed the terminal
         return
 
 

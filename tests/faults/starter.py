@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MESSAGE = 65536
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-"""One thread while it imports: a process with more can't be forked safely. Threads of children wait without working,
-which would take hours beside others."""
+"""Limits to one thread during imports, because a process with several can't be forked safely. Idle threads of children
+sleep: spinning would take hours of CPU time from others."""
 
 IMPORTED_LATER = ("sacrebleu", "sentencepiece", "torch._dynamo", "tqdm.contrib.logging")
-"""What mtx, or torch for it, imports only when it is needed; torch's optimizers take seconds for that."""
+"""Modules that mtx or torch imports lazily; imported before forking, because torch._dynamo takes seconds."""
 
 
 class Starter:

@@ -1,4 +1,4 @@
-"""What `scripts/torture` does for hours, for seconds; and that it notices what is lost."""
+"""Short versions of the tortures of `scripts/torture`, and proof that these notice damage."""
 
 import json
 import random

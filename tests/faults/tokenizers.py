@@ -34,43 +34,43 @@ def mutant(model: bytes, draw: random.Random) -> bytes:
 
 
 def place(model: bytearray, draw: random.Random) -> int:
-    """Any place; the beginning more often, where there are pieces and no tables."""
+    """Draw an offset; more often near the beginning, where the pieces are."""
     return draw.randrange(max(1, draw.choice([len(model), min(len(model), 2000)])))
 
 
 def flip_bit(model: bytearray, draw: random.Random) -> None:
-    """As a disk does."""
+    """Flip one bit, as a failing disk does."""
     if model:
         model[place(model, draw)] ^= 1 << draw.randrange(8)
 
 
 def set_byte(model: bytearray, draw: random.Random) -> None:
-    """To one of those that matter in a protobuf, or any."""
+    """Set a byte to one that has a meaning in a protobuf, or to any."""
     if model:
         model[place(model, draw)] = draw.choice([0, 1, 0x7F, 0x80, 0xFF, 0x0A, draw.randrange(256)])
 
 
 def cut_out(model: bytearray, draw: random.Random) -> None:
-    """Up to 50 bytes."""
+    """Remove up to 49 bytes."""
     start = place(model, draw)
     del model[start : start + draw.randrange(1, 50)]
 
 
 def insert(model: bytearray, draw: random.Random) -> None:
-    """Up to 9 bytes, or thousands of one."""
+    """Insert up to 8 random bytes, or thousands of the same one."""
     start = place(model, draw)
     model[start:start] = draw.randbytes(draw.randrange(1, 9)) if draw.random() < 0.9 else b"a" * 5000
 
 
 def set_length(model: bytearray, draw: random.Random) -> None:
-    """Of a field: what follows a key that many fields have."""
+    """Set the length of a field: the byte after a key that many fields have."""
     start = model.find(b"\n", place(model, draw)) + 1
     if 0 < start < len(model):
         model[start : start + 1] = draw.choice([b"\0", b"\x7f", b"\xff\x7f", b"\xff\xff\xff\xff\x0f", b"\xff" * 10])
 
 
 def swap_fields(model: bytearray, draw: random.Random) -> None:
-    """Two stretches of the same length: fields in places of others."""
+    """Swap two stretches of the same length, so that fields change places."""
     size = draw.randrange(1, 40)
     first, second = place(model, draw), place(model, draw)
     if max(first, second) + size <= len(model) and abs(first - second) >= size:
@@ -79,12 +79,12 @@ def swap_fields(model: bytearray, draw: random.Random) -> None:
 
 
 def cut_off(model: bytearray, draw: random.Random) -> None:
-    """All from some place on."""
+    """Remove everything from some offset on."""
     del model[place(model, draw) :]
 
 
 def attempts(models: Sequence[bytes], seed: int) -> Callable[[int], str]:
-    """What becomes of a mutant of one of `models`, by number."""
+    """Make the function that loads the mutant of a number, from one of `models`, and returns the outcome."""
 
     def attempt(number: int) -> str:
         damaged = mutant(models[number % len(models)], random.Random(f"{seed} {number}"))
@@ -114,7 +114,7 @@ def write_models(folder: Path) -> list[Path]:
 
 
 def try_mutants(models: Sequence[Path], count: int, seed: int) -> list[str]:
-    """What became of `count` mutants of `models`, tried in child processes."""
+    """Load `count` mutants of `models` in child processes; return the outcomes."""
     return outcomes([__file__, f"--seed={seed}", *(f"--model={path}" for path in models), "--child"], count)
 
 

@@ -23,15 +23,15 @@ train: {batch_tokens: 160, accumulate: 2, lr: 5e-3, warmup_steps: 20, precision:
 """
 
 TIMES = ("seconds", "tokens_per_second", "mfu", "matrix_rate")
-"""What is measured, and so differs from run to run."""
+"""Fields of records that hold measurements, and so differ from run to run."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training, the same wherever it is run."""
+    """Deterministic training, with the same result wherever it runs."""
 
     folder: Path
-    """Where data and config lie."""
+    """Folder of the data and the config."""
     max_steps: int = 200
     save_every: int = 10
     eval_every: int = 50
@@ -62,7 +62,7 @@ class Training:
         )
 
     def phase(self, run: Path) -> str:
-        """What a process that was killed was about to do, as far as its run folder tells."""
+        """Infer from the run folder in which phase a process was killed."""
         names = {path.name for path in run.iterdir()} if run.exists() else set()
         saved = max(saved_steps(run), default=0)
         if not names - {".lock"}:
@@ -84,7 +84,7 @@ class Training:
 
 
 def result(run: Path) -> dict[str, str]:
-    """What a finished run must come to whatever happened to it: digests by name, without times."""
+    """Digest the files of a finished run, by name and without times; they must not depend on interruptions."""
     last = run / "checkpoints" / f"step-{max(saved_steps(run), default=0):06d}"
     files = [path for path in run.glob("model/*") if path.name != "README.md"]
     files += [*last.glob("*.safetensors"), *run.glob("tokenizer*"), run / "config.yaml"]
@@ -95,11 +95,11 @@ def result(run: Path) -> dict[str, str]:
 
 
 Failure = tuple[Verdict, str]
-"""How a try was not survived, and what happened."""
+"""Verdict on a failed try, and a description of what happened."""
 
 
 def check_finished(ended: Ended, run: Path, expected: Mapping[str, str]) -> Failure | None:
-    """What is wrong with a training that had to finish as the untouched one did; None where nothing is."""
+    """Check that a training finished with the result of an untouched one; None if it did."""
     if ended.has_traceback:
         return Verdict.TRACEBACK, str(ended)
     if ended.code:
@@ -109,9 +109,9 @@ def check_finished(ended: Ended, run: Path, expected: Mapping[str, str]) -> Fail
 
 
 def check_refused(ended: Ended, *codes: int) -> Failure | None:
-    """What is wrong with a command that had to end with one of `codes` and one line; None where nothing is.
+    """Check that a command ended with one of `codes` and one error line; None if it did.
 
-    What is wrong with a config, code 2, is told all at once: one line for each key.
+    With code 2, errors in a config, there may be several: one line per key.
     """
     if ended.has_traceback:
         return Verdict.TRACEBACK, str(ended)
@@ -121,7 +121,7 @@ def check_refused(ended: Ended, *codes: int) -> Failure | None:
 
 
 def count(row: Outcome, failure: Failure | None, what: str, place: Path) -> None:
-    """Add one try to a row; what it left behind stays only where it is of use."""
+    """Add one try to a row; delete its folder unless it failed."""
     if failure is None:
         row.count(Verdict.SURVIVED)
         shutil.rmtree(place, ignore_errors=True)
@@ -131,7 +131,7 @@ def count(row: Outcome, failure: Failure | None, what: str, place: Path) -> None
 
 
 def untouched(training: Training, place: Path, begin: Callable[[Start], Running]) -> tuple[float, dict[str, str]]:
-    """How long the training takes where nothing happens to it, and what it comes to."""
+    """Train without interruption; return the duration in seconds and the digests of the result."""
     running = begin(training.start(place))
     ended = running.wait()
     if ended.code:

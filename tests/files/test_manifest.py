@@ -1,4 +1,4 @@
-"""What a stranger's manifest says is not believed: names stay in the folder, sizes are numbers, nothing is extra."""
+"""Manifests are not trusted: names must stay in the folder, sizes must be numbers, and extra entries are refused."""
 
 import json
 import os

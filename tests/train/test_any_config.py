@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_measuring(sentences: list[str]) -> Iterator[None]:
-    """What takes long and depends on no setting but its own is left out."""
+    """Replace the slow parts of a training's start: the tokenizer and the measurements of speed."""
     settings = TokenizerSettings(vocab_size=60, byte_fallback=False)
     tokenizer = train_tokenizer(sentences, sentences, settings, log=lambda line: None, tags=["2de"])
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What two sets of pairs share is found, and nothing else."""
+"""The overlap index finds all sentences that two sets of pairs share, and no others."""
 
 import random
 
@@ -65,7 +65,7 @@ def test_case_spaces_and_punctuation_make_no_other_sentence() -> None:
 def test_what_nearly_occurs_shares_half_of_its_ngrams(
     num_words: int, num_changed: int, is_near: bool, pairs: list[Pair]
 ) -> None:
-    """Of 16 words the first ones are others: 9 n-grams, of which as many are gone."""
+    """Replacing the first words leaves a near match while at least half of the n-grams remain (16 words have 9)."""
     words = pairs[0][0].split()[:num_words]
     src, tgt = " ".join(words), pairs[0][1]
     changed = " ".join(["other"] * num_changed + words[num_changed:])

@@ -1,4 +1,4 @@
-"""What was seen before is known, whatever the order in which it comes."""
+"""Hashes seen before are recognized, whatever order they arrive in."""
 
 from itertools import pairwise
 

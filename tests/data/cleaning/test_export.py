@@ -1,4 +1,4 @@
-"""What is kept and what is dropped are all there was; what is kept is what training would use."""
+"""Every pair is either kept or dropped, and the kept pairs are the ones that training would use."""
 
 import io
 import json
@@ -23,7 +23,7 @@ Files = dict[str, io.BytesIO]
 
 
 def cleaned(whole: Config) -> tuple[ExportSummary, dict[str, list[str]]]:
-    """What became of the pairs, and the lines of each file."""
+    """Export the cleaned data; return the summary and the lines of each file."""
     files: Files = {}
     done = export_cleaned(whole, lambda name: files.setdefault(name, io.BytesIO()))
     return done, {name: file.getvalue().decode().split("\n")[:-1] for name, file in files.items()}

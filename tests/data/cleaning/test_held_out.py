@@ -1,4 +1,4 @@
-"""What dev or test holds is not trained on: what is dropped is what a recount without any of our code drops."""
+"""Training drops the pairs that dev or test holds: exactly those that an independent recount finds."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pairs(seed: int, count: int) -> list[tuple[str, str]]:
-    """So few different sentences that many come again, in other letters and with other punctuation."""
+    """Draw pairs from few sentences, so that many repeat with different case, spaces and punctuation."""
     draw = random.Random(seed)
 
     def text() -> str:
@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 
 
 def expected_lines(rule: str, num_train: int = 400) -> list[int]:
-    """The training pairs that stay, recounted."""
+    """Recount the training pairs that stay; return their indices."""
     held = [(plain(src), plain(tgt)) for src, tgt in pairs(2, 12) + pairs(3, 12)]
     sides = [{pair[side] for pair in held} for side in (0, 1)]
     kept = []

@@ -246,7 +246,7 @@ def test_without_a_writable_cache_all_works_and_it_is_said(
 
 
 class FullDisk:
-    """What saves arrays, until there is no room after `num_saves` times."""
+    """Stand-in for `save_arrays` on a disk that is full after `num_saves` saves (into `folder`, if given)."""
 
     def __init__(self, num_saves: int, folder: Path | None = None) -> None:
         self.num_saves, self.folder, self.save = num_saves, folder, shards.save_arrays
@@ -367,7 +367,7 @@ def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monke
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("number", range(1, 6))
 def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it had prepared is not prepared again, and a duplicate of that is still one."""
+    """Shards saved before the kill are kept, and duplicates of their pairs are still recognized."""
     source = tsv(tmp_path, [*MANY, *MANY[:10]])
     clean = CleanSettings()
     expected = prepared(source, clean=clean)

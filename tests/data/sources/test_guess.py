@@ -1,4 +1,4 @@
-"""What a command line names becomes the sources that it means, and languages are told or asked for, never guessed."""
+"""Paths and names on the command line become the right sources; languages that they don't state are asked for."""
 
 import os
 import zipfile

@@ -1,4 +1,4 @@
-"""Of a folder of tables the names and types of files decide, and nothing that its maker wrote beside or into them."""
+"""File names and types alone decide how a folder of tables is read; its scripts, cards and metadata are ignored."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from mtx.errors import ExitCode, UserError
 
 
 def write_table(path: Path, *texts: str, metadata: dict[str, str] | None = None) -> Path:
-    """A Parquet or Arrow file whose column en holds `texts` and de the same in capitals."""
+    """Write a Parquet or Arrow file: `texts` in column en, the same in capitals in column de."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table({"en": list(texts), "de": [text.upper() for text in texts]})
     if metadata is not None:

@@ -8,7 +8,7 @@ from mtx.model.fast.cache import Selection
 
 @pytest.mark.parametrize(("index", "is_moved"), [([0, 1, 7, 3, 4], True), ([0, 1, 2], True), ([3, 0, 5, 1], False)])
 def test_selected_rows(index: list[int], is_moved: bool) -> None:
-    """What is selected is the same whether few rows are moved or all are copied."""
+    """Moving a few rows and copying all of them select the same rows."""
     buffer, wanted = torch.randn(6, 8, 2, 3), torch.tensor(index)
     expected, selection = buffer[:, index].clone(), Selection.choose(wanted)
     assert (selection.moved is not None) == is_moved

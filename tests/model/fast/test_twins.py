@@ -19,7 +19,7 @@ Norm = Literal["pre", "post"]
 
 
 def inputs_and_outputs(model: Transformer, batch: tuple[Tensor, ...]) -> dict[str, tuple[tuple[Tensor, ...], Tensor]]:
-    """What every module that takes and returns tensors was called with in one pass, and what it gave, by name."""
+    """Run one pass; return inputs and output of every module that takes and returns tensors, by name."""
     seen = {}
     for name, module in model.named_modules():
 
