@@ -54,7 +54,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """torch on one thread: sums are formed in one order."""
+    """Run torch on one thread, so that the order of summation is fixed."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _signals_as_in_a_terminal() -> Iterator[None]:
-    """Ignored ones stay ignored, as they should: here too, where the tests run under nohup or in the background."""
+    """Restore default signal handlers: under nohup or in the background, tests would inherit ignored signals."""
     answers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, answer) for number, answer in answers.items()}
     yield
@@ -73,7 +73,7 @@ def _signals_as_in_a_terminal() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., Transformer]:
-    """Builds a tiny Transformer of `dtype`, every weight of it random, biases and norms too; in training mode."""
+    """Builds a tiny Transformer of `dtype` in training mode, with random weights, biases and norms."""
 
     def make_model(
         seed: int = 0,
@@ -132,7 +132,7 @@ def tokenizer(sentences: list[str]) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def trained(make_model: Callable[..., Transformer], tokenizer: Tokenizer) -> TrainedModel:
-    """A model that has learned nothing, its translations as random as its weights; float64, so that no tie flips."""
+    """Untrained model with random translations; float64, so that rounding flips no tie."""
     model = make_model(3, vocab_sizes=(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)).eval()
     decode = DecodeSettings(max_length_factor=1.0, max_length_extra=5)
     return TrainedModel(model, tokenizer, "en", "de", GenerationDefaults(decode=decode, max_source_tokens=12))

@@ -32,7 +32,7 @@ GOOD, BAD = (0,), (4,)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A folder and what mtx must answer when it is given to `mtx translate --model`."""
+    """Hostile model folder, and the required answer of `mtx translate --model`."""
 
     name: str
     build: Callable[[Path], Any]
@@ -47,7 +47,7 @@ def write(name: str, content: bytes | str) -> Callable[[Path], Any]:
 
 
 def replace(name: str, make: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """In place of a file, what `make` makes."""
+    """Return a builder that replaces a file by what `make` makes."""
 
     def build(folder: Path) -> None:
         (folder / name).unlink()
@@ -57,7 +57,7 @@ def replace(name: str, make: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
 
 def sealed(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """A change by one who then writes a manifest that agrees."""
+    """Return a builder that changes the folder, then writes a manifest that agrees."""
 
     def build(folder: Path) -> None:
         change(folder)
@@ -70,7 +70,7 @@ def sealed(change: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
 
 def claimed(name: str, key: str, value: Any) -> Callable[[Path], Any]:
-    """A JSON file that says something else, sealed."""
+    """Return a builder that changes the value of a key in a JSON file, then seals the folder."""
 
     def change(folder: Path) -> None:
         content = json.loads((folder / name).read_text())
@@ -91,7 +91,7 @@ def manifest(**changes: Any) -> Callable[[Path], Any]:
 
 
 def unlisted(name: str, make: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """A file that is loaded but not in the manifest."""
+    """Return a builder that replaces a file to load and removes it from the manifest."""
 
     def build(folder: Path) -> None:
         content = json.loads((folder / "manifest.json").read_text())
@@ -138,7 +138,7 @@ FILES = ("model.safetensors", "config.json", "generation_config.json", "spm.mode
 
 
 def extras(folder: Path) -> None:
-    """Code and pickles in every form that some library somewhere would run."""
+    """Add code and pickles in every form that some library might run."""
     canary = str(folder.parent / "canary")
     for name in ("__init__.py", "sitecustomize.py", "conftest.py", "modeling.py", "torch.py", "mtx.py", "json.py"):
         (folder / name).write_text(CODE.format(canary=canary))

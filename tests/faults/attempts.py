@@ -1,7 +1,7 @@
-"""Numbered attempts in a child process, so that one that kills its process is known by its number.
+"""Numbered attempts in child processes, so that an attempt that kills its process is known by its number.
 
-The child prints the number of an attempt before it and one word for its outcome after it. Where it dies, another one
-goes on with the next number.
+The child prints the number before each attempt, and one word for the outcome after it. If the child dies, another one
+continues with the next number.
 """
 
 import subprocess

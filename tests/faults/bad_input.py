@@ -241,4 +241,4 @@ ROWS = [
     Row("B55", ["tokenizer", "encode", "-m", "nowhere"], 4, ["no tokenizer at nowhere", "Give a model folder"],
         stdin=b"a"),
 ]  # fmt: skip
-"""All; B53, B54 and the rest of the tokenizer are properties, in tests/test_tokenizer.py and test_vocabulary.py."""
+"""All cases. Properties of tokenizers are in tests/text."""

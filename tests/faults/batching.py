@@ -1,4 +1,4 @@
-"""The same sentences translated in different company: no translation may depend on what it shares a batch with."""
+"""Translations of the same sentences in different batches: none may depend on the other sentences of its batch."""
 
 import random
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ train: {max_steps: 700, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule:
 LONG_SENTENCE = " ".join(["The dog that sees the cat knows the child of the old man, who never slept."] * 5)
 
 NEAR_TIE = 1e-5
-"""Scores this close may change places by rounding; it is counted all the same."""
+"""Difference of scores below which rounding may change the order; such changes are still counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def learned_model(folder: Path) -> TrainedModel:
-    """A model of short sentences of the demo, trained in `folder`, which takes a sentence of 200 tokens whole."""
+    """Train a model on short sentences of the demo in `folder`; it accepts 300 source tokens without splitting."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = islice((pair for pair in read_demo("train") if len(pair[0].split()) < 9), 6000)
     (folder / "train.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in pairs), encoding="utf-8")

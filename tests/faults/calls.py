@@ -1,4 +1,4 @@
-"""The calls of this process that change the disk: what they were, and what if the n-th fails."""
+"""Calls of this process that change the disk: record them, or let the n-th fail."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from unittest import mock
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that is about to be made."""
+    """One call, about to be made."""
 
     name: str
     """open (for writing), write, fsync, mkdir, rename, unlink or rmdir."""
@@ -24,7 +24,7 @@ class Call:
 
 @contextmanager
 def watched_calls(before: Callable[[Call], None]) -> Iterator[None]:
-    """Inside, `before` is told of every call that changes the disk; what it raises takes the place of the call."""
+    """Call `before` ahead of every call that changes the disk. If it raises, the call is not made."""
     paths: dict[int, str] = {}  # of open descriptors
     real_io_open, real_os_open = io.open, os.open
 
@@ -74,7 +74,7 @@ def watched_calls(before: Callable[[Call], None]) -> Iterator[None]:
 
 @contextmanager
 def recorded_calls() -> Iterator[list[Call]]:
-    """Inside, every call is made, and noted in the list."""
+    """Record every call in the list."""
     calls: list[Call] = []
     with watched_calls(calls.append):
         yield calls
@@ -82,7 +82,7 @@ def recorded_calls() -> Iterator[list[Call]]:
 
 @contextmanager
 def failing_call(number: int, error: int) -> Iterator[None]:
-    """Inside, the `number`-th call, counted from 0, fails with `error`, such as `errno.ENOSPC`."""
+    """Let call `number`, counted from 0, fail with `error`, such as `errno.ENOSPC`."""
     count = iter(range(1_000_000))
 
     def fail(call: Call) -> None:

@@ -1,4 +1,4 @@
-"""Damage to files, of every kind that disks and copies do; what comes of loading a sealed folder after it?"""
+"""Damage files as failing disks and incomplete copies do, and load sealed folders that contain them."""
 
 import random
 import shutil
@@ -11,25 +11,25 @@ from mtx.files.sealed import MANIFEST
 
 
 def flip(data: bytes, draw: random.Random) -> bytes:
-    """One bit is another."""
+    """Flip one bit."""
     index = draw.randrange(len(data))
     return data[:index] + bytes([data[index] ^ 1 << draw.randrange(8)]) + data[index + 1 :]
 
 
 def cut(data: bytes, draw: random.Random) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     return data[: draw.randrange(len(data))]
 
 
 def zero(data: bytes, draw: random.Random) -> bytes:
-    """Some bytes, or a block, never reached the disk."""
+    """Replace some bytes or a block by zeros, as if they had never reached the disk."""
     begin = draw.randrange(len(data))
     end = min(begin + draw.choice([1, 100, 4096]), len(data))
     return data[:begin] + bytes(end - begin) + data[end:]
 
 
 def append(data: bytes, draw: random.Random) -> bytes:
-    """Something follows."""
+    """Append 1 to 100 random bytes."""
     return data + draw.randbytes(draw.randint(1, 100))
 
 
@@ -83,7 +83,7 @@ def damaged_loads(
 
 
 def _is_damaged(path: Path, whole: bytes) -> bool:
-    """Whether anything is changed, by more than the white space after what a manifest says."""
+    """Whether the content changed; white space at the end of a manifest doesn't count."""
     if not path.exists():
         return True
     found = path.read_bytes()

@@ -91,7 +91,7 @@ class _Disk:
                 self._flush(self._find(path))
 
     def states(self) -> Iterator[State]:
-        """With every choice of the changes that are not certain, and of the bytes in the files that are then there."""
+        """Yield a state for every choice of uncertain changes, and of the contents of the files that then exist."""
         choices = chain.from_iterable(combinations(self.changes, n) for n in range(len(self.changes) + 1))
         for chosen in choices:
             nodes = dict(self._walk(self.top, "", chosen))
@@ -107,7 +107,7 @@ class _Disk:
             if change.folder is folder:
                 names |= change.names
         for name, node in names.items():
-            if node is not None and ".tmp-" not in name and ".old-" not in name:  # which nobody reads
+            if node is not None and ".tmp-" not in name and ".old-" not in name:  # temporary: never read
                 yield prefix + name, node
                 yield from self._walk(node, f"{prefix}{name}/", chosen)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECONDS_AT_MOST = 120
-"""No tiny training takes as long: it hangs."""
+"""Seconds after which a process counts as hanging; no tiny training takes as long."""
 
 HANGS = 124
-"""Stands for the exit code of a process that did not end and was killed, as it does for `timeout`."""
+"""Exit code recorded for a process that hung and was killed, as by `timeout`."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ class Ended:
 
 @dataclass(frozen=True)
 class Start:
-    """A command line of `mtx`, and what its process finds around it."""
+    """Command line of `mtx` and the environment of its process."""
 
     arguments: Sequence[str]
     folder: Path
-    """The current folder; output goes to files in it."""
+    """Current folder; output goes to files in it."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables beside the inherited ones."""
+    """Variables in addition to the inherited ones."""
     ignored: Sequence[signal.Signals] = ()
-    """Signals that whoever starts it has set to be ignored, as `nohup` does."""
+    """Signals that the process ignores from its start, as under `nohup`."""
     file_size: int | None = None
-    """RLIMIT_FSIZE in bytes."""
+    """Limit of the size of files (RLIMIT_FSIZE) in bytes."""
     terminal: str | None = None
-    """A terminal to talk to in place of files."""
+    """Terminal to use instead of files."""
     is_held: bool = False
-    """It waits, before it does anything, until it is released."""
+    """Whether the process waits at its start until it is released."""
 
     @property
     def printed(self) -> tuple[Path, Path]:
@@ -67,20 +67,20 @@ class Start:
 
 @dataclass(frozen=True)
 class Running:
-    """A process, the first of its process group."""
+    """Running process, the leader of its process group."""
 
     pid: int
     start: Start
     status: Callable[[float], int | None]
-    """Waits so many seconds for the exit code; None if it still runs."""
+    """Waits up to the given seconds for the exit code; returns None if the process still runs."""
     begun: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
-        """Since its start."""
+        """Seconds since its start."""
         return time.monotonic() - self.begun
 
     def wait(self, seconds: float = SECONDS_AT_MOST) -> Ended:
-        """Wait for its end, or kill it after so many seconds."""
+        """Wait for its end, and kill it after `seconds`."""
         code = self.status(seconds)
         if code is None:
             self.kill()
@@ -90,7 +90,7 @@ class Running:
         return Ended(code, *(path.read_text(errors="replace") for path in self.start.printed))
 
     def kill_at(self, seconds: float) -> Ended | None:
-        """SIGKILL so many seconds after its start; None if that hit it, else how it had ended before."""
+        """Send SIGKILL `seconds` after its start; return None if that killed it, or how it had ended before."""
         if self.status(max(0.0, seconds - self.seconds())) is None:
             self.send(signal.SIGKILL)
         ended = self.wait()
@@ -102,12 +102,12 @@ class Running:
             (os.killpg if to_group else os.kill)(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL to it and its children."""
+        """Send SIGKILL to it and its children."""
         self.send(signal.SIGKILL, to_group=True)
         self.status(SECONDS_AT_MOST)
 
     def leaves_children(self) -> bool:
-        """Whether something of its group goes on for seconds after its end; it is killed then."""
+        """Whether processes of its group survive its end for seconds; these are then killed."""
         for _ in range(200):
             try:
                 os.killpg(self.pid, 0)
@@ -119,7 +119,7 @@ class Running:
 
 
 def start_command(start: Start) -> Running:
-    """Start the `mtx` command itself, importing and all."""
+    """Start the `mtx` command in a new interpreter."""
     stdout, stderr = start.printed
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(

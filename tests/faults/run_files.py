@@ -1,4 +1,4 @@
-"""Any file of a run folder damaged: `mtx train` goes on, rebuilds or refuses; `mtx translate` never says otherwise."""
+"""Damage any file of a run folder: `mtx train` continues, rebuilds or refuses; `mtx translate` is right or refuses."""
 
 import random
 import shutil
@@ -15,7 +15,7 @@ REFUSALS = (2, 3, 4, 7)
 MODEL = 4
 
 HARMLESS = ("train.log", "README.md", ".lock")
-"""Files that nothing is read from."""
+"""Files that mtx never reads."""
 
 SENTENCES = ("one two three", "seven", "ten nine one")
 
@@ -68,7 +68,7 @@ def check_continued(ended: Ended, run: Path, damaged: Path, newest: int, expecte
         is_redone = f"{newest:06d}" in str(damaged)
         if ended.code or ended.has_traceback or is_redone:
             return check_finished(ended, run, expected)
-        return None  # what was to be averaged, or logged, is gone
+        return None  # a checkpoint to average, or a log record, is lost
     return check_refused(ended, *REFUSALS) if ended.code else check_finished(ended, run, expected)
 
 

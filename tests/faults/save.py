@@ -1,4 +1,4 @@
-"""One save of a checkpoint beside an older one, whose n-th system call fails or is its last; for every n.
+"""Save a checkpoint beside an older one while the n-th system call fails or kills the process, for every n.
 
 strace makes the faults: the save is the program's own, down to the kernel.
 """
@@ -29,7 +29,7 @@ from mtx.checkpoint.training import (
 from mtx.errors import ExitCode, UserError
 
 OLD, NEW = 1, 2
-"""Steps of the checkpoint that is there and of the one that is saved, for which the old one is then deleted."""
+"""Steps of the existing checkpoint and of the one to save, after which the old one is deleted."""
 
 CALLS = ("mkdir", "openat", "write", "fsync", "rename", "unlinkat", "rmdir")
 FAULTS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}

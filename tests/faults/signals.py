@@ -40,7 +40,7 @@ class Timetable:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a signal is sent: so long after a file of the run folder has appeared, or else after the start."""
+    """Moment of a signal: `delay` seconds after `file` appears in the run folder, or after the start if it is empty."""
 
     place: str
     file: str
@@ -81,7 +81,7 @@ def send_at_random(folder: Path, tries: int, seed: int) -> list[Outcome]:
 
 
 def watch(training: Training, running: Running) -> tuple[Timetable, dict[str, str]]:
-    """The timetable of an untouched training, and what it comes to."""
+    """Watch an untouched training; return its timetable and the digests of its result."""
     run = running.start.folder / "run"
     steps = f"checkpoints/step-{training.eval_every:06d}", f"checkpoints/step-{training.max_steps:06d}"
     seen: dict[str, float] = {}
@@ -99,7 +99,7 @@ def watch(training: Training, running: Running) -> tuple[Timetable, dict[str, st
 
 
 def draw_moment(draw: random.Random, training: Training, times: Timetable) -> Moment:
-    """A place, and a moment in it."""
+    """Draw a phase and a moment in it."""
     place = draw.choice(PLACES)
     if place == "in preparation":
         return Moment(place, "", draw.uniform(0, times.begin))
@@ -130,7 +130,7 @@ def signalled_run(
     to_group: bool,
     again: float | None,
 ) -> Failure | None:
-    """One training that is sent `number`, and once more `again` seconds later; then its command to the end."""
+    """Send `number` to a training, and once more after `again` seconds; then run the same command to the end."""
     start = training.start(place)
     running = starter.start(start)
     wait_for(moment, running)
@@ -165,7 +165,7 @@ def check_stopped(ended: Ended, run: Path, number: signal.Signals, *, is_twice: 
 def in_terminal(
     training: Training, place: Path, starter: Starter, times: Timetable, expected: dict[str, str]
 ) -> Outcome:
-    """Ctrl-C on a terminal, where there is a progress bar, in a validation."""
+    """Press Ctrl-C during a validation on a terminal, which shows a progress bar."""
     row = Outcome("Ctrl-C on a terminal")
     master, slave = pty.openpty()
     start = training.start(place)
@@ -202,7 +202,7 @@ def read_into(shown: bytearray, terminal: int) -> None:
 def under_nohup(
     training: Training, place: Path, starter: Starter, times: Timetable, expected: dict[str, str]
 ) -> Outcome:
-    """SIGHUP to all of a training that was started to ignore it."""
+    """Send SIGHUP to the process group of a training that ignores it."""
     row = Outcome("SIGHUP under nohup")
     running = starter.start(training.start(place, ignored=[signal.SIGHUP]))
     wait_for(Moment("", f"checkpoints/step-{training.eval_every:06d}", times.validation / 2), running)
@@ -212,7 +212,7 @@ def under_nohup(
 
 
 def suspended(training: Training, place: Path, starter: Starter, times: Timetable, expected: dict[str, str]) -> Outcome:
-    """SIGSTOP and later SIGCONT to all of a training."""
+    """Send SIGSTOP, and SIGCONT five seconds later, to the process group of a training."""
     row = Outcome("SIGSTOP, SIGCONT")
     running = starter.start(training.start(place))
     wait_for(Moment("", f"checkpoints/step-{training.eval_every:06d}", times.validation / 2), running)
@@ -224,7 +224,7 @@ def suspended(training: Training, place: Path, starter: Starter, times: Timetabl
 
 
 def reader_gone(run: Path, place: Path) -> Outcome:
-    """`mtx translate | head -1`."""
+    """Run `mtx translate | head -1`, which must end quietly with exit code 141."""
     row = Outcome("reader of translate goes away")
     place.mkdir()
     (place / "many.txt").write_text("one two three\n" * 100_000)  # whose translations no pipe holds: 64 KiB

@@ -1,7 +1,7 @@
 """Starts `mtx` hundreds of times without importing torch as often.
 
-A process of its own has imported all of mtx; for each start it forks a child that goes on as the `mtx` command would,
-in a session of its own. One child at a time: who needs two at once takes two starters.
+A separate process imports all of mtx. For each start it forks a child, which continues as the `mtx` command in a new
+session. Each starter runs one child at a time.
 """
 
 import importlib
@@ -32,7 +32,7 @@ IMPORTED_LATER = ("sacrebleu", "sentencepiece", "torch._dynamo", "tqdm.contrib.l
 
 
 class Starter:
-    """A process that forks `mtx` commands; a context manager."""
+    """Process that forks `mtx` commands; a context manager."""
 
     def __enter__(self) -> Self:
         # Each message arrives whole.
@@ -50,7 +50,7 @@ class Starter:
         self._process.wait()
 
     def start(self, start: Start) -> Running:
-        """Start a command; the one before has ended."""
+        """Start a command; the previous one must have ended."""
         request = {**asdict(start), "folder": str(start.folder), "printed": [str(path) for path in start.printed]}
         self._socket.send(json.dumps(request).encode())
         codes: list[int] = []
@@ -63,7 +63,7 @@ class Starter:
         return Running(self._receive(), start, status)
 
     def release(self) -> None:
-        """Let a held command go on."""
+        """Release a held command."""
         self._socket.send(b"go")
 
     def _receive(self) -> int:
@@ -85,7 +85,7 @@ def serve(requests: socket.socket) -> None:
 
 
 def _become(start: dict[str, Any], requests: socket.socket) -> None:
-    """Make this process what a shell would have started."""
+    """Set up this process as a shell would have started it."""
     os.setsid()
     os.chdir(start["folder"])
     os.environ.update(start["environment"])

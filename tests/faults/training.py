@@ -1,4 +1,4 @@
-"""The tiny training that faults are made in: its data, its config, what it must come to, and where it stands."""
+"""Tiny training for injected faults: its data, config, expected result and current phase."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class Training:
     threads: int = 1
 
     def write(self) -> None:
-        """Write data and config: numbers in words, translated into the same the other way round."""
+        """Write data and config: number words, whose translation is the same words in reverse order."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draw = random.Random(0)
         for name, count in (("train", 300), ("dev", self.num_dev)):
@@ -50,7 +50,7 @@ class Training:
         (self.folder / "tiny.yaml").write_text(CONFIG)
 
     def start(self, place: Path, *overrides: str, **around: Any) -> Start:
-        """Its command, with run folder and cache in `place`: the same whether it begins, goes on or has ended."""
+        """Build its command, with run folder and cache in `place`; the same to begin, continue or repeat it."""
         place.mkdir(parents=True, exist_ok=True)
         names = ("max_steps", "save_every", "eval_every", "log_every")
         settings = [*(f"train.{name}={getattr(self, name)}" for name in names), *overrides]
@@ -140,13 +140,13 @@ def untouched(training: Training, place: Path, begin: Callable[[Start], Running]
 
 
 def saved_steps(run: Path) -> list[int]:
-    """The steps of all checkpoints, oldest first."""
+    """List the steps of all checkpoints, oldest first."""
     names = (path.name.removeprefix("step-") for path in run.glob("checkpoints/step-*"))
     return sorted(int(name) for name in names if name.isdecimal())
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of `metrics.jsonl`, without times."""
+    """Read the records of `metrics.jsonl`, without times."""
     path = run / "metrics.jsonl"
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     records = []
@@ -159,10 +159,10 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
-    """The names of what differs; nothing where all is equal."""
+    """List the names whose digests differ, as text; empty if none do."""
     return ", ".join(sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name)))
 
 
 def digest(data: bytes) -> str:
-    """sha256."""
+    """Digest by SHA-256, as hexadecimal text."""
     return hashlib.sha256(data).hexdigest()

@@ -124,7 +124,7 @@ def test_other_sets_are_prepared_for_anew_and_only_if_they_count(tmp_path: Path)
 def test_runs_that_began_before_there_was_the_rule_keep_their_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key is a digest of exactly what it was then."""
+    """With `held_out: keep`, the digested key is the same as before the rule existed."""
     digested = []
     monkeypatch.setattr(module, "_digest", lambda whole: digested.append(whole) or "0" * 64)
     prepared(settings(tmp_path), "keep")

@@ -77,7 +77,7 @@ def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def note_encoding(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """The pairs that are encoded from now on, by this process alone."""
+    """Return a list that records the pairs encoded from now on; encoding stays in this process."""
     encode, pairs = module._Encoder.__call__, []
 
     def noting(encoder: Any, group: Any) -> Any:
@@ -297,7 +297,7 @@ def test_no_room_at_all_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("duplicates", ["pair", "src", "tgt"])
 def test_the_same_pair_of_another_tag_is_no_duplicate(duplicates: str, tmp_path: Path) -> None:
-    """A name is the same in many languages; each of them has to learn that."""
+    """Names are the same in many languages, and the model must learn this for each language."""
     tokenizer = train_tokenizer(TEXT, TEXT, RULE_SETTINGS, print, tags=["2de", "2fr"])
     source = tsv(tmp_path, [("dog", "cat")] * 2)
     tagged = [source.model_copy(update={"tag": tag}) for tag in ("2de", "2fr", "2fr", None)]
@@ -410,7 +410,7 @@ def kill() -> None:
 def test_stopped_with_workers_at_work_and_going_on_without(
     end: Callable[[], None], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By Ctrl-C, and by kill -9: the workers end too, and what comes of it does not tell of either."""
+    """Ctrl-C and kill -9 end the workers too, and the prepared files show no trace of the interruption."""
     source, clean = tsv(tmp_path, MANY * 3), CleanSettings()
     expected = prepared(source, clean=clean)
     files = files_of(cache / expected.key)
@@ -458,7 +458,7 @@ def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path: Path, cache: P
 def test_what_a_process_is_at_work_on_is_never_old(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file that locks it is written once, at the beginning of what may take days."""
+    """Age doesn't make a folder in use stale: its lock file is written once, and preparing may take days."""
     other, save = tsv(tmp_path, [("cat", "dog")], "b.tsv"), shards.save_arrays
     places = []
 
@@ -482,7 +482,7 @@ def test_what_a_process_is_at_work_on_is_never_old(
 def test_a_worker_that_is_killed_takes_no_shard_with_it(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mostly for want of memory: the next try goes on with what is there."""
+    """Workers are mostly killed for lack of memory; the next try continues with the shards already saved."""
     source, encode = tsv(tmp_path, MANY), module._Encoder.__call__
 
     def deadly(encoder: Any, group: Any) -> Any:
@@ -549,7 +549,7 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
 
 
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids go to the disk as they are made and stay there: a corpus may be larger than the memory."""
+    """Ids are written to the disk at once and stay there, so a corpus may be larger than memory."""
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
     monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 2000)
