@@ -40,7 +40,7 @@ class Timetable:
 
 @dataclass(frozen=True)
 class Moment:
-    """Moment of a signal: `delay` seconds after `file` appears in the run folder, or after the start if it is empty."""
+    """Moment of a signal, `delay` seconds after `file` appears in the run folder; no `file` means after the start."""
 
     place: str
     file: str
