@@ -17,7 +17,7 @@ from mtx.decode.search import Hypothesis, SearchOptions, beam_search, greedy_sea
 from mtx.errors import ExitCode, UserError
 from mtx.model.fast import for_decoding
 from mtx.system.device import Precision
-from mtx.system.memory import prepare_forked_process, resident_memory, trim_malloc
+from mtx.system.memory import prepare_forked_process, trim_malloc
 from mtx.system.parallel import can_fork, map_as_completed, start_workers
 from mtx.text.segments import join_parts, split_long
 
@@ -28,8 +28,8 @@ ROWS_FOR_A_WORKER = 64
 MIN_TOKENS = 16
 """What a sentence counts as in a batch if it is shorter: the logits of its next token take as much memory."""
 
-MOST_GROWTH = 2**24
-"""Bytes that a process may take more than for the batch after it last gave memory back; then it does so again."""
+BATCHES_BETWEEN_TRIMS = 64
+"""Batches after which freed memory is given back: after each, mapping it anew takes a tenth of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Translator:
         is_shared_out = precision.device.type == "cpu" and can_fork()
         self.num_workers = torch.get_num_threads() if is_shared_out else 1
         self._workers: ProcessPoolExecutor | None = None
-        self._usual_memory: int | None = None  # that this process holds after a batch
+        self._num_batches = 0  # searched by this process
         self.splits_long = splits_long
         self._prefix = [] if tag is None else [trained.tokenizer.tag_id(tag)]
         decode = trained.generation.decode
@@ -209,12 +209,9 @@ class Translator:
     def _search(self, sentences: Sentences) -> list[list[Hypothesis]]:
         """Search the translations of sentences of about the same length, all at once if memory allows."""
         found = search_within_memory(self._search_at_once, sentences)
-        held = resident_memory()
-        if self._usual_memory is None:
-            self._usual_memory = held
-        elif held > self._usual_memory + MOST_GROWTH:
+        self._num_batches += 1
+        if self._num_batches % BATCHES_BETWEEN_TRIMS == 0:
             trim_malloc()
-            self._usual_memory = None
         return found
 
     @torch.inference_mode()

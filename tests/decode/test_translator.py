@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import SearchOptions, beam_search
-from mtx.decode.translator import MIN_TOKENS, MOST_GROWTH, Translator
+from mtx.decode.translator import BATCHES_BETWEEN_TRIMS, MIN_TOKENS, Translator
 from mtx.system.device import choose_precision
 from mtx.text.segments import split_long
 from mtx.text.tokenizer import Tokenizer
@@ -102,28 +102,17 @@ def test_batches_stay_within_their_tokens(
     assert lengths[-1] < lengths[0]
 
 
-def test_memory_that_has_grown_is_given_back(
+def test_freed_memory_is_given_back_once_in_a_while(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The batch after memory was given back sets the level from which growth is counted next."""
+    """Batches count over calls, each of which may be small."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
-    most = 100 + MOST_GROWTH
-    held_after = [100, 90, most, most + 1, 2 * most, most, 2 * most + MOST_GROWTH, 3 * most, 0, most]
-    given_back: list[int] = []
-    num_batches = 0
-
-    def resident_memory() -> int:
-        nonlocal num_batches
-        num_batches += 1
-        return held_after[num_batches - 1]
-
-    monkeypatch.setattr("mtx.decode.translator.resident_memory", resident_memory)
-    monkeypatch.setattr("mtx.decode.translator.trim_malloc", lambda: given_back.append(num_batches))
+    trimmed_after: list[int] = []
+    monkeypatch.setattr("mtx.decode.translator.trim_malloc", lambda: trimmed_after.append(num_batches))
     translator = make_translator(batch_tokens=1)
-    for sentence in sentences[: len(held_after)]:  # over calls, too: each may be small
-        translator.translate([sentence.split()[0]])
-    assert num_batches == len(held_after)
-    assert given_back == [4, 8, 10]
+    for num_batches in range(1, 2 * BATCHES_BETWEEN_TRIMS + 2):
+        translator.translate([sentences[num_batches % 50].split()[0]])
+    assert trimmed_after == [BATCHES_BETWEEN_TRIMS, 2 * BATCHES_BETWEEN_TRIMS]
 
 
 def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Translator], trained: TrainedModel) -> None:

@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtx.model.attention import MultiHeadAttention, scaled_dot_product_attention
-from mtx.model.fast.linear import joined
+from mtx.model.attention import MultiHeadAttention
+from mtx.model.fast.linear import interleaved, joined
 
 FUSED_FROM_KEYS = 128
 """Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 4)."""
+
+PADDED_FROM_SCORES = 4096
+"""Scores above which padding short rows takes less time than it saves."""
 
 Convert = Callable[[nn.Linear], nn.Module]
 """Gives a linear map the form that is multiplied fastest."""
@@ -28,7 +31,12 @@ def fastest_attention(
 ) -> Tensor:
     """Equation 1, written out on a CPU and by torch's fused kernel for long float32 input and on other devices."""
     if k_BHKP.device.type == "cpu" and (k_BHKP.dtype == torch.bfloat16 or k_BHKP.size(2) < FUSED_FROM_KEYS):
-        return scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, dropout)
+        scores_BHQK = q_BHQP @ k_BHKP.mT / math.sqrt(q_BHQP.size(-1))
+        if mask is None:
+            weights_BHQK = softmax(scores_BHQK)
+        else:
+            weights_BHQK = softmax(scores_BHQK.masked_fill(~mask, torch.finfo(scores_BHQK.dtype).min)) * mask
+        return (weights_BHQK if dropout is None else dropout(weights_BHQK)) @ v_BHKP
     p = float(dropout.p) if dropout is not None and dropout.training else 0.0  # type: ignore[arg-type]
     return F.scaled_dot_product_attention(q_BHQP, k_BHKP, v_BHKP, mask, p)
 
@@ -56,7 +64,16 @@ def batched_attention(q_UQP: Tensor, k_UKP: Tensor, v_UKP: Tensor, mask_U1K: Ten
         scores_UQK = torch.bmm(q_UQP, k_UKP.mT).mul_(scale)
     else:
         scores_UQK = torch.baddbmm(mask_U1K, q_UQP, k_UKP.mT, alpha=scale)
-    return torch.bmm(scores_UQK.softmax(dim=-1), v_UKP)
+    return torch.bmm(softmax(scores_UQK), v_UKP)
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """The softmax over keys; on a CPU, short rows are padded to a vector register if there are many of them."""
+    num_keys, register = scores.size(-1), 64 // scores.element_size()
+    if num_keys >= register or scores.numel() <= PADDED_FROM_SCORES or scores.device.type != "cpu":
+        return scores.softmax(dim=-1)
+    # torch computes rows that do not fill a register number by number, up to ten times as slowly.
+    return F.pad(scores, (0, register - num_keys), value=-torch.inf).softmax(dim=-1)[..., :num_keys]
 
 
 class JoinedSelfAttention(nn.Module):
@@ -65,20 +82,23 @@ class JoinedSelfAttention(nn.Module):
     def __init__(self, attention: MultiHeadAttention, convert: Convert) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
-        self.qkv_proj = convert(joined(attention.q_proj, attention.k_proj, attention.v_proj))
+        kv_proj = interleaved(attention.k_proj, attention.v_proj, self.num_heads)
+        self.qkv_proj = convert(joined(attention.q_proj, kv_proj))
         self.out_proj = convert(attention.out_proj)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from `query` to itself, as MultiHeadAttention does. Shapes: (B, S, D) in and out."""
         assert query is memory
-        x_BS3HP = self.qkv_proj(query).unflatten(-1, (3, self.num_heads, -1))
-        q_BHSP, k_BHSP, v_BHSP = x_BS3HP.permute(2, 0, 3, 1, 4)
-        mixed_BHSP = fastest_attention(q_BHSP, k_BHSP, v_BHSP, mask)
+        q_BSHP, kv_BSHE = self.project(query)
+        k_BHSP, v_BHSP = kv_BSHE.transpose(1, 2).chunk(2, dim=-1)
+        mixed_BHSP = fastest_attention(q_BSHP.transpose(1, 2), k_BHSP, v_BHSP, mask)
         return self.out_proj(mixed_BHSP.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-    def project(self, x_RD: Tensor) -> Tensor:
-        """Queries, keys and values of the newest position. Shapes: (R, D) -> (R, 3, H, P)."""
-        return self.qkv_proj(x_RD).unflatten(-1, (3, self.num_heads, -1))  # type: ignore[no-any-return]
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries, and keys beside values. Shapes: (…, D) -> (…, H, P), (…, H, E)."""
+        q, kv = self.qkv_proj(x).split([x.size(-1), 2 * x.size(-1)], dim=-1)
+        heads = *x.shape[:-1], self.num_heads, -1
+        return q.view(heads), kv.view(heads)
 
     def attend(self, q_RHP: Tensor, prefix_NBHE: Tensor, tail_MRHE: Tensor) -> Tensor:
         """Attend to the past in two parts; the first is shared by the W hypotheses of a sentence and read once for all.

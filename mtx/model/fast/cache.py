@@ -49,11 +49,10 @@ class LayerCache:
         tail_CRHE = src_k_BHSP.new_empty(BUFFER_GROWTH, num_sentences, num_heads, 2 * width)
         return cls(tail_CRHE[:0], tail_CRHE, src_k_BHSP, src_v_BHSP)
 
-    def append(self, num_tail: int, kv_R2HP: Tensor) -> Self:
+    def append(self, num_tail: int, kv_RHE: Tensor) -> Self:
         """The cache with one more position after the `num_tail` of its tail."""
         tail_CRHE = _with_room(self.tail_CRHE, num_tail)
-        num_rows, _, num_heads, width = kv_R2HP.shape
-        tail_CRHE[num_tail].view(num_rows, num_heads, 2, width).copy_(kv_R2HP.transpose(1, 2))
+        tail_CRHE[num_tail] = kv_RHE
         return replace(self, tail_CRHE=tail_CRHE)
 
     def select(self, num_tail: int, rows: "Selection", sentences: "Selection") -> Self:

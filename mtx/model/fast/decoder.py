@@ -31,10 +31,10 @@ class FastDecoder:
         for layer in model.decoder_layers():
             layer.cross_attention = CrossAttention(layer.cross_attention, convert)  # type: ignore[assignment]
         for parent in list(model.modules()):
-            if isinstance(parent, FeedForward):
-                parent.inner, parent.outer = convert(parent.inner), convert(parent.outer)  # type: ignore[assignment]
             for name, module in list(parent.named_children()):
-                if isinstance(module, nn.Dropout):
+                if isinstance(module, FeedForward):
+                    setattr(parent, name, InPlaceFeedForward(module, convert))
+                elif isinstance(module, nn.Dropout):
                     setattr(parent, name, nn.Identity())
         model.output = convert(model.output)  # type: ignore[assignment]
         self.model = model.eval()
@@ -72,6 +72,18 @@ class FastDecoder:
         return self.model.output(self.model.decoder_norm(x_RD)), state.append(tuple(layers), len(prev_ids))
 
 
+class InPlaceFeedForward(nn.Module):
+    """The feed-forward sub-layer without a second tensor of its inner width; for decoding, without gradients."""
+
+    def __init__(self, feed_forward: FeedForward, convert: Convert) -> None:
+        super().__init__()
+        self.inner, self.outer = convert(feed_forward.inner), convert(feed_forward.outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (…, D) in and out."""
+        return self.outer(self.inner(x).relu_())  # type: ignore[no-any-return]
+
+
 def _step(
     layer: DecoderLayer, x_RD: Tensor, cache: LayerCache, num_tail: int, mask_U1S: Tensor
 ) -> tuple[Tensor, LayerCache]:
@@ -81,9 +93,9 @@ def _step(
 
     def attend_to_past(y_RD: Tensor) -> Tensor:
         nonlocal cache
-        qkv_R3HP = self_attention.project(y_RD)
-        cache = cache.append(num_tail, qkv_R3HP[:, 1:])
-        return self_attention.attend(qkv_R3HP[:, 0], cache.prefix_NBHE, cache.tail_CRHE[: num_tail + 1])
+        q_RHP, kv_RHE = self_attention.project(y_RD)
+        cache = cache.append(num_tail, kv_RHE)
+        return self_attention.attend(q_RHP, cache.prefix_NBHE, cache.tail_CRHE[: num_tail + 1])
 
     def attend_to_source(y_RD: Tensor) -> Tensor:
         return cross_attention.attend(y_RD, cache.src_k_BHSP, cache.src_v_BHSP, mask_U1S)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtx.model.fast.linear import TORCH_HAS_ONEDNN, has_onednn, onednn_product, pack, pad_rows
+from mtx.model.fast.linear import TORCH_HAS_ONEDNN, has_onednn, onednn_product, pack, padded_size
 
 Int8Product = Callable[[Tensor], Tensor]
 """x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32."""
@@ -67,15 +67,12 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (…, I) -> (…, O)."""
-        return pad_rows(self._map, x)
-
-    def _map(self, x_RI: Tensor) -> Tensor:
-        rounded_RI, scale_R1 = round_rows(x_RI)
+        x_RI = x if x.dim() == 2 else x.reshape(-1, x.size(-1))
+        rounded_RI, scale_R1 = round_rows(x_RI, num_rows=padded_size(len(x_RI)))
         product = self.product_of_few if len(rounded_RI) <= self.most_rows else self.product_of_many
-        y_RO = product(rounded_RI).to(x_RI.dtype)
-        if self.bias is None:
-            return y_RO.mul_(scale_R1)
-        return torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
+        y_RO = product(rounded_RI)[: len(x_RI)].to(x.dtype)
+        y_RO = y_RO.mul_(scale_R1) if self.bias is None else torch.addcmul(self.bias, y_RO, scale_R1, out=y_RO)
+        return y_RO if x.dim() == 2 else y_RO.view(*x.shape[:-1], y_RO.size(1))
 
 
 def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
@@ -109,7 +106,13 @@ def float_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
     return lambda x_RI: product(x_RI.to(scale_O.dtype), packed).mul_(scale_O)
 
 
-def round_rows(x_RI: Tensor, largest: int = 127) -> tuple[Tensor, Tensor]:
-    """Each row as whole numbers up to ±largest, and its scale; a row of zeros stays one. Shapes: (R, I), (R, 1)."""
+def round_rows(x_RI: Tensor, largest: int = 127, num_rows: int | None = None) -> tuple[Tensor, Tensor]:
+    """Each row as whole numbers up to ±largest, and its scale; a row of zeros stays one.
+
+    Shapes:
+        return: (num_rows or R, I), of which rows from R on hold anything; (R, 1)
+    """
     scale_R1 = x_RI.abs().amax(dim=1, keepdim=True).div_(largest).clamp_min_(torch.finfo(x_RI.dtype).tiny)
-    return (x_RI / scale_R1).round_().to(torch.int8), scale_R1
+    rounded_RI = torch.empty(num_rows or len(x_RI), x_RI.size(1), dtype=torch.int8, device=x_RI.device)
+    rounded_RI[: len(x_RI)] = (x_RI / scale_R1).round_()
+    return rounded_RI, scale_R1

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 TORCH_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 """Whether torch was built with oneDNN."""
 
-SIGNIFICANT_BITS = 4
-"""Row counts are rounded up to this many leading bits: 8 sizes from one power of two to the next."""
+SIGNIFICANT_BITS = 5
+"""Row counts are rounded up to this many leading bits: 16 sizes from one power of two to the next."""
 
 ROWS_PER_PASS = 8
 """Row counts above this are multiples of it: oneDNN reads the weights once for so many rows, so padding is free."""
@@ -52,13 +52,27 @@ class Linear(nn.Linear):
         return _OneDnnLinear.apply(x, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def interleaved(k_proj: nn.Linear, v_proj: nn.Linear, num_heads: int) -> nn.Linear:
+    """Two maps of the same x as one, whose outputs are the key and the value of the first head, of the second, …"""
+
+    def rows(k_O: Tensor, v_O: Tensor) -> Tensor:
+        heads = [x_O.detach().unflatten(0, (num_heads, -1)) for x_O in (k_O, v_O)]  # type: ignore[no-untyped-call]
+        return torch.cat(heads, dim=1).flatten(0, 1)
+
+    return _linear_of(rows(k_proj.weight, v_proj.weight), rows(k_proj.bias, v_proj.bias))
+
+
 def joined(*linears: nn.Linear) -> nn.Linear:
-    """Several maps of the same x as one, their outputs side by side; for decoding, without gradients."""
-    outputs = sum(linear.out_features for linear in linears)
-    joined = nn.Linear(linears[0].in_features, outputs, device="meta")
-    joined.weight = nn.Parameter(torch.cat([linear.weight for linear in linears]), requires_grad=False)
-    joined.bias = nn.Parameter(torch.cat([linear.bias for linear in linears]), requires_grad=False)
-    return joined
+    """Several maps of the same x as one, their outputs side by side."""
+    weights, biases = [linear.weight.detach() for linear in linears], [linear.bias.detach() for linear in linears]
+    return _linear_of(torch.cat(weights), torch.cat(biases))
+
+
+def _linear_of(weight_OI: Tensor, bias_O: Tensor) -> nn.Linear:
+    """The map of these numbers; for decoding, without gradients."""
+    linear = nn.Linear(weight_OI.size(1), weight_OI.size(0), device="meta")
+    linear.weight, linear.bias = (nn.Parameter(x, requires_grad=False) for x in (weight_OI, bias_O))
+    return linear
 
 
 def packed(linear: nn.Linear) -> Linear:
@@ -80,8 +94,8 @@ def pad_rows(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`product` of x, whose rows are padded to one of few sizes.
 
     In a search nearly every step has another number of rows. For oneDNN each number is a program of its own, which
-    takes a millisecond to compile and up to half a megabyte to keep. So zero rows are added, at most an eighth, and
-    dropped from the result.
+    takes a millisecond to compile and up to half a megabyte to keep. So zero rows are added, at most a sixteenth or 7,
+    and dropped from the result.
 
     Shapes:
         product: (R, I) -> (R, O), each row by itself
@@ -90,10 +104,7 @@ def pad_rows(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     x_RI = x if x.dim() == 2 else x.reshape(-1, x.size(-1))
     num_rows = len(x_RI)
-    multiple = max(
-        2 ** max(0, num_rows.bit_length() - SIGNIFICANT_BITS), ROWS_PER_PASS if num_rows > ROWS_PER_PASS else 1
-    )
-    num_missing = -num_rows % multiple
+    num_missing = padded_size(num_rows) - num_rows
     if num_missing:
         padded_RI = x_RI.new_empty(num_rows + num_missing, x_RI.size(1))
         padded_RI[:num_rows] = x_RI
@@ -102,6 +113,14 @@ def pad_rows(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     else:
         y_RO = product(x_RI)
     return y_RO if x.dim() == 2 else y_RO.view(*x.shape[:-1], y_RO.size(1))
+
+
+def padded_size(num_rows: int) -> int:
+    """The number of rows that a product of `num_rows` is padded to."""
+    multiple = 1 << max(0, num_rows.bit_length() - SIGNIFICANT_BITS)
+    if num_rows > ROWS_PER_PASS:
+        multiple = max(multiple, ROWS_PER_PASS)
+    return num_rows + -num_rows % multiple
 
 
 def has_onednn(x: Tensor) -> bool:

@@ -111,4 +111,5 @@ def _loss_and_gradient(logits_RV: Tensor, tgt_R: Tensor, eps: float, out: Tensor
     nll = (lse_R - right_R).sum()
     out -= eps / logits_RV.size(1)
     out[right] = ((right_R - lse_R).exp() - (1 - eps) - eps / logits_RV.size(1)).to(out.dtype)
-    return (1 - eps) * nll + eps * (lse_R - logits_RV.mean(1, dtype=dtype)).sum(), nll
+    mean_R = logits_RV.sum(1).to(dtype) / logits_RV.size(1)  # summed in float32, in bf16 too
+    return (1 - eps) * nll + eps * (lse_R - mean_R).sum(), nll

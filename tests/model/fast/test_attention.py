@@ -10,15 +10,23 @@ from torch import Tensor, nn
 from mtx.model.attention import MultiHeadAttention, scaled_dot_product_attention
 from mtx.model.fast.attention import (
     FUSED_FROM_KEYS,
+    PADDED_FROM_SCORES,
     CrossAttention,
     JoinedSelfAttention,
     additive_mask,
     batched_attention,
     fastest_attention,
+    softmax,
 )
 from mtx.model.fast.linear import packed
 
-LENGTHS = [(5, 8), (7, FUSED_FROM_KEYS - 1), (7, FUSED_FROM_KEYS), (FUSED_FROM_KEYS, FUSED_FROM_KEYS)]
+LENGTHS = [
+    (5, 8),
+    (PADDED_FROM_SCORES, 3),
+    (7, FUSED_FROM_KEYS - 1),
+    (7, FUSED_FROM_KEYS),
+    (FUSED_FROM_KEYS, FUSED_FROM_KEYS),
+]
 
 
 def values_and_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -40,6 +48,22 @@ def test_every_kernel_is_equation_1(
         found = values_and_gradients(lambda *x, m=mask: fastest_attention(*x, m), *inputs)
         expected = values_and_gradients(lambda *x, m=mask: scaled_dot_product_attention(*x, m), *inputs)
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance, msg=f"{q} x {k}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("num_keys", [1, 7, 15, 16, 31, 40])
+@pytest.mark.parametrize("num_queries", [5, PADDED_FROM_SCORES])
+def test_softmax_of_short_rows_is_the_softmax(num_queries: int, num_keys: int, dtype: torch.dtype) -> None:
+    """Numbers that pad a row take no part, forward or backward."""
+    torch.manual_seed(num_keys)
+    shape = (3, 2, num_queries, num_keys)
+    scores = torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_()
+    wanted = torch.randn(shape, dtype=torch.float64).to(dtype)
+    found, expected = softmax(scores), scores.double().softmax(dim=-1)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
+    torch.testing.assert_close(found.double(), expected, atol=tolerance, rtol=tolerance)
+    gradients = [torch.autograd.grad((out * wanted).sum(), scores)[0].double() for out in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("num_keys", [9, FUSED_FROM_KEYS])
@@ -93,9 +117,8 @@ def test_self_attention_of_a_step_is_multi_head_attention(
     fast = JoinedSelfAttention(slow, packed)
     shared_BND = torch.randn(2, 1, num_shared, 12, dtype=dtype).expand(-1, width, -1, -1).flatten(0, 1)
     x_RTD = torch.cat([shared_BND, torch.randn(2 * width, 5, 12, dtype=dtype)], dim=1)
-    qkv_TR3HP = torch.stack([fast.project(x_RD) for x_RD in x_RTD.unbind(1)])
-    kv_TRHE = qkv_TR3HP[:, :, 1:].transpose(2, 3).flatten(3)
-    found = fast.attend(qkv_TR3HP[-1, :, 0], kv_TRHE[:num_shared, ::width], kv_TRHE[num_shared:])
+    q_TRHP, kv_TRHE = fast.project(x_RTD.transpose(0, 1))
+    found = fast.attend(q_TRHP[-1], kv_TRHE[:num_shared, ::width], kv_TRHE[num_shared:])
     torch.testing.assert_close(found, slow(x_RTD[:, -1:], x_RTD, None)[:, 0], atol=tolerance, rtol=tolerance)
 
 

@@ -1,10 +1,11 @@
 """Products in whole numbers err by their rounding alone."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mtx.model.fast import int8
 from mtx.model.fast.int8 import (
     Int8Arithmetic,
     Int8Linear,
@@ -62,10 +63,23 @@ def test_int8_is_what_the_machine_is_fast_at(
     assert (arithmetic.largest_weight, arithmetic.product_of_few) == (largest, product_of_few)
 
 
-def test_int8_multiplies_in_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8, "pad_rows", lambda product, x: product(x) + 1)
-    fast = Int8Linear(linear := nn.Linear(2, 3))
-    torch.testing.assert_close(fast(torch.zeros(4, 2)), linear.bias.expand(4, 3) + 1)
+def test_int8_multiplies_in_few_sizes() -> None:
+    """Rows that were added to reach one of them leave no trace."""
+    seen: list[int] = []
+
+    def noting_product(weight_OI: Tensor, scale_O: Tensor) -> Callable[[Tensor], Tensor]:
+        product = float_int8_product(weight_OI, scale_O)
+
+        def noted(x_RI: Tensor) -> Tensor:
+            seen.append(len(x_RI))
+            return product(x_RI)
+
+        return noted
+
+    linear, x = nn.Linear(6, 3), torch.randn(2, 33, 6)
+    fast = Int8Linear(linear, Int8Arithmetic(noting_product, noting_product))
+    torch.testing.assert_close(fast(x)[1, -1], fast(x[1, -1:])[0])
+    assert seen == [72, 1]
 
 
 def test_rounded_rows() -> None:
