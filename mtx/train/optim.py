@@ -1,6 +1,7 @@
 """The optimizer and its learning rate."""
 
 import math
+from typing import assert_never
 
 import torch
 from torch import nn
@@ -33,7 +34,9 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     if settings.schedule == "cosine":
         progress = (step - warmup) / max(settings.max_steps - warmup, 1)
         return settings.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return settings.lr
+    if settings.schedule == "constant":
+        return settings.lr
+    assert_never(settings.schedule)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> float:
