@@ -77,7 +77,8 @@ def test_the_config_gives_reasons_and_loads(mtx: "Mtx", tmp_path: Path) -> None:
         [line for line in text.splitlines() if line.startswith("#")],
         re.findall(r"^  \w+: .*$", text, re.MULTILINE),
     )
-    assert [line.split()[1] for line in header] == ["purpose", "command", "made", "data", "time", "memory"]
+    names = ["purpose", "command", "made", "data", "time", "memory"]
+    assert [word for line in header if (word := line.split()[1]) in names] == names  # a long estimate takes two lines
     assert "mtx init train.en train.de --output my.yaml --device cpu" in text
     assert all("  # " in line for line in keys if not line.startswith(("  src_lang", "  tgt_lang"))), text
     config = load_config(tmp_path / "my.yaml", [])

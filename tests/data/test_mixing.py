@@ -84,7 +84,7 @@ def test_weights_and_temperature_give_the_shares_of_the_paper() -> None:
 
 def test_an_epoch_without_a_pair_is_an_error() -> None:
     sizes = [5, 3]
-    with pytest.raises(UserError, match=r"the weights of data\.train leave no pair of 5 in an epoch") as caught:
+    with pytest.raises(UserError, match=r"the weights of data\.train leave none of 5 pairs in an epoch") as caught:
         Mixture.of(corpus_of(sizes), [Demo(demo="train", weight=0.19)] * 2, 1.0)
     assert caught.value.code == ExitCode.USAGE
     mixture = Mixture.of(corpus_of(sizes), [Demo(demo="train", weight=0.2), Demo(demo="dev", weight=0.19)], 1.0)

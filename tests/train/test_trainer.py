@@ -92,7 +92,7 @@ def test_damaged_checkpoints_are_left_out_at_the_end(
         caplog.clear()
         assert train_with_scores(config, run, [15.0], score_of_mean) == chosen
         lines = [line for line in caplog.messages if "is damaged" in line]
-        assert lines == [f"step-{step:06d} is damaged (state.json: wrong checksum); left out" for step in damaged]
+        assert lines == [f"step-{step:06d} is damaged (state.json: wrong checksum); skipped" for step in damaged]
         model = load_file(run / "model" / "model.safetensors")
         for name, weight in mean_of(run, chosen).items():
             torch.testing.assert_close(model[name], weight, rtol=2e-7, atol=0)
