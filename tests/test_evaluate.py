@@ -52,6 +52,7 @@ def sacrebleu_command(
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("lang", "num_references", "options"), [("de", 1, []), ("de", 3, []), ("zh_Hans", 1, ["-tok", "zh"])]
 )

@@ -26,6 +26,8 @@ from mtx.files.sealed import _manifest_digest
 from mtx.model import build_transformer
 from mtx.text.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.process
+
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=1)
 GOOD, BAD = (0,), (4,)
 

@@ -86,12 +86,14 @@ def run_without(forbidden: list[str], code: str) -> subprocess.CompletedProcess[
     return subprocess.run([sys.executable, "-c", header + code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 def test_parts_without_torch() -> None:
     code = "".join(f"import {module}\n" for module in WITHOUT_TORCH)
     done = run_without(["torch", "datasets", "sentencepiece", "sacrebleu", "safetensors"], code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "returncode", "output"),
     [

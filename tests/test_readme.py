@@ -22,6 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.process
 def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     [config] = blocks("yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
@@ -51,6 +52,7 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
     assert (tmp_path / "test.hyp").read_text().count("\n") == 16
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     Path(sys.prefix) != ROOT / ".venv", reason="scripts/demo makes .venv, and these tests run elsewhere"
 )

@@ -32,6 +32,7 @@ def test_an_old_model_gives_the_same_translations(made: Path) -> None:
     assert scores == pytest.approx([line["score"] for line in golden], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
 def test_an_old_run_continues(
     made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -121,6 +121,7 @@ def test_a_model_whose_numbers_overflow_is_code_4(mtx: "Mtx", finished_run: Path
     assert answer.errors[0].startswith("mtx: error: the model's numbers overflow. Try --precision fp32")
 
 
+@pytest.mark.process
 def test_translate_writes_lines_before_its_input_ends(finished_run: Path) -> None:
     command = [sys.executable, "-m", "mtx", "translate", "--model", str(finished_run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -133,6 +134,7 @@ def test_translate_writes_lines_before_its_input_ends(finished_run: Path) -> Non
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_translate_is_silent_when_its_reader_goes_away(finished_run: Path) -> None:
     lines = "The dog sees a cat.\n" * 5000
     command = f"{sys.executable} -m mtx translate --model {finished_run} --beam 1 --batch-tokens 100"
@@ -218,6 +220,7 @@ def test_evaluate_warns_only_about_tokenized_text(mtx: "Mtx", tmp_path: Path) ->
 # --- train ---
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", range(3))
 def test_evaluate_scores_odd_text_as_sacrebleu_does(mtx: "Mtx", tmp_path: Path, seed: int) -> None:
     """Other line separators and odd characters: both commands end lines at LF only."""
@@ -287,13 +290,14 @@ def test_tokenizer_train_reads_no_more_than_its_sample(mtx: "Mtx", finished_run:
     assert "drawn evenly from 40,000" in mtx(*command, "--sample-megabytes", 1).err
 
 
+@pytest.mark.process
 def test_encode_refuses_to_write_over_its_input(mtx: "Mtx", finished_run: Path) -> None:
     assert mtx("tokenizer", "train", "--vocab-size", 270, "-o", "spm.model", stdin=b"some text\n").code == 0
     Path("text").write_text("some text\n")
     command = [sys.executable, "-m", "mtx", "tokenizer", "encode", "-m", "spm.model"]
     with open("text") as file, open("text", "a") as same:
         done = subprocess.run(
-            command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+            command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False, timeout=900
         )  # it would read its own output for ever
     assert done.returncode == 2
     assert "the output is the input stdin" in done.stderr

@@ -42,6 +42,7 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.slow
 def test_from_two_files_to_a_model(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 400)
     answer = mtx("init", "train.en", "train.de", "--output", "my.yaml")
@@ -202,6 +203,7 @@ def test_few_pairs_still_train(count: int, num_held_out: int, mtx: "Mtx", tmp_pa
     assert run.code == 0, run.err
 
 
+@pytest.mark.slow
 def test_given_sets_are_used_and_left_out_of_training(mtx: "Mtx", tmp_path: Path) -> None:
     write(tmp_path, 300)
     lines = [f"{src}\t{tgt}\n" for src, tgt in pairs(300)]

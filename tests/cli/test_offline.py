@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHILD = """
 import json, sys
 events = []
@@ -25,6 +27,7 @@ print("events", len(offences), "seen", len(events) > len(offences), flush=True)
 """
 
 
+@pytest.mark.process
 def test_local_files_open_no_connection(finished_run: Path, tmp_path: Path) -> None:
     for path in finished_run.parent.parent.glob("*.*"):
         shutil.copy(path, tmp_path)

@@ -94,6 +94,7 @@ def test_a_deleted_current_folder_is_an_error(tmp_path: Path, monkeypatch: pytes
     assert capfd.readouterr().err == "mtx: error: the current folder was deleted. Change to another.\n"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root gives up its rights by setpriv")
 @pytest.mark.parametrize(
     ("command", "code", "line"),
@@ -151,6 +152,7 @@ def test_ignored_hang_ups_and_save_requests_do_not_stop_a_command() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
+@pytest.mark.process
 def test_the_exit_code_survives_a_closed_terminal_and_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a real hang-up stderr cannot be written."""
     process = os.fork()

@@ -166,6 +166,7 @@ def test_an_unwritable_stdout_is_an_error(
     sys.stdout.flush()  # as Python does at exit
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">&- 2>&-", ">/dev/full"])
 def test_closed_standard_streams_are_handled(closed: str) -> None:
     script = f"{sys.executable} -m mtx config show {closed}; echo $?"
@@ -228,6 +229,7 @@ def test_sentences_are_utf_8_in_any_locale(mtx: "Mtx", echo: Echo) -> None:
     assert mtx("translate", "--errors", "replace", "ok", "a\udcff").out == "OK\nA\ufffd\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("locale", ["C", "POSIX"])
 def test_input_and_output_are_utf_8_in_any_locale(locale: str, tmp_path: Path, finished_run: Path) -> None:
     name = b"gr\xc3\xb6\xff.yaml"

@@ -168,6 +168,7 @@ def test_a_tag_missing_in_training_is_reported_before_training(mtx: "Mtx", tmp_p
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_sentence_is_translated_in_two_ways(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
     tokenizer = load_model(tagged_run / "model").tokenizer
     for tag, expected in (("2de", GERMAN), ("2fr", FRENCH)):

@@ -180,6 +180,7 @@ configs = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(config=configs)
 @example(config=Config(data=DataSettings(train=(Demo(demo="train"),)), train=TrainSettings(device="a\x85b")))
 def test_a_dumped_config_reads_back_to_itself(config, tmp_path_factory):
@@ -250,6 +251,7 @@ def test_names_each_setting_that_differs(load):
     ]
 
 
+@pytest.mark.process
 def test_reading_a_config_imports_no_heavy_library():
     script = "import sys, mtx.config.load, mtx.config.explain; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()

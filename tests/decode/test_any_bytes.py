@@ -49,6 +49,7 @@ def is_plain(raw: bytes) -> bool:
     return not raw.startswith((*FORMATS, b"\xff\xfe", b"\xfe\xff"))
 
 
+@pytest.mark.slow
 @given(any_bytes.map(b"".join).filter(is_plain))
 def test_any_bytes_give_a_line_for_a_line(translator: Translator, raw: bytes) -> None:
     stream = io.BytesIO(raw)

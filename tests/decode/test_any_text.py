@@ -72,6 +72,7 @@ def test_no_text_gives_a_control_symbol_to_the_model(text: str, foreign: Tokeniz
 REPEATED = ["a", "(", " ", ".", ".)", ".))) ", "。", "。」", "a ", '."', "\u3000", "!?"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [*REPEATED, "front"])
 def test_work_grows_with_the_length_of_a_line(unit: str) -> None:
     from mtx.text.segments import split_long

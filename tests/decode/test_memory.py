@@ -43,6 +43,7 @@ def translate(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callabl
     return translate
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_smaller_batches_give_the_same(
@@ -52,6 +53,7 @@ def test_smaller_batches_give_the_same(
     assert translate(sentences, 40, error, num_threads) == expected
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_a_sentence_that_does_not_fit_is_named(
     num_threads: int, translate: Callable[..., list[str]], sentences: list[str], trained: TrainedModel

@@ -213,6 +213,7 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
         assert {tuple(h.ids) for h in everything[sentence]} == {tuple(h.ids) for h in expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", range(6))
 def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> None:
     """On 6 times 170 tables, whose translations have up to 6 tokens of 5, the end included."""
@@ -408,6 +409,7 @@ def test_an_end_that_is_impossible_leaves_the_best_that_lives(name: str) -> None
             assert best.ids == greedy
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
     """Whatever is impossible, as long as something is possible at each step."""

@@ -59,6 +59,7 @@ def test_a_line_for_a_line_in_order(make_translator: Callable[..., Translator], 
     assert len({translation.tgt for translation in translations}) > 4, "the model answers to what it is given"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_the_lines_beside_it_do_not_matter(
     beam_size: int, make_translator: Callable[..., Translator], sentences: list[str]

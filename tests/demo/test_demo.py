@@ -42,6 +42,7 @@ def dictionary(splits: dict[Split, list[Pair]]) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------------- the corpus
 
 
+@pytest.mark.slow
 def test_the_corpus_is_large_and_varied(splits: dict[Split, list[Pair]]) -> None:
     sources = {pair.src for pair in splits["train"]}
     assert len(sources) == len(splits["train"]) >= 25_000
@@ -90,6 +91,7 @@ def test_the_antecedent_is_balanced(split: Split, splits: dict[Split, list[Pair]
     assert all(0.3 <= count[gender] / len(ambiguous) <= 0.37 for count in (meant, other) for gender in "mfn")
 
 
+@pytest.mark.process
 def test_the_corpus_is_the_same_everywhere(splits: dict[Split, list[Pair]]) -> None:
     program = "from mtx.demo import read_demo; print([list(read_demo(s)) for s in ('dev', 'pronouns')])"
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONIOENCODING": "utf-8"}
@@ -102,6 +104,7 @@ def test_the_corpus_is_the_same_everywhere(splits: dict[Split, list[Pair]]) -> N
 # ----------------------------------------------------------------------------------------------------- the baselines
 
 
+@pytest.mark.slow
 def test_baselines_stay_low(dictionary: dict[str, str]) -> None:
     assert (dictionary["street"], dictionary["it"]) == ("Straße", "es")
     for split in ("test", "pronouns"):

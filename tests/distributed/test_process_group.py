@@ -46,6 +46,7 @@ def run_ranks(code: str, count: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("count", [1, 3])
 def test_collectives(count: int) -> None:
     done = run_ranks(COLLECTIVES, count)
@@ -104,6 +105,7 @@ main()
 """
 
 
+@pytest.mark.process
 def test_a_rank_that_loses_a_peer_reports_it_and_exits() -> None:
     done = run_ranks(LOSES_A_PEER, 2)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("mtx: error")]
@@ -112,6 +114,7 @@ def test_a_rank_that_loses_a_peer_reports_it_and_exits() -> None:
     assert "exitcode  : 8" in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_waiting_for_a_missing_rank_has_a_time_limit(rank: str) -> None:
     shorter = LOSES_A_PEER.replace("@handle_errors", "from datetime import timedelta\n@handle_errors").replace(
@@ -163,6 +166,7 @@ def _as_rank(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("_as_rank")
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_only_rank_0_reports_a_wrong_config(rank: str, tmp_path: Path) -> None:
@@ -184,6 +188,7 @@ def test_the_variable_rank_alone_does_not_make_a_process_a_rank(monkeypatch: pyt
     assert is_rank0()
 
 
+@pytest.mark.process
 def test_wrong_variables_of_a_launcher_are_a_usage_error(tmp_path: Path) -> None:
     place = {"RANK": "first", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     command = [sys.executable, "-c", LOSES_A_PEER]

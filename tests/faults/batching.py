@@ -16,8 +16,8 @@ CONFIG = """
 data: {train: [{tsv: train.tsv}]}
 tokenizer: {vocab_size: 600}
 model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 1, decoder_layers: 1, dropout: 0.0}
-train: {max_steps: 700, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule: cosine, label_smoothing: 0.0,
-        precision: fp32, device: cpu, eval_every: 700, save_every: 700, log_every: 100}
+train: {max_steps: 350, batch_tokens: 800, lr: 4e-3, warmup_steps: 50, schedule: cosine, label_smoothing: 0.0,
+        precision: fp32, device: cpu, eval_every: 350, save_every: 350, log_every: 100}
 """
 LONG_SENTENCE = " ".join(["The dog that sees the cat knows the child of the old man, who never slept."] * 5)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECONDS_AT_MOST = 120
+SECONDS_AT_MOST = 900
 """Seconds after which a process counts as hanging; no tiny training takes as long."""
 
 HANGS = 124

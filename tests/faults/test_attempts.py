@@ -21,18 +21,21 @@ run_attempts(int(sys.argv[1]), int(sys.argv[2]), attempt)
 """
 
 
+@pytest.mark.process
 def test_no_mutant_kills_or_surprises(tmp_path: Path) -> None:
     found = Counter(try_mutants(write_models(tmp_path), count=200, seed=1))
     assert found.keys() == {"refused", "works"}
     assert min(found.values()) > 5
 
 
+@pytest.mark.process
 def test_no_header_kills_or_surprises_or_takes_memory() -> None:
     found = Counter(try_headers(count=1000, seed=1))
     assert found.keys() == {"refused", "works"}
     assert min(found.values()) > 50
 
 
+@pytest.mark.process
 def test_whoever_kills_its_process_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = str(Path(__file__).parents[2])
     (tmp_path / "child.py").write_text(CHILD.format(root=root))
@@ -43,6 +46,7 @@ def test_whoever_kills_its_process_is_named(tmp_path: Path, capsys: pytest.Captu
     assert report(["works", "refused"]) == 0
 
 
+@pytest.mark.process
 def test_a_child_that_breaks_by_itself_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "child.py").write_text("raise SystemExit(3)")
     with pytest.raises(RuntimeError, match="ended by itself, with code 3"):

@@ -19,6 +19,7 @@ from tests.faults.save import FAULTS, NEW, OLD, a_training, injected_saves, why_
 # --- system calls ---
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("error", FAULTS)
 def test_a_save_that_is_killed_or_fails_leaves_the_old_checkpoint_or_the_new(error: str) -> None:
     if why := why_unavailable():

@@ -23,7 +23,10 @@ from tests.faults.starter import Starter
 from tests.faults.training import Training, check_finished, check_refused, difference, result, saved_steps, untouched
 from tests.faults.two_runs import contents, two_at_once
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,7 @@ def test_permuting_sentences_of_one_length_changes_no_bit(norm: Norm, make_model
     assert torch.equal(model(*(tensor[order] for tensor in batch)), model(*batch)[order])
 
 
+@pytest.mark.slow
 @both_norms
 @pytest.mark.parametrize("is_joint", [True, False])
 def test_the_gradient_of_every_weight_is_that_of_finite_differences(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 GATE = Path(__file__).parents[2] / "scripts" / "gate"
 
 

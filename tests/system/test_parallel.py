@@ -18,7 +18,10 @@ from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_precision
 from mtx.system.parallel import _become_worker, can_fork, map_as_completed, map_in_order, start_workers
 
-pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only"),
+]
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callab
     return translator
 
 
+@pytest.mark.slow
 def test_workers_translate_as_one_process_does(translator: Callable[[int], Translator], sentences: list[str]) -> None:
     alone, shared = translator(1), translator(2)
     done: list[int] = []
@@ -170,7 +174,7 @@ for _ in range(int(sys.argv[1])):
 def test_workers_start_beside_the_threads_of_a_training() -> None:
     """A fork inherits the locks that the threads of a backward pass hold, but not the threads. Killed if it hangs."""
     command = [sys.executable, "-c", AFTER_BACKWARD, "20"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.stdout.split() == ["4"] * 20, done.stderr
 
 

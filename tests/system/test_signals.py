@@ -59,12 +59,14 @@ print("saved")
 """
 
 
+@pytest.mark.process
 def test_the_time_of_arrival_makes_an_echo_not_the_time_of_handling() -> None:
     command = [sys.executable, "-c", IN_A_LONG_CALL, "echo", "3_000_000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.returncode, done.stderr) == (["143", "saved"], 0, "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), STOPS)
 def test_the_second_signal_exits_at_once(number: signal.Signals, code: int) -> None:
     command = [sys.executable, "-c", IN_A_LONG_CALL, "alone", "2_000_000_000"]
@@ -157,6 +159,7 @@ with deferred_signals():
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_listener_thread_blocks_all_signals() -> None:
     """A signal that it handled would not interrupt a blocking call of the main thread."""

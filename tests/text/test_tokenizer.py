@@ -126,6 +126,7 @@ def test_decoding_gives_the_normalized_text_on_one_line(variant: str, text: str)
     assert tokenizer.decode(tokenizer.encode_tgt([back])) == [back]
 
 
+@pytest.mark.slow
 def test_a_lossless_model_gives_back_every_character() -> None:
     """Each character alone, and inside a word of a line."""
     tokenizer = VARIANTS["lossless"]

@@ -137,6 +137,7 @@ configs = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(config=configs, resume=st.sampled_from(["auto", "never"]))
 def test_any_valid_config_is_an_estimate_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
     path = folder / "any.yaml"
@@ -148,6 +149,7 @@ def test_any_valid_config_is_an_estimate_or_a_user_error(config: Config, resume:
     assert not (folder / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["smallest", "largest"])
 def test_a_model_of_any_size_can_be_counted(size: str) -> None:
     sizes = {"d_model": 2, "num_heads": 1, "d_ff": 1, "encoder_layers": 1, "decoder_layers": 1}

@@ -141,6 +141,7 @@ def test_a_dry_run_logs_it_and_writes_nothing(
     assert "for 12 steps of " in caplog.messages[-2]
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_after_a_dry_one(configure: Callable[..., Config], tmp_path: Path, one_thread: None) -> None:
     plain = train(configure("train.max_steps=3"), tmp_path / "plain")
     estimate_run(configure("train.max_steps=3"), RunFolder(tmp_path / "after"))

@@ -26,6 +26,8 @@ from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
 from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import train
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Config]
 
 TIMES = {"seconds", "tokens_per_second", "mfu", "matrix_rate"}
@@ -156,6 +158,7 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
     assert result(run, 30) == expected
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("threads", [1, 2])
 def test_fresh_processes_give_the_same_run(threads: int, config_path: Path, tmp_path: Path) -> None:
     """Whatever Python's hashes are."""
@@ -203,6 +206,7 @@ def test_saved_when_asked_for_it(
     assert result(run) == expected
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("where", "name", "number", "before"),
     [

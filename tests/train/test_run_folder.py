@@ -98,6 +98,7 @@ def test_what_is_in_the_folder_is_not_overwritten(run: RunFolder, configure: Con
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.process
 def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
     with run.locked(), pytest.raises(UserError, match=rf"in use by process {os.getpid()} since \d+-") as caught:
         train(configure(), run.path)
@@ -107,6 +108,7 @@ def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
 
 
+@pytest.mark.process
 def test_two_starts_of_one_new_folder(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second is told at once, with another config too, long before the first has written anything."""
 
@@ -123,6 +125,7 @@ def test_two_starts_of_one_new_folder(configure: Configure, tmp_path: Path, monk
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.process
 def test_the_lock_dies_with_the_process(run: RunFolder) -> None:
     reading, writing = os.pipe()
     process = os.fork()
@@ -155,6 +158,7 @@ def test_a_lock_taken_away_meanwhile_is_not_the_lock(run: RunFolder) -> None:
         real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", range(1, 9))
 def test_killed_at_the_start(
     number: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

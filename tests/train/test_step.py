@@ -277,6 +277,7 @@ def splits_within_limit(connection: Connection) -> None:
     connection.send((stats.num_splits, {name: grad.tolist() for name, grad in gradient.items()}))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_where_memory_really_ends_the_step_stays_the_same() -> None:
     here, there = multiprocessing.Pipe()

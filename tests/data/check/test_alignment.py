@@ -28,6 +28,7 @@ def test_aligned_text_gives_no_slip(seed: int, num_lines: int, noise: float) -> 
     assert all(value > 0.5 for value in alignment.agreement)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(BLOCK, 3000), st.integers(1, MAX_SHIFT), st.booleans())
 def test_lines_that_are_missing_on_one_side_are_found(seed: int, place: int, missing: int, in_target: bool) -> None:

@@ -174,6 +174,7 @@ def test_lengths_and_scripts_are_told(tmp_path: Path) -> None:
     assert tgt.scripts == {"LATIN": 1003, "CYRILLIC": 3}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_groups")
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +188,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     assert found[0].overlaps[0].overlap.both > 50
 
 
+@pytest.mark.slow
 def test_memory_grows_by_few_bytes_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

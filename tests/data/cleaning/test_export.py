@@ -124,6 +124,7 @@ def test_nothing_kept_is_bad_data(tmp_path: Path) -> None:
         assert caught.value.code == ExitCode.DATA
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 def test_several_processes_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = config(write(tmp_path, "a", dirty_pairs(400)), clean=CleanSettings(level="strict"))

@@ -100,6 +100,7 @@ def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: 
     assert prepared(data, "side").dropped == before.dropped
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

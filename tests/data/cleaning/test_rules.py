@@ -92,6 +92,7 @@ def test_scripts_are_those_of_the_languages(src: str, tgt: str, langs: tuple[str
     assert is_in_another_script(src, tgt, *langs) == expected
 
 
+@pytest.mark.slow
 def test_shares_of_scripts() -> None:
     assert share_in("abc где", ("Latin",)) == 0.5
     assert share_in("é", ("Latin",)) == 1

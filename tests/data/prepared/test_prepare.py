@@ -349,6 +349,7 @@ def test_ids_in_memory_are_those_on_the_disk(tmp_path: Path, cache: Path, monkey
         assert ids_of(corpus) == encoded(MANY)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,6 +365,7 @@ def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monke
     assert corpus.dropped["duplicate"] == 190
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("number", range(1, 6))
 def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,6 +406,7 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 @pytest.mark.parametrize("end", [interrupt, kill])
@@ -477,6 +480,7 @@ def test_what_a_process_is_at_work_on_is_never_old(
     assert list(cache.glob("tmp-*")) == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.usefixtures("small_shards")
 def test_a_worker_that_is_killed_takes_no_shard_with_it(
@@ -517,6 +521,7 @@ def test_bad_input_leaves_nothing_half_prepared(tmp_path: Path, cache: Path) -> 
     assert os.listdir(cache) == []
 
 
+@pytest.mark.process
 def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tsv(tmp_path, MANY)
     reading, writing = os.pipe()
@@ -548,6 +553,7 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
     assert len(os.listdir(cache)) == 1
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are written to the disk at once and stay there, so a corpus may be larger than memory."""
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)

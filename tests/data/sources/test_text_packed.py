@@ -63,6 +63,7 @@ def test_what_is_cut_short_or_damaged_is_an_error(kind: str) -> None:
         assert kind in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PACKERS)
 def test_a_bomb_is_unpacked_block_by_block(kind: str) -> None:
     packed = PACKERS[kind](bytes(1 << 27))

@@ -149,6 +149,7 @@ def test_what_is_not_there_is_one_line(name: str, tmp_path: Path) -> None:
     assert caught.value.code == ExitCode.DATA
 
 
+@pytest.mark.slow
 def test_nothing_is_unpacked(tmp_path: Path) -> None:
     """Neither into memory nor onto the disk."""
     path = archive(tmp_path, {"../../a.en": "the dog\n" * 10**6, "/etc/a.de": "der Hund\n" * 10**6})

@@ -24,6 +24,7 @@ def loss_and_gradients(model: Transformer, batch: tuple[Tensor, ...]) -> tuple[T
     return loss, dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_every_layer_is_one_graph_for_all_sizes(
     dtype: torch.dtype,
@@ -58,6 +59,7 @@ def test_every_layer_is_one_graph_for_all_sizes(
     assert compiled.state_dict().keys() == model.state_dict().keys()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(torch.device("cpu")), reason="no C++ compiler")
 def test_compiled_for_this_machine(

@@ -38,6 +38,7 @@ def contestant(folder: Path, name: str, script: str, *arguments: str) -> Contest
     return Contestant(name, (sys.executable, str(path), *arguments))
 
 
+@pytest.mark.process
 def test_trainers_work_in_turns_and_only_counted_steps_count(tmp_path: Path) -> None:
     contestants = [contestant(tmp_path, "three", TRAINER, "3"), contestant(tmp_path, "five", TRAINER, "5")]
     with started(contestants, tmp_path) as field:
@@ -50,6 +51,7 @@ def test_trainers_work_in_turns_and_only_counted_steps_count(tmp_path: Path) -> 
     assert all(worker.process.returncode == 0 for worker in field.workers)
 
 
+@pytest.mark.process
 def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
     contestants = [contestant(tmp_path, name, SERVER, seconds) for name, seconds in (("slow", "4"), ("fast", "2"))]
     with started(contestants, tmp_path) as field:
@@ -61,6 +63,7 @@ def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
     assert markdown_table([{"a": "1", "b": "2"}]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+@pytest.mark.process
 def test_who_lacks_a_python_or_a_library_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     contestants = [
         Contestant("nowhere", (str(tmp_path / "python"), "x.py")),
@@ -76,6 +79,7 @@ def test_who_lacks_a_python_or_a_library_is_left_out(tmp_path: Path, capsys: pyt
     assert set(field.left_out_lines()) <= set(capsys.readouterr().err.splitlines())
 
 
+@pytest.mark.process
 def test_a_failure_is_none_to_be_left_out(tmp_path: Path) -> None:
     broken = contestant(tmp_path, "broken", "raise ValueError('no')")
     with pytest.raises(RuntimeError, match=r"(?s)broken did not get ready:.*ValueError: no"):

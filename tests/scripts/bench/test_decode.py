@@ -26,6 +26,7 @@ def model_folder(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.process
 def test_mtx_alone(
     model_folder: Path,
     sentences: list[str],

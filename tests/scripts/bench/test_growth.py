@@ -11,6 +11,7 @@ from scripts.bench import growth
 from scripts.bench.measurement import SIZES, Point, measure, translation_flops
 
 
+@pytest.mark.process
 def test_tables_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     axes = {"beam": {beam: [Point("translate", 2, 5, 100, beam)] for beam in (1, 4)}}
     monkeypatch.setattr(growth, "AXES", axes)

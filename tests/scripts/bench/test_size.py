@@ -15,6 +15,7 @@ def test_pairs_all_differ_and_go_together(tmp_path: Path) -> None:
     assert all(4 <= len(line.split()) <= 30 for line in src + tgt)
 
 
+@pytest.mark.process
 def test_a_table_of_two_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

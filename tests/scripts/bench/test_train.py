@@ -38,6 +38,7 @@ def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny.yaml"
 
 
+@pytest.mark.process
 def test_mtx_alone_makes_a_table(config_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.bench.train", "--config", config_path, "--precision", "fp32"]
     command += ["--only", "mtx", "fairseq"]
