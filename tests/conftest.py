@@ -46,6 +46,14 @@ WORDS = [
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _threads_sleep_while_they_wait() -> Iterator[None]:
+    """Those of the processes that tests start would otherwise spin, and take the cores from the other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "passive")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTX_CACHE", str(tmp_path_factory.mktemp("cache")))

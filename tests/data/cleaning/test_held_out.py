@@ -1,5 +1,6 @@
 """Training drops the pairs that dev or test holds: exactly those that an independent recount finds."""
 
+import functools
 import io
 import json
 import logging
@@ -21,13 +22,17 @@ from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources import chunks
 from mtx.system.parallel import can_fork
-from mtx.text.tokenizer import pieces_of
+from mtx.text.tokenizer import Tokenizer, pieces_of
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.setup import make_tokenizer
 
 WORDS = ["the", "dog", "cat", "bird", "sees", "hears", "a", "red", "old", "big"]
 ENDS = ["", ".", " !", "?"]
-TOKENIZER = train_tokenizer(WORDS, WORDS, TokenizerSettings(vocab_size=300), print)
+
+
+@functools.cache
+def a_tokenizer() -> Tokenizer:
+    return train_tokenizer(WORDS, WORDS, TokenizerSettings(vocab_size=300), print)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +86,7 @@ def expected_lines(rule: str, num_train: int = 400) -> list[int]:
 
 def prepared(data: DataSettings, rule: str) -> Corpus:
     clean = CleanSettings.model_validate({"level": "none", "held_out": rule})
-    return prepare(data.train, data, clean, TOKENIZER)
+    return prepare(data.train, data, clean, a_tokenizer())
 
 
 @pytest.mark.parametrize("rule", ["keep", "pair", "side"])

@@ -1,5 +1,6 @@
 """Prepared ids: what is dropped and counted, and a cache that never answers with something stale or damaged."""
 
+import functools
 import logging
 import os
 import shutil
@@ -33,10 +34,13 @@ from mtx.text.train_tokenizer import train_tokenizer
 TEXT = [
     f"the {colour} {animal} sleeps" for colour in ("red", "blue", "old") for animal in ("dog", "cat", "bird", "horse")
 ]
-RULE_SETTINGS = TokenizerSettings(vocab_size=300)
+SETTINGS = TokenizerSettings(vocab_size=300)
 AS_IT_IS = CleanSettings(level="none")
-TOKENIZER = train_tokenizer(TEXT, TEXT, RULE_SETTINGS, print)
-OTHER_TOKENIZER = train_tokenizer(TEXT, TEXT, RULE_SETTINGS.model_copy(update={"model_type": "bpe"}), print)
+
+
+@functools.cache
+def a_tokenizer(model_type: str = "unigram") -> Tokenizer:
+    return train_tokenizer(TEXT, TEXT, SETTINGS.model_copy(update={"model_type": model_type}), print)
 
 
 @pytest.fixture(autouse=True)
@@ -51,16 +55,17 @@ def tsv(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> Tsv:
 
 
 def prepared(
-    *sources: Source, tokenizer: Tokenizer = TOKENIZER, max_tokens: int = 256, clean: CleanSettings = AS_IT_IS
+    *sources: Source, tokenizer: Tokenizer | None = None, max_tokens: int = 256, clean: CleanSettings = AS_IT_IS
 ) -> Corpus:
-    return prepare(sources, DataSettings(train=sources, max_tokens=max_tokens), clean, tokenizer)
+    return prepare(sources, DataSettings(train=sources, max_tokens=max_tokens), clean, tokenizer or a_tokenizer())
 
 
 def ids_of(corpus: Corpus) -> list[tuple[list[int], list[int]]]:
     return [(corpus.src[row].tolist(), corpus.tgt[row].tolist()) for row in range(len(corpus))]
 
 
-def encoded(pairs: list[tuple[str, str]], tokenizer: Tokenizer = TOKENIZER) -> list[tuple[list[int], list[int]]]:
+def encoded(pairs: list[tuple[str, str]], tokenizer: Tokenizer | None = None) -> list[tuple[list[int], list[int]]]:
+    tokenizer = tokenizer or a_tokenizer()
     return [(tokenizer.encode_src([src])[0], tokenizer.encode_tgt([tgt])[0]) for src, tgt in pairs]
 
 
@@ -95,9 +100,9 @@ def note_encoding(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 3)
     longest = "cat " * 9 + "dog"
-    limit = len(TOKENIZER.encode_src([longest])[0]) + 1  # EOS
-    assert len(TOKENIZER.encode_src([f"{longest}z"])[0]) == limit
-    assert TOKENIZER.encode_src(["\u200b"]) == [[]]
+    limit = len(a_tokenizer().encode_src([longest])[0]) + 1  # EOS
+    assert len(a_tokenizer().encode_src([f"{longest}z"])[0]) == limit
+    assert a_tokenizer().encode_src(["\u200b"]) == [[]]
     first = [
         ("the dog", "cat"),
         ("", "dog"),
@@ -166,7 +171,7 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
 
     def keys() -> Iterator[str]:
         yield prepared(source).key
-        yield prepared(source, tokenizer=OTHER_TOKENIZER).key
+        yield prepared(source, tokenizer=a_tokenizer("bpe")).key
         yield prepared(source, max_tokens=255).key
         yield prepared(source, clean=CleanSettings()).key
         yield prepared(source.model_copy(update={"src": 2, "tgt": 1})).key
@@ -185,8 +190,8 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
     # As it was before there were encodings: a run that began then still knows its data.
     assert content_key(files, DataSettings(train=[files]))[:2] == ["TwoFiles", "{}"]
     assert ids_of(prepared(swapped)) == encoded([("cat", "dog"), ("old", "red")])
-    assert ids_of(prepared(source, tokenizer=OTHER_TOKENIZER)) == encoded(
-        [("dog", "cat"), ("red bird", "blue bird")], OTHER_TOKENIZER
+    assert ids_of(prepared(source, tokenizer=a_tokenizer("bpe"))) == encoded(
+        [("dog", "cat"), ("red bird", "blue bird")], a_tokenizer("bpe")
     )
 
 
@@ -298,7 +303,7 @@ def test_no_room_at_all_is_an_error_of_the_machine(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("duplicates", ["pair", "src", "tgt"])
 def test_the_same_pair_of_another_tag_is_no_duplicate(duplicates: str, tmp_path: Path) -> None:
     """Names are the same in many languages, and the model must learn this for each language."""
-    tokenizer = train_tokenizer(TEXT, TEXT, RULE_SETTINGS, print, tags=["2de", "2fr"])
+    tokenizer = train_tokenizer(TEXT, TEXT, SETTINGS, print, tags=["2de", "2fr"])
     source = tsv(tmp_path, [("dog", "cat")] * 2)
     tagged = [source.model_copy(update={"tag": tag}) for tag in ("2de", "2fr", "2fr", None)]
     corpus = prepared(*tagged, tokenizer=tokenizer, clean=CleanSettings(duplicates=duplicates))
