@@ -7,6 +7,7 @@ ones with HYPOTHESIS_PROFILE=long.
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ settings.register_profile("long", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 VOCAB_SIZE = 23
+PROCESS_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+"""Python's audit events for the start of a process."""
 WORDS = [
     "the",
     "a",
@@ -45,9 +48,32 @@ WORDS = [
 ]
 
 
+_unmarked: list[str] = []
+"""The running test, if it has no marker `process`."""
+
+
+def _refuse_processes(event: str, _arguments: object) -> None:
+    if event in PROCESS_STARTS and _unmarked:
+        raise RuntimeError(f"{_unmarked[0]} starts a process: mark it with pytest.mark.process")
+
+
+sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let only tests with the marker `process` start processes, so that `scripts/test --quick` stays quick."""
+    if item.get_closest_marker("process") is None:
+        _unmarked.append(item.nodeid)
+    try:
+        return (yield)
+    finally:
+        _unmarked.clear()
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _threads_sleep_while_they_wait() -> Iterator[None]:
-    """Those of the processes that tests start would otherwise spin, and take the cores from the other tests."""
+def _idle_threads_sleep() -> Iterator[None]:
+    """Let idle OpenMP threads of child processes sleep: spinning, they would take the cores from other tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_WAIT_POLICY", "passive")
         yield
