@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel, find_model, load_model
-from mtx.decode.search import SearchOptions, greedy_search
+from mtx.config.settings import DecodeOptions
+from mtx.decode.search import greedy_search
 from mtx.model.attention import MultiHeadAttention, causal_mask
 from mtx.model.layers import sinusoids
 from mtx.text.tokenizer import pieces_of
@@ -78,8 +79,8 @@ def attention_of(trained: TrainedModel, sentence: str) -> tuple[list[int], list[
     ids = tokenizer.encode_src([sentence])[0]
     src_ids = torch.tensor([[*ids, tokenizer.eos_id]])
     src_mask = torch.ones_like(src_ids, dtype=torch.bool)
-    options = SearchOptions(1, 1.0, 2.0, 16, tokenizer.bos_id, tokenizer.eos_id)
-    translation = greedy_search(model, src_ids, src_mask, options)[0][0].ids
+    symbols = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    translation = greedy_search(model, src_ids, src_mask, DecodeOptions(), **symbols)[0][0].ids
     seen: dict[MultiHeadAttention, Tensor] = {}
 
     def keep_weights(module: MultiHeadAttention, inputs: tuple[Tensor, Tensor, Tensor | None]) -> None:

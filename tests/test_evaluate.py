@@ -138,9 +138,8 @@ def test_extremes() -> None:
 
 
 def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sentences: list[str]) -> None:
-    translator = Translator(
-        trained, Precision(torch.float32, torch.device("cpu")), beam_size=1, length_penalty=1.0, batch_tokens=200
-    )
+    options = trained.generation.decode.with_options(beam_size=1, batch_tokens=200)
+    translator = Translator(trained, options, Precision(torch.float32, torch.device("cpu")))
     sources = [*sentences[:6], ""]
     report, translations = evaluate(translator, sources, [sentences[:7]], "runs/my/model")
     assert [translation.src for translation in translations] == sources

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from mtx.config.settings import ModelSettings, TrainSettings
-from mtx.decode.search import SearchOptions, beam_search
+from mtx.config.settings import DecodeOptions, ModelSettings, TrainSettings
+from mtx.decode.search import beam_search
 from mtx.model import build_transformer
 from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import choose_precision
@@ -47,10 +47,10 @@ def test_logits_and_loss_equal_the_cpu(
 def test_beam_search_finds_the_same_as_on_the_cpu(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(2)
     model = build_transformer(SETTINGS, src_vocab_size=50, tgt_vocab_size=50, pad_id=0, is_joint=True).eval().double()
-    options = SearchOptions(4, 1.0, 2.0, 4, bos_id=2, eos_id=3, n_best=4)
+    options, symbols = DecodeOptions(beam_size=4, max_length_extra=4, n_best=4), {"bos_id": 2, "eos_id": 3}
     with torch.inference_mode():
-        here = beam_search(model, *batch[:2], options)
-        there = beam_search(model.cuda(), batch[0].cuda(), batch[1].cuda(), options)
+        here = beam_search(model, *batch[:2], options, **symbols)
+        there = beam_search(model.cuda(), batch[0].cuda(), batch[1].cuda(), options, **symbols)
     assert [[h.ids for h in found] for found in here] == [[h.ids for h in found] for found in there]
 
 

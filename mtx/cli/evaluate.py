@@ -5,21 +5,18 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtx.cli.options import (
     RUNS,
-    BatchOption,
-    BeamOption,
     DeviceOption,
     ModelOption,
-    PenaltyOption,
     PrecisionName,
     PrecisionOption,
-    TagOption,
     load_translator,
+    with_decoding_flags,
 )
 from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import print_line, refuse_overwriting
@@ -31,7 +28,9 @@ if TYPE_CHECKING:
 
 
 @handle_errors
+@with_decoding_flags("n_best")
 def evaluate(
+    given: dict[str, Any],
     model: ModelOption = None,
     src: Annotated[
         Path | None,
@@ -46,12 +45,8 @@ def evaluate(
     hyp: Annotated[
         Path | None, typer.Option("--hyp", help="Score this file of translations instead of a model.", readable=False)
     ] = None,
-    beam: BeamOption = None,
-    length_penalty: PenaltyOption = None,
-    batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
-    tag: TagOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[
         Path | None, typer.Option("--save-hyp", help="Also write the translations to this file.", readable=False)
@@ -90,8 +85,8 @@ def evaluate(
                 sources, references = _parallel_files(src, ref or [])
             else:
                 sources, references, recorded_tag = _recorded_test_set(folder, save_hyp)
-                tag = tag or recorded_tag
-            translator = load_translator(folder, beam, length_penalty, batch_tokens, precision, device, tag=tag)
+                given = {"tag": recorded_tag, **given}
+            translator = load_translator(folder, {"with_scores": False, **given}, precision, device)
             report, translations = run_evaluation(translator, sources, references, str(folder))
             hypotheses = [translation.tgt for translation in translations]
         if saved is not None:

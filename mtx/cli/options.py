@@ -1,20 +1,22 @@
 """Options that several commands share, and the translator they describe."""
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtx.config.settings import MAX_COUNT
+from mtx.config.settings import DecodeOptions, Flag
 
 if TYPE_CHECKING:
     from mtx.decode.translator import Translator
 
 RUNS = Path("runs")
 """Parent of the run folders, unless --run-dir is given."""
-MAX_BEAM = 1000
 
 
 class PrecisionName(StrEnum):
@@ -33,45 +35,44 @@ ModelOption = Annotated[
         "--model", "-m", help="Model folder or run folder; default: the newest model in ./runs.", readable=False
     ),
 ]
-BeamOption = Annotated[
-    int | None, typer.Option("--beam", help="Hypotheses kept at each step; 1 is greedy search.", min=1, max=MAX_BEAM)
-]
-PenaltyOption = Annotated[
-    float | None, typer.Option("--length-penalty", help="Rank by log-probability / length ** this.", min=0.0, max=10.0)
-]
-BatchOption = Annotated[
-    int,
-    typer.Option(
-        "--batch-tokens",
-        help="Size limit of a batch: beam size * padded source tokens, at least 16 per sentence.",
-        min=1,
-        max=MAX_COUNT,
-    ),
-]
 PrecisionOption = Annotated[
     PrecisionName, typer.Option("--precision", help="Number format of the computation; fp32 is exact.")
-]
-TagOption = Annotated[
-    str | None,
-    typer.Option("--tag", help="Tag to put before each source, such as 2de, for a model trained with several tags."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 
 
-def load_translator(
-    model: Path | None,
-    beam: int | None,
-    length_penalty: float | None,
-    batch_tokens: int,
-    precision: PrecisionName,
-    device: str,
-    n_best: int = 1,
-    *,
-    with_scores: bool = False,
-    splits_long: bool = True,
-    tag: str | None = None,
-) -> "Translator":
-    """Load the translator; options that are not given come from the model folder."""
+def with_decoding_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of DecodeOptions, except `omitted` fields.
+
+    The command receives those that the user gave as a dictionary, `given`.
+    """
+    flags: dict[str, Any] = {}
+    for name, field in DecodeOptions.model_fields.items():
+        metadata = field.metadata
+        if name not in omitted and (flag := next((x for x in metadata if isinstance(x, Flag)), None)):
+            least, most = (next((getattr(x, end) for x in metadata if hasattr(x, end)), None) for end in ("ge", "le"))
+            option = typer.Option(flag.name, help=field.description, min=least, max=most)
+            flags[name] = Annotated[field.annotation | None, option]  # type: ignore[operator]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**arguments: Any) -> None:
+            given = {name: value for name in flags if (value := arguments.pop(name)) is not None}
+            command(**arguments, given=given)
+
+        functools.update_wrapper(run, command)
+        signature = inspect.signature(command)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        added = [inspect.Parameter(name, keyword_only, default=None, annotation=flags[name]) for name in flags]
+        run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
+        return run
+
+    return decorate
+
+
+def load_translator(model: Path | None, given: dict[str, Any], precision: PrecisionName, device: str) -> "Translator":
+    """Load the translator; decoding options that are not given come from the model folder."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
     from mtx.system.device import choose_device, choose_precision, use_threads
@@ -83,20 +84,10 @@ def load_translator(
     arithmetic = choose_precision(precision.value, choose_device(device))
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)
-    decode = trained.generation.decode
-    beam_size = max(beam or decode.beam_size, n_best)
-    if beam_size > trained.tokenizer.tgt_vocab_size:
+    options = trained.generation.decode.with_options(**given)
+    options = options.model_copy(update={"beam_size": max(options.beam_size, options.n_best)})
+    if options.beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
-    if tag is None and len(tags := trained.tokenizer.tags) > 1:
+    if options.tag is None and len(tags := trained.tokenizer.tags) > 1:
         print(f"mtx: no --tag given; the model was trained with {', '.join(tags)}", file=sys.stderr)
-    return Translator(
-        trained,
-        arithmetic,
-        beam_size=beam_size,
-        length_penalty=decode.length_penalty if length_penalty is None else length_penalty,
-        batch_tokens=batch_tokens,
-        n_best=n_best,
-        with_scores=with_scores,
-        splits_long=splits_long,
-        tag=tag,
-    )
+    return Translator(trained, options, arithmetic)

@@ -8,21 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mtx.cli.options import (
-    MAX_BEAM,
-    BatchOption,
-    BeamOption,
     DeviceOption,
     ModelOption,
-    PenaltyOption,
     PrecisionName,
     PrecisionOption,
-    TagOption,
     load_translator,
+    with_decoding_flags,
 )
 from mtx.cli.reporting import command_line_error, handle_errors
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
@@ -50,7 +46,9 @@ OnTooLong = Literal["split", "error", "truncate"]
 
 
 @handle_errors
+@with_decoding_flags()
 def translate(
+    given: dict[str, Any],
     sentences: Annotated[
         list[str] | None,
         typer.Argument(help="Sentences; default: the lines of --input or stdin."),
@@ -62,12 +60,6 @@ def translate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.", readable=False)
     ] = None,
-    beam: BeamOption = None,
-    length_penalty: PenaltyOption = None,
-    n_best: Annotated[
-        int,
-        typer.Option("--n-best", help="Translations per sentence; above 1 needs --format jsonl.", min=1, max=MAX_BEAM),
-    ] = 1,
     output_format: Annotated[Format, typer.Option("--format", help="Plain text, or JSON with scores.")] = "text",
     on_too_long: Annotated[
         OnTooLong,
@@ -81,10 +73,8 @@ def translate(
             "exit with code 3 at the end.",
         ),
     ] = "stop",
-    batch_tokens: BatchOption = 8192,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
-    tag: TagOption = None,
 ) -> None:
     """Translate sentences. Each input line gives one output line, in order, as soon as it is ready.
 
@@ -93,7 +83,7 @@ def translate(
     mtx translate -m runs/my -i in.txt -o out.txt
     cat in.txt | mtx translate --format jsonl --n-best 3
     """
-    if n_best > 1 and output_format == "text":
+    if given.get("n_best", 1) > 1 and output_format == "text":
         raise command_line_error("--n-best above 1 needs --format jsonl", "Add --format jsonl.")
     if sentences and input_path is not None:
         raise command_line_error("both sentences and --input given", "Give one of them.")
@@ -101,18 +91,8 @@ def translate(
     unread = _UnreadLines()
     groups = _groups_of_lines(sentences, input_path, _repair(errors, unread))
     with line_writer(output) as write_line:
-        translator = load_translator(
-            model,
-            beam,
-            length_penalty,
-            batch_tokens,
-            precision,
-            device,
-            n_best,
-            with_scores=output_format == "jsonl",
-            splits_long=on_too_long == "split",
-            tag=tag,
-        )
+        given |= {"with_scores": output_format == "jsonl", "splits_long": on_too_long == "split"}
+        translator = load_translator(model, given, precision, device)
         translations: Iterator[Translation] = (t for group in groups for t in translator.translate(group))
         if on_too_long != "split":
             name = "sentence" if sentences else f"{input_name(input_path)} line"

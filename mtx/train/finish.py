@@ -91,14 +91,8 @@ def _score(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> Report:
     signals.share()
     signals.raise_if_stopped()
     trained.model.eval()
-    translator = Translator(
-        trained,
-        Precision(torch.float32, inputs.precision.device),
-        beam_size=decode.beam_size,
-        length_penalty=decode.length_penalty,
-        batch_tokens=inputs.settings.batch_tokens,
-        tag=dev.source.tag,
-    )
+    options = decode.with_options(batch_tokens=inputs.settings.batch_tokens, tag=dev.source.tag)
+    translator = Translator(trained, options, Precision(torch.float32, inputs.precision.device))
     LOGGER.info("translating %s dev sentences, beam %d", f"{len(dev.sources):,}", decode.beam_size)
     start = time.perf_counter()
     with signals.interruptible():

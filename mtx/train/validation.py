@@ -36,15 +36,10 @@ def validate(inputs: RunInputs, dev: DevSet, step: int, signals: StopSignals) ->
     settings, trained, group = inputs.settings, inputs.trained, inputs.group
     was_training = trained.model.training
     trained.model.eval()
-    translator = Translator(
-        trained,
-        inputs.precision,
-        beam_size=settings.eval_beam,
-        length_penalty=trained.generation.decode.length_penalty,
-        batch_tokens=settings.batch_tokens,
-        with_scores=False,
-        tag=dev.source.tag,
+    options = trained.generation.decode.with_options(
+        beam_size=settings.eval_beam, batch_tokens=settings.batch_tokens, tag=dev.source.tag, with_scores=False
     )
+    translator = Translator(trained, options, inputs.precision)
     try:
         with signals.interruptible(), closing(translator):
             with explain_large_pair(dev.corpus, [dev.source]):

@@ -115,7 +115,8 @@ def _prepare_translation(point: Point, model: Transformer, sides: Sides, precisi
     tokenizer = cast(Tokenizer, NumberTokenizer(point.vocabulary))
     trained = TrainedModel(model.eval(), tokenizer, "en", "de", generation)
     padded = point.sentences * point.length * point.beam
-    translator = Translator(trained, precision, beam_size=point.beam, length_penalty=1.0, batch_tokens=padded)
+    options = decode.with_options(beam_size=point.beam, batch_tokens=padded)
+    translator = Translator(trained, options, precision)
     lines = [" ".join(map(str, ids)) for ids in sides[0]]
 
     def translate() -> None:

@@ -24,7 +24,7 @@ FORMATS = sorted(Path(__file__).parent.glob("format-*"))
 def test_an_old_model_gives_the_same_translations(made: Path) -> None:
     precision = choose_precision("fp32", choose_device("cpu"))
     model = load_model(made / "model")
-    translator = Translator(model, precision, beam_size=5, length_penalty=1.0, batch_tokens=1000)
+    translator = Translator(model, model.generation.decode.with_options(beam_size=5, batch_tokens=1000), precision)
     golden = [json.loads(line) for line in (made / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     found = translator.translate([line["src"] for line in golden])
     assert [translation.tgt for translation in found] == [line["tgt"] for line in golden]

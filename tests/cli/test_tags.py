@@ -15,8 +15,7 @@ from mtx.checkpoint.model_folder import load_model
 from mtx.config.load import load_config
 from mtx.config.settings import Config
 from mtx.data.prepared.corpus import Corpus
-from mtx.decode.memory import Sentences
-from mtx.decode.translator import Translator
+from mtx.decode.translator import Sentences, Translator
 from mtx.system.device import use_threads
 from mtx.text.tokenizer import Tokenizer
 from mtx.train.run_folder import RunFolder, read_metrics

@@ -41,7 +41,7 @@ def with_spaces(make_model: Callable[..., Transformer], trained: TrainedModel, s
 @pytest.fixture(scope="module", params=["trained", "with_spaces"])
 def translator(request: pytest.FixtureRequest) -> Translator:
     trained: TrainedModel = request.getfixturevalue(request.param)
-    return Translator(trained, CPU, beam_size=1, length_penalty=1.0, batch_tokens=1000)
+    return Translator(trained, trained.generation.decode.with_options(beam_size=1, batch_tokens=1000), CPU)
 
 
 def is_plain(raw: bytes) -> bool:
@@ -73,7 +73,9 @@ def test_no_text_yields_a_control_symbol(translator: Translator, text: str) -> N
 
 
 def test_white_space_never_reaches_the_model(with_spaces: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = Translator(with_spaces, CPU, beam_size=1, length_penalty=1.0, batch_tokens=1000)
+    translator = Translator(
+        with_spaces, with_spaces.generation.decode.with_options(beam_size=1, batch_tokens=1000), CPU
+    )
     asked: list[list[int]] = []
 
     def search(sentences: list[list[int]]) -> list[list[Hypothesis]]:

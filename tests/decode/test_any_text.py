@@ -41,7 +41,7 @@ def translator(foreign: Tokenizer, make_model: Callable[..., Transformer], train
     model = make_model(3, vocab_sizes=(foreign.src_vocab_size, foreign.tgt_vocab_size)).eval()
     own = replace(trained, model=model, tokenizer=foreign)
     precision = Precision(torch.float32, torch.device("cpu"))
-    return Translator(own, precision, beam_size=1, length_penalty=1.0, batch_tokens=64)
+    return Translator(own, own.generation.decode.with_options(beam_size=1, batch_tokens=64), precision)
 
 
 texts = st.lists(st.sampled_from(SPECIALS) | st.text(st.characters(exclude_categories=["Cs"])), max_size=12).map(

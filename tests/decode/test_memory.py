@@ -8,9 +8,8 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode import translator as module
-from mtx.decode.memory import search_within_memory
 from mtx.decode.search import beam_search
-from mtx.decode.translator import Translator
+from mtx.decode.translator import Translator, search_within_memory
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_precision
 
@@ -26,15 +25,16 @@ def translate(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callabl
     """Translates with a search that has memory for so many source tokens, padding included, and fails with `error`."""
 
     def translate(lines: list[str], max_tokens: int, error: Exception, num_threads: int = 1) -> list[str]:
-        def limited_search(model: torch.nn.Module, src_ids: Tensor, *others: object) -> object:
+        def limited_search(model: torch.nn.Module, src_ids: Tensor, *others: object, **symbols: int) -> object:
             if src_ids.numel() > max_tokens:
                 raise error
-            return beam_search(model, src_ids, *others)  # type: ignore[arg-type]
+            return beam_search(model, src_ids, *others, **symbols)  # type: ignore[call-arg, arg-type]
 
         monkeypatch.setattr(module, "beam_search", limited_search)
         monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
         precision = choose_precision("fp32", torch.device("cpu"))
-        translator = Translator(trained, precision, beam_size=2, length_penalty=1.0, batch_tokens=600)
+        options = trained.generation.decode.with_options(beam_size=2, batch_tokens=600)
+        translator = Translator(trained, options, precision)
         try:
             return [translation.tgt for translation in translator.translate(lines)]
         finally:

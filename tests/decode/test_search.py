@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -12,23 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtx.decode.search import (
-    BLOCK,
-    Hypothesis,
-    SearchOptions,
-    beam_search,
-    best_continuations,
-    best_tokens,
-    close_up,
-    greedy_search,
-)
+from mtx.config.settings import DecodeOptions
+from mtx.decode import search
+from mtx.decode.search import Hypothesis, compaction_indices, max_lengths
+from mtx.decode.topk import BLOCK_SIZE, best_continuations, best_tokens
 from mtx.model import Transformer
 
 BOS, EOS = 0, 3
 NUM_NODES = 997
-OPTIONS = SearchOptions(
-    beam_size=1, length_penalty=1.0, max_length_factor=1.0, max_length_extra=1, bos_id=BOS, eos_id=EOS
-)
+OPTIONS = DecodeOptions(beam_size=1, length_penalty=1.0, max_length_factor=1.0, max_length_extra=1)
+greedy_search = partial(search.greedy_search, bos_id=BOS, eos_id=EOS)
+beam_search = partial(search.beam_search, bos_id=BOS, eos_id=EOS)
+
+
+def changed(options: DecodeOptions, **fields: object) -> DecodeOptions:
+    """`options` with other values."""
+    return options.model_copy(update=fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def sources(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def enumerate_all(
-    logp_after: Callable[[Sequence[int]], list[float]], vocab_size: int, longest: int, options: SearchOptions
+    logp_after: Callable[[Sequence[int]], list[float]], vocab_size: int, longest: int, options: DecodeOptions
 ) -> list[Hypothesis]:
     """Every translation there is, best first."""
     everything = []
@@ -108,7 +108,7 @@ def enumerate_all(
 
 
 def plain_beam(
-    logp_after: Callable[[Sequence[int]], list[float]], longest: int, options: SearchOptions
+    logp_after: Callable[[Sequence[int]], list[float]], longest: int, options: DecodeOptions
 ) -> list[Hypothesis]:
     """Beam search of one sentence as its documentation puts it."""
     width = options.beam_size
@@ -131,7 +131,7 @@ def plain_beam(
         if len(finished) == width or not alive:
             break
         best = sorted((hypothesis.score for hypothesis in finished), reverse=True)[options.n_best - 1 : options.n_best]
-        horizon = min(length + options.foresight, longest)
+        horizon = min(length + options.lookahead, longest)
         if best and alive[0][0] / horizon**options.length_penalty <= best[0]:
             break
     return sorted(finished, key=lambda hypothesis: -hypothesis.score)[: options.n_best]
@@ -160,13 +160,15 @@ def test_greedy_search_without_scores_finds_the_same() -> None:
     tables = random_tables(5, num_sentences=50, vocab_size=300, eos_bonus=3.0)
     src = sources([sentence % 7 for sentence in range(50)])
     scored, plain = (
-        greedy_search(tables, *src, replace(OPTIONS, with_scores=with_scores)) for with_scores in (True, False)
+        greedy_search(tables, *src, changed(OPTIONS, with_scores=with_scores)) for with_scores in (True, False)
     )
     assert [[h.ids for h in found] for found in plain] == [[h.ids for h in found] for found in scored]
     assert all(math.isnan(found[0].score) and math.isnan(found[0].logp) for found in plain)
 
 
-@pytest.mark.parametrize("vocab_size", [1, 9, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 5 * BLOCK + 77])
+@pytest.mark.parametrize(
+    "vocab_size", [1, 9, *(BLOCK_SIZE + n for n in (-1, 0, 1)), 5 * BLOCK_SIZE, 5 * BLOCK_SIZE + 77]
+)
 @pytest.mark.parametrize("num_rows", [2, 40])
 def test_best_tokens_are_the_greatest(num_rows: int, vocab_size: int) -> None:
     torch.manual_seed(vocab_size)
@@ -180,7 +182,7 @@ def test_best_tokens_are_the_greatest(num_rows: int, vocab_size: int) -> None:
 
 @given(st.lists(st.booleans(), max_size=30))
 def test_closing_up_moves_as_few_as_possible(kept: list[bool]) -> None:
-    places = close_up(torch.tensor(kept, dtype=torch.bool)).tolist()
+    places = compaction_indices(torch.tensor(kept, dtype=torch.bool)).tolist()
     assert sorted(places) == [place for place, is_kept in enumerate(kept) if is_kept]
     assert all(places[place] == place for place in range(len(places)) if kept[place])
 
@@ -203,9 +205,9 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
     """Enumeration of all 1 + 4 + 16 + … translations gives the same n best, and the same set if all are wanted."""
     lengths = [0, 1, 2, 3, 4, 5]
     tables = random_tables(2, len(lengths), vocab_size=5)
-    options = replace(OPTIONS, beam_size=1400, length_penalty=length_penalty, foresight=6)
-    best = beam_search(tables, *sources(lengths), replace(options, n_best=20))
-    everything = beam_search(tables, *sources(lengths), replace(options, n_best=1400))
+    options = changed(OPTIONS, beam_size=1400, length_penalty=length_penalty, lookahead=6)
+    best = beam_search(tables, *sources(lengths), changed(options, n_best=20))
+    everything = beam_search(tables, *sources(lengths), changed(options, n_best=1400))
     for sentence, length in enumerate(lengths):
         expected = enumerate_all(tables.logp_after(sentence), 5, length + 1, options)
         assert_same(best[sentence], expected[:20])
@@ -231,14 +233,14 @@ def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> N
             scores.append(logp_S / (num_words + 1) ** length_penalty)
     n_best = min(5, len(everything))
     best = torch.stack(scores).topk(n_best, dim=0)
-    options = replace(
+    options = changed(
         OPTIONS,
         beam_size=1400,
         n_best=n_best,
         length_penalty=length_penalty,
         max_length_factor=0.1,
         max_length_extra=length + 1,
-        foresight=6,
+        lookahead=6,
     )
     for sentence, found in enumerate(beam_search(tables, *sources([1] * count), options)):
         assert [hypothesis.score for hypothesis in found] == pytest.approx(best.values[:, sentence].tolist(), abs=2e-6)
@@ -267,7 +269,7 @@ def test_narrow_beam_equals_a_plain_one(
     """On 40 tables of different lengths at once, each as the plain beam finds it alone."""
     lengths = [sentence * 5 % 9 for sentence in range(40)]
     tables = random_tables(width * 10 + n_best, len(lengths), vocab_size, eos_bonus)
-    options = replace(OPTIONS, beam_size=width, n_best=n_best, length_penalty=length_penalty)
+    options = changed(OPTIONS, beam_size=width, n_best=n_best, length_penalty=length_penalty)
     found = beam_search(tables, *sources(lengths), options)
     for sentence, length in enumerate(lengths):
         expected = plain_beam(tables.logp_after(sentence), length + 1, options)
@@ -316,19 +318,19 @@ def test_a_case_that_greedy_gets_wrong() -> None:
     table = known_table({(): {4: 0.6, 5: 0.4}, (4,): {1: 0.4, 2: 0.3, EOS: 0.3}, (5,): {EOS: 1.0}})
     src = sources([4])
     assert greedy_search(table, *src, OPTIONS)[0][0].ids == [4, 1]
-    assert beam_search(table, *src, replace(OPTIONS, beam_size=2, length_penalty=0.0))[0][0].ids == [5]
+    assert beam_search(table, *src, changed(OPTIONS, beam_size=2, length_penalty=0.0))[0][0].ids == [5]
 
 
 @pytest.mark.parametrize(("length_penalty", "ids"), [(0.0, []), (0.1, []), (0.2, [4, 5]), (1.0, [4, 5])])
 def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list[int]) -> None:
     """0.4 for the empty translation against 0.35 for one of three tokens: -0.92 and -1.05 before the penalty."""
     table = known_table({(): {EOS: 0.4, 4: 0.35, 5: 0.25}, (4,): {5: 1.0}, (5,): {1: 0.5, 2: 0.5}})
-    options = replace(OPTIONS, beam_size=2, length_penalty=length_penalty)
+    options = changed(OPTIONS, beam_size=2, length_penalty=length_penalty)
     assert beam_search(table, *sources([5]), options)[0][0].ids == ids
 
 
-@pytest.mark.parametrize(("foresight", "ids"), [(1, []), (3, []), (4, []), (5, [4] * 5), (6, [4] * 5), (99, [4] * 5)])
-def test_what_overtakes_later_than_foreseen_is_given_up(foresight: int, ids: list[int]) -> None:
+@pytest.mark.parametrize(("lookahead", "ids"), [(1, []), (3, []), (4, []), (5, [4] * 5), (6, [4] * 5), (99, [4] * 5)])
+def test_what_overtakes_later_than_foreseen_is_given_up(lookahead: int, ids: list[int]) -> None:
     """0.4 for the empty translation, -0.92 as score, which 0.01 for one of 5 words overtakes at its end, with -0.77."""
     table = Tables(torch.zeros(1, NUM_NODES, 64))
     table.logits[:, :, EOS] = -30.0
@@ -339,7 +341,7 @@ def test_what_overtakes_later_than_foreseen_is_given_up(foresight: int, ids: lis
         node = next_node(node, 4)
         table.logits[0, node] = -30.0
         table.logits[0, node, after] = 0.0
-    options = replace(OPTIONS, beam_size=2, foresight=foresight)
+    options = changed(OPTIONS, beam_size=2, lookahead=lookahead)
     assert beam_search(table, *sources([9]), options)[0][0].ids == ids
 
 
@@ -348,9 +350,9 @@ def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[
     tables = Tables(torch.zeros(3, NUM_NODES, 6))
     tables.logits[:, :, EOS] = -8.0
     tables.logits[:, :, 4] = 2.0
-    options = replace(OPTIONS, beam_size=2, max_length_factor=1.5, max_length_extra=2)
+    options = changed(OPTIONS, beam_size=2, max_length_factor=1.5, max_length_extra=2)
     lengths = [0, 3, 6]
-    assert options.longest(sources(lengths)[1]) == [2, 6, 11]
+    assert max_lengths(sources(lengths)[1], options) == [2, 6, 11]
     logp = tables.logits[0, 0].log_softmax(dim=-1)
     for found, longest in zip(search(tables, *sources(lengths), options), [2, 6, 11], strict=True):
         assert found[0].ids == [4] * (longest - 1)
@@ -368,9 +370,9 @@ BROKEN = {
 }
 SEARCHES = {
     "greedy": (greedy_search, OPTIONS),
-    "greedy, no scores": (greedy_search, replace(OPTIONS, with_scores=False)),
+    "greedy, no scores": (greedy_search, changed(OPTIONS, with_scores=False)),
     "beam 1": (beam_search, OPTIONS),
-    "beam 3": (beam_search, replace(OPTIONS, beam_size=3, n_best=2)),
+    "beam 3": (beam_search, changed(OPTIONS, beam_size=3, n_best=2)),
 }
 
 
@@ -423,7 +425,7 @@ def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
     tables.logits[is_impossible] = -torch.inf
     lengths = [*draw(st.lists(st.integers(0, 8), min_size=3, max_size=3)), 5]
     width = draw(st.integers(1, 4))
-    options = replace(
+    options = changed(
         OPTIONS, beam_size=width, n_best=draw(st.integers(1, width)), length_penalty=draw(st.sampled_from([0.0, 1.0]))
     )
     found = beam_search(tables, *sources(lengths), options)
@@ -437,7 +439,7 @@ def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
 
 
 def test_as_many_as_there_are() -> None:
-    found = beam_search(random_tables(3, 2, 6), *sources([0, 1]), replace(OPTIONS, beam_size=4, n_best=4))
+    found = beam_search(random_tables(3, 2, 6), *sources([0, 1]), changed(OPTIONS, beam_size=4, n_best=4))
     assert [len(hypotheses) for hypotheses in found] == [1, 4]
 
 
@@ -459,7 +461,7 @@ def batch(make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> tuple[Ten
 def test_the_score_is_that_of_forced_decoding(
     width: int, length_penalty: float, transformer: Transformer, batch: tuple[Tensor, Tensor]
 ) -> None:
-    options = replace(OPTIONS, beam_size=width, n_best=width, length_penalty=length_penalty)
+    options = changed(OPTIONS, beam_size=width, n_best=width, length_penalty=length_penalty)
     search = greedy_search if width == 1 else beam_search
     with torch.inference_mode():
         found = search(transformer, *batch, options)
@@ -479,7 +481,7 @@ def test_the_score_is_that_of_forced_decoding(
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_the_batch_does_not_matter(width: int, transformer: Transformer, batch: tuple[Tensor, Tensor]) -> None:
-    options = replace(OPTIONS, beam_size=width, n_best=width)
+    options = changed(OPTIONS, beam_size=width, n_best=width)
     search = greedy_search if width == 1 else beam_search
     src_ids, src_mask = batch
     order = torch.tensor([7, 3, 11, 0, 5, 9, 1, 2, 10, 4, 8, 6])

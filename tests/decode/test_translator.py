@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.decode.search import SearchOptions, beam_search
+from mtx.decode.search import beam_search
 from mtx.decode.translator import BATCHES_BETWEEN_TRIMS, MIN_TOKENS, Translator
 from mtx.system.device import choose_precision
 from mtx.text.segments import split_long
@@ -21,20 +21,15 @@ LONG = "The dog never sees the cat. A child finds the big red house near the man
 
 @pytest.fixture
 def make_translator(trained: TrainedModel) -> Callable[..., Translator]:
-    """A translator of the tiny float64 model; a beam of 2 unless told."""
+    """A translator of the tiny float64 model; beam 2 by default."""
 
     def make_translator(
         *, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1, splits_long: bool = True
     ) -> Translator:
-        return Translator(
-            trained,
-            choose_precision("fp32", torch.device("cpu")),
-            beam_size=beam_size,
-            length_penalty=1.0,
-            batch_tokens=batch_tokens,
-            n_best=n_best,
-            splits_long=splits_long,
+        options = trained.generation.decode.with_options(
+            beam_size=beam_size, batch_tokens=batch_tokens, n_best=n_best, splits_long=splits_long
         )
+        return Translator(trained, options, choose_precision("fp32", torch.device("cpu")))
 
     return make_translator
 
@@ -258,19 +253,13 @@ def test_nbest(make_translator: Callable[..., Translator], sentences: list[str])
 def test_texts_and_scores_are_the_searchs(
     make_translator: Callable[..., Translator], trained: TrainedModel, sentences: list[str]
 ) -> None:
-    options = SearchOptions(
-        beam_size=4,
-        length_penalty=1.0,
-        max_length_factor=1.0,
-        max_length_extra=5,
-        bos_id=trained.tokenizer.bos_id,
-        eos_id=trained.tokenizer.eos_id,
-        n_best=2,
-    )
+    options = trained.generation.decode.with_options(beam_size=4, n_best=2)
+    symbols = {"bos_id": trained.tokenizer.bos_id, "eos_id": trained.tokenizer.eos_id}
     line = next(line for line in sentences if 5 < len(trained.tokenizer.encode_src([line])[0]) < 12)
     ids = [*trained.tokenizer.encode_src([line])[0], trained.tokenizer.eos_id]
     with torch.inference_mode():
-        found = beam_search(trained.model, torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool), options)[0]
+        src = torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool)
+        found = beam_search(trained.model, *src, options, **symbols)[0]
     translation = make_translator(beam_size=4, n_best=2).translate([line])[0]
     assert [candidate.tgt for candidate in translation.nbest] == trained.tokenizer.decode([h.ids for h in found])
     assert [candidate.score for candidate in translation.nbest] == pytest.approx([h.score for h in found], abs=1e-6)

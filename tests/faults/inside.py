@@ -149,13 +149,8 @@ def change_company(folder: Path, tries: int, seed: int) -> list[Outcome]:
     sentences = [src for src, _ in read_demo("test")][:tries]
     rows = []
     for beam_size in (1, 5):
-        translator = Translator(
-            trained,
-            Precision(torch.float32, torch.device("cpu")),
-            beam_size=beam_size,
-            length_penalty=1.0,
-            batch_tokens=1 << 20,
-        )
+        options = trained.generation.decode.with_options(beam_size=beam_size, batch_tokens=1 << 20)
+        translator = Translator(trained, options, Precision(torch.float32, torch.device("cpu")))
         for found in batching.compare_batchings(
             translator, sentences, batching.LONG_SENTENCE, most_batches=tries, seed=seed
         ):

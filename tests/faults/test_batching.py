@@ -29,13 +29,8 @@ def test_the_batch_does_not_matter(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: what is given at once is one batch
     learned.model.to(dtype)
-    translator = Translator(
-        learned,
-        choose_precision("fp32", torch.device("cpu")),
-        beam_size=beam_size,
-        length_penalty=1.0,
-        batch_tokens=1 << 20,
-    )
+    options = learned.generation.decode.with_options(beam_size=beam_size, batch_tokens=1 << 20)
+    translator = Translator(learned, options, choose_precision("fp32", torch.device("cpu")))
     assert 200 <= len(learned.tokenizer.encode_src([LONG_SENTENCE])[0]) < 300
     sentences = [src for src, _ in islice(read_demo("test"), num_sentences)]
     for comparison in compare_batchings(translator, sentences, LONG_SENTENCE, most_batches=40):

@@ -31,7 +31,8 @@ def translator(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callab
     def translator(num_workers: int) -> Translator:
         monkeypatch.setattr(torch, "get_num_threads", lambda: num_workers)
         precision = choose_precision("fp32", torch.device("cpu"))
-        return Translator(trained, precision, beam_size=3, length_penalty=1.0, batch_tokens=120, n_best=2)
+        options = trained.generation.decode.with_options(beam_size=3, batch_tokens=120, n_best=2)
+        return Translator(trained, options, precision)
 
     return translator
 
@@ -52,21 +53,18 @@ def test_workers_translate_as_one_process_does(translator: Callable[[int], Trans
 def test_work_is_balanced(
     translator: Callable[[int], Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both workers get equal work, in one batch each if it fits; the one with the long sentences gets fewer tokens.
-    A second worker gets nothing if there is little to do.
-    """
+    """Both workers get equally many tokens, in one batch each if these fit; one worker gets all if there are few."""
     shared = translator(2)
     segments = shared._segments(sentences)
-    for batch_tokens, rows_for_a_worker, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
-        monkeypatch.setattr(decode_translator, "ROWS_FOR_A_WORKER", rows_for_a_worker)
-        shared.batch_tokens = batch_tokens
+    for batch_tokens, min_rows, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
+        monkeypatch.setattr(decode_translator, "MIN_ROWS_PER_WORKER", min_rows)
+        shared.options = shared.options.model_copy(update={"batch_tokens": batch_tokens})
         batches = shared._batches(segments)
         assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
         assert fewest <= len(batches) <= most
     lengths = [[len(segments[i].ids) + 1 for i in batch] for batch in batches]
     assert min(lengths[0]) >= max(lengths[1])
-    assert 0.7 < sum(lengths[0]) / sum(lengths[1]) < 0.95
-    assert sum(n**2 for n in lengths[0]) > 1.05 * sum(n**2 for n in lengths[1])
+    assert sum(lengths[0]) == pytest.approx(sum(lengths[1]), rel=0.1)
 
 
 def test_an_exception_from_the_callback_ends_a_translation(
@@ -145,7 +143,8 @@ import sys
 import torch
 
 from mtx.config.settings import ModelSettings
-from mtx.decode.search import SearchOptions, greedy_search
+from mtx.config.settings import DecodeOptions
+from mtx.decode.search import greedy_search
 from mtx.model import build_transformer
 from mtx.model.fast import for_decoding
 from mtx.system.memory import prepare_forked_process
@@ -154,12 +153,12 @@ from mtx.system.parallel import map_as_completed, start_workers
 torch.set_num_threads(2)
 settings = ModelSettings(d_model=128, num_heads=4, d_ff=256, encoder_layers=2, decoder_layers=2)
 model = build_transformer(settings, src_vocab_size=500, tgt_vocab_size=500, pad_id=0, is_joint=True)
-options = SearchOptions(1, 1.0, 1.0, 5, bos_id=2, eos_id=3)
+options = DecodeOptions(beam_size=1, max_length_factor=1.0, max_length_extra=5)
 
 @torch.inference_mode()
 def search(sentences):
     src_ids = torch.tensor(sentences)
-    return greedy_search(for_decoding(model.eval(), torch.float32), src_ids, src_ids != 0, options)
+    return greedy_search(for_decoding(model.eval(), torch.float32), src_ids, src_ids != 0, options, bos_id=2, eos_id=3)
 
 for _ in range(int(sys.argv[1])):
     ids = torch.randint(4, 500, (32, 40))

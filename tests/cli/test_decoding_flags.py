@@ -1,0 +1,53 @@
+"""A decoding option is declared once: its flag, range and help come from DecodeOptions."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mtx.cli.options import with_decoding_flags
+from mtx.config.settings import DecodeOptions, Flag
+
+FLAGS = {
+    name: x.name for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, Flag)
+}
+
+
+def run(*arguments: str, omitted: tuple[str, ...] = ()) -> tuple[int, dict[str, object], str]:
+    """The exit code, the options that the command was given, and the output."""
+    seen: dict[str, object] = {}
+
+    @with_decoding_flags(*omitted)
+    def command(given: dict[str, object], file: Path = Path("x")) -> None:
+        seen.update(given, file=file)
+
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, seen, result.output
+
+
+def test_a_command_gets_only_what_was_given() -> None:
+    assert run() == (0, {"file": Path("x")}, "")
+    code, seen, _ = run("--beam", "3", "--length-penalty", "0", "--tag", "2de", "--file", "y")
+    assert (code, seen) == (0, {"beam_size": 3, "length_penalty": 0.0, "tag": "2de", "file": Path("y")})
+
+
+def test_every_flag_is_in_the_help_unless_omitted() -> None:
+    help_text = run("--help")[2]
+    assert all(flag in help_text for flag in FLAGS.values())
+    assert FLAGS["n_best"] not in run("--help", omitted=("n_best",))[2]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--beam", "0"), ("--beam", "1001"), ("--length-penalty", "-1"), ("--n-best", "x")]
+)
+def test_a_value_out_of_range_is_refused(arguments: tuple[str, str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_what_is_not_given_comes_from_the_model() -> None:
+    settings = DecodeOptions(beam_size=7, length_penalty=0.5)
+    options = settings.with_options(beam_size=2, tag="2de")
+    assert (options.beam_size, options.length_penalty, options.tag) == (2, 0.5, "2de")
