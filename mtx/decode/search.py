@@ -19,7 +19,7 @@ OVERFLOW = "the model's numbers overflow"
 
 
 class State(Protocol):
-    """What a model remembers between steps: rows, grouped by sentence, the same number for each."""
+    """State that a model keeps between steps: rows, grouped by sentence, the same number for each."""
 
     def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
         """Keep these sentences, in this order; row r becomes what row `rows_R[r]` was, a row of the same sentence."""

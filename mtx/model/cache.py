@@ -34,7 +34,7 @@ class LayerCache:
 
 @dataclass(frozen=True, slots=True)
 class DecoderState:
-    """What the decoder remembers between steps: a value that the search keeps, reorders and hands back to `step`.
+    """Memory of the decoder between steps: a value that the search keeps, reorders and hands back to `step`.
 
     A row of the batch is a hypothesis of some sentence. Each row keeps its own copy of the source.
     """

@@ -129,7 +129,7 @@ def _with_room(buffer_CRHE: Tensor, num_tail: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class FastState:
-    """What a FastDecoder remembers between steps.
+    """Memory of a `FastDecoder` between steps.
 
     Rows are grouped by sentence: rows b·W to b·W + W - 1 are the hypotheses of sentence b. W is 1 at first.
     Hypotheses differ only in their latest tokens. What they share is stored once and never reordered; reordering all

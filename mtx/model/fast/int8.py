@@ -21,7 +21,7 @@ Int8Product = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Int8Arithmetic:
-    """How a machine multiplies whole numbers: by its own instructions where it has them, or in place of them."""
+    """Integer matrix products of this machine, by its int8 instructions or by a substitute."""
 
     product_of_few: Callable[[Tensor, Tensor], Int8Product]
     product_of_many: Callable[[Tensor, Tensor], Int8Product]
