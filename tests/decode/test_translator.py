@@ -98,6 +98,7 @@ def test_batches_stay_within_their_tokens(
     assert lengths[-1] < lengths[0]
 
 
+@pytest.mark.slow
 def test_freed_memory_is_given_back_once_in_a_while(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from mtx.errors import UserError
 from scripts.demo_files import compare, main
 
 
+@pytest.mark.slow
 def test_write_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["write", str(tmp_path)]) == 0
     lines = (tmp_path / "pronouns.de").read_text(encoding="utf-8").splitlines()

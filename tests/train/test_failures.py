@@ -24,6 +24,8 @@ from mtx.train.run_folder import read_metrics
 from mtx.train.step import train_step
 from mtx.train.trainer import train
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Config]
 
 

@@ -16,6 +16,8 @@ from mtx.data.batching import Batch
 from mtx.train import trainer
 from mtx.train.trainer import train
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Config]
 
 SIZES, WEIGHTS = (24, 20, 10), (1.0, 2.5, 0.3)

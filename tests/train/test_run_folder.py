@@ -23,6 +23,8 @@ from mtx.train import setup, trainer
 from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import estimate_run, train
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Config]
 
 CHANGEABLE = {

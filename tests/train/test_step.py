@@ -295,6 +295,7 @@ def test_where_memory_really_ends_the_step_stays_the_same() -> None:
 # --- precision -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_low_precision_learns_as_float32_does() -> None:
     """The task is to repeat the input, for 200 steps."""
     draw = np.random.default_rng(1)

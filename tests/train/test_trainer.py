@@ -18,6 +18,8 @@ from mtx.train import finish, setup, trainer
 from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import train
 
+pytestmark = pytest.mark.slow
+
 Configure = Callable[..., Config]
 
 

@@ -45,6 +45,7 @@ def svgs(found: Diagnosis) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", to_html(found), flags=re.DOTALL)]
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_never_becomes_markup(text: str) -> None:
     plain = Reader(to_html(diagnosis("plain")))
