@@ -19,7 +19,7 @@ def locked(path: Path, when_taken: Callable[[], None]) -> Iterator[None]:
     Raises:
         OSError: the file can't be created.
     """
-    path.touch()  # where this fails, filelock may try again for ever
+    path.open("ab").close()  # where this fails, filelock may try again for ever
     lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=RETRY_SECONDS, poll_interval=RETRY_SECONDS / 10)
