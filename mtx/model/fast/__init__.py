@@ -6,10 +6,10 @@ names its slow twin, its test and its gain; `README.md` beside this file is the 
 Letters of shapes in addition to those of `mtx.model`:
 
     W  hypotheses of a sentence          R  rows of a step, B * W
-    N  positions remembered              E  2 * P: the key and the value of one head
     U  heads of all sentences, B * H     G  heads of all rows, R * H
     I  inputs of a linear map            O  its outputs
-    C  positions that a buffer has room for; M of them are in use
+    N  positions of the shared prefix    M  positions after it
+    C  positions that a buffer has room for
 """
 
 from copy import deepcopy

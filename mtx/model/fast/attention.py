@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.model.attention import MultiHeadAttention
-from mtx.model.fast.linear import interleaved, joined
+from mtx.model.fast.linear import joined
 
 FUSED_FROM_KEYS = 128
 """Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 4)."""
@@ -82,39 +82,36 @@ class JoinedSelfAttention(nn.Module):
     def __init__(self, attention: MultiHeadAttention, convert: Convert) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
-        kv_proj = interleaved(attention.k_proj, attention.v_proj, self.num_heads)
-        self.qkv_proj = convert(joined(attention.q_proj, kv_proj))
+        self.qkv_proj = convert(joined(attention.q_proj, attention.k_proj, attention.v_proj))
         self.out_proj = convert(attention.out_proj)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from `query` to itself, as MultiHeadAttention does. Shapes: (B, S, D) in and out."""
         assert query is memory
-        q_BSHP, kv_BSHE = self.project(query)
-        k_BHSP, v_BHSP = kv_BSHE.transpose(1, 2).chunk(2, dim=-1)
-        mixed_BHSP = fastest_attention(q_BSHP.transpose(1, 2), k_BHSP, v_BHSP, mask)
+        q_BSHP, (k_BSHP, v_BSHP) = self.project(query)
+        mixed_BHSP = fastest_attention(q_BSHP.transpose(1, 2), k_BSHP.transpose(1, 2), v_BSHP.transpose(1, 2), mask)
         return self.out_proj(mixed_BHSP.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries, and keys beside values. Shapes: (…, D) -> (…, H, P), (…, H, E)."""
-        q, kv = self.qkv_proj(x).split([x.size(-1), 2 * x.size(-1)], dim=-1)
-        heads = *x.shape[:-1], self.num_heads, -1
-        return q.view(heads), kv.view(heads)
+        """Queries, and keys and values. Shapes: (…, D) -> (…, H, P), (2, …, H, P)."""
+        heads: Tensor = self.qkv_proj(x).view(*x.shape[:-1], 3, self.num_heads, -1).movedim(-3, 0)
+        return heads[0], heads[1:]
 
-    def attend(self, q_RHP: Tensor, prefix_NBHE: Tensor, tail_MRHE: Tensor) -> Tensor:
+    def attend(self, q_RHP: Tensor, prefix_2NBHP: Tensor, tail_2MRHP: Tensor) -> Tensor:
         """Attend to the past in two parts; the first is shared by the W hypotheses of a sentence and read once for all.
 
         Shapes:
-            prefix, tail: E = 2 · P, the key and the value of a head side by side
+            prefix, tail: keys and values
             return:       (R, D)
         """
         num_rows, num_heads, _ = q_RHP.shape
         q_G1P = q_RHP.reshape(num_rows * num_heads, 1, -1)
-        tail_k_GMP, tail_v_GMP = _keys_and_values(tail_MRHE)
-        if not len(prefix_NBHE):
+        tail_k_GMP, tail_v_GMP = map(_by_head, tail_2MRHP)
+        if not prefix_2NBHP.size(1):
             mixed_G1P = batched_attention(q_G1P, tail_k_GMP, tail_v_GMP)
             return self.out_proj(mixed_G1P.view(num_rows, -1))  # type: ignore[no-any-return]
 
-        num_sentences, num_shared = prefix_NBHE.size(1), len(prefix_NBHE)
+        num_shared, num_sentences = prefix_2NBHP.shape[1:3]
 
         def by_sentence(x_G1K: Tensor) -> Tensor:
             x_BWHK = x_G1K.view(num_sentences, -1, num_heads, x_G1K.size(-1))
@@ -124,7 +121,7 @@ class JoinedSelfAttention(nn.Module):
             x_BHWK = x_UWK.view(num_sentences, num_heads, -1, x_UWK.size(-1))
             return x_BHWK.transpose(1, 2).reshape(num_rows * num_heads, 1, x_UWK.size(-1))
 
-        prefix_k_UNP, prefix_v_UNP = _keys_and_values(prefix_NBHE)
+        prefix_k_UNP, prefix_v_UNP = map(_by_head, prefix_2NBHP)
         prefix_scores_UWN = torch.bmm(by_sentence(q_G1P), prefix_k_UNP.mT)
         tail_scores_UWM = by_sentence(torch.bmm(q_G1P, tail_k_GMP.mT))
         scores_UWK = torch.cat([prefix_scores_UWN, tail_scores_UWM], dim=-1)
@@ -159,6 +156,6 @@ class CrossAttention(nn.Module):
         return self.out_proj(mixed_BHWP.transpose(1, 2).reshape(len(x_RD), -1))  # type: ignore[no-any-return]
 
 
-def _keys_and_values(kv_NRHE: Tensor) -> tuple[Tensor, ...]:
-    """Keys and values of all heads. Shapes: (N, R, H, E) -> (RH, N, P), twice."""
-    return kv_NRHE.flatten(1, 2).transpose(0, 1).chunk(2, dim=-1)
+def _by_head(x_NRHP: Tensor) -> Tensor:
+    """Keys or values of each head. Shapes: (N, R, H, P) -> (RH, N, P)."""
+    return x_NRHP.flatten(1, 2).transpose(0, 1)

@@ -24,14 +24,15 @@ MOVED_SHARE = 0.3
 class LayerCache:
     """The keys and values of one decoder layer.
 
-    The past is stored position by position in buffers with room for more, so that appending copies nothing. States
+    Keys and values of the past are the two halves of a buffer with room for more positions, so that appending copies
+    nothing. States
     share buffers. Only the newest state is valid: calling `step` twice on one state, or using a state after `select`,
     overwrites data.
     """
 
-    prefix_NBHE: Tensor
+    prefix_2NBHP: Tensor
     """The oldest positions, in which the W hypotheses of each sentence agree: stored once per sentence."""
-    tail_CRHE: Tensor
+    tail_2CRHP: Tensor
     """The positions after the prefix, and room for more."""
     src_k_BHSP: Tensor
     """Stored once per sentence and shared by its W hypotheses."""
@@ -46,30 +47,30 @@ class LayerCache:
         """
         src_k_BHSP, src_v_BHSP = (_padded([part[i] for part in parts], src_length) for i in (0, 1))
         num_sentences, num_heads, _, width = src_k_BHSP.shape
-        tail_CRHE = src_k_BHSP.new_empty(BUFFER_GROWTH, num_sentences, num_heads, 2 * width)
-        return cls(tail_CRHE[:0], tail_CRHE, src_k_BHSP, src_v_BHSP)
+        tail_2CRHP = src_k_BHSP.new_empty(2, BUFFER_GROWTH, num_sentences, num_heads, width)
+        return cls(tail_2CRHP[:, :0], tail_2CRHP, src_k_BHSP, src_v_BHSP)
 
-    def append(self, num_tail: int, kv_RHE: Tensor) -> Self:
+    def append(self, num_tail: int, kv_2RHP: Tensor) -> Self:
         """The cache with one more position after the `num_tail` of its tail."""
-        tail_CRHE = _with_room(self.tail_CRHE, num_tail)
-        tail_CRHE[num_tail] = kv_RHE
-        return replace(self, tail_CRHE=tail_CRHE)
+        tail_2CRHP = _with_room(self.tail_2CRHP, num_tail)
+        tail_2CRHP[:, num_tail] = kv_2RHP
+        return replace(self, tail_2CRHP=tail_2CRHP)
 
     def select(self, num_tail: int, rows: "Selection", sentences: "Selection") -> Self:
         """Row r becomes row `rows.index[r]`, and sentence b becomes sentence `sentences.index[b]`."""
         return replace(
             self,
-            tail_CRHE=rows.of_buffer(self.tail_CRHE, num_tail),
-            prefix_NBHE=sentences.of(self.prefix_NBHE, dim=1),
+            tail_2CRHP=rows.of_buffer(self.tail_2CRHP, num_tail),
+            prefix_2NBHP=sentences.of(self.prefix_2NBHP, dim=2),
             src_k_BHSP=sentences.of(self.src_k_BHSP, dim=0),
             src_v_BHSP=sentences.of(self.src_v_BHSP, dim=0),
         )
 
     def extend_prefix(self, count: int) -> Self:
         """The first `count` positions of the tail, in which the hypotheses of each sentence agree, join the prefix."""
-        width = self.tail_CRHE.size(1) // len(self.src_k_BHSP)  # W
-        prefix_NBHE = torch.cat([self.prefix_NBHE, self.tail_CRHE[:count, ::width]])
-        return replace(self, prefix_NBHE=prefix_NBHE, tail_CRHE=self.tail_CRHE[count:])
+        width = self.tail_2CRHP.size(2) // len(self.src_k_BHSP)  # W
+        prefix_2NBHP = torch.cat([self.prefix_2NBHP, self.tail_2CRHP[:, :count, ::width]], dim=1)
+        return replace(self, prefix_2NBHP=prefix_2NBHP, tail_2CRHP=self.tail_2CRHP[:, count:])
 
 
 def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
@@ -108,23 +109,24 @@ class Selection:
             x.index_copy_(dim, self.moved, x[(slice(None),) * dim + (self.index[self.moved],)])
         return x.narrow(dim, 0, len(self.index))
 
-    def of_buffer(self, buffer_CRHE: Tensor, num_tail: int) -> Tensor:
+    def of_buffer(self, buffer_2CRHP: Tensor, num_tail: int) -> Tensor:
         """The selected rows of the first `num_tail` positions, with room for one more."""
         if self.moved is not None:
-            self.of(buffer_CRHE[:num_tail], dim=1)
-            return buffer_CRHE[:, : len(self.index)]
-        selected_CRHE = buffer_CRHE.new_empty(num_tail + 1, len(self.index), *buffer_CRHE.shape[2:])
-        torch.index_select(buffer_CRHE[:num_tail], 1, self.index, out=selected_CRHE[:num_tail])
-        return selected_CRHE
+            self.of(buffer_2CRHP[:, :num_tail], dim=2)
+            return buffer_2CRHP[:, :, : len(self.index)]
+        selected_2CRHP = buffer_2CRHP.new_empty(2, num_tail + 1, len(self.index), *buffer_2CRHP.shape[3:])
+        for half_CRHP, selected_CRHP in zip(buffer_2CRHP, selected_2CRHP, strict=True):
+            torch.index_select(half_CRHP[:num_tail], 1, self.index, out=selected_CRHP[:num_tail])
+        return selected_2CRHP
 
 
-def _with_room(buffer_CRHE: Tensor, num_tail: int) -> Tensor:
+def _with_room(buffer_2CRHP: Tensor, num_tail: int) -> Tensor:
     """The buffer itself, or a larger copy of it if its first `num_tail` positions fill it."""
-    if num_tail < len(buffer_CRHE):
-        return buffer_CRHE
-    larger_CRHE = buffer_CRHE.new_empty(num_tail + BUFFER_GROWTH, *buffer_CRHE.shape[1:])
-    larger_CRHE[:num_tail] = buffer_CRHE
-    return larger_CRHE
+    if num_tail < buffer_2CRHP.size(1):
+        return buffer_2CRHP
+    larger_2CRHP = buffer_2CRHP.new_empty(2, num_tail + BUFFER_GROWTH, *buffer_2CRHP.shape[2:])
+    larger_2CRHP[:, :num_tail] = buffer_2CRHP
+    return larger_2CRHP
 
 
 @dataclass(frozen=True, slots=True)

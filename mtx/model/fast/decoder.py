@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mtx.model.fast.attention import Convert, CrossAttention, JoinedSelfAttention, additive_mask
 from mtx.model.fast.cache import FastState, LayerCache
+from mtx.model.fast.linear import Linear, pad_rows
 from mtx.model.layers import DecoderLayer, FeedForward
 from mtx.model.transformer import Transformer
 
@@ -73,7 +74,7 @@ class FastDecoder:
 
 
 class InPlaceFeedForward(nn.Module):
-    """The feed-forward sub-layer without a second tensor of its inner width; for decoding, without gradients."""
+    """The feed-forward sub-layer with one tensor of its inner width, padded once; for decoding, without gradients."""
 
     def __init__(self, feed_forward: FeedForward, convert: Convert) -> None:
         super().__init__()
@@ -81,6 +82,8 @@ class InPlaceFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (…, D) in and out."""
+        if isinstance(self.inner, Linear):
+            return pad_rows(lambda x_RD: self.outer(self.inner(x_RD).relu_()), x)
         return self.outer(self.inner(x).relu_())  # type: ignore[no-any-return]
 
 
@@ -93,9 +96,9 @@ def _step(
 
     def attend_to_past(y_RD: Tensor) -> Tensor:
         nonlocal cache
-        q_RHP, kv_RHE = self_attention.project(y_RD)
-        cache = cache.append(num_tail, kv_RHE)
-        return self_attention.attend(q_RHP, cache.prefix_NBHE, cache.tail_CRHE[: num_tail + 1])
+        q_RHP, kv_2RHP = self_attention.project(y_RD)
+        cache = cache.append(num_tail, kv_2RHP)
+        return self_attention.attend(q_RHP, cache.prefix_2NBHP, cache.tail_2CRHP[:, : num_tail + 1])
 
     def attend_to_source(y_RD: Tensor) -> Tensor:
         return cross_attention.attend(y_RD, cache.src_k_BHSP, cache.src_v_BHSP, mask_U1S)

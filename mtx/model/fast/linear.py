@@ -52,27 +52,13 @@ class Linear(nn.Linear):
         return _OneDnnLinear.apply(x, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def interleaved(k_proj: nn.Linear, v_proj: nn.Linear, num_heads: int) -> nn.Linear:
-    """Two maps of the same x as one, whose outputs are the key and the value of the first head, of the second, …"""
-
-    def rows(k_O: Tensor, v_O: Tensor) -> Tensor:
-        heads = [x_O.detach().unflatten(0, (num_heads, -1)) for x_O in (k_O, v_O)]  # type: ignore[no-untyped-call]
-        return torch.cat(heads, dim=1).flatten(0, 1)
-
-    return _linear_of(rows(k_proj.weight, v_proj.weight), rows(k_proj.bias, v_proj.bias))
-
-
 def joined(*linears: nn.Linear) -> nn.Linear:
-    """Several maps of the same x as one, their outputs side by side."""
+    """Several maps of the same x as one, their outputs side by side; for decoding, without gradients."""
     weights, biases = [linear.weight.detach() for linear in linears], [linear.bias.detach() for linear in linears]
-    return _linear_of(torch.cat(weights), torch.cat(biases))
-
-
-def _linear_of(weight_OI: Tensor, bias_O: Tensor) -> nn.Linear:
-    """The map of these numbers; for decoding, without gradients."""
-    linear = nn.Linear(weight_OI.size(1), weight_OI.size(0), device="meta")
-    linear.weight, linear.bias = (nn.Parameter(x, requires_grad=False) for x in (weight_OI, bias_O))
-    return linear
+    joined = nn.Linear(linears[0].in_features, sum(map(len, weights)), device="meta")
+    joined.weight = nn.Parameter(torch.cat(weights), requires_grad=False)
+    joined.bias = nn.Parameter(torch.cat(biases), requires_grad=False)
+    return joined
 
 
 def packed(linear: nn.Linear) -> Linear:
@@ -106,10 +92,7 @@ def pad_rows(product: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     num_rows = len(x_RI)
     num_missing = padded_size(num_rows) - num_rows
     if num_missing:
-        padded_RI = x_RI.new_empty(num_rows + num_missing, x_RI.size(1))
-        padded_RI[:num_rows] = x_RI
-        padded_RI[num_rows:] = 0
-        y_RO = product(padded_RI)[:num_rows]
+        y_RO = product(torch.cat([x_RI, x_RI.new_zeros(num_missing, x_RI.size(1))]))[:num_rows]
     else:
         y_RO = product(x_RI)
     return y_RO if x.dim() == 2 else y_RO.view(*x.shape[:-1], y_RO.size(1))

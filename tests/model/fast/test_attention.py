@@ -117,8 +117,8 @@ def test_self_attention_of_a_step_is_multi_head_attention(
     fast = JoinedSelfAttention(slow, packed)
     shared_BND = torch.randn(2, 1, num_shared, 12, dtype=dtype).expand(-1, width, -1, -1).flatten(0, 1)
     x_RTD = torch.cat([shared_BND, torch.randn(2 * width, 5, 12, dtype=dtype)], dim=1)
-    q_TRHP, kv_TRHE = fast.project(x_RTD.transpose(0, 1))
-    found = fast.attend(q_TRHP[-1], kv_TRHE[:num_shared, ::width], kv_TRHE[num_shared:])
+    q_TRHP, kv_2TRHP = fast.project(x_RTD.transpose(0, 1))
+    found = fast.attend(q_TRHP[-1], kv_2TRHP[:, :num_shared, ::width], kv_2TRHP[:, num_shared:])
     torch.testing.assert_close(found, slow(x_RTD[:, -1:], x_RTD, None)[:, 0], atol=tolerance, rtol=tolerance)
 
 
