@@ -86,7 +86,7 @@ def refusals(work: Work, libraries: Sequence[str], precisions: Sequence[str]) ->
     """Find contestants that cannot take part, with the reason: unsupported precision, or a model M2M100 cannot hold."""
     for precision in precisions if "mtx" in libraries else ():
         try:
-            load_translator(work.model, 1, None, 64, PrecisionName(precision), work.device)
+            load_translator(work.model, {"beam_size": 1}, PrecisionName(precision), work.device)
         except (UserError, ValueError) as error:
             yield f"mtx {precision}", str(error)
     if "generate" in libraries and not fits_m2m100(work.model):

@@ -26,7 +26,8 @@ def main() -> None:
 
     def make(beam: int, batch_tokens: int) -> Translate:
         precision = PrecisionName(options.precision)
-        translator = load_translator(options.model, beam, None, batch_tokens, precision, options.device)
+        given = {"beam_size": beam, "batch_tokens": batch_tokens}
+        translator = load_translator(options.model, given, precision, options.device)
 
         def translate(lines: Sequence[str]) -> tuple[list[str], int]:
             translations = translator.translate(lines)

@@ -42,7 +42,9 @@ def test_mtx_alone(
     monkeypatch.setattr(sys, "argv", [*command.split(), *options.split(), "--json", f"{tmp_path}/json"])
     decode.main()
 
-    expected = load_translator(model_folder, 2, None, 64, PrecisionName.fp32, "cpu").translate(src)
+    expected = load_translator(model_folder, {"beam_size": 2, "batch_tokens": 64}, PrecisionName.fp32, "cpu").translate(
+        src
+    )
     bleu = sacrebleu.corpus_bleu([translation.tgt for translation in expected], [ref]).score
     printed = capsys.readouterr().out
     assert f"| {bleu:.2f} | +0.00 |" in printed
