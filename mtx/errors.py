@@ -13,30 +13,18 @@ class ExitCode(IntEnum):
     """Exit code of the process."""
 
     DONE = 0
-    CHECK_FAILED = 1
-    """The command ran, but a score is below `--min` or the data has problems."""
-    USAGE = 2
-    """Error in the command line or config."""
-    DATA = 3
-    """Error in the input data."""
-    MODEL = 4
-    """Model folder or checkpoint cannot be used."""
-    MACHINE = 5
-    """Error of disk, permissions, device or memory."""
-    DIVERGED = 6
-    """Training diverged."""
-    RUN_FOLDER = 7
-    """Run folder is in use or holds something else."""
-    PEER_LOST = 8
-    """Another process of the same training was lost."""
-    BUG = 70
-    """Bug in mtx."""
-    INTERRUPTED = 130
-    """Stopped by SIGINT; a training has saved its state."""
-    BROKEN_PIPE = 141
-    """The reader of stdout has closed it."""
-    TERMINATED = 143
-    """Stopped by SIGTERM or SIGHUP; a training has saved its state."""
+    CHECK_FAILED = 1  # The command ran, but a score is below `--min` or the data has problems
+    USAGE = 2  # Error in the command line or config
+    DATA = 3  # Error in the input data
+    MODEL = 4  # Model folder or checkpoint cannot be used
+    MACHINE = 5  # Error of disk, permissions, device or memory
+    DIVERGED = 6  # Training diverged
+    RUN_FOLDER = 7  # Run folder is in use or holds something else
+    PEER_LOST = 8  # Another process of the same training was lost
+    BUG = 70  # Bug in mtx
+    INTERRUPTED = 130  # Stopped by SIGINT; a training has saved its state
+    BROKEN_PIPE = 141  # The reader of stdout has closed it
+    TERMINATED = 143  # Stopped by SIGTERM or SIGHUP; a training has saved its state
 
 
 class UserError(Exception):

@@ -13,8 +13,7 @@ from mtx.decode.translator import Translation, Translator
 from mtx.errors import ExitCode, UserError
 from mtx.text.languages import base_language
 
-BOOTSTRAP_SEED = 12345
-"""sacreBLEU's default seed, so that intervals equal those of its command."""
+BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
 
 # A lone comma or full stop, or what tokenizers write for hyphens, apostrophes and subwords.
 _TOKENIZED = re.compile(r"\S [.,](?: |$)|\S @-@ \S|&(?:apos|quot);|@@ |\u2581")
@@ -24,10 +23,8 @@ _TOKENIZED = re.compile(r"\S [.,](?: |$)|\S @-@ \S|&(?:apos|quot);|@@ |\u2581")
 class Score:
     """A corpus score."""
 
-    score: float
-    """In percent, not rounded."""
-    ci: float
-    """Half-width of the 95 % bootstrap interval over sentences, in percent; 0 if not computed."""
+    score: float  # In percent, not rounded
+    ci: float  # Half-width of the 95 % bootstrap interval over sentences, in percent; 0 if not computed
     signature: str
 
 
@@ -39,13 +36,10 @@ class Report:
     num_sentences: int
     bleu: Score
     chrf: Score
-    length_ratio: float
-    """Words in the hypotheses / words in the references, as BLEU counts them."""
-    seconds: float
-    """Translation time, without loading the model."""
+    length_ratio: float  # Words in the hypotheses / words in the references, as BLEU counts them
+    seconds: float  # Translation time, without loading the model
     tokens_per_second: float
-    num_empty: int
-    """Hypotheses without text; not in the JSON."""
+    num_empty: int  # Hypotheses without text; not in the JSON
 
     def to_json(self) -> str:
         """The report as one JSON object on one line."""

@@ -1,14 +1,17 @@
-"""Find docstrings that do not begin with a verb or a noun. Part of `scripts/gate`.
+"""Find docstrings, and comments beside constants, that do not begin with a verb or a noun. Part of `scripts/gate`.
 
     python scripts/docstrings.py FOLDER …
 
-Forbids "What", "Which", "How", "Of", "Those", "So many" and "So few" as the first words of a docstring, also below a
-constant or an attribute. Prints FILE:LINE and the first line of each, and exits with 1 if there are any.
+Forbids "What", "Which", "How", "Of", "Those", "So many" and "So few" as the first words of a docstring, and of the
+comment beside a constant or an attribute. Prints FILE:LINE and the first line of
+each, and exits with 1 if there are any.
 """
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,17 +33,27 @@ def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
                         yield text
 
 
+def comments(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Find the comments at the ends of the lines of constants and attributes, with their line numbers."""
+    bodies = (node.body for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef))
+    lines = {statement.end_lineno for body in bodies for statement in body if isinstance(statement, DOCUMENTED)}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and token.start[0] in lines:
+            yield token.start[0], token.string.removeprefix("# ")
+
+
 def violations(path: Path) -> Iterator[str]:
-    """Find the forbidden docstrings of a file, as `FILE:LINE: first line`."""
+    """Find the forbidden docstrings and comments of a file, as `FILE:LINE: first line`."""
+    source = path.read_text(encoding="utf-8")
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        tree = ast.parse(source, str(path))
     except SyntaxError as error:
         yield f"{path}:{error.lineno}: {error.msg}"
         return
-    for docstring in docstrings(tree):
-        text = str(docstring.value).strip()
+    texts = [(docstring.lineno, str(docstring.value).strip()) for docstring in docstrings(tree)]
+    for line, text in sorted([*texts, *comments(source, tree)]):
         if FORBIDDEN.match(text):
-            yield f"{path}:{docstring.lineno}: {text.splitlines()[0]}"
+            yield f"{path}:{line}: {text.splitlines()[0]}"
 
 
 def main(folders: list[str]) -> int:

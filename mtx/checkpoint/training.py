@@ -26,8 +26,7 @@ from mtx.system.rng import decorrelate_rng, random_state, restore_random_state
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
-MAX_STATE_BYTES = 64 << 20
-"""Limit for `state.json`; each evaluation in it takes about 120 bytes."""
+MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes about 120 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,7 @@ class Evaluation:
     """Scores of one validation."""
 
     step: int
-    loss: float
-    """Negative log-likelihood per target token, in nats, without label smoothing."""
+    loss: float  # Negative log-likelihood per target token, in nats, without label smoothing
     bleu: float
     chrf: float
 
@@ -45,19 +43,14 @@ class Evaluation:
 class Progress:
     """State of a training, apart from tensors. The field names are keys of `state.json`."""
 
-    step: int = 0
-    """Optimizer steps done, including skipped ones."""
+    step: int = 0  # Optimizer steps done, including skipped ones
     epoch: int = 0
     part: int = 0
-    batch: int = 0
-    """Index of the next batch in this part of the epoch."""
-    num_tokens: int = 0
-    """Target tokens seen, without padding."""
-    seconds: float = 0.0
-    """Time spent on steps, in all sessions."""
+    batch: int = 0  # Index of the next batch in this part of the epoch
+    num_tokens: int = 0  # Target tokens seen, without padding
+    seconds: float = 0.0  # Time spent on steps, in all sessions
     skipped_in_a_row: int = 0
-    unlogged: dict[str, Any] = field(default_factory=dict)
-    """Sums over the steps since the last log line."""
+    unlogged: dict[str, Any] = field(default_factory=dict)  # Sums over the steps since the last log line
     ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Running statistics of loss and gradient norm, for the spike detector."""
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -86,8 +79,7 @@ class TrainState:
     progress: Progress
 
 
-CHECKPOINT_NAMES = r"step-\d+"
-"""Names of checkpoint folders, as a regular expression."""
+CHECKPOINT_NAMES = r"step-\d+"  # Names of checkpoint folders, as a regular expression
 
 
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:

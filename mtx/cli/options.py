@@ -15,8 +15,7 @@ from mtx.config.settings import DecodeOptions, Flag
 if TYPE_CHECKING:
     from mtx.decode.translator import Translator
 
-RUNS = Path("runs")
-"""Parent of the run folders, unless --run-dir is given."""
+RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
 
 class PrecisionName(StrEnum):

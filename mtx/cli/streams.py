@@ -13,8 +13,7 @@ from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import new_file
 from mtx.files.sealed import MANIFEST
 
-STANDARD = Path("-")
-"""Name of stdin for input files, and of stdout for output files."""
+STANDARD = Path("-")  # Name of stdin for input files, and of stdout for output files
 
 
 def open_standard_streams() -> None:

@@ -36,8 +36,7 @@ TEXT = re.compile("-[^=]* ")
 OPTION = re.compile("-[^-]|--[^= ]+")
 """An option whose value is the next argument; every option of `mtx translate` takes a value."""
 
-MAX_SHOWN = 20
-"""Undecodable lines that are listed."""
+MAX_SHOWN = 20  # Undecodable lines that are listed
 
 
 Errors = Literal["stop", "replace", "keep"]
@@ -117,8 +116,7 @@ class _UnreadLines:
     """Lines that were not UTF-8 and were replaced by empty ones."""
 
     count: int = 0
-    first: list[str] = field(default_factory=list)
-    """Where the first ones are."""
+    first: list[str] = field(default_factory=list)  # Where the first ones are
 
     def note(self, _line: bytes, place: str) -> str:
         self.count += 1

@@ -22,15 +22,9 @@ from ruamel.yaml.representer import SafeRepresenter
 from mtx.config.messages import COMMAND_LINE, Key, Location, Problem, key_text
 from mtx.errors import ExitCode, UserError, escape_controls
 
-MAX_DEPTH = 20
-"""Nested collections; a config needs 4, and the parser is recursive."""
-
-MAX_NODES = 5_000
-"""Keys and values; a config needs some hundred, and these take the parser less than a second."""
-
-
-MAX_DIGITS = 100
-"""Characters of a number."""
+MAX_DEPTH = 20  # Nested collections; a config needs 4, and the parser is recursive
+MAX_NODES = 5_000  # Keys and values; a config needs some hundred, and these take the parser less than a second
+MAX_DIGITS = 100  # Characters of a number
 
 
 @dataclass(slots=True)

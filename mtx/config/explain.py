@@ -22,8 +22,7 @@ from mtx.config.messages import (
 from mtx.config.settings import PRESETS, Config
 from mtx.errors import ExitCode, UserError, escape_controls
 
-WIDTH = 100
-"""Columns of a line."""
+WIDTH = 100  # Columns of a line
 
 ALL_KEYS = {(section, name): field for section, model in SECTIONS.items() for name, field in model.model_fields.items()}
 

@@ -24,8 +24,7 @@ from mtx.config.settings import PRESETS, Config
 from mtx.config.sources import HubDataset
 from mtx.errors import escape_controls
 
-MAX_BYTES = 300_000
-"""Size of a config file, which bounds the time to parse it to about a second."""
+MAX_BYTES = 300_000  # Size of a config file, which bounds the time to parse it to about a second
 
 
 def load_config(path: Path | None, overrides: Sequence[str]) -> Config:

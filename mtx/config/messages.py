@@ -16,11 +16,8 @@ from mtx.config.settings import Config
 from mtx.config.sources import Source, SourceSettings
 from mtx.errors import ExitCode, UserError, escape_controls
 
-Key = tuple[str | int, ...]
-"""Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src."""
-
-MAX_PROBLEMS = 20
-"""Problems printed at once."""
+Key = tuple[str | int, ...]  # Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src
+MAX_PROBLEMS = 20  # Problems printed at once
 
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
 
@@ -30,8 +27,7 @@ SOURCE_KINDS: dict[str, type[SourceSettings]] = {
 }
 """Settings of each kind of source, by the tag that pydantic puts into the location of an error."""
 
-SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))
-"""Keys whose values are sources."""
+SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))  # Keys whose values are sources
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")

@@ -22,14 +22,12 @@ from mtx.errors import ExitCode, UserError
 WINDOW_PAIRS = 50_000
 """Number of pairs that are sorted by length together. More means less padding, fewer means a better mix of lengths."""
 
-FULLNESS = 0.9
-"""Smallest share of the rows that fit which a batch takes. Lower means less padding, but more batches."""
+FULLNESS = 0.9  # Smallest share of the rows that fit which a batch takes. Lower means less padding, but more batches.
 
 PART_PAIRS = 20 * WINDOW_PAIRS
 """Number of pairs in a part. The batches of a part are shuffled, and come before those of the next part."""
 
-Lengths = NDArray[np.integer[Any]]
-"""Number of tokens of each sentence, without EOS."""
+Lengths = NDArray[np.integer[Any]]  # Number of tokens of each sentence, without EOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,11 @@ class Batch:
     tgt_in: Tensor
     tgt_out: Tensor
     target_positions: Tensor
-    num_src_tokens: int
-    """Real source tokens, EOS included; a host integer too."""
-    num_tokens: int
-    """Real target tokens, EOS included; a host integer, so that summing it never waits for the device."""
-    rows: Rows
-    """Pairs of the corpus in this rank's share."""
-    global_num_tokens: int
-    """Real target tokens of the whole batch, of which each rank has a share."""
-    global_rows: Rows
-    """Pairs of the corpus in the whole batch."""
+    num_src_tokens: int  # Real source tokens, EOS included; a host integer too
+    num_tokens: int  # Real target tokens, EOS included; a host integer, so that summing it never waits for the device
+    rows: Rows  # Pairs of the corpus in this rank's share
+    global_num_tokens: int  # Real target tokens of the whole batch, of which each rank has a share
+    global_rows: Rows  # Pairs of the corpus in the whole batch
 
     def to(self, device: torch.device) -> Self:
         """Return the batch on `device`; copying to a GPU is asynchronous."""
@@ -95,10 +88,8 @@ class Position:
     """The position of the next batch in the endless stream."""
 
     epoch: int = 0
-    part: int = 0
-    """Index in the epoch."""
-    batch: int = 0
-    """Index in the part."""
+    part: int = 0  # Index in the epoch
+    batch: int = 0  # Index in the part
 
 
 # --- plan ------------------------------------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ from mtx.errors import ExitCode, UserError
 class Mixture:
     """The rows of each source in a corpus, and how often they occur in an epoch."""
 
-    begins: tuple[int, ...]
-    """First row of each source, then the number of all rows."""
+    begins: tuple[int, ...]  # First row of each source, then the number of all rows
     repeats: tuple[float, ...]
 
     @classmethod

@@ -42,14 +42,12 @@ class StepModel(Protocol[S]):
 class Hypothesis:
     """A finished translation."""
 
-    ids: list[int]
-    """Tokens without start and end symbol."""
+    ids: list[int]  # Tokens without start and end symbol
     logp: float
     """Natural log-probability of the tokens and the end symbol; NaN if no scores were asked for.
 
     Without the end symbol's if the model gave it probability 0 at the maximum length."""
-    score: float
-    """logp / length ** length_penalty, the end symbol included in the length. Hypotheses are ranked by it."""
+    score: float  # logp / length ** length_penalty, the end symbol included in the length. Hypotheses are ranked by it.
 
 
 def greedy_search(

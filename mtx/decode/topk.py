@@ -9,11 +9,8 @@ The letters of the shapes are explained in `mtx.model` and `mtx.model.fast`.
 import torch
 from torch import Tensor
 
-BLOCK_SIZE = 128
-"""Tokens in a block of the vocabulary; the last block may be shorter."""
-
-BLOCKS_FROM_ROWS = 5
-"""Rows from which on blocks are faster than torch's `max`."""
+BLOCK_SIZE = 128  # Tokens in a block of the vocabulary; the last block may be shorter
+BLOCKS_FROM_ROWS = 5  # Rows from which on blocks are faster than torch's `max`
 
 
 def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:

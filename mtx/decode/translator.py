@@ -24,11 +24,8 @@ from mtx.text.segments import join_parts, split_long
 Sentences = list[list[int]]
 Search = Callable[[Sentences], list[list[Hypothesis]]]
 
-MIN_ROWS_PER_WORKER = 64
-"""Fewest hypotheses for which another process pays: with fewer a step takes hardly less time."""
-
-MIN_TOKENS = 16
-"""Tokens that a shorter sentence counts in a batch: the logits of its next token take as much memory."""
+MIN_ROWS_PER_WORKER = 64  # Fewest hypotheses for which another process pays: with fewer a step takes hardly less time
+MIN_TOKENS = 16  # Tokens that a shorter sentence counts in a batch: the logits of its next token take as much memory
 
 BATCHES_BETWEEN_TRIMS = 64
 """Batches after which freed memory is given back. Doing so after every batch would take a tenth of the time."""
@@ -49,8 +46,7 @@ class Translation:
 
     src: str
     nbest: tuple[Candidate, ...]
-    num_tokens: int
-    """Tokens generated for the best one, end symbols included."""
+    num_tokens: int  # Tokens generated for the best one, end symbols included
     num_left_out: int = 0
     """Source tokens at the end of the sentence that were not translated; 0 unless long lines are cut off."""
 
@@ -66,8 +62,7 @@ class _Segment:
 
     line: int
     ids: list[int]
-    num_left_out: int = 0
-    """Tokens of the line after these that belong to no segment."""
+    num_left_out: int = 0  # Tokens of the line after these that belong to no segment
 
 
 class Translator:

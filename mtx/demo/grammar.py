@@ -7,8 +7,7 @@ from typing import Literal, Protocol
 from mtx.demo.lexicon import Adjective, Gender, Noun
 
 Case = Literal["nom", "acc", "dat", "gen"]
-Person = Literal[0, 1, 2, 3]
-"""Index of a verb form: I, you, third person singular, or plural."""
+Person = Literal[0, 1, 2, 3]  # Index of a verb form: I, you, third person singular, or plural
 
 Endings = Mapping[Case, tuple[str, str, str, str]]
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Gender = Literal["m", "f", "n"]
-Forms = tuple[str, str, str, str]
-"""Finite forms of a verb: I, you (du), third person singular, plural."""
+Forms = tuple[str, str, str, str]  # Finite forms of a verb: I, you (du), third person singular, plural
 
 ARTICLE_GENDER: dict[str, Gender] = {"der": "m", "die": "f", "das": "n"}
 INSEPARABLE = ("be", "emp", "ent", "er", "ge", "miss", "über", "unter", "ver", "zer")
@@ -26,8 +25,7 @@ class Noun:
     gender: Gender
     kind: str
     en_place: str = ""
-    de_place: str = ""
-    """Prepositions of a place: `on` the meadow is `auf` der Wiese."""
+    de_place: str = ""  # Prepositions of a place: `on` the meadow is `auf` der Wiese
 
     @property
     def counts(self) -> bool:
@@ -63,8 +61,7 @@ class Verb:
     de_participle: str
     auxiliary: str
     prefix: str = ""
-    objects: tuple[str, ...] = ()
-    """Classes of nouns that can be its object."""
+    objects: tuple[str, ...] = ()  # Classes of nouns that can be its object
 
     @property
     def infinitive(self) -> str:

@@ -18,8 +18,7 @@ from mtx.demo.nouns import NOUNS
 from mtx.demo.phrases import LANDSCAPE, Pair, noun, pair, place_of, thing
 from mtx.demo.verbs import BE, SCENIC, TRANSITIVE, VERBS
 
-Genders = tuple[Gender, Gender]
-"""Genders of the antecedent and of the other noun."""
+Genders = tuple[Gender, Gender]  # Genders of the antecedent and of the other noun
 
 _LIVING = (
     "tired hungry thirsty exhausted nervous shy lazy sleepy anxious cautious impatient lonely stubborn curious clever"
@@ -50,8 +49,7 @@ class Scene:
     relation: Literal["object", "dat", "acc"] = "object"
     """Role of the second noun: the verb's `object`, or the place where (`dat`) or into which (`acc`) it happens."""
     first_fits: str = ""
-    second_fits: str = ""
-    """Adjectives, if they differ from those of the noun's class."""
+    second_fits: str = ""  # Adjectives, if they differ from those of the noun's class
 
     def fits(self, role: int) -> list[str]:
         """Adjectives of the first (0) or second (1) noun."""

@@ -15,11 +15,8 @@ from mtx.system.device import choose_device
 from mtx.system.parallel import num_threads
 from mtx.system.signals import EXIT_CODES, stop_signals
 
-POLL_SECONDS = 0.1
-"""Time until the launcher notices that a rank has ended and stops the others."""
-
-SHUTDOWN_SECONDS = "50"
-"""Time that ranks have to save and exit once they are asked to; then they are killed."""
+POLL_SECONDS = 0.1  # Time until the launcher notices that a rank has ended and stops the others
+SHUTDOWN_SECONDS = "50"  # Time that ranks have to save and exit once they are asked to; then they are killed
 
 ARGUMENTS = ("-P", "-m", "mtx", "train")
 """Arguments to python; -P keeps a `mtx` in the current folder from being imported."""

@@ -26,8 +26,7 @@ from mtx.system.signals import end_with_parent
 
 T = TypeVar("T")
 
-RUN_ID_PREFIX = "mtx-"
-"""Prefix of the run ids that `mtx train --devices` gives to torch's launcher."""
+RUN_ID_PREFIX = "mtx-"  # Prefix of the run ids that `mtx train --devices` gives to torch's launcher
 
 START_TIMEOUT = timedelta(minutes=2)
 """Ranks are started together, so one that is still missing after this time will not come."""
@@ -41,8 +40,7 @@ class ProcessGroup:
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
-    """Rank among the processes of this machine, which is also the index of its GPU."""
+    local_rank: int = 0  # Rank among the processes of this machine, which is also the index of its GPU
     store: Any = None  # torch.distributed.Store | None, which torch does not type
     """The launcher's key-value store; None in a process that trains alone."""
 
@@ -144,8 +142,7 @@ class ProcessGroup:
             _wait_for(self.store, [f"{name} {rank}" for rank in range(self.size)])
 
 
-SINGLE = ProcessGroup()
-"""A process that trains alone."""
+SINGLE = ProcessGroup()  # A process that trains alone
 
 
 def _wait_for(store: Any, keys: list[str]) -> None:

@@ -51,8 +51,7 @@ class Manifest(BaseModel, extra="forbid", frozen=True, strict=True):
     mtx: str
     about: dict[str, Any]
     files: dict[Annotated[str, AfterValidator(_file_name)], Seal]
-    sha256: str
-    """Digest of all other keys."""
+    sha256: str  # Digest of all other keys
 
 
 class DamagedError(UserError):

@@ -17,17 +17,10 @@ from mtx.data.sources.read import read_pairs, reader
 from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
 from mtx.system.logs import ProgressLog
 
-COMMON = 0.9995
-"""Share of a text that its common characters make up."""
-
-LENGTH_PERCENTILE = 0.99
-"""Share of pairs that `CorpusStats.long_pair` covers."""
-
-LENGTH_CAP = 1 << 16
-"""Letters at which lengths are cut, to bound memory."""
-
-MIN_SHARED_SCRIPTS = 0.5
-"""Share of letters in common scripts above which two languages can share a vocabulary."""
+COMMON = 0.9995  # Share of a text that its common characters make up
+LENGTH_PERCENTILE = 0.99  # Share of pairs that `CorpusStats.long_pair` covers
+LENGTH_CAP = 1 << 16  # Letters at which lengths are cut, to bound memory
+MIN_SHARED_SCRIPTS = 0.5  # Share of letters in common scripts above which two languages can share a vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +28,20 @@ class Alphabet:
     """Number of distinct characters in a text."""
 
     num_all: int
-    num_common: int
-    """Number of the most frequent ones that make up `COMMON` of the text."""
+    num_common: int  # Number of the most frequent ones that make up `COMMON` of the text
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusStats:
     """Statistics of a corpus. Lengths are in letters of an alphabet, see `size_of`."""
 
-    num_pairs: int
-    """Distinct pairs that training can use; estimated in large corpora."""
+    num_pairs: int  # Distinct pairs that training can use; estimated in large corpora
     both: Alphabet
     src: Alphabet
     tgt: Alphabet
-    are_scripts_related: bool
-    """Whether the two sides share most of their scripts."""
-    long_pair: int
-    """99th percentile of the length of a pair's longer side."""
-    mean_letters: tuple[float, float] = (0.0, 0.0)
-    """Mean length of a source and of a target sentence."""
+    are_scripts_related: bool  # Whether the two sides share most of their scripts
+    long_pair: int  # 99th percentile of the length of a pair's longer side
+    mean_letters: tuple[float, float] = (0.0, 0.0)  # Mean length of a source and of a target sentence
     num_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     """Number of pairs that the default cleaning rules drop, by reason."""

@@ -26,11 +26,9 @@ class Row:
     d_ff: int
     num_heads: int
     dropout: float
-    inner_dropout: float
-    """Dropout on attention weights and inside the feed-forward sub-layer."""
+    inner_dropout: float  # Dropout on attention weights and inside the feed-forward sub-layer
     label_smoothing: float
-    step_tokens: int
-    """Target tokens per step."""
+    step_tokens: int  # Target tokens per step
     lr: float
     warmup_steps: int
     max_steps: int
@@ -52,20 +50,14 @@ TABLE = (
 CPU_ROW = Row(0, 8_000, (3, 3), 256, 1024, 4, 0.1, 0.0, 0.1, 4_096, 2e-3, 1_000, 15_000, "cosine")
 """Largest shape that a CPU trains in hours, with a schedule that makes the most of few steps."""
 
-CPU_BATCH = 4_096
-"""Largest batch on a CPU, in tokens: larger ones are no faster."""
-
-SCARCE_PAIRS = 100_000
-"""Number of pairs below which the shape for a CPU needs more dropout."""
+CPU_BATCH = 4_096  # Largest batch on a CPU, in tokens: larger ones are no faster
+SCARCE_PAIRS = 100_000  # Number of pairs below which the shape for a CPU needs more dropout
 
 NUM_EVALUATIONS, SAVES_PER_EVALUATION, MIN_SAVE_STEPS = 20, 2, 25
 """Evaluations per run, checkpoints per evaluation, and the least steps between checkpoints."""
 
-NUM_AVERAGED = 10
-"""Checkpoints to average: the last quarter of a run."""
-
-NUM_SPECIAL_PIECES = 4 + 256
-"""Pieces of every vocabulary: padding, unknown, begin, end, and all bytes."""
+NUM_AVERAGED = 10  # Checkpoints to average: the last quarter of a run
+NUM_SPECIAL_PIECES = 4 + 256  # Pieces of every vocabulary: padding, unknown, begin, end, and all bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +156,8 @@ class _Interpolation:
 
     lower: Row
     upper: Row
-    position: float
-    """Position on the logarithmic scale of pairs, from 0 (lower) to 1 (upper)."""
-    scarcity: float
-    """Below the first row, the square root of pairs / its pairs; else 1."""
+    position: float  # Position on the logarithmic scale of pairs, from 0 (lower) to 1 (upper)
+    scarcity: float  # Below the first row, the square root of pairs / its pairs; else 1
 
     @classmethod
     def at(cls, pairs: int) -> Self:

@@ -29,17 +29,10 @@ from mtx.train.estimate import Estimate, Sizes, estimate
 MAX_BATCH, MIN_BATCH = 32_768, 1_024
 """Tokens per batch to try on a GPU: larger batches than the first are no faster; the second is used untested."""
 
-LETTERS_PER_TOKEN = 4
-"""Typical with a trained vocabulary, which does not exist yet."""
-
-FEW_PAIRS = 100
-"""Number of pairs below which a model only memorizes them."""
-
-LONG_SECONDS = 24 * 3600
-"""Duration on a CPU above which the config says how to shorten the run."""
-
-COMMENT_COLUMN = 44
-"""Column of comments; longer values push theirs to the right."""
+LETTERS_PER_TOKEN = 4  # Typical with a trained vocabulary, which does not exist yet
+FEW_PAIRS = 100  # Number of pairs below which a model only memorizes them
+LONG_SECONDS = 24 * 3600  # Duration on a CPU above which the config says how to shorten the run
+COMMENT_COLUMN = 44  # Column of comments; longer values push theirs to the right
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +40,9 @@ class InitRequest:
     """The arguments of `mtx init`."""
 
     data: DataSettings
-    output: Path
-    """The config to write."""
+    output: Path  # The config to write
     device: str
-    command: Sequence[str]
-    """The command line, for the header of the config."""
+    command: Sequence[str]  # The command line, for the header of the config
 
 
 def write_config(request: InitRequest) -> Path:

@@ -40,10 +40,8 @@ class DecoderState:
     """
 
     layers: tuple[LayerCache, ...]
-    src_mask: Tensor
-    """(B, S), True = real token."""
-    length: int = 0
-    """Target positions seen so far."""
+    src_mask: Tensor  # (B, S), True = real token
+    length: int = 0  # Target positions seen so far
 
     def append(self, layers: tuple[LayerCache, ...]) -> Self:
         """The state one position on, with the caches that know it."""

@@ -13,8 +13,7 @@ from mtx.errors import UserError
 
 LOGGER = logging.getLogger("mtx")
 
-PROGRESS_SECONDS = 10
-"""Seconds between two progress lines of a long pass over data."""
+PROGRESS_SECONDS = 10  # Seconds between two progress lines of a long pass over data
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that end a line, control a terminal or reverse text, and surrogates, which UTF-8 cannot encode."""

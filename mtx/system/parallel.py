@@ -24,17 +24,13 @@ from mtx.system.signals import end_with_parent
 
 Work = Callable[[Any], Any]
 
-MAX_THREADS = 1024
-"""Larger values of OMP_NUM_THREADS are taken for typing errors and ignored."""
-
-MIN_TASKS = 4
-"""Fewer tasks than this are done in this process: starting others would take longer."""
+MAX_THREADS = 1024  # Larger values of OMP_NUM_THREADS are taken for typing errors and ignored
+MIN_TASKS = 4  # Fewer tasks than this are done in this process: starting others would take longer
 
 Task = TypeVar("Task")
 T = TypeVar("T")
 
-_work: Work | None = None
-"""In a worker, the function that it applies to each task."""
+_work: Work | None = None  # In a worker, the function that it applies to each task
 
 
 def can_fork() -> bool:

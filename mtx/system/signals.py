@@ -24,18 +24,15 @@ ECHO_SECONDS = 0.3
 """Stop signals within this time of the first one count as its echo. A terminal and a wrapper script both pass Ctrl-C
 on, and a service manager sends SIGHUP right after SIGTERM."""
 
-_END_OF_SIGNALS = 0
-"""Byte that ends the listener thread; no signal has this number."""
+_END_OF_SIGNALS = 0  # Byte that ends the listener thread; no signal has this number
 
 
 @dataclass(slots=True)
 class Requests:
     """Requests that have arrived as signals."""
 
-    stop: ExitCode | None = None
-    """Exit code with which to stop, if a stop was requested."""
-    is_save_wanted: bool = False
-    """Whether to save and continue."""
+    stop: ExitCode | None = None  # Exit code with which to stop, if a stop was requested
+    is_save_wanted: bool = False  # Whether to save and continue
 
     @property
     def is_pending(self) -> bool:

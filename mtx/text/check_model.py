@@ -12,10 +12,8 @@ MAX_MODEL_BYTES = 16 << 20
 MAX_PIECE_BYTES = 1 << 10
 MAX_FIELD_BYTES = 4 << 20
 """Limit for fields other than pieces. The largest are normalization tables: 0.3 MB for SentencePiece's own."""
-MAX_SCORE = 1e9
-"""Limit for the absolute score of a piece: a log-probability, or minus the index of the piece."""
-NUM_TYPES = 6
-"""Types of pieces, numbered from 1: normal, unknown, control, user-defined, unused, byte."""
+MAX_SCORE = 1e9  # Limit for the absolute score of a piece: a log-probability, or minus the index of the piece
+NUM_TYPES = 6  # Types of pieces, numbered from 1: normal, unknown, control, user-defined, unused, byte
 
 # Keys are 8 x number + wire type.
 VARINT, FIXED64, SIZED, FIXED32 = 0, 1, 2, 5

@@ -9,8 +9,7 @@ from mtx.text.languages import base_language
 # Chinese and Japanese, of which several may follow each other, need no white space.
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])(?![。！？])[」』”’）]*")
 
-NO_SPACES = ("zh", "ja", "th", "lo", "my", "km", "lzh", "yue")
-"""Languages that write no space between sentences."""
+NO_SPACES = ("zh", "ja", "th", "lo", "my", "km", "lzh", "yue")  # Languages that write no space between sentences
 
 
 def split_long(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:

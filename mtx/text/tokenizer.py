@@ -45,8 +45,7 @@ class Tokenizer:
     unk_id: int
     bos_id: int
     eos_id: int
-    is_lossless: bool
-    """Whether both models are lossless."""
+    is_lossless: bool  # Whether both models are lossless
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:

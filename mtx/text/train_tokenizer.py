@@ -11,13 +11,9 @@ from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.text.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer, tag_symbol
 
-MAX_LINE_BYTES = 16384
-"""Longer lines are skipped."""
-MIN_LINE_BYTES = 32
-"""Minimum size to count per line, since each line takes memory besides its text."""
-
-_RESERVED = "\u2585"
-"""Separator used by SentencePiece's trainer, which silently skips lines that contain it."""
+MAX_LINE_BYTES = 16384  # Longer lines are skipped
+MIN_LINE_BYTES = 32  # Minimum size to count per line, since each line takes memory besides its text
+_RESERVED = "\u2585"  # Separator used by SentencePiece's trainer, which silently skips lines that contain it
 
 
 def train_tokenizer(
@@ -49,10 +45,8 @@ class Sample:
     """An even sample of the lines of a text, in their order."""
 
     lines: list[str]
-    num_read: int
-    """Number of lines that it was drawn from."""
-    num_long: int
-    """Number of lines skipped because they are longer than MAX_LINE_BYTES."""
+    num_read: int  # Number of lines that it was drawn from
+    num_long: int  # Number of lines skipped because they are longer than MAX_LINE_BYTES
 
 
 def draw_sample(lines: Iterable[str], max_bytes: int) -> Sample:

@@ -26,17 +26,13 @@ from mtx.train.parallel import parallelize
 from mtx.train.saving import max_kept
 from mtx.train.step import PairTooLargeError, train_step
 
-SECONDS = 5.0
-"""Time to spend on steps, about."""
-
-MIN_TRIES, MAX_TRIES = 2, 20
-"""Steps of one size that are measured, after one that is not."""
+SECONDS = 5.0  # Time to spend on steps, about
+MIN_TRIES, MAX_TRIES = 2, 20  # Steps of one size that are measured, after one that is not
 
 FIRST_TOKENS = 512
 """Tokens of the first batch. The size is then doubled until it is the wanted one, or a step takes too long."""
 
-FIRST_ID = 4
-"""Smallest id of a token that is not special."""
+FIRST_ID = 4  # Smallest id of a token that is not special
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,7 @@ class Sizes:
 
     src_vocab_size: int
     tgt_vocab_size: int
-    src_length: int
-    """Tokens of a sentence, EOS included."""
+    src_length: int  # Tokens of a sentence, EOS included
     tgt_length: int
     num_tokens: float | None = None
     """Target tokens of a batch on average, since not every batch is full; None for full ones."""
@@ -57,19 +52,13 @@ class Estimate:
     """Time, memory and disk of a training. Sizes are in bytes."""
 
     seconds_per_step: float
-    num_tokens: int
-    """Target tokens of a step."""
+    num_tokens: int  # Target tokens of a step
     num_steps: int
-    weights: int
-    """Memory of the weights; the gradient takes the same again, Adam's moments twice that."""
-    batch: int
-    """Memory that the largest batch takes beside these."""
-    disk: int
-    """Disk space of the checkpoints that are kept at a time, and of the model folder."""
-    num_splits: int
-    """Splits of a batch that did not fit into memory."""
-    is_full_size: bool
-    """Whether batches of the wanted size were measured; if not, smaller ones are extrapolated."""
+    weights: int  # Memory of the weights; the gradient takes the same again, Adam's moments twice that
+    batch: int  # Memory that the largest batch takes beside these
+    disk: int  # Disk space of the checkpoints that are kept at a time, and of the model folder
+    num_splits: int  # Splits of a batch that did not fit into memory
+    is_full_size: bool  # Whether batches of the wanted size were measured; if not, smaller ones are extrapolated
 
     @property
     def seconds(self) -> float:

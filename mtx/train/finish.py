@@ -28,8 +28,7 @@ class FinalWeights:
     """Weights that a run ends with."""
 
     weights: dict[str, Tensor]
-    steps: list[int]
-    """Checkpoints that they are the mean of."""
+    steps: list[int]  # Checkpoints that they are the mean of
     evaluation: Evaluation | None
 
 

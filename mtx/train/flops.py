@@ -19,8 +19,7 @@ from mtx.system.device import Precision
 SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}
 """Rows, inputs and outputs of the products measured: just large enough to keep the device busy."""
 
-SECONDS_PER_PRODUCT = 0.07
-"""Time spent on measuring each product."""
+SECONDS_PER_PRODUCT = 0.07  # Time spent on measuring each product
 
 
 def step_flops(

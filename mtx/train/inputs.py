@@ -34,16 +34,14 @@ class RunInputs:
     folder: RunFolder
     settings: TrainSettings
     model_settings: ModelSettings
-    sources: Sequence[Source]
-    """Sources of the training data, with folders expanded."""
+    sources: Sequence[Source]  # Sources of the training data, with folders expanded
     trained: TrainedModel
     """Model in training with its tokenizer. With FSDP, a copy with whole weights, as of the last save."""
     corpus: Corpus
     mixture: Mixture
     dev: DevSet | None
     precision: Precision
-    matrix_rate: float
-    """Speed of matrix products measured on this machine in this precision, in FLOP/s."""
+    matrix_rate: float  # Speed of matrix products measured on this machine in this precision, in FLOP/s
     metadata: dict[str, Any]
     """Part of each checkpoint's manifest: data, tokenizer and everything else that a resumed run is compared with."""
     group: ProcessGroup

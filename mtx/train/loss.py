@@ -19,10 +19,8 @@ from mtx.model.fast.loss import projected_loss_sum
 class Loss(NamedTuple):
     """Sums over the real target tokens of a batch, in nats. Shapes: (), ()."""
 
-    total: Tensor
-    """Value to minimise; it carries the gradient."""
-    nll: Tensor
-    """Negative log-likelihood, without smoothing and without gradient."""
+    total: Tensor  # Value to minimise; it carries the gradient
+    nll: Tensor  # Negative log-likelihood, without smoothing and without gradient
 
 
 LossFunction = Callable[[Transformer, Batch, TrainSettings], Loss]
@@ -53,8 +51,7 @@ def blocked_cross_entropy(model: Transformer, batch: Batch, settings: TrainSetti
     return Loss(*projected_loss_sum(hidden_ND, model.output.weight, tgt_N, settings.label_smoothing))
 
 
-LOSSES: dict[str, LossFunction] = {"cross_entropy": cross_entropy}
-"""Every loss, by the name that `train.loss` gives it."""
+LOSSES: dict[str, LossFunction] = {"cross_entropy": cross_entropy}  # Every loss, by the name that `train.loss` gives it
 
 FAST_TWINS: dict[LossFunction, LossFunction] = {cross_entropy: blocked_cross_entropy}
 """Functions that give the same numbers sooner."""

@@ -18,14 +18,9 @@ from mtx.train.inputs import RunInputs
 from mtx.train.spikes import SpikeDetector
 from mtx.train.step import StepStats
 
-STEPS_BEFORE_ESTIMATE = 20
-"""Steps of a session before the remaining time is logged for the first time."""
-
-MAX_SKIPS = 10
-"""Steps in a row without a finite loss or gradient that end the run."""
-
-MIN_SCALE = 1e-4
-"""Scale of the fp16 loss below which the run ends, because the gradients are huge."""
+STEPS_BEFORE_ESTIMATE = 20  # Steps of a session before the remaining time is logged for the first time
+MAX_SKIPS = 10  # Steps in a row without a finite loss or gradient that end the run
+MIN_SCALE = 1e-4  # Scale of the fp16 loss below which the run ends, because the gradients are huge
 
 
 @dataclass(slots=True)
@@ -35,14 +30,12 @@ class Window:
     loss: float = 0.0
     nll: float = 0.0
     grad_norm: float = 0.0
-    num_updates: int = 0
-    """Steps that were not skipped; the name is that in `state.json`."""
+    num_updates: int = 0  # Steps that were not skipped; the name is that in `state.json`
     num_tokens: int = 0
     num_padded: int = 0
     num_real: int = 0
     num_skipped: int = 0
-    num_spikes: int = 0
-    """Spikes, skipped or not."""
+    num_spikes: int = 0  # Spikes, skipped or not
     seconds: float = 0.0
     num_flops: int = 0
 

@@ -21,8 +21,7 @@ from mtx.system.device import Precision
 from mtx.train.loss import Loss, LossFunction, loss_function
 from mtx.train.optim import build_optimizer
 
-BatchLoss = Callable[[Batch], Loss]
-"""Loss function that is bound to its model and settings."""
+BatchLoss = Callable[[Batch], Loss]  # Loss function that is bound to its model and settings
 
 
 class LossModule(nn.Module):

@@ -4,11 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-MEMORY = 128
-"""Steps that the running statistics cover: enough for a deviation, few enough to follow the training."""
-
-SIGMAS = 6
-"""Standard deviations above the mean from which on a value is a spike."""
+MEMORY = 128  # Steps that the running statistics cover: enough for a deviation, few enough to follow the training
+SIGMAS = 6  # Standard deviations above the mean from which on a value is a spike
 
 
 @dataclass(slots=True)
@@ -44,8 +41,7 @@ class RunningStats:
 class SpikeDetector:
     """Running statistics of loss and gradient."""
 
-    loss: RunningStats = field(default_factory=RunningStats)
-    """Training loss per target token, in nats."""
+    loss: RunningStats = field(default_factory=RunningStats)  # Training loss per target token, in nats
     grad_norm: RunningStats = field(default_factory=RunningStats)
 
     @classmethod

@@ -25,27 +25,17 @@ from mtx.train.spikes import SpikeDetector
 class StepStats:
     """Figures of a step. Those of all ranks, unless they say otherwise."""
 
-    step: int
-    """Number of the step, counted from 1."""
-    loss: float
-    """Training loss, a sum in nats."""
-    nll: float
-    """Negative log-likelihood, a sum in nats."""
-    grad_norm: float
-    """Norm of the gradient before clipping, in true units."""
-    is_skipped: bool
-    """Whether the weights stayed as they were: a number was not finite, or a spike."""
+    step: int  # Number of the step, counted from 1
+    loss: float  # Training loss, a sum in nats
+    nll: float  # Negative log-likelihood, a sum in nats
+    grad_norm: float  # Norm of the gradient before clipping, in true units
+    is_skipped: bool  # Whether the weights stayed as they were: a number was not finite, or a spike
     lr: float
-    num_tokens: int
-    """Real target tokens."""
-    num_padded: int
-    """Tokens of both sides with padding, of this rank."""
-    num_real: int
-    """Tokens of both sides without padding, of this rank."""
-    rows: Rows
-    """Pairs of the corpus."""
-    num_splits: int
-    """Batches of this rank that were split for lack of memory."""
+    num_tokens: int  # Real target tokens
+    num_padded: int  # Tokens of both sides with padding, of this rank
+    num_real: int  # Tokens of both sides without padding, of this rank
+    rows: Rows  # Pairs of the corpus
+    num_splits: int  # Batches of this rank that were split for lack of memory
 
 
 def train_step(

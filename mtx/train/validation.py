@@ -21,8 +21,7 @@ from mtx.train.loss import blocked_cross_entropy
 from mtx.train.step import PairTooLargeError
 from mtx.train.stopping import StopSignals
 
-NUM_SAMPLES = 5
-"""Dev sentences whose translations are logged at each validation."""
+NUM_SAMPLES = 5  # Dev sentences whose translations are logged at each validation
 
 
 def validate(inputs: RunInputs, dev: DevSet, step: int, signals: StopSignals) -> Evaluation:

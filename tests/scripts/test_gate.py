@@ -111,11 +111,15 @@ def test_docstrings_are_found_wherever_they_may_stand(tmp_path: Path) -> None:
                 """Of a thing."""
                 size: int
                 """Which size."""
+                depth: int  # How deep
                 async def work(self):
                     """Those who work.
 
                     More.
                     """
+            LEAST = [  # Of what lies inside, a comment is free
+                1,  # Which also holds here
+            ]  # What is least
             if True:
                 LIMIT = 1
                 """What is allowed."""
@@ -128,9 +132,18 @@ def test_docstrings_are_found_wherever_they_may_stand(tmp_path: Path) -> None:
     code, found = gate(tmp_path)
     assert code == 1
     lines = [line.removeprefix(f"{tmp_path}/planted.py:") for line in found.splitlines()]
-    firsts = ["How to begin.", "Of a thing.", "Which size.", "Those who work.", "What is allowed.", "So few."]
+    firsts = [
+        "How to begin.",
+        "Of a thing.",
+        "Which size.",
+        "How deep",
+        "Those who work.",
+        "What is least",
+        "What is allowed.",
+        "So few.",
+    ]
     assert sorted(lines) == sorted(
-        f"{number}: {first}" for number, first in zip((2, 6, 8, 10, 16, 19), firsts, strict=True)
+        f"{number}: {first}" for number, first in zip((2, 6, 8, 9, 11, 17, 20, 23), firsts, strict=True)
     )
 
 
@@ -145,7 +158,7 @@ def test_other_strings_may_begin_as_they_like(tmp_path: Path) -> None:
 
                 What follows the first line is free.
                 """
-                work("How?")
+                work("How?")  # What it asks is free, too
                 "Of no use, but no docstring."
                 return f"""Those {text}"""
             '''

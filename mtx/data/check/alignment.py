@@ -10,23 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 200
-"""Number of pairs in a block, for which one correlation is computed."""
-
-MAX_SHIFT = 20
-"""Largest shift of one side that is tried, in lines."""
-
-LOW, GAIN = 0.3, 0.3
-"""A block is misaligned if its lengths correlate by less than LOW, and when shifted by GAIN more."""
+BLOCK = 200  # Number of pairs in a block, for which one correlation is computed
+MAX_SHIFT = 20  # Largest shift of one side that is tried, in lines
+LOW, GAIN = 0.3, 0.3  # A block is misaligned if its lengths correlate by less than LOW, and when shifted by GAIN more
 
 LEAST_SPREAD = 0.1
 """Standard deviation of log lengths below which a block tells nothing, as its lines have nearly equal lengths."""
 
-NUM_POINTS = 200
-"""Largest number of points of the curve of agreement."""
-
-MAX_LENGTH = 65_535
-"""Lengths are stored in two bytes and cut at this value."""
+NUM_POINTS = 200  # Largest number of points of the curve of agreement
+MAX_LENGTH = 65_535  # Lengths are stored in two bytes and cut at this value
 
 Lengths = NDArray[np.uint16]
 
@@ -35,10 +27,8 @@ Lengths = NDArray[np.uint16]
 class Slip:
     """A range of lines in which line n of the source corresponds to line n + shift of the target."""
 
-    begin: int
-    """First line, counted from 1."""
-    end: int
-    """Last line."""
+    begin: int  # First line, counted from 1
+    end: int  # Last line
     shift: int
 
     def __str__(self) -> str:
@@ -50,12 +40,9 @@ class Slip:
 class Alignment:
     """The alignment of a source, judged by lengths."""
 
-    slips: list[Slip]
-    """The ranges of lines that look shifted, in order."""
-    num_unrelated: int
-    """Number of lines in blocks whose lengths do not correlate with any shift."""
-    first_unrelated: int | None
-    """First of these lines, counted from 1."""
+    slips: list[Slip]  # The ranges of lines that look shifted, in order
+    num_unrelated: int  # Number of lines in blocks whose lengths do not correlate with any shift
+    first_unrelated: int | None  # First of these lines, counted from 1
     agreement: list[float]
     """Correlation of lengths from the first line to the last, averaged over ranges of equal length."""
 
@@ -73,10 +60,8 @@ def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
 @dataclass(frozen=True, slots=True)
 class _Block:
     begin: int
-    agreement: float | None
-    """Correlation of the lengths without a shift; None if unknown."""
-    shift: int | None
-    """The shift with which they correlate; None if there is none, or it can't be told."""
+    agreement: float | None  # Correlation of the lengths without a shift; None if unknown
+    shift: int | None  # The shift with which they correlate; None if there is none, or it can't be told
 
     @property
     def is_unrelated(self) -> bool:

@@ -15,18 +15,15 @@ from mtx.errors import ExitCode, UserError
 MAX_DROPPED, MAX_MISALIGNED, MAX_UNRELATED, MAX_OVERLAP = 0.5, 0.01, 0.5, 0.05
 """Shares of pairs above which there is a problem."""
 
-MIN_PAIRS = 10
-"""Number of pairs that a source needs for such a share of them to be meaningful."""
+MIN_PAIRS = 10  # Number of pairs that a source needs for such a share of them to be meaningful
 
 
 @dataclass(frozen=True, slots=True)
 class SetOverlap:
     """The overlap of a dev or test set with other pairs."""
 
-    role: str
-    """dev or test."""
-    within: str
-    """Pairs that the set is compared with: train or dev."""
+    role: str  # dev or test
+    within: str  # Pairs that the set is compared with: train or dev
     overlap: Overlap
 
 
@@ -36,8 +33,7 @@ class Diagnosis:
 
     sources: list[SourceReport]
     overlaps: list[SetOverlap]
-    problems: list[str]
-    """Reasons not to start a training, one line each."""
+    problems: list[str]  # Reasons not to start a training, one line each
 
 
 def diagnose(config: Config) -> Diagnosis:

@@ -15,17 +15,10 @@ from mtx.data.sources.chunks import in_chunks
 NGRAM = 8
 """Length of the n-grams that are compared, in words, or in characters for scripts without spaces between words."""
 
-NEAR = 0.5
-"""Share of its n-grams from which a sentence counts as nearly the same."""
-
-MAX_HELD_OUT = 200_000
-"""Number of pairs of a dev or test set that are compared, from its beginning."""
-
-MAX_EXAMPLES = 3
-"""Number of pairs shown for each finding."""
-
-MAX_EXAMPLE_CHARS = 200
-"""Length to which the sentences of an example are cut."""
+NEAR = 0.5  # Share of its n-grams from which a sentence counts as nearly the same
+MAX_HELD_OUT = 200_000  # Number of pairs of a dev or test set that are compared, from its beginning
+MAX_EXAMPLES = 3  # Number of pairs shown for each finding
+MAX_EXAMPLE_CHARS = 200  # Length to which the sentences of an example are cut
 
 Keys = NDArray[np.int64]
 
@@ -36,8 +29,7 @@ _NO_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{M
 class Example:
     """A pair that a finding is about."""
 
-    line: int
-    """Line in its source, counted from 1."""
+    line: int  # Line in its source, counted from 1
     src: str
     tgt: str
 
@@ -57,14 +49,10 @@ class Overlap:
     """Counts of the pairs of a set that occur among other pairs."""
 
     num_pairs: int = 0
-    both: int = 0
-    """Pairs that occur whole, regardless of case, spaces and punctuation."""
-    src: int = 0
-    """Pairs whose source occurs."""
-    tgt: int = 0
-    """Pairs whose target occurs."""
-    near: int = 0
-    """Pairs of which neither side occurs, but one side nearly does."""
+    both: int = 0  # Pairs that occur whole, regardless of case, spaces and punctuation
+    src: int = 0  # Pairs whose source occurs
+    tgt: int = 0  # Pairs whose target occurs
+    near: int = 0  # Pairs of which neither side occurs, but one side nearly does
     examples: list[Example] = field(default_factory=list)
     """Some pairs that occur whole or nearly, with their lines in the set."""
 

@@ -9,8 +9,7 @@ from mtx.data.check.diagnose import Diagnosis
 from mtx.data.check.scan import LENGTH_STEP, Side
 from mtx.errors import escape_controls
 
-WIDTH, HEIGHT = 820, 160
-"""Size of a plot in SVG units."""
+WIDTH, HEIGHT = 820, 160  # Size of a plot in SVG units
 
 
 class Bar(NamedTuple):

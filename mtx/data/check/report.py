@@ -9,8 +9,7 @@ from mtx.data.check.overlap import Example, shortened
 from mtx.data.check.scan import Finding, Side, SourceReport
 from mtx.errors import escape_controls
 
-MAX_SHOWN = 60
-"""Length to which the sentences of an example are cut, in characters."""
+MAX_SHOWN = 60  # Length to which the sentences of an example are cut, in characters
 
 
 def to_json(diagnosis: Diagnosis) -> str:

@@ -31,11 +31,8 @@ from mtx.data.sources.read import read_pairs, reader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
 
-LENGTH_STEP, NUM_LENGTHS = 10, 41
-"""Width of a bar of the histogram of lengths in letters, and number of bars."""
-
-MAX_SCRIPTS = 6
-"""Number of scripts reported for a side, the most frequent ones."""
+LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths in letters, and number of bars
+MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones
 
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
 """Findings about duplicates, by the part of a pair that occurred before."""
@@ -63,8 +60,7 @@ class Finding:
     rule: str
     verdict: Verdict
     """Treatment of such pairs by the config, or if the setting were on. Dev and test sets are not cleaned."""
-    setting: str | None
-    """The config key that enables the rule; None if it is always on."""
+    setting: str | None  # The config key that enables the rule; None if it is always on
     count: int = 0
     examples: list[Example] = field(default_factory=list)
 
@@ -76,12 +72,10 @@ class Side:
     language: str
     num_letters: int = 0
     num_words: int = 0
-    longest: int = 0
-    """Letters of the longest sentence, at most 65,535."""
+    longest: int = 0  # Letters of the longest sentence, at most 65,535
     histogram: list[int] = field(default_factory=lambda: [0] * NUM_LENGTHS)
     """Number of sentences by length, in steps of `LENGTH_STEP` letters; the last bar has all longer ones."""
-    scripts: dict[str, int] = field(default_factory=dict)
-    """Number of letters by script."""
+    scripts: dict[str, int] = field(default_factory=dict)  # Number of letters by script
 
     def add(self, num_words: int, sizes: NDArray[Any]) -> None:
         """Count sentences of these `sizes` in letters."""
@@ -97,51 +91,38 @@ class SourceReport:
     """The results of the scan of one source."""
 
     name: str
-    role: str
-    """train, dev or test."""
+    role: str  # train, dev or test
     num_pairs: int
-    num_dropped: int
-    """Pairs that the config drops, except those with too many tokens: there is no tokenizer yet."""
+    num_dropped: int  # Pairs that the config drops, except those with too many tokens: there is no tokenizer yet
     findings: list[Finding]
     sides: list[Side]
     alignment: Alignment
-    error: str | None
-    """The error that ended the reading early, if any."""
+    error: str | None  # The error that ended the reading early, if any
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkFindings:
     """Findings about one chunk of pairs, without the others."""
 
-    indices: dict[str, list[int]]
-    """Indices in the chunk of the pairs that each rule is about."""
-    is_dropped: NDArray[np.bool_]
-    """Whether the config drops each pair, apart from duplicates."""
-    is_usable: NDArray[np.bool_]
-    """Whether each pair has text on both sides."""
-    hashes: dict[str, Hashes]
-    """Hashes of each pair and each side, by kind of duplicates."""
-    lengths: NDArray[np.uint16]
-    """(2, pairs)"""
+    indices: dict[str, list[int]]  # Indices in the chunk of the pairs that each rule is about
+    is_dropped: NDArray[np.bool_]  # Whether the config drops each pair, apart from duplicates
+    is_usable: NDArray[np.bool_]  # Whether each pair has text on both sides
+    hashes: dict[str, Hashes]  # Hashes of each pair and each side, by kind of duplicates
+    lengths: NDArray[np.uint16]  # (2, pairs)
     num_words: tuple[int, int]
     scripts: tuple[Counter[str], Counter[str]]
-    overlaps: list[list[NDArray[np.int64]]]
-    """The parts of each dev or test set that occur, for `OverlapIndex.mark`."""
+    overlaps: list[list[NDArray[np.int64]]]  # The parts of each dev or test set that occur, for `OverlapIndex.mark`
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkScanner:
     """Scans chunks of one source, in any process."""
 
-    enabled: Cleaner
-    """The rules of the config."""
-    every: Cleaner
-    """All rules."""
-    held_out: HeldOutKeys
-    """Keys of the sentences that the config keeps from training because dev or test have them."""
+    enabled: Cleaner  # The rules of the config
+    every: Cleaner  # All rules
+    held_out: HeldOutKeys  # Keys of the sentences that the config keeps from training because dev or test have them
     indexes: Sequence[OverlapIndex]
-    tag: str | None
-    """Tag of the source; pairs with different tags are never duplicates."""
+    tag: str | None  # Tag of the source; pairs with different tags are never duplicates
 
     def __call__(self, chunk: Chunk) -> ChunkFindings:
         cleaned = clean_chunk(chunk.pairs, self.enabled, self.held_out)

@@ -16,8 +16,7 @@ class CleanedChunk:
     """
 
     pairs: Sequence[Pair]
-    reasons: list[str | None]
-    """The first reason to drop each pair; None if it is kept."""
+    reasons: list[str | None]  # The first reason to drop each pair; None if it is kept
 
     @property
     def kept(self) -> list[int]:

@@ -8,11 +8,8 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
-NUM_PARTS = 16
-"""Parts into which hashes are divided: merging two arrays takes memory for one part only."""
-
-GROWTH = 4
-"""An array is merged with those after it once they together exceed 1/GROWTH of its length."""
+NUM_PARTS = 16  # Parts into which hashes are divided: merging two arrays takes memory for one part only
+GROWTH = 4  # An array is merged with those after it once they together exceed 1/GROWTH of its length
 
 
 def hash_of(*texts: str) -> int:

@@ -29,8 +29,7 @@ class ExportSummary:
     """Counts of an export."""
 
     num_read: int
-    dropped: dict[str, int]
-    """Number of dropped pairs by their first reason."""
+    dropped: dict[str, int]  # Number of dropped pairs by their first reason
 
     def __str__(self) -> str:
         return format_kept(self.num_read, self.dropped)

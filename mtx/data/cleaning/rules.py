@@ -13,17 +13,13 @@ from mtx.data.cleaning.writing_systems import scripts_of, share_in
 from mtx.data.sources.base import Pair
 from mtx.errors import ExitCode, UserError
 
-MAX_SENTENCE_BYTES = 1_000_000
-"""Longer sentences are always dropped."""
+MAX_SENTENCE_BYTES = 1_000_000  # Longer sentences are always dropped
 
 LENGTH_OFFSET = 15
 """Characters added to both sides before their ratio is computed, because the ratio of single words varies widely."""
 
-MIN_LETTERS = 4
-"""Letters that a text needs for its script to be judged."""
-
-MIN_LETTERS_FOR_LANGUAGE = 20
-"""Letters that a text needs for its language to be identified."""
+MIN_LETTERS = 4  # Letters that a text needs for its script to be judged
+MIN_LETTERS_FOR_LANGUAGE = 20  # Letters that a text needs for its language to be identified
 
 _DAMAGE = re.compile(
     "\ufffd|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\u00c3[\u0080-\u00bf]|\u00c2[\u0080-\u00bf]"
@@ -37,8 +33,7 @@ _SYLLABLES = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 _NUMBER = re.compile(r"\d+(?:[.,\u00a0\u202f']\d+)*")
 _SEPARATORS = re.compile(r"[.,\u00a0\u202f']")
 
-Rule = Callable[[str, str], bool]
-"""Returns whether to drop a pair."""
+Rule = Callable[[str, str], bool]  # Returns whether to drop a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +56,7 @@ class Cleaner:
         return replace(self, rules={**self.rules, **rules})
 
 
-UNUSABLE = ("over 1 MB", "empty")
-"""Reasons to drop a pair under any config."""
+UNUSABLE = ("over 1 MB", "empty")  # Reasons to drop a pair under any config
 
 
 def unusable_reason(pair: Pair) -> str | None:
@@ -182,8 +176,7 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
     return any(_is_not_in(text, language) for text, language in ((src, src_lang), (tgt, tgt_lang)))
 
 
-MIN_PROBABILITY = 0.9
-"""Probability above which an identified language counts."""
+MIN_PROBABILITY = 0.9  # Probability above which an identified language counts
 
 
 def _is_not_in(text: str, language: str) -> bool:

@@ -13,18 +13,12 @@ class Corpus:
 
     src: Ids
     tgt: Ids
-    lines: Lines
-    """Where each pair was in the input, counted from 0 over all sources."""
-    dropped: dict[str, int]
-    """Number of dropped pairs by reason."""
-    num_equal: int
-    """Kept pairs whose two sides are the same text."""
-    key: str
-    """sha256 of everything that decides the ids: text, tokenizer, options and the version of this code."""
-    sources: Sequence[Sequence[str]] = ()
-    """Label and sha256 of each source."""
-    source_sizes: tuple[int, ...] = ()
-    """Number of pairs of each source, including dropped ones."""
+    lines: Lines  # Where each pair was in the input, counted from 0 over all sources
+    dropped: dict[str, int]  # Number of dropped pairs by reason
+    num_equal: int  # Kept pairs whose two sides are the same text
+    key: str  # sha256 of everything that decides the ids: text, tokenizer, options and the version of this code
+    sources: Sequence[Sequence[str]] = ()  # Label and sha256 of each source
+    source_sizes: tuple[int, ...] = ()  # Number of pairs of each source, including dropped ones
 
     def __len__(self) -> int:
         return len(self.lines)

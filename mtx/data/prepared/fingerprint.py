@@ -15,8 +15,7 @@ from mtx.data.sources.base import UNRELATED_TO_CONTENT, Pair
 from mtx.data.sources.read import reader
 from mtx.files.atomic import replace_file
 
-MIN_CACHED_BYTES = 1 << 20
-"""Size of a file above which its digest is cached."""
+MIN_CACHED_BYTES = 1 << 20  # Size of a file above which its digest is cached
 
 SETTLED_SECONDS = 2.0
 """Minimum age of a change for a digest to be cached: a later change within the clock's resolution has the same time."""

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from mtx.data.prepared.store import StoredArray
 
-Numbers = NDArray[np.unsignedinteger[Any]] | StoredArray
-"""Numbers of the smallest unsigned type that holds them all."""
-
-Rows = NDArray[np.integer[Any]]
-"""Indices of sentences or pairs."""
+Numbers = NDArray[np.unsignedinteger[Any]] | StoredArray  # Numbers of the smallest unsigned type that holds them all
+Rows = NDArray[np.integer[Any]]  # Indices of sentences or pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +20,7 @@ class Shard:
     """Sentences without BOS and EOS, concatenated in a flat array."""
 
     flat: Numbers
-    offsets: Numbers
-    """Index in `flat` at which each sentence begins, then the length of `flat`."""
+    offsets: Numbers  # Index in `flat` at which each sentence begins, then the length of `flat`
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:
@@ -59,8 +55,7 @@ class Ids:
         for shard in shards:
             self._begins.append(self._begins[-1] + len(shard))
         lengths = [as_small(shard.lengths) for shard in shards]  # for a hundred million pairs each byte counts
-        self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)
-        """Number of tokens of each sentence."""
+        self.lengths: NDArray[np.unsignedinteger[Any]] = np.concatenate(lengths)  # Number of tokens of each sentence
 
     @classmethod
     def from_lists(cls, sentences: Sequence[Sequence[int]]) -> Self:

@@ -151,8 +151,7 @@ class _Encoder:
     held_out: HeldOutKeys
     tokenizer: Tokenizer
     tags: Sequence[str | None]
-    prefixes: Sequence[Sequence[int]]
-    """Ids before each source sentence, by source."""
+    prefixes: Sequence[Sequence[int]]  # Ids before each source sentence, by source
 
     def __call__(self, chunk: Chunk) -> EncodedChunk:
         cleaned = clean_chunk(chunk.pairs, self.cleaner, self.held_out)

@@ -18,8 +18,7 @@ class SourceLines:
     """Lines of one source, or rows of a data set."""
 
     source: Source
-    lines: list[int]
-    """Counted from 1."""
+    lines: list[int]  # Counted from 1
 
     def __str__(self) -> str:
         lines = ", ".join(map(str, self.lines))

@@ -27,12 +27,9 @@ class EncodedChunk:
 
     src: Shard
     tgt: Shard
-    indices: NDArray[np.int64]
-    """Index of each kept pair in its chunk."""
-    hashes: Hashes | None
-    """Hash of each kept pair, equal for duplicates; None if duplicates are kept."""
-    is_equal: NDArray[np.bool_]
-    """Whether the two sides are the same text."""
+    indices: NDArray[np.int64]  # Index of each kept pair in its chunk
+    hashes: Hashes | None  # Hash of each kept pair, equal for duplicates; None if duplicates are kept
+    is_equal: NDArray[np.bool_]  # Whether the two sides are the same text
     dropped: Counter[str]
 
     def without_duplicates(self, seen: HashSet64) -> "EncodedChunk":

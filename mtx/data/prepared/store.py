@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from mtx.data.prepared.fingerprint import file_digest
 from mtx.files.atomic import replace_file
 
-_ALIGNMENT = 8
-"""Alignment of each array in bytes, the size of the largest type."""
-
-Metadata = dict[str, Any]
-"""JSON values that are stored with arrays."""
+_ALIGNMENT = 8  # Alignment of each array in bytes, the size of the largest type
+Metadata = dict[str, Any]  # JSON values that are stored with arrays
 
 
 class StoredArray:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from mtx.config.sources import Source, SourceSettings
 from mtx.errors import ExitCode, UserError
 
-Pair = tuple[str, str]
-"""A source sentence and its translation."""
+Pair = tuple[str, str]  # A source sentence and its translation
 
 Settings = TypeVar("Settings", bound=SourceSettings)
 
@@ -21,8 +20,7 @@ class Languages(NamedTuple):
     """The languages that the names or headers of files mention."""
 
     src: str | None = None
-    tgt: str | None = None
-    """None where the files do not say which language is the source and which the target."""
+    tgt: str | None = None  # None where the files do not say which language is the source and which the target
     mentioned: Sequence[str] = ()
 
 
@@ -30,10 +28,8 @@ class Reader(ABC, Generic[Settings]):
     """Reads one source. A new kind of source is a subclass, listed in `mtx.data.sources.read`, and its settings."""
 
     settings_type: ClassVar[type[SourceSettings]]
-    path_keys: ClassVar[tuple[str, ...]] = ()
-    """The settings that say where the source is, not what is in it."""
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    """Suffixes of files that are a source of this kind."""
+    path_keys: ClassVar[tuple[str, ...]] = ()  # The settings that say where the source is, not what is in it
+    suffixes: ClassVar[tuple[str, ...]] = ()  # Suffixes of files that are a source of this kind
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -13,8 +13,7 @@ MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
 class Chunk:
     """Neighbouring pairs of one source."""
 
-    source: int
-    """Index of the source."""
+    source: int  # Index of the source
     pairs: list[Pair]
 
 

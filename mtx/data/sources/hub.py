@@ -17,16 +17,12 @@ from mtx.config.sources import HubDataset, Source
 from mtx.data.sources.base import Pair, Reader, not_found
 from mtx.errors import ExitCode, UserError
 
-HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-"""The name of a data set, usually after its owner's."""
-
-ROWS_AT_ONCE = 1000
-"""Rows that are in memory at a time."""
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")  # The name of a data set, usually after its owner's
+ROWS_AT_ONCE = 1000  # Rows that are in memory at a time
 
 _SPLITS = {"train", "training", "dev", "val", "valid", "validation", "eval", "evaluation", "test", "testing"}
 
-Rows = dict[str, list[Any]]
-"""Values of some rows, by column."""
+Rows = dict[str, list[Any]]  # Values of some rows, by column
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,9 @@ from typing import Any, BinaryIO
 
 from mtx.errors import ExitCode, UserError
 
-BLOCK_BYTES = 1 << 16
-"""Bytes that are read and unpacked at a time."""
-
-MAX_LINE_BYTES = 1 << 26
-"""Limit of a line, which is held in memory; a longer one means that the file is not text."""
-
-MAX_XZ_BYTES = 1 << 28
-"""Limit of the memory for unpacking xz, 4 times what its highest preset needs."""
+BLOCK_BYTES = 1 << 16  # Bytes that are read and unpacked at a time
+MAX_LINE_BYTES = 1 << 26  # Limit of a line, which is held in memory; a longer one means that the file is not text
+MAX_XZ_BYTES = 1 << 28  # Limit of the memory for unpacking xz, 4 times what its highest preset needs
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")

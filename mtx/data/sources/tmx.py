@@ -13,8 +13,7 @@ from mtx.data.sources.base import Languages, Pair, Reader, not_found
 from mtx.data.sources.text import explain_unreadable, plain_blocks
 from mtx.errors import ExitCode, UserError
 
-MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22
-"""Limits of one unit. Sentences over 1 MB are dropped anyway."""
+MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}
 """Elements inside a segment that contain formatting of the original, not text of the sentence."""

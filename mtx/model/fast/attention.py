@@ -16,14 +16,9 @@ from torch import Tensor, nn
 from mtx.model.attention import MultiHeadAttention
 from mtx.model.fast.linear import joined
 
-FUSED_FROM_KEYS = 128
-"""Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 4)."""
-
-PADDED_FROM_SCORES = 4096
-"""Scores above which padding short rows takes less time than it saves."""
-
-Convert = Callable[[nn.Linear], nn.Module]
-"""Gives a linear map the form that is multiplied fastest."""
+FUSED_FROM_KEYS = 128  # Keys from which on torch's fused kernel beats the written-out form in float32 on a CPU (Zen 4)
+PADDED_FROM_SCORES = 4096  # Scores above which padding short rows takes less time than it saves
+Convert = Callable[[nn.Linear], nn.Module]  # Gives a linear map the form that is multiplied fastest
 
 
 def fastest_attention(

@@ -13,8 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-BUFFER_GROWTH = 16
-"""Positions by which a full buffer grows, and the fewest that join the shared prefix at once."""
+BUFFER_GROWTH = 16  # Positions by which a full buffer grows, and the fewest that join the shared prefix at once
 
 MOVED_SHARE = 0.3
 """Largest share of rows that is moved one by one: these are read and written twice, otherwise all are copied once."""
@@ -32,10 +31,8 @@ class LayerCache:
 
     prefix_2NBHP: Tensor
     """The oldest positions, in which the W hypotheses of each sentence agree: stored once per sentence."""
-    tail_2CRHP: Tensor
-    """The positions after the prefix, and room for more."""
-    src_k_BHSP: Tensor
-    """Stored once per sentence and shared by its W hypotheses."""
+    tail_2CRHP: Tensor  # The positions after the prefix, and room for more
+    src_k_BHSP: Tensor  # Stored once per sentence and shared by its W hypotheses
     src_v_BHSP: Tensor
 
     @classmethod
@@ -87,8 +84,7 @@ def _padded(parts: Sequence[Tensor], length: int) -> Tensor:
 class Selection:
     """A new order of rows; if few rows change their place, only these are written."""
 
-    index: Tensor
-    """Position r receives what was at position `index[r]`."""
+    index: Tensor  # Position r receives what was at position `index[r]`
     moved: Tensor | None
     """The positions that change, if these are few. None on a GPU, where counting them would wait for it."""
 
@@ -139,12 +135,10 @@ class FastState:
     """
 
     layers: tuple[LayerCache, ...]
-    mask_BH1S: Tensor
-    """Added to the scores of cross-attention."""
+    mask_BH1S: Tensor  # Added to the scores of cross-attention
     ancestors_NR: Tensor
     """The row that wrote each position of a row's tail: rows with the same ancestor at a position share their past."""
-    length: int
-    """Target positions seen so far."""
+    length: int  # Target positions seen so far
 
     @classmethod
     def start(cls, layers: tuple[LayerCache, ...], mask_BH1S: Tensor) -> Self:

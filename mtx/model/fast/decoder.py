@@ -18,8 +18,7 @@ from mtx.model.fast.linear import Linear, pad_rows
 from mtx.model.layers import DecoderLayer, FeedForward
 from mtx.model.transformer import Transformer
 
-TOKENS_PER_PART = 1024
-"""Source tokens that are encoded at once on a CPU: their activations stay in its cache."""
+TOKENS_PER_PART = 1024  # Source tokens that are encoded at once on a CPU: their activations stay in its cache
 
 
 class FastDecoder:

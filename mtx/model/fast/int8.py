@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from mtx.model.fast.linear import TORCH_HAS_ONEDNN, has_onednn, onednn_product, pack, padded_size
 
-Int8Product = Callable[[Tensor], Tensor]
-"""x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32."""
+Int8Product = Callable[[Tensor], Tensor]  # x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32.
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +23,8 @@ class Int8Arithmetic:
     """Integer matrix products of this machine, by its int8 instructions or by a substitute."""
 
     product_of_few: Callable[[Tensor, Tensor], Int8Product]
-    product_of_many: Callable[[Tensor, Tensor], Int8Product]
-    """Made of ŵ (O, I) and s_w (O,)."""
-    many: int = 0
-    """Rows times outputs from which on the second pays: oneDNN's calls cost 15 microseconds beforehand."""
+    product_of_many: Callable[[Tensor, Tensor], Int8Product]  # Made of ŵ (O, I) and s_w (O,)
+    many: int = 0  # Rows times outputs from which on the second pays: oneDNN's calls cost 15 microseconds beforehand
     largest_weight: int = 127
 
     @classmethod

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 TORCH_HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 """Whether torch was built with oneDNN."""
 
-SIGNIFICANT_BITS = 5
-"""Row counts are rounded up to this many leading bits: 16 sizes from one power of two to the next."""
+SIGNIFICANT_BITS = 5  # Row counts are rounded up to this many leading bits: 16 sizes from one power of two to the next
 
 ROWS_PER_PASS = 8
 """Row counts above this are multiples of it: oneDNN reads the weights once for so many rows, so padding is free."""

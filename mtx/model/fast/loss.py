@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mtx.model.fast.linear import has_onednn, onednn_product
 
-ROWS_IN_CACHE = 256
-"""Rows of logits computed at once on a CPU: enough for the matrix product, few enough for the cache."""
+ROWS_IN_CACHE = 256  # Rows of logits computed at once on a CPU: enough for the matrix product, few enough for the cache
 
 ROWS_ON_GPU = 8192
 """Rows of logits computed at once on a GPU: enough to keep it busy, at 256 MiB for 16,000 tokens in bf16."""
