@@ -15,17 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Rows
+from mtx.data.prepared.corpus import Corpus, Ids, Rows
 from mtx.errors import ExitCode, UserError
 
-WINDOW_PAIRS = 50_000
-"""Number of pairs that are sorted by length together. More means less padding, fewer means a better mix of lengths."""
-
+WINDOW_PAIRS = 50_000  # Pairs sorted by length together. More means less padding, fewer means a better mix of lengths.
+PART_PAIRS = 20 * WINDOW_PAIRS  # Pairs in a part. Its batches are shuffled, and come before those of the next part.
 FULLNESS = 0.9  # Smallest share of the rows that fit which a batch takes. Lower means less padding, but more batches.
-
-PART_PAIRS = 20 * WINDOW_PAIRS
-"""Number of pairs in a part. The batches of a part are shuffled, and come before those of the next part."""
 
 Lengths = NDArray[np.integer[Any]]  # Number of tokens of each sentence, without EOS
 
@@ -54,7 +49,10 @@ class Batch:
     def to(self, device: torch.device) -> Self:
         """Return the batch on `device`; copying to a GPU is asynchronous."""
         names = ("src_ids", "src_mask", "tgt_in", "tgt_out", "target_positions")
-        return replace(self, **{name: _copied(getattr(self, name), device) for name in names})
+        tensors = {name: getattr(self, name) for name in names}
+        if device.type == "cuda":  # copies to a GPU are asynchronous only from pinned memory
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
 
     def halves(self) -> tuple[Self, Self]:
         """Split a batch on the CPU into its first and last rows, each half without needless padding."""
@@ -76,11 +74,6 @@ class Batch:
             num_tokens=int(tgt_mask.sum()),
             rows=self.rows[part],
         )
-
-
-def _copied(tensor: Tensor, device: torch.device) -> Any:
-    # Copies to a GPU are asynchronous only from pinned memory.
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,48 +186,37 @@ def batches_from(
     *,
     batch_tokens: int,
     seed: int,
-    pad_id: int,
-    bos_id: int,
-    eos_id: int,
     rank: int = 0,
     num_ranks: int = 1,
+    **special: int,
 ) -> Iterator[tuple[Position, Batch]]:
     """Yield batches endlessly from `position` on, epoch after epoch, each with the position after it.
 
     A stream started at such a position continues exactly there, with any number of ranks: positions count batches of
-    all ranks, of which each rank gets its share.
+    all ranks, of which each rank gets its share. The ids in `special` are those that `collate` needs.
     """
     lengths = corpus.src.lengths, corpus.tgt.lengths
     while True:
-        order = mixture.order(seed, position.epoch)
+        epoch = position.epoch
+        order = mixture.order(seed, epoch)
         for part in range(position.part, num_parts(order)):
-            batches = part_batches(
-                order, *lengths, batch_tokens=batch_tokens, seed=seed, epoch=position.epoch, part=part
-            )
+            batches = part_batches(order, *lengths, batch_tokens=batch_tokens, seed=seed, epoch=epoch, part=part)
             first = position.batch if part == position.part else 0
-            for number in range(first, len(batches)):
-                yield (
-                    _after(position.epoch, part, number, num_parts(order), len(batches)),
-                    share(corpus, batches[number], rank, num_ranks, pad_id=pad_id, bos_id=bos_id, eos_id=eos_id),
-                )
-        position = Position(position.epoch + 1)
+            following = Position(epoch, part + 1) if part + 1 < num_parts(order) else Position(epoch + 1)
+            for number, rows in enumerate(batches[first:], start=first + 1):
+                after = Position(epoch, part, number) if number < len(batches) else following
+                yield after, share(corpus, rows, rank, num_ranks, **special)
+        position = Position(epoch + 1)
 
 
-def _after(epoch: int, part: int, batch: int, num_parts: int, num_batches: int) -> Position:
-    """The position after a batch."""
-    if batch + 1 < num_batches:
-        return Position(epoch, part, batch + 1)
-    return Position(epoch, part + 1) if part + 1 < num_parts else Position(epoch + 1)
-
-
-def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, *, pad_id: int, bos_id: int, eos_id: int) -> Batch:
+def share(corpus: Corpus, rows: Rows, rank: int, num_ranks: int, **special: int) -> Batch:
     """This rank's share of a batch: every `num_ranks`-th row. Rows are sorted by length, so all ranks get equal work.
 
     If there are fewer rows than ranks, the others get a copy of the first row without real target tokens: they take
     part in the step with a gradient of zero.
     """
     own = rows[rank::num_ranks]
-    batch = collate(corpus, own if len(own) else rows[:1], pad_id=pad_id, bos_id=bos_id, eos_id=eos_id)
+    batch = collate(corpus, own if len(own) else rows[:1], **special)
     if not len(own):
         batch = replace(batch, target_positions=batch.target_positions[:0], num_src_tokens=0, num_tokens=0)
     num_tokens = int(corpus.tgt.lengths_of(rows).sum()) + len(rows)  # EOS

@@ -13,8 +13,7 @@ from typing import Self
 import numpy as np
 
 from mtx.config.sources import Source
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Rows
+from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.errors import ExitCode, UserError
 
 

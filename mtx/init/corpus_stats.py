@@ -8,9 +8,8 @@ from itertools import accumulate
 
 from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
-from mtx.data.cleaning.clean import drop_reason
-from mtx.data.cleaning.held_out import HeldOutKeys
-from mtx.data.cleaning.rules import build_cleaner, format_reasons, nothing_kept, size_of
+from mtx.data.cleaning.clean import HeldOutKeys, build_cleaner, format_reasons, nothing_kept
+from mtx.data.cleaning.rules import size_of
 from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import read_pairs, reader
@@ -65,7 +64,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     Raises:
         UserError: a source can't be read, or no pair is usable (DATA).
     """
-    cleaner = build_cleaner(CleanSettings(), src_lang, tgt_lang)
+    cleaner = build_cleaner(CleanSettings(), src_lang, tgt_lang, held_out)
     sample, dropped, lengths = HashSample(SAMPLE_SIZE), Counter[str](), Counter[int]()
     chars: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     num_read, num_letters, progress = 0, [0, 0], ProgressLog("read")
@@ -73,7 +72,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
         for pair in read_pairs(source, src_lang, tgt_lang):
             num_read += 1
             progress.update(num_read)
-            if fault := drop_reason(pair, held_out, cleaner):
+            if fault := cleaner.drop_reason(pair):
                 dropped[fault] += 1
                 continue
             sizes = [size_of(text) for text in pair]

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from mtx.data.cleaning.duplicates import hash_of
-from mtx.data.cleaning.held_out import HeldOutKeys
-from mtx.data.cleaning.text_keys import has_words, text_keys
+from mtx.data.cleaning.clean import HeldOutKeys
+from mtx.data.cleaning.hashes import has_words, hash_of, text_keys
 from mtx.data.sources.base import Pair
 from mtx.data.sources.text import as_line
 
@@ -78,7 +77,7 @@ def _without_shared_sides(sample: Sequence[Pair], held_out: HeldOutKeys) -> Iter
         if max(len(src), len(tgt)) > MAX_LETTERS or not (has_words(src) and has_words(tgt)):
             continue
         src_key, tgt_key, _ = text_keys(src, tgt)
-        if src_key in seen[0] or tgt_key in seen[1] or held_out.drop_reason((src, tgt)) is not None:
+        if src_key in seen[0] or tgt_key in seen[1] or (src, tgt) in held_out:
             continue
         seen[0].add(src_key)
         seen[1].add(tgt_key)

@@ -11,7 +11,7 @@ from typing import Any
 from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import HubDataset, Source
-from mtx.data.cleaning.held_out import HeldOutKeys, held_out_sources
+from mtx.data.cleaning.clean import HeldOutKeys, held_out_sources
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.files.atomic import write_file

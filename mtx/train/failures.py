@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 from mtx.checkpoint.training import TrainState, saved_steps
 from mtx.config.sources import Source
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.provenance import source_lines
+from mtx.data.prepared.corpus import Corpus, source_lines
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import write_file
 from mtx.system.device import is_gpu_error, is_out_of_memory

@@ -9,8 +9,7 @@ from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.config.sources import Source
 from mtx.data.batching import part_batches
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Rows
+from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.distributed.process_group import ProcessGroup
 from mtx.system.device import Precision
 from mtx.train.run_folder import RunFolder

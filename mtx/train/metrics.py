@@ -9,7 +9,7 @@ from typing import Any
 
 from mtx.checkpoint.training import TrainState
 from mtx.data.batching import Batch
-from mtx.data.prepared.provenance import source_lines
+from mtx.data.prepared.corpus import source_lines
 from mtx.system.formats import format_flops
 from mtx.system.logs import LOGGER
 from mtx.train.failures import divergence

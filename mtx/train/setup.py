@@ -10,8 +10,7 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.config.settings import CleanSettings, Config
 from mtx.config.sources import HubDataset, Source
 from mtx.data.batching import check_longest, fixed_batches, padding_share
-from mtx.data.cleaning.held_out import read_held_out
-from mtx.data.cleaning.rules import build_cleaner
+from mtx.data.cleaning.clean import read_cleaner
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
@@ -122,11 +121,11 @@ def check_tags(config: Config, tokenizer: Tokenizer) -> None:
 def make_tokenizer(config: Config) -> Tokenizer:
     """Load the tokenizer that the config names, or train one on its training data."""
     languages = config.data.src_lang, config.data.tgt_lang
-    held_out = read_held_out(config.data, config.clean, build_cleaner(config.clean, *languages))
+    held_out = read_cleaner(config.data, config.clean).held_out
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from (pair for pair in read_pairs(source, *languages) if held_out.drop_reason(pair) is None)
+            yield from (pair for pair in read_pairs(source, *languages) if pair not in held_out)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
     # A joint vocabulary reads both sides in step, so that one pass over the text is enough.

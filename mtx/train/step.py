@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from mtx.checkpoint.training import TrainState
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import Batch
-from mtx.data.prepared.ids import Rows
+from mtx.data.prepared.corpus import Rows
 from mtx.distributed.process_group import SINGLE, ProcessGroup, full_tensor, is_sharded
 from mtx.system.device import Precision, is_out_of_memory
 from mtx.train.loss import Loss

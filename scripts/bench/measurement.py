@@ -16,8 +16,7 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, TrainState
 from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.decode.translator import Translator
 from mtx.distributed.process_group import SINGLE
 from mtx.model import Transformer, build_transformer

@@ -12,8 +12,7 @@ from mtx.config.load import dump_config
 from mtx.config.settings import Config
 from mtx.data.batching import part_batches
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Rows
+from mtx.data.prepared.corpus import Corpus, Ids, Rows
 from mtx.data.prepared.prepare import prepare
 from mtx.system.device import choose_device
 from mtx.text.tokenizer import Tokenizer

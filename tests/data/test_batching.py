@@ -22,8 +22,7 @@ from mtx.data.batching import (
     part_batches,
 )
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines, Rows
+from mtx.data.prepared.corpus import Corpus, Ids, Lines, Rows
 from mtx.errors import ExitCode, UserError
 
 SPECIALS = {"pad_id": 0, "bos_id": 2, "eos_id": 3}

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from mtx.config.sources import Demo
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.errors import ExitCode, UserError
 
 SIZES = st.lists(st.tuples(st.integers(0, 30), st.floats(0.05, 4)), min_size=1, max_size=4)

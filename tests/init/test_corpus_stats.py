@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtx.config.sources import Source, Tsv
-from mtx.data.cleaning.held_out import HeldOutKeys
+from mtx.data.cleaning.clean import HeldOutKeys
 from mtx.errors import ExitCode, UserError
 from mtx.init.corpus_stats import CorpusStats, scan
 from mtx.system import logs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.cleaning.held_out import HeldOutKeys
+from mtx.data.cleaning.clean import HeldOutKeys
 from mtx.init.split import HashSample, set_size, split
 
 NOTHING = HeldOutKeys()

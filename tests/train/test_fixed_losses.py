@@ -16,8 +16,7 @@ import torch
 from mtx.checkpoint.training import Progress, TrainState
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import collate
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.distributed.process_group import SINGLE
 from mtx.model import build_transformer
 from mtx.model.fast import for_training

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 
 from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import Batch, collate
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.model import Transformer
 from mtx.train.loss import FAST_TWINS, LOSSES, Loss, cross_entropy, loss_function, real_logits, smoothed
 from mtx.train.run_folder import read_metrics

@@ -13,8 +13,7 @@ from torch import Tensor
 from mtx.checkpoint.training import Progress, TrainState
 from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import Batch, collate
-from mtx.data.prepared.corpus import Corpus
-from mtx.data.prepared.ids import Ids, Lines
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer, build_transformer

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtx.config.settings import Config
-from mtx.data.cleaning.rules import build_cleaner
+from mtx.data.cleaning.clean import build_cleaner
 from mtx.text.tokenizer import Tokenizer
 from mtx.train.setup import load_dev_set
 

@@ -6,6 +6,7 @@ more. After a line that is missing on one side they no longer do, until that sid
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,7 @@ BLOCK = 200  # Number of pairs in a block, for which one correlation is computed
 MAX_SHIFT = 20  # Largest shift of one side that is tried, in lines
 LOW, GAIN = 0.3, 0.3  # A block is misaligned if its lengths correlate by less than LOW, and when shifted by GAIN more
 
-LEAST_SPREAD = 0.1
-"""Standard deviation of log lengths below which a block tells nothing, as its lines have nearly equal lengths."""
-
+LEAST_SPREAD = 0.1  # Standard deviation of log lengths below which they are nearly equal, so that a block tells nothing
 NUM_POINTS = 200  # Largest number of points of the curve of agreement
 MAX_LENGTH = 65_535  # Lengths are stored in two bytes and cut at this value
 
@@ -43,42 +42,34 @@ class Alignment:
     slips: list[Slip]  # The ranges of lines that look shifted, in order
     num_unrelated: int  # Number of lines in blocks whose lengths do not correlate with any shift
     first_unrelated: int | None  # First of these lines, counted from 1
-    agreement: list[float]
-    """Correlation of lengths from the first line to the last, averaged over ranges of equal length."""
+    agreement: list[float]  # Correlation of lengths from the first line to the last, averaged over equal ranges
 
 
 def compare_lengths(src: Lengths, tgt: Lengths) -> Alignment:
     """Judge the alignment by the lengths of the two sides, ignoring lengths of 0."""
     blocks = list(_blocks(src, tgt))
-    unrelated = [block.begin for block in blocks if block.is_unrelated]
+    unrelated = [block.begin for block in blocks if block.agreement is not None and block.shift is None]
     num_unrelated = sum(min(BLOCK, len(src) - begin) for begin in unrelated)
-    return Alignment(
-        list(_slips(src, tgt, blocks)), num_unrelated, unrelated[0] + 1 if unrelated else None, _curve(blocks)
-    )
+    first_unrelated = unrelated[0] + 1 if unrelated else None
+    return Alignment(list(_slips(src, tgt, blocks)), num_unrelated, first_unrelated, _curve(blocks))
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     begin: int
     agreement: float | None  # Correlation of the lengths without a shift; None if unknown
     shift: int | None  # The shift with which they correlate; None if there is none, or it can't be told
-
-    @property
-    def is_unrelated(self) -> bool:
-        return self.agreement is not None and self.shift is None
 
 
 def _blocks(src: Lengths, tgt: Lengths) -> Iterator[_Block]:
     """All blocks; the rest at the end is one if it has at least half the length."""
     for begin in range(0, len(src) - BLOCK // 2 + 1, BLOCK):
         unshifted = _correlation(src, tgt, begin, 0)
-        if unshifted is None or unshifted >= LOW:
-            yield _Block(begin, unshifted, None if unshifted is None else 0)
-            continue
-        shifts = [shift for shift in range(-MAX_SHIFT, MAX_SHIFT + 1) if shift]
-        correlations = [_correlation(src, tgt, begin, shift) or 0.0 for shift in shifts]
-        best = int(np.argmax(correlations))
-        yield _Block(begin, unshifted, shifts[best] if correlations[best] > max(unshifted, 0) + GAIN else None)
+        shift = None if unshifted is None else 0
+        if unshifted is not None and unshifted < LOW:
+            correlations = [_correlation(src, tgt, begin, shift) or 0.0 for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)]
+            best = int(np.argmax(correlations))
+            shift = best - MAX_SHIFT if correlations[best] > max(unshifted, 0) + GAIN else None
+        yield _Block(begin, unshifted, shift)
 
 
 def _correlation(src: Lengths, tgt: Lengths, begin: int, shift: int) -> float | None:
@@ -87,10 +78,10 @@ def _correlation(src: Lengths, tgt: Lengths, begin: int, shift: int) -> float | 
     first = max(begin, -shift)
     one, other = src[first:end], tgt[first + shift : end + shift]
     known = (one > 0) & (other > 0)
-    logs = np.log(one[known], dtype=np.float64), np.log(other[known], dtype=np.float64)
+    logs = [np.log(side[known], dtype=np.float64) for side in (one, other)]
     if len(logs[0]) < BLOCK // 4 or min(side.std() for side in logs) < LEAST_SPREAD:
         return None
-    return float(np.corrcoef(*logs)[0, 1])
+    return float(np.corrcoef(logs[0], logs[1])[0, 1])
 
 
 def _slips(src: Lengths, tgt: Lengths, blocks: list[_Block]) -> Iterator[Slip]:

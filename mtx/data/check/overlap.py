@@ -8,13 +8,11 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from mtx.data.cleaning.text_keys import plain, words_of
+from mtx.data.cleaning.hashes import plain, words_of
 from mtx.data.sources.base import Pair
-from mtx.data.sources.chunks import in_chunks
+from mtx.data.sources.read import in_chunks
 
-NGRAM = 8
-"""Length of the n-grams that are compared, in words, or in characters for scripts without spaces between words."""
-
+NGRAM = 8  # Length of the n-grams that are compared, in words; in characters for scripts without spaces
 NEAR = 0.5  # Share of its n-grams from which a sentence counts as nearly the same
 MAX_HELD_OUT = 200_000  # Number of pairs of a dev or test set that are compared, from its beginning
 MAX_EXAMPLES = 3  # Number of pairs shown for each finding
@@ -36,7 +34,7 @@ class Example:
 
 def example_of(line: int, pair: Pair) -> Example:
     """`pair`, in `line`, as an example."""
-    return Example(line, shortened(pair[0], MAX_EXAMPLE_CHARS), shortened(pair[1], MAX_EXAMPLE_CHARS))
+    return Example(line, *(shortened(text, MAX_EXAMPLE_CHARS) for text in pair))
 
 
 def shortened(text: str, max_chars: int) -> str:
@@ -46,15 +44,16 @@ def shortened(text: str, max_chars: int) -> str:
 
 @dataclass(slots=True)
 class Overlap:
-    """Counts of the pairs of a set that occur among other pairs."""
+    """Counts of the pairs of a dev or test set that occur among other pairs."""
 
+    role: str  # dev or test
+    within: str  # Pairs that the set is compared with: train or dev
     num_pairs: int = 0
     both: int = 0  # Pairs that occur whole, regardless of case, spaces and punctuation
     src: int = 0  # Pairs whose source occurs
     tgt: int = 0  # Pairs whose target occurs
     near: int = 0  # Pairs of which neither side occurs, but one side nearly does
-    examples: list[Example] = field(default_factory=list)
-    """Some pairs that occur whole or nearly, with their lines in the set."""
+    examples: list[Example] = field(default_factory=list)  # Pairs that occur whole or nearly, with lines in the set
 
 
 class OverlapIndex:
@@ -64,11 +63,10 @@ class OverlapIndex:
     """
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        parts: list[list[Keys]] = [[np.zeros(0, np.int64)] for _ in _KINDS]
+        parts = [_keys([])]
         for chunk in in_chunks(islice(pairs, MAX_HELD_OUT)):
-            for part, keys in zip(parts, _keys(chunk.pairs), strict=True):
-                part.append(np.unique(keys))
-        self._known = [np.unique(np.concatenate(part)) for part in parts]
+            parts.append([np.unique(keys) for keys in _keys(chunk.pairs)])
+        self._known = [np.unique(np.concatenate(keys)) for keys in zip(*parts, strict=True)]
         self._is_found = [np.zeros(len(known), np.bool_) for known in self._known]
 
     def find(self, pairs: Sequence[Pair]) -> list[NDArray[np.int64]]:
@@ -80,12 +78,12 @@ class OverlapIndex:
         for is_found, indices in zip(self._is_found, found, strict=True):
             is_found[indices] = True
 
-    def overlap(self, pairs: Iterable[Pair]) -> Overlap:
+    def overlap(self, pairs: Iterable[Pair], role: str, within: str) -> Overlap:
         """Count what was marked of `pairs`, which are the set itself.
 
         The n-grams of a sentence that nearly occurs may come from several sentences.
         """
-        overlap = Overlap()
+        overlap = Overlap(role, within)
         for src, tgt in islice(pairs, MAX_HELD_OUT):
             overlap.num_pairs += 1
             marks = [
@@ -101,9 +99,6 @@ class OverlapIndex:
             if (has_both or is_near) and len(overlap.examples) < MAX_EXAMPLES:
                 overlap.examples.append(example_of(overlap.num_pairs, (src, tgt)))
         return overlap
-
-
-_KINDS = ("src", "tgt", "both", "n-grams of src", "n-grams of tgt")
 
 
 def _keys(pairs: Sequence[Pair]) -> list[Keys]:

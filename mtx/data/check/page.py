@@ -1,26 +1,16 @@
 """The findings of `mtx data check` as one self-contained HTML page with plots. Its layout is `page.html.j2`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from mtx.data.check import report
 from mtx.data.check.alignment import LOW
 from mtx.data.check.diagnose import Diagnosis
-from mtx.data.check.scan import LENGTH_STEP, Side
+from mtx.data.check.scan import LENGTH_STEP, NUM_LENGTHS, Side
 from mtx.errors import escape_controls
 
 WIDTH, HEIGHT = 820, 160  # Size of a plot in SVG units
-
-
-class Bar(NamedTuple):
-    """A bar of the histogram of lengths, with its tooltip."""
-
-    side: str
-    x: float
-    y: float
-    width: float
-    height: float
-    title: str
+STEP = WIDTH / NUM_LENGTHS  # Distance of two bars of the histogram of lengths
 
 
 def to_html(diagnosis: Diagnosis) -> str:
@@ -30,7 +20,8 @@ def to_html(diagnosis: Diagnosis) -> str:
     environment = Environment(
         loader=PackageLoader("mtx.data.check", "."),
         autoescape=True,
-        finalize=_escape_text,
+        # Control characters are escaped in all that is printed, except in markup that the template made itself.
+        finalize=lambda value: escape_controls(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
@@ -41,34 +32,30 @@ def to_html(diagnosis: Diagnosis) -> str:
         height=HEIGHT,
         bars=_bars,
         points=_points,
-        length_ticks=_length_ticks,
+        length_ticks=[(round(STEP * index, 1), str(LENGTH_STEP * index)) for index in range(0, NUM_LENGTHS, 5)],
         line_ticks=_line_ticks,
         misaligned_y=_y(LOW),
         report=report,
     )
 
 
-def _escape_text(value: Any) -> Any:
-    """Escape control characters in every value that the template prints, except in markup it made itself."""
-    return escape_controls(value) if type(value) is str else value
-
-
-def _bars(sides: Sequence[Side]) -> Iterator[Bar]:
-    """Sentences by length, the two languages side by side."""
-    num_bars = len(sides[0].histogram)
+def _bars(sides: Sequence[Side]) -> Iterator[dict[str, Any]]:
+    """Bars of the sentences by length, each with a tooltip, the two languages side by side."""
     tallest = max(max(side.histogram) for side in sides)
-    step = WIDTH / num_bars
     for number, side in enumerate(sides):
         for index, count in enumerate(side.histogram):
             if not count:
                 continue
             height = max(HEIGHT * count / tallest, 1)
-            to = f"to {LENGTH_STEP * (index + 1) - 1} letters" if index < num_bars - 1 else "letters and more"
-            title = f"{side.language}: {count:,} of {LENGTH_STEP * index} {to}"
-            x, y, width, height = (
-                round(size, 1) for size in (step * (index + 0.42 * number), HEIGHT - height, 0.4 * step, height)
-            )
-            yield Bar(("src", "tgt")[number], x, y, width, height, title)
+            to = f"to {LENGTH_STEP * (index + 1) - 1} letters" if index < NUM_LENGTHS - 1 else "letters and more"
+            yield {
+                "side": ("src", "tgt")[number],
+                "x": round(STEP * (index + 0.42 * number), 1),
+                "y": round(HEIGHT - height, 1),
+                "width": round(0.4 * STEP, 1),
+                "height": round(height, 1),
+                "title": f"{side.language}: {count:,} of {LENGTH_STEP * index} {to}",
+            }
 
 
 def _points(agreement: Sequence[float]) -> str:
@@ -81,11 +68,6 @@ def _points(agreement: Sequence[float]) -> str:
 def _y(value: float) -> float:
     """The height at which `value`, from 0 to 1, is drawn."""
     return round(HEIGHT * (1 - value), 1)
-
-
-def _length_ticks(sides: Sequence[Side]) -> list[tuple[float, str]]:
-    num_bars = len(sides[0].histogram)
-    return [(round(WIDTH / num_bars * index, 1), str(LENGTH_STEP * index)) for index in range(0, num_bars, 5)]
 
 
 def _line_ticks(num_pairs: int) -> list[tuple[float, str]]:

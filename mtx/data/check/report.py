@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from mtx.data.check.diagnose import Diagnosis, SetOverlap, format_unrelated
+from mtx.data.check.diagnose import Diagnosis, format_unrelated
 from mtx.data.check.overlap import Example, shortened
 from mtx.data.check.scan import Finding, Side, SourceReport
 from mtx.errors import escape_controls
@@ -20,13 +20,7 @@ def to_json(diagnosis: Diagnosis) -> str:
     `alignment` (`slips`, `num_unrelated`, `first_unrelated`, `agreement`); each overlap has `role`, `within`,
     `num_pairs`, `both`, `src`, `tgt`, `near`, `examples`. The dataclasses of these names document the keys.
     """
-    overlaps = [{"role": each.role, "within": each.within, **asdict(each.overlap)} for each in diagnosis.overlaps]
-    whole = {
-        "problems": diagnosis.problems,
-        "sources": [asdict(source) for source in diagnosis.sources],
-        "overlaps": overlaps,
-    }
-    text = json.dumps(whole, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(asdict(diagnosis), ensure_ascii=False, allow_nan=False)
     # JSON escapes only some of the characters that control a terminal.
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
@@ -67,13 +61,6 @@ def format_misaligned(source: SourceReport) -> Iterator[str]:
         yield format_unrelated(source)
 
 
-def format_overlap(each: SetOverlap) -> str:
-    """Format the overlap of a set."""
-    overlap = each.overlap
-    counts = f"{overlap.both:,} whole, {overlap.src:,} by source, {overlap.tgt:,} by target, {overlap.near:,} nearly"
-    return f"of {overlap.num_pairs:,} {each.role} pairs in {each.within}: {counts}"
-
-
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     for source in diagnosis.sources:
         yield f"{source.role}: {escape_controls(source.name)}: {format_num_pairs(source)}"
@@ -84,18 +71,15 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield from _example_lines(finding.examples)
         yield from (f"  misaligned  {what}" for what in format_misaligned(source))
         yield ""
-    yield from _overlap_lines(diagnosis.overlaps)
+    for each in diagnosis.overlaps:
+        counts = f"{each.both:,} whole, {each.src:,} by source, {each.tgt:,} by target, {each.near:,} nearly"
+        yield f"of {each.num_pairs:,} {each.role} pairs in {each.within}: {counts}"
+        yield from _example_lines(each.examples)
+    if diagnosis.overlaps:
+        yield ""
     yield from (f"problem: {escape_controls(problem)}" for problem in diagnosis.problems)
     if not diagnosis.problems:
         yield "no problems found"
-
-
-def _overlap_lines(overlaps: Sequence[SetOverlap]) -> Iterator[str]:
-    for each in overlaps:
-        yield format_overlap(each)
-        yield from _example_lines(each.overlap.examples)
-    if overlaps:
-        yield ""
 
 
 def _example_lines(examples: Sequence[Example]) -> Iterator[str]:

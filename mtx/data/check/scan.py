@@ -1,56 +1,36 @@
 """Scan of one source: what each rule finds, lengths and scripts, and how well the lines of both sides correspond."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.config.settings import CLEANING, CleanSettings, Config
+from mtx.config.settings import CleanSettings, Config
 from mtx.config.sources import Source
 from mtx.data.check.alignment import MAX_LENGTH, Alignment, compare_lengths
 from mtx.data.check.overlap import MAX_EXAMPLES, Example, OverlapIndex, example_of
-from mtx.data.cleaning.clean import clean_chunk
-from mtx.data.cleaning.duplicates import Hashes, HashSet64, pair_hashes
-from mtx.data.cleaning.held_out import REASON as HELD_OUT
-from mtx.data.cleaning.held_out import HeldOutKeys, read_held_out
-from mtx.data.cleaning.rules import (
-    UNUSABLE,
-    Cleaner,
-    build_cleaner,
-    can_identify_languages,
-    can_repair,
-    size_of,
-)
+from mtx.data.cleaning.clean import HELD_OUT, UNUSABLE, Cleaner, build_cleaner, read_cleaner
+from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
+from mtx.data.cleaning.rules import REASONS, size_of
 from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
-from mtx.data.sources.chunks import Chunk, in_chunks
-from mtx.data.sources.read import read_pairs, reader
+from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
 
 LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths in letters, and number of bars
 MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones
+REPAIRED = "with damaged Unicode"
 
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
 """Findings about duplicates, by the part of a pair that occurred before."""
 
-REPAIRED = "with damaged Unicode"
-
-RULE_SETTINGS = {
-    "damaged by a wrong encoding": "clean.damage=drop",
-    "with markup on one side": "clean.markup=drop",
-    "copies": "clean.copies=drop",
-    "in another script": "clean.script=drop",
-    "with other numbers": "clean.numbers=drop",
-    "in another language": "clean.language=drop",
-    "of unlike lengths": "clean.max_ratio",
-}
-"""The setting that enables each rule. Rules not listed are always on."""
-
 Verdict = Literal["dropped", "would drop", "mended", "would mend", "noted"]
+SeenPairs = defaultdict[str, HashSet64]  # The pairs scanned so far: by part (pair, src, tgt), and those kept
 
 
 @dataclass(slots=True)
@@ -65,25 +45,26 @@ class Finding:
     examples: list[Example] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Side:
     """Statistics of one language of a source."""
 
     language: str
-    num_letters: int = 0
-    num_words: int = 0
-    longest: int = 0  # Letters of the longest sentence, at most 65,535
-    histogram: list[int] = field(default_factory=lambda: [0] * NUM_LENGTHS)
-    """Number of sentences by length, in steps of `LENGTH_STEP` letters; the last bar has all longer ones."""
-    scripts: dict[str, int] = field(default_factory=dict)  # Number of letters by script
+    num_letters: int
+    num_words: int
+    longest: int  # Letters of the longest sentence, at most 65,535
+    histogram: list[int]  # Number of sentences by length, in `LENGTH_STEP` letters; the last bar has all longer ones
+    scripts: dict[str, int]  # Number of letters by script
 
-    def add(self, num_words: int, sizes: NDArray[Any]) -> None:
-        """Count sentences of these `sizes` in letters."""
-        self.num_letters += int(sizes.sum(dtype=np.int64))
-        self.num_words += num_words
-        self.longest = max(self.longest, int(sizes.max(initial=0)))
-        bars = np.bincount(np.minimum(sizes // LENGTH_STEP, NUM_LENGTHS - 1), minlength=NUM_LENGTHS)
-        self.histogram = [before + int(more) for before, more in zip(self.histogram, bars, strict=True)]
+    @classmethod
+    def of(cls, language: str, sizes: Sequence[NDArray[np.uint16]], num_words: int, scripts: Counter[str]) -> "Side":
+        """The statistics of sentences of these `sizes` in letters, in several arrays."""
+        bars = np.zeros(NUM_LENGTHS, np.int64)
+        for part in sizes:
+            bars += np.bincount(np.minimum(part // LENGTH_STEP, NUM_LENGTHS - 1), minlength=NUM_LENGTHS)
+        num_letters = sum(int(part.sum(dtype=np.int64)) for part in sizes)
+        longest = max(int(part.max(initial=0)) for part in sizes)
+        return cls(language, num_letters, num_words, longest, bars.tolist(), dict(scripts.most_common(MAX_SCRIPTS)))
 
 
 @dataclass(slots=True)
@@ -105,12 +86,11 @@ class ChunkFindings:
     """Findings about one chunk of pairs, without the others."""
 
     indices: dict[str, list[int]]  # Indices in the chunk of the pairs that each rule is about
-    is_dropped: NDArray[np.bool_]  # Whether the config drops each pair, apart from duplicates
-    is_usable: NDArray[np.bool_]  # Whether each pair has text on both sides
+    reasons: list[str | None]  # The first reason to drop each pair, apart from duplicates
     hashes: dict[str, Hashes]  # Hashes of each pair and each side, by kind of duplicates
     lengths: NDArray[np.uint16]  # (2, pairs)
-    num_words: tuple[int, int]
-    scripts: tuple[Counter[str], Counter[str]]
+    num_words: list[int]  # Number of words of each side
+    scripts: list[Counter[str]]
     overlaps: list[list[NDArray[np.int64]]]  # The parts of each dev or test set that occur, for `OverlapIndex.mark`
 
 
@@ -120,31 +100,24 @@ class ChunkScanner:
 
     enabled: Cleaner  # The rules of the config
     every: Cleaner  # All rules
-    held_out: HeldOutKeys  # Keys of the sentences that the config keeps from training because dev or test have them
     indexes: Sequence[OverlapIndex]
     tag: str | None  # Tag of the source; pairs with different tags are never duplicates
 
     def __call__(self, chunk: Chunk) -> ChunkFindings:
-        cleaned = clean_chunk(chunk.pairs, self.enabled, self.held_out)
-        pairs = cleaned.pairs
+        pairs, reasons = self.enabled.clean(chunk.pairs)
         indices: dict[str, list[int]] = {}
-        for index, (pair, reason) in enumerate(zip(pairs, cleaned.reasons, strict=True)):
-            for rule in self._rules_about(pair, reason, chunk.pairs[index]):
+        for index, (pair, reason, original) in enumerate(zip(pairs, reasons, chunk.pairs, strict=True)):
+            for rule in self._rules_about(pair, reason, original):
                 indices.setdefault(rule, []).append(index)
-        is_usable = np.array([reason not in UNUSABLE for reason in cleaned.reasons], np.bool_)
-        to_compare = [
-            pair for pair, reason in zip(pairs, cleaned.reasons, strict=True) if reason not in (*UNUSABLE, HELD_OUT)
-        ]
-        sides: list[Sequence[str]] = [[pair[side] for pair in pairs] for side in (0, 1)]
-        hashes = {kind: pair_hashes(pairs, kind, self.tag) for kind in DUPLICATES}
+        to_compare = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason not in (*UNUSABLE, HELD_OUT)]
+        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         return ChunkFindings(
             indices,
-            np.array([reason is not None for reason in cleaned.reasons], np.bool_),
-            is_usable,
-            {kind: each for kind, each in hashes.items() if each is not None},
+            reasons,
+            {kind: pair_hashes(pairs, kind, self.tag) for kind in DUPLICATES},
             np.array([[min(size_of(text), MAX_LENGTH) for text in texts] for texts in sides], np.uint16),
-            (len(" ".join(sides[0]).split()), len(" ".join(sides[1]).split())),
-            (script_counts("".join(sides[0])), script_counts("".join(sides[1]))),
+            [len(" ".join(texts).split()) for texts in sides],
+            [script_counts("".join(texts)) for texts in sides],
             [index.find(to_compare) for index in self.indexes],
         )
 
@@ -163,34 +136,22 @@ class ChunkScanner:
             yield REPAIRED
 
 
-def build_scanner(config: Config, role: str, indexes: Sequence[OverlapIndex], tag: str | None) -> ChunkScanner:
-    """The scanner of a source with this role and tag. Dev and test sets are not cleaned.
+def build_scanner(
+    config: Config, clean: CleanSettings, indexes: Sequence[OverlapIndex], tag: str | None
+) -> ChunkScanner:
+    """The scanner of a source with this tag, which is cleaned with `clean`.
 
     Raises:
         UserError: a package that a rule of the config needs is not installed (MACHINE).
     """
-    clean = settings_for(config, role)
-    languages = config.data.src_lang, config.data.tgt_lang
-    enabled = build_cleaner(clean, *languages)
-    all_rules = {**CLEANING["strict"], "max_ratio": CleanSettings().max_ratio}
-    all_rules |= {"language": "drop" if can_identify_languages() else "keep", "repair": can_repair()}
-    every = build_cleaner(CleanSettings(**all_rules), *languages)
-    held_out = read_held_out(config.data, clean, enabled)
+    enabled = read_cleaner(config.data, clean)
+    settings: dict[str, Any] = dict.fromkeys(REASONS, "drop")
+    settings |= {"max_ratio": CleanSettings().max_ratio, "repair": find_spec("ftfy") is not None}
+    if find_spec("py3langid") is None:
+        settings["language"] = "keep"
+    every = build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
     # For rules that the config enables, its own limits count.
-    return ChunkScanner(enabled, every.with_rules(enabled.rules), held_out, indexes, tag)
-
-
-def settings_for(config: Config, role: str) -> CleanSettings:
-    """The rules for a source with this role."""
-    return config.clean if role == "train" else CleanSettings(level="none")
-
-
-class SeenPairs:
-    """The pairs scanned so far: 8 bytes for each pair, source, target, and pair that is kept."""
-
-    def __init__(self) -> None:
-        self.by_kind = {kind: HashSet64() for kind in DUPLICATES}
-        self.kept = HashSet64()
+    return ChunkScanner(enabled, replace(every, rules=every.rules | enabled.rules), indexes, tag)
 
 
 def scan_source(
@@ -198,52 +159,52 @@ def scan_source(
 ) -> SourceReport:
     """Scan all pairs of `source`, compare them with those `seen` before, and mark what `indexes` have of them.
 
-    Apart from these, memory grows by 4 bytes for each pair: its lengths.
+    `seen` grows by 8 bytes for each pair, source, target, and pair that is kept; the lengths of a pair take 4 more.
 
     Raises:
         UserError: not a single pair can be read (DATA); see `build_scanner`.
     """
-    data, clean = config.data, settings_for(config, role)
-    scanner = build_scanner(config, role, indexes, source.tag)
+    data = config.data
+    clean = config.clean if role == "train" else CleanSettings(level="none")  # dev and test sets are not cleaned
+    scanner = build_scanner(config, clean, indexes, source.tag)
     findings: dict[str, Finding] = {}
-    sides = Side(data.src_lang), Side(data.tgt_lang)
-    scripts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    num_words, scripts = [0, 0], [Counter[str](), Counter[str]()]
     lengths = [np.zeros((2, 0), np.uint16)]
     num_pairs = num_dropped = 0
     errors: list[str] = []
     pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang), errors)
     for chunk, part in parallel_map(in_chunks(pairs), scanner):
         indices = dict(part.indices)
-        usable = np.flatnonzero(part.is_usable)
+        usable = np.flatnonzero([reason not in UNUSABLE for reason in part.reasons])
         for kind, rule in DUPLICATES.items():
-            is_new = seen.by_kind[kind].add(part.hashes[kind][usable])
+            is_new = seen[kind].add(part.hashes[kind][usable])
             indices[rule] = usable[~is_new].tolist()
         for rule, rule_indices in indices.items():
             finding = findings.setdefault(rule, Finding(rule, *_verdict(rule, role, scanner.enabled, clean)))
             finding.count += len(rule_indices)
             for index in rule_indices[: MAX_EXAMPLES - len(finding.examples)]:
                 finding.examples.append(example_of(num_pairs + index + 1, chunk.pairs[index]))
-        kept = np.flatnonzero(~part.is_dropped)
+        kept = np.flatnonzero([reason is None for reason in part.reasons])
         num_dropped += len(chunk.pairs) - len(kept)
         if clean.duplicates != "keep":
-            num_dropped += int(np.count_nonzero(~seen.kept.add(part.hashes[clean.duplicates][kept])))
-        for side, num_words, sizes in zip(sides, part.num_words, part.lengths, strict=True):
-            side.add(num_words, sizes)
-        for counts, more in zip(scripts, part.scripts, strict=True):
-            counts.update(more)
+            num_dropped += int(np.count_nonzero(~seen["kept"].add(part.hashes[clean.duplicates][kept])))
+        for side in (0, 1):
+            num_words[side] += part.num_words[side]
+            scripts[side] += part.scripts[side]
         for index_of_set, overlap in zip(indexes, part.overlaps, strict=True):
             index_of_set.mark(overlap)
         lengths.append(part.lengths)
         num_pairs += len(chunk.pairs)
-    for side, counts in zip(sides, scripts, strict=True):
-        side.scripts = dict(counts.most_common(MAX_SCRIPTS))
     return SourceReport(
         reader(source).label,
         role,
         num_pairs,
         num_dropped,
         sorted((each for each in findings.values() if each.count), key=lambda each: (each.verdict, -each.count)),
-        list(sides),
+        [
+            Side.of(language, [part[side] for part in lengths], num_words[side], scripts[side])
+            for side, language in enumerate((data.src_lang, data.tgt_lang))
+        ],
         compare_lengths(*np.concatenate(lengths, axis=1)),
         errors[0] if errors else None,
     )
@@ -262,20 +223,24 @@ def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
         errors.append(error.lines[0])
 
 
-def _verdict(rule: str, role: str, enabled: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:
+def _verdict(rule: str, role: str, cleaner: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:
     """Return how the config treats the pairs that `rule` is about, and the key that enables the rule."""
-    verdicts: tuple[Verdict, Verdict] = ("dropped", "would drop")
+    keys = {name: key for names in (REASONS, DUPLICATES) for key, name in names.items()}
+    if rule in UNUSABLE:
+        return "dropped", None
+    if rule == HELD_OUT:
+        return "dropped", f"clean.held_out={clean.held_out}"
     if rule == REPAIRED:
-        setting, verdicts = "clean.repair=true", ("mended", "would mend")
-        is_on = enabled.is_repaired
+        setting, is_on = "clean.repair=true", cleaner.is_repaired
     elif rule in DUPLICATES.values():
-        kind = next(kind for kind, name in DUPLICATES.items() if name == rule)
-        setting = f"clean.duplicates={kind}"
         # If a pair came before, so did its source and its target.
-        is_on = clean.duplicates == kind or (kind == "pair" and clean.duplicates != "keep")
-    elif rule in RULE_SETTINGS:
-        setting = RULE_SETTINGS[rule]
-        is_on = rule in enabled.rules
+        setting = f"clean.duplicates={keys[rule]}"
+        is_on = clean.duplicates == keys[rule] or (keys[rule] == "pair" and clean.duplicates != "keep")
     else:
-        return "dropped", f"clean.held_out={clean.held_out}" if rule == HELD_OUT else None
-    return (verdicts[0] if is_on else verdicts[1] if role == "train" else "noted"), setting
+        setting = f"clean.{keys[rule]}" + ("" if keys[rule] == "max_ratio" else "=drop")
+        is_on = rule in cleaner.rules
+    if not is_on and role != "train":
+        return "noted", setting
+    if rule == REPAIRED:
+        return "mended" if is_on else "would mend", setting
+    return "dropped" if is_on else "would drop", setting

@@ -1,35 +1,118 @@
-"""Cleaning of one chunk of pairs, the same for training, `mtx data check` and `mtx data clean`."""
+"""Cleaning: the pairs that a config drops, the same for training, `mtx data check` and `mtx data clean`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-from mtx.data.cleaning.held_out import HeldOutKeys
-from mtx.data.cleaning.rules import Cleaner, unusable_reason
+from mtx.config.settings import CleanSettings, DataSettings
+from mtx.config.sources import Source
+from mtx.data.cleaning.hashes import text_keys
+from mtx.data.cleaning.rules import Rule, enabled_rules, load_fixer, repair
 from mtx.data.sources.base import Pair
+from mtx.data.sources.read import read_pairs
+from mtx.errors import ExitCode, UserError
+
+MAX_SENTENCE_BYTES = 1_000_000  # Longer sentences are always dropped
+TOO_LONG, EMPTY = UNUSABLE = ("over 1 MB", "empty")  # Reasons to drop a pair under any config
+HELD_OUT = "in dev or test"  # Reason to drop a pair under `clean.held_out`
 
 
 @dataclass(frozen=True, slots=True)
-class CleanedChunk:
-    """The pairs of a chunk, repaired if the config asks for it, and why they are dropped.
+class HeldOutKeys:
+    """Hashes of sentences and pairs that training must not see."""
 
-    Duplicates are not among the reasons: they are found later, across chunks.
+    keys: tuple[frozenset[int], ...] = ()  # Hashes of sources, targets and pairs
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair], rule: str) -> Self:
+        """The keys of `pairs` that the `rule` of `clean.held_out` (side or pair) drops."""
+        found = [text_keys(*pair) for pair in pairs]
+        kinds = (2,) if rule == "pair" else (0, 1)
+        return cls(tuple(frozenset(keys[kind] for keys in found if kind in kinds) for kind in range(3)))
+
+    def __contains__(self, pair: Pair) -> bool:
+        """Whether `pair` is held out, regardless of case, spaces and punctuation."""
+        if not any(self.keys):
+            return False
+        return any(key in known for key, known in zip(text_keys(*pair), self.keys, strict=True))
+
+
+NOTHING = HeldOutKeys()
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaner:
+    """The cleaning that a config asks for."""
+
+    rules: dict[str, Rule]  # By the reason that they give for dropping a pair
+    is_repaired: bool  # Whether damaged Unicode is repaired
+    held_out: HeldOutKeys = NOTHING
+
+    def repaired(self, pair: Pair) -> Pair:
+        """`pair`, with damaged Unicode repaired if the config asks for it."""
+        return (repair(pair[0]), repair(pair[1])) if self.is_repaired else pair
+
+    def drop_reason(self, pair: Pair) -> str | None:
+        """The first reason to drop `pair`, if any; duplicates and pairs with too many tokens are found later."""
+        for text in pair:
+            if len(text) > MAX_SENTENCE_BYTES // 4 and len(text.encode()) > MAX_SENTENCE_BYTES:
+                return TOO_LONG
+        if not all(text.strip() for text in pair):
+            return EMPTY
+        if pair in self.held_out:
+            return HELD_OUT
+        return next((reason for reason, rule in self.rules.items() if rule(*pair)), None)
+
+    def clean(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[str | None]]:
+        """`pairs` after their repair, and for each the first reason to drop it, or None."""
+        pairs = [self.repaired(pair) for pair in pairs]
+        return pairs, [self.drop_reason(pair) for pair in pairs]
+
+
+def build_cleaner(clean: CleanSettings, src_lang: str, tgt_lang: str, held_out: HeldOutKeys = NOTHING) -> Cleaner:
+    """The cleaner that `clean` asks for.
+
+    Raises:
+        UserError: a package that a rule needs is not installed (MACHINE).
     """
-
-    pairs: Sequence[Pair]
-    reasons: list[str | None]  # The first reason to drop each pair; None if it is kept
-
-    @property
-    def kept(self) -> list[int]:
-        """Indices of the pairs that are kept."""
-        return [index for index, reason in enumerate(self.reasons) if reason is None]
+    if clean.repair:
+        load_fixer()
+    return Cleaner(enabled_rules(clean, src_lang, tgt_lang), clean.repair, held_out)
 
 
-def clean_chunk(pairs: Sequence[Pair], cleaner: Cleaner, held_out: HeldOutKeys) -> CleanedChunk:
-    """Repair `pairs` and apply the rules to each."""
-    pairs = [cleaner.repaired(pair) for pair in pairs]
-    return CleanedChunk(pairs, [drop_reason(pair, held_out, cleaner) for pair in pairs])
+def held_out_sources(data: DataSettings) -> list[Source]:
+    """The dev and the test set, if given."""
+    return [source for source in (data.dev, data.test) if source is not None]
 
 
-def drop_reason(pair: Pair, held_out: HeldOutKeys, cleaner: Cleaner) -> str | None:
-    """The first reason to drop a training pair before it is encoded."""
-    return unusable_reason(pair) or held_out.drop_reason(pair) or cleaner.drop_reason(pair)
+def read_cleaner(data: DataSettings, clean: CleanSettings) -> Cleaner:
+    """The cleaner of a config, which knows the pairs and sentences that `clean.held_out` keeps from training.
+
+    Raises:
+        UserError: the dev or the test set can't be read (DATA); see `build_cleaner`.
+    """
+    cleaner = build_cleaner(clean, data.src_lang, data.tgt_lang)
+    if clean.held_out == "keep":
+        return cleaner
+    pairs = (pair for source in held_out_sources(data) for pair in read_pairs(source, data.src_lang, data.tgt_lang))
+    # Training pairs are compared after their repair.
+    both = (each for pair in pairs for each in {pair, cleaner.repaired(pair)})
+    return replace(cleaner, held_out=HeldOutKeys.of(both, clean.held_out))
+
+
+def format_reasons(dropped: Mapping[str, int]) -> str:
+    """Format counts by reason: `9 empty, 3 duplicate`."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+
+
+def format_kept(num_read: int, dropped: Mapping[str, int]) -> str:
+    """Format counts in one line: `kept 28,988 of 29,000 pairs: dropped 9 empty, 3 duplicate`."""
+    what = f": dropped {format_reasons(dropped)}" if dropped else ""
+    return f"kept {num_read - sum(dropped.values()):,} of {num_read:,} pairs{what}"
+
+
+def nothing_kept(num_read: int, dropped: Mapping[str, int], where: str) -> UserError:
+    """The error for sources of which no pair is left to train on."""
+    why = f": dropped {format_reasons(dropped)}" if dropped else ""
+    what = f"no pair of sentences to use among {num_read:,}{why}"
+    return UserError(ExitCode.DATA, what, where=where, do="Give pairs with text on both sides.")

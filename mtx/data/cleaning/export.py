@@ -3,20 +3,15 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from mtx.config.settings import Config
-from mtx.config.sources import Source
-from mtx.data.cleaning.clean import CleanedChunk, clean_chunk
-from mtx.data.cleaning.duplicates import Hashes, HashSet64, pair_hashes
-from mtx.data.cleaning.held_out import read_held_out
-from mtx.data.cleaning.rules import build_cleaner, format_kept
+from mtx.data.cleaning.clean import format_kept, read_cleaner
+from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.sources.base import Pair
-from mtx.data.sources.chunks import Chunk, in_chunks
-from mtx.data.sources.read import expand_folders, read_pairs, reader
+from mtx.data.sources.read import Chunk, expand_folders, in_chunks, read_pairs, reader
 from mtx.data.sources.text import as_line
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
@@ -24,19 +19,8 @@ from mtx.system.parallel import parallel_map
 DROPPED_FILE = "dropped.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class ExportSummary:
-    """Counts of an export."""
-
-    num_read: int
-    dropped: dict[str, int]  # Number of dropped pairs by their first reason
-
-    def __str__(self) -> str:
-        return format_kept(self.num_read, self.dropped)
-
-
-def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> ExportSummary:
-    """Write the training pairs into files that `new_file` creates, given their names.
+def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
+    """Write the training pairs into files that `new_file` creates, given their names; return the counts in one line.
 
     `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so. If sources differ in tag
     or weight, there are two files for each combination: `train-1.SRC` and so on. `dropped.jsonl` has the others as
@@ -56,37 +40,33 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> Expor
     endings = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
     files = [[new_file(f"{name}.{ending}") for ending in endings] for name in names]
     dropped_file = new_file(DROPPED_FILE)
-    cleaner = build_cleaner(clean, data.src_lang, data.tgt_lang)
-    held_out = read_held_out(data, clean, cleaner)
-    seen, dropped, num_read = HashSet64(), Counter[str](), 0
+    cleaner, seen, dropped, num_read = read_cleaner(data, clean), HashSet64(), Counter[str](), 0
     for source in sources:
 
-        def work(chunk: Chunk, tag: str | None = source.tag) -> tuple[CleanedChunk, Hashes | None]:
-            cleaned = clean_chunk(chunk.pairs, cleaner, held_out)
-            return cleaned, pair_hashes([cleaned.pairs[index] for index in cleaned.kept], clean.duplicates, tag)
+        def work(chunk: Chunk, tag: str | None = source.tag) -> tuple[list[Pair], list[str | None], Hashes]:
+            pairs, reasons = cleaner.clean(chunk.pairs)
+            kept = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
+            return pairs, reasons, pair_hashes(kept, clean.duplicates, tag)
 
         line = 0
         pairs = read_pairs(source, data.src_lang, data.tgt_lang)
-        for chunk, (cleaned, hashes) in parallel_map(in_chunks(pairs), work):
-            reasons = list(cleaned.reasons)
-            if hashes is not None:
-                for index in np.array(cleaned.kept, np.int64)[~seen.add(hashes)].tolist():
+        for chunk, (cleaned, reasons, hashes) in parallel_map(in_chunks(pairs), work):
+            if len(hashes):
+                kept = np.flatnonzero([reason is None for reason in reasons])
+                for index in kept[~seen.add(hashes)]:
                     reasons[index] = "duplicate"
-            for original, pair, reason in zip(chunk.pairs, cleaned.pairs, reasons, strict=True):
+            for original, pair, reason in zip(chunk.pairs, cleaned, reasons, strict=True):
                 line += 1
                 if reason is None:
                     for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):
                         file.write(f"{as_line(text)}\n".encode())
                 else:
                     dropped[reason] += 1
-                    dropped_file.write(_record(source, line, reason, original).encode())
+                    src, tgt = original
+                    record = {"source": reader(source).label, "line": line, "reason": reason, "src": src, "tgt": tgt}
+                    dropped_file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
         num_read += line
     if dropped.total() == num_read:
         what, where = f"no pair is kept among {num_read:,}", ", ".join(reader(source).label for source in sources)
         raise UserError(ExitCode.DATA, what, where=where, do="See why with mtx data check.")
-    return ExportSummary(num_read, dict(dropped))
-
-
-def _record(source: Source, line: int, reason: str, pair: Pair) -> str:
-    record = {"source": reader(source).label, "line": line, "reason": reason, "src": pair[0], "tgt": pair[1]}
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    return format_kept(num_read, dropped)

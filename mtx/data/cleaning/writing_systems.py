@@ -10,6 +10,7 @@ _LATIN = (
     "af az bs ca cs cy da de en eo es et eu fi fo fr ga gl ha hr hu id is it jv lb lt lv mg ms mt nb nl nn no oc pl pt "
     "ro sk sl so sq sv sw tl tr uz vi xh yo zu"
 )
+# Unicode scripts by language. Languages that are not listed may have any.
 SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_LATIN.split(), ("Latin",)),
     **dict.fromkeys(["be", "bg", "kk", "ky", "mk", "mn", "ru", "tg", "uk"], ("Cyrillic",)),
@@ -23,7 +24,6 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "pa": ("Gurmukhi", "Arabic"), "or": ("Oriya",), "zh": ("Han",), "ja": ("Han", "Hiragana", "Katakana"),
     "ko": ("Hangul", "Han"), "bo": ("Tibetan",), "dz": ("Tibetan",),
 }  # fmt: skip
-"""Unicode scripts by language. Languages that are not listed may have any."""
 
 _ALL_SCRIPTS = tuple(sorted({script for scripts in SCRIPTS.values() for script in scripts}))
 
@@ -54,13 +54,8 @@ def script_counts(text: str) -> Counter[str]:
 
 @cache
 def _script_of(char: str) -> str:
-    match = _any_letter().fullmatch(char)
-    return "other" if match is None else {"Han": "CJK"}.get(str(match.lastgroup), str(match.lastgroup).upper())
-
-
-@cache
-def _any_letter() -> Any:
-    return regex.compile("|".join(rf"(?P<{script}>\p{{Script={script}}})" for script in _ALL_SCRIPTS))
+    script = next((script for script in _ALL_SCRIPTS if _letters_of((script,)).match(char)), "other")
+    return script if script == "other" else {"Han": "CJK"}.get(script, script.upper())
 
 
 @cache

@@ -9,22 +9,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mtx.errors import ExitCode, UserError
+from mtx.errors import ExitCode
 from mtx.files.atomic import remove_leftovers
 from mtx.files.lock import locked
 from mtx.system.logs import LOGGER
 
 _BUILDING, _LOCK = "tmp-", ".lock"
-_ABANDONED_SECONDS = 24 * 3600
-"""Age of the last change after which an unfinished entry is deleted, if no process holds its lock."""
+_ABANDONED_SECONDS = 24 * 3600  # Age from which an unfinished entry is deleted, if no process holds its lock
 
 
 def cache_folder() -> Path | None:
     """`$MTX_CACHE`, else `mtx` in `$XDG_CACHE_HOME` or `~/.cache`; None if it can't be created."""
     try:
-        folder = Path(
-            os.environ.get("MTX_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtx"
-        )
+        user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(os.environ.get("MTX_CACHE") or Path(user_cache, "mtx"))
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         LOGGER.info("prepared data is not cached: %s", error)
@@ -44,7 +42,7 @@ def building(folder: Path) -> Iterator[Path]:
     """
     _remove_abandoned(folder.parent)
     place = folder.with_name(f"{_BUILDING}{folder.name}")
-    lock = _lock_of(place)
+    lock = Path(f"{place}{_LOCK}")
     waiting = "waiting for another process that prepares the same data (%s)"
     with locked(lock, lambda: LOGGER.info(waiting, folder.name[:12])):
         try:
@@ -54,35 +52,23 @@ def building(folder: Path) -> Iterator[Path]:
             with suppress(OSError):  # complete and renamed, or not needed
                 place.rmdir()
         except Exception as error:
-            if not _is_lack_of_memory(error):
+            # A worker is mostly killed for lack of memory.
+            lacks_memory = isinstance(error, MemoryError) or getattr(error, "code", None) is ExitCode.MACHINE
+            if not lacks_memory:
                 shutil.rmtree(place, ignore_errors=True)
             raise
         finally:
             lock.unlink(missing_ok=True)
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Whether the next try may succeed: there was no memory, or a worker was killed, usually for lack of it."""
-    return isinstance(error, MemoryError) or (isinstance(error, UserError) and error.code is ExitCode.MACHINE)
-
-
-def _lock_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}{_LOCK}")
-
-
 def _remove_abandoned(parent: Path) -> None:
     """Delete old unfinished entries of killed processes, never one that a process is building."""
-    for place in {path.with_name(path.name.removesuffix(_LOCK)) for path in parent.glob(f"{_BUILDING}*")}:
-        if time.time() - _last_change(place) > _ABANDONED_SECONDS:
-            with suppress(Timeout), FileLock(_lock_of(place)).acquire(timeout=0):
+    for place in {Path(str(path).removesuffix(_LOCK)) for path in parent.glob(f"{_BUILDING}*")}:
+        lock, last_change = Path(f"{place}{_LOCK}"), 0.0
+        for path in (place, lock, *place.glob("*")):
+            with suppress(FileNotFoundError):  # it was temporary and has been renamed
+                last_change = max(last_change, path.stat().st_mtime)
+        if time.time() - last_change > _ABANDONED_SECONDS:
+            with suppress(Timeout), FileLock(lock).acquire(timeout=0):
                 shutil.rmtree(place, ignore_errors=True)
-                _lock_of(place).unlink(missing_ok=True)
-
-
-def _last_change(place: Path) -> float:
-    """The time at which something was last written at `place`."""
-    times = [0.0]
-    for path in (place, _lock_of(place), *place.glob("*")):
-        with suppress(FileNotFoundError):  # it was temporary and has been renamed
-            times.append(path.stat().st_mtime)
-    return max(times)
+                lock.unlink(missing_ok=True)

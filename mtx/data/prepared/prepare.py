@@ -13,18 +13,13 @@ import numpy as np
 
 from mtx.config.settings import CleanSettings, DataSettings
 from mtx.config.sources import Source
-from mtx.data.cleaning.clean import clean_chunk
-from mtx.data.cleaning.duplicates import pair_hashes
-from mtx.data.cleaning.held_out import HeldOutKeys, held_out_sources, read_held_out
-from mtx.data.cleaning.rules import Cleaner, build_cleaner, nothing_kept
+from mtx.data.cleaning.clean import Cleaner, held_out_sources, nothing_kept, read_cleaner
+from mtx.data.cleaning.hashes import pair_hashes
 from mtx.data.prepared.cache import building, cache_folder
-from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.corpus import Corpus, Ids, Lines, Shard
 from mtx.data.prepared.fingerprint import content_key
-from mtx.data.prepared.ids import Ids, Lines, Shard
-from mtx.data.prepared.shards import EncodedChunk, shard_path, write_shards
-from mtx.data.prepared.store import Metadata, load_metadata, open_arrays, save_metadata
-from mtx.data.sources.chunks import Chunk, in_chunks
-from mtx.data.sources.read import read_pairs, reader
+from mtx.data.prepared.shards import EncodedChunk, open_shards, write_shards
+from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import machine_error
 from mtx.files.atomic import replace_folder
 from mtx.system.logs import LOGGER
@@ -33,10 +28,10 @@ from mtx.text.tokenizer import Tokenizer
 CODE_VERSION = 3
 """Part of the key of prepared ids. Increase it when the same input gives other ids or other reasons to drop pairs."""
 
-TOKENS_IN_MEMORY = 1 << 26
-"""A corpus with at most this many tokens (128 MB) is read into memory, which makes access five times as fast."""
+ALWAYS_IN_KEY = {"duplicates", "max_ratio", "damage", "copies", "script", "markup", "numbers", "language", "repair"}
+"""Rules that are always part of the key. Others are omitted at their default, so that runs from before them keep it."""
 
-_METADATA = "corpus"
+TOKENS_IN_MEMORY = 1 << 26  # Tokens of a corpus (128 MB) up to which it is read into memory: access is 5 times as fast
 
 
 def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSettings, tokenizer: Tokenizer) -> Corpus:
@@ -47,20 +42,17 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
             the work was killed (MACHINE).
     """
     contents = [content_key(source, settings) for source in sources]
-    # The default is omitted, so that runs begun before this rule existed keep their key.
-    keeps_held_out = clean.held_out == "keep"
-    rules = clean.model_dump(exclude={"level", "held_out"} if keeps_held_out else {"level"})
-    held_out = [] if keeps_held_out else [content_key(source, settings) for source in held_out_sources(settings)]
     languages = settings.src_lang, settings.tgt_lang
-    key = _digest([CODE_VERSION, contents, *languages, settings.max_tokens, rules, tokenizer.digest, *held_out])
-    tags = [source.tag for source in sources]
-    prefixes = [[] if tag is None else [tokenizer.tag_id(tag)] for tag in tags]
-    cleaner = build_cleaner(clean, *languages)
+    held_out = [content_key(source, settings) for source in held_out_sources(settings) if clean.held_out != "keep"]
+    key = _digest(
+        [CODE_VERSION, contents, *languages, settings.max_tokens, _key_rules(clean), tokenizer.digest, *held_out]
+    )
 
-    def build_encoder() -> _Encoder:
-        return _Encoder(settings, clean, cleaner, read_held_out(settings, clean, cleaner), tokenizer, tags, prefixes)
+    def write(folder: Path) -> None:
+        encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, read_cleaner(settings, clean), tokenizer)
+        write_shards(folder, _chunks(sources, *languages), len(sources), encoder)
 
-    corpus = _cached_corpus(key, sources, settings, build_encoder)
+    corpus = _cached_corpus(key, write)
     labels = ", ".join(reader(source).label for source in sources)
     if len(corpus) == 0:
         raise nothing_kept(corpus.num_read, corpus.dropped, labels)
@@ -71,20 +63,20 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     return replace(corpus, sources=digests)
 
 
-def _cached_corpus(
-    key: str,
-    sources: Sequence[Source],
-    settings: DataSettings,
-    build_encoder: Callable[[], Callable[[Chunk], EncodedChunk]],
-) -> Corpus:
-    """The corpus from the cache, encoded if necessary; if the cache can't be written, from deleted temporary files."""
+def _key_rules(clean: CleanSettings) -> dict[str, object]:
+    rules = clean.model_dump(exclude={"level"})
+    defaults = {name: field.default for name, field in type(clean).model_fields.items()}
+    return {name: value for name, value in rules.items() if name in ALWAYS_IN_KEY or value != defaults[name]}
+
+
+def _cached_corpus(key: str, write: Callable[[Path], None]) -> Corpus:
+    """The corpus from the cache, to which `write` adds it; if that fails, from temporary files, which are deleted."""
 
     def build(folder: Path) -> Corpus:
         with building(folder) as place:
             corpus = _load(folder, key)  # another process may have been faster
             if corpus is None:
-                shards = write_shards(place, _chunks(sources, settings), len(sources), build_encoder())
-                save_metadata(place / _METADATA, _summed(shards))
+                write(place)
                 replace_folder(folder, place)
                 corpus = _load(folder, key)
         if corpus is None:
@@ -92,10 +84,9 @@ def _cached_corpus(
         return corpus
 
     if (cache := cache_folder()) is not None:
-        if (corpus := _load(cache / key, key)) is not None:
-            return corpus
         try:
-            return build(cache / key)
+            corpus = _load(cache / key, key)
+            return build(cache / key) if corpus is None else corpus
         except OSError as error:
             LOGGER.info("prepared data is not cached: %s", error)
     try:
@@ -105,58 +96,44 @@ def _cached_corpus(
         raise machine_error(error, "cannot write prepared data", tempfile.gettempdir()) from error
 
 
-def _summed(shards: Sequence[Metadata]) -> Metadata:
-    """The metadata of a corpus, from that of its shards."""
-    dropped: Counter[str] = Counter()
-    for shard in shards:
-        dropped.update(shard["dropped"])
-    num_equal = sum(shard["num_equal"] for shard in shards)
-    sizes = shards[-1]["sizes"]
-    return {"dropped": dict(dropped), "num_equal": num_equal, "source_sizes": sizes, "num_shards": len(shards)}
-
-
 def _load(folder: Path, key: str) -> Corpus | None:
-    """The corpus in `folder`; None if missing or damaged."""
-    metadata = load_metadata(folder / _METADATA)
-    if metadata is None:
+    """The corpus in `folder`; None if missing, incomplete or damaged."""
+    shards = list(open_shards(folder))
+    if not shards or not shards[-1][1].is_complete:
         return None
-    opened = [open_arrays(shard_path(folder, number)) for number in range(metadata["num_shards"])]
-    arrays = [shard[0] for shard in opened if shard is not None]
-    if len(arrays) < len(opened):
-        return None
+    counts, arrays = shards[-1][1], [arrays for arrays, _ in shards]
     src, tgt = ([Shard(each[f"{side}_flat"], each[f"{side}_offsets"]) for each in arrays] for side in ("src", "tgt"))
     if sum(len(shard.flat) for shard in (*src, *tgt)) <= TOKENS_IN_MEMORY:
-        src, tgt = ([shard.in_memory() for shard in side] for side in (src, tgt))
-    lines = Lines([each["lines"] for each in arrays])
-    sizes = tuple(metadata["source_sizes"])
-    return Corpus(Ids(src), Ids(tgt), lines, metadata["dropped"], metadata["num_equal"], key, source_sizes=sizes)
+        src, tgt = ([Shard(shard.flat[:], shard.offsets[:]) for shard in side] for side in (src, tgt))
+    lines, sizes = Lines([each["lines"] for each in arrays]), tuple(counts.source_sizes)
+    return Corpus(Ids(src), Ids(tgt), lines, counts.dropped, counts.num_equal, key, source_sizes=sizes)
 
 
 def _digest(values: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def _chunks(sources: Sequence[Source], settings: DataSettings) -> Iterator[Chunk]:
+def _chunks(sources: Sequence[Source], src_lang: str, tgt_lang: str) -> Iterator[Chunk]:
     for index, source in enumerate(sources):
-        yield from in_chunks(read_pairs(source, settings.src_lang, settings.tgt_lang), index)
+        yield from in_chunks(read_pairs(source, src_lang, tgt_lang), index)
 
 
 @dataclass(frozen=True, slots=True)
 class _Encoder:
     """Cleans and encodes chunks, in any process."""
 
-    settings: DataSettings
-    clean: CleanSettings
+    sources: Sequence[Source]
+    max_tokens: int
+    duplicates: str
     cleaner: Cleaner
-    held_out: HeldOutKeys
     tokenizer: Tokenizer
-    tags: Sequence[str | None]
-    prefixes: Sequence[Sequence[int]]  # Ids before each source sentence, by source
 
     def __call__(self, chunk: Chunk) -> EncodedChunk:
-        cleaned = clean_chunk(chunk.pairs, self.cleaner, self.held_out)
-        pairs = [cleaned.pairs[index] for index in cleaned.kept]
-        prefix = self.prefixes[chunk.source]
+        cleaned, faults = self.cleaner.clean(chunk.pairs)
+        usable = [index for index, fault in enumerate(faults) if fault is None]
+        pairs = [cleaned[index] for index in usable]
+        tag = self.sources[chunk.source].tag
+        prefix = [] if tag is None else [self.tokenizer.tag_id(tag)]
         src_ids = [[*prefix, *ids] if ids else [] for ids in self.tokenizer.encode_src([src for src, _ in pairs])]
         tgt_ids = self.tokenizer.encode_tgt([tgt for _, tgt in pairs])
         reasons = [self._length_reason(len(src), len(tgt)) for src, tgt in zip(src_ids, tgt_ids, strict=True)]
@@ -165,16 +142,16 @@ class _Encoder:
         return EncodedChunk(
             Shard.from_lists([src_ids[row] for row in rows]),
             Shard.from_lists([tgt_ids[row] for row in rows]),
-            indices=np.array(cleaned.kept, np.int64)[rows],
-            hashes=pair_hashes(kept, self.clean.duplicates, self.tags[chunk.source]),
+            lines=np.array(usable, np.int64)[rows],
+            hashes=pair_hashes(kept, self.duplicates, tag),
             is_equal=np.array([src == tgt for src, tgt in kept], np.bool_),
-            dropped=Counter(filter(None, [*cleaned.reasons, *reasons])),
+            dropped=Counter(filter(None, [*faults, *reasons])),
         )
 
     def _length_reason(self, src_length: int, tgt_length: int) -> str | None:
         """The reason to drop a pair with these numbers of tokens, without EOS."""
         if min(src_length, tgt_length) == 0:
             return "empty"
-        if max(src_length, tgt_length) + 1 > self.settings.max_tokens:
-            return f"longer than {self.settings.max_tokens} tokens"
+        if max(src_length, tgt_length) + 1 > self.max_tokens:
+            return f"longer than {self.max_tokens} tokens"
         return None

@@ -1,102 +1,64 @@
-"""Writing of a prepared corpus shard by shard, in parallel, so that work continues after the process was killed."""
+"""Shards of a prepared corpus, written in parallel one by one, so that work continues after the process was killed."""
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtx.data.cleaning.duplicates import Hashes, HashSet64
-from mtx.data.prepared.ids import Shard, as_small
-from mtx.data.prepared.store import Metadata, open_arrays, save_arrays
-from mtx.data.sources.chunks import Chunk
+from mtx.data.cleaning.hashes import Hashes, HashSet64
+from mtx.data.prepared.corpus import OpenFile, Shard, StoredArray, as_small
+from mtx.data.prepared.fingerprint import file_digest
+from mtx.data.sources.read import Chunk
+from mtx.files.atomic import replace_file
 from mtx.system.logs import LOGGER, ProgressLog
 from mtx.system.parallel import parallel_map
 
-SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25
-"""A shard is full once it has read this many pairs or holds this many tokens."""
+SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25  # A shard is full when this many pairs are read or tokens kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedChunk:
     """The pairs of a chunk that are kept, as ids, and counts of the others."""
 
     src: Shard
     tgt: Shard
-    indices: NDArray[np.int64]  # Index of each kept pair in its chunk
-    hashes: Hashes | None  # Hash of each kept pair, equal for duplicates; None if duplicates are kept
+    lines: NDArray[np.int64]  # Place of each kept pair in the chunk, from 0; when it is saved, in the input
+    hashes: Hashes  # Hash of each kept pair, equal for duplicates; none if duplicates are kept
     is_equal: NDArray[np.bool_]  # Whether the two sides are the same text
     dropped: Counter[str]
 
-    def without_duplicates(self, seen: HashSet64) -> "EncodedChunk":
-        """The pairs that are not in `seen`, to which they are added."""
-        if self.hashes is None:
-            return self
-        is_new = seen.add(self.hashes)
-        dropped = self.dropped + Counter(duplicate=int(np.count_nonzero(~is_new)))
-        src, tgt, hashes = self.src.select(is_new), self.tgt.select(is_new), self.hashes[is_new]
-        return EncodedChunk(src, tgt, self.indices[is_new], hashes, self.is_equal[is_new], dropped)
+
+@dataclass(slots=True)
+class Counts:
+    """Counts from the beginning of a corpus to the end of one of its shards."""
+
+    source_sizes: list[int]  # Pairs read of each source
+    dropped: dict[str, int] = field(default_factory=dict)
+    num_equal: int = 0
+    num_chunks: int = 0
+    is_complete: bool = False  # Whether the shard is the last of the corpus
 
 
-class _OpenShard:
-    """The shard that is being filled."""
-
-    def __init__(self, finished: Sequence[Metadata], num_sources: int) -> None:
-        self.number = len(finished)
-        self.num_chunks: int = finished[-1]["num_groups"] if finished else 0
-        """Chunks read since the beginning of the corpus."""
-        self.source_sizes: list[int] = list(finished[-1]["sizes"]) if finished else [0] * num_sources
-        """Pairs read of each source since the beginning of the corpus."""
-        self.parts: list[EncodedChunk] = []
-        self.lines: list[NDArray[np.int64]] = []
-        self.num_pairs = self.num_tokens = 0
-
-    def add(self, chunk: Chunk, encoded: EncodedChunk) -> None:
-        self.lines.append(encoded.indices + sum(self.source_sizes))
-        self.parts.append(encoded)
-        self.num_chunks += 1
-        self.num_pairs += len(chunk.pairs)
-        self.num_tokens += len(encoded.src.flat) + len(encoded.tgt.flat)
-        self.source_sizes[chunk.source] += len(chunk.pairs)
-
-    @property
-    def is_full(self) -> bool:
-        return self.num_pairs >= SHARD_PAIRS or self.num_tokens >= SHARD_TOKENS
-
-    def save(self, folder: Path) -> Metadata:
-        """Write the shard, and return its metadata."""
-        arrays = {}
-        for side in ("src", "tgt"):
-            shards: list[Shard] = [getattr(part, side) for part in self.parts]
-            arrays[f"{side}_flat"] = as_small(_concatenate([shard.flat[:] for shard in shards]))
-            lengths = [shard.lengths for shard in shards]
-            arrays[f"{side}_offsets"] = as_small(np.cumsum(np.concatenate([[0], *lengths])))
-        arrays["lines"] = as_small(_concatenate(self.lines))
-        hashes = [part.hashes for part in self.parts if part.hashes is not None]
-        arrays["hashes"] = _concatenate(hashes).astype(np.uint64)
-        metadata = {
-            "num_groups": self.num_chunks,
-            "sizes": self.source_sizes,
-            "dropped": dict(sum((part.dropped for part in self.parts), Counter[str]())),
-            "num_equal": int(sum(np.count_nonzero(part.is_equal) for part in self.parts)),
-        }
-        save_arrays(shard_path(folder, self.number), arrays, metadata)
-        return metadata
-
-
-def shard_path(folder: Path, number: int) -> Path:
-    """The path of shard `number` of a corpus, without suffixes."""
-    return folder / f"shard-{number:05d}"
+def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]:
+    """The shards in `folder`, up to the first that is missing or damaged."""
+    for number in count():
+        if (opened := open_arrays(_path(folder, number))) is None:
+            return
+        yield opened[0], Counts(**opened[1])
 
 
 def write_shards(
     folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk]
-) -> list[Metadata]:
-    """Encode `chunks` and write them as shards in `folder`, after those already there; return the metadata of all.
+) -> None:
+    """Encode `chunks` and write them as shards in `folder`, after those already there.
 
     The result does not depend on the number of processes, nor on where an earlier process was killed.
 
@@ -104,33 +66,90 @@ def write_shards(
         OSError: the shards can't be written.
         UserError: a source can't be read (DATA); a process that encodes was killed (MACHINE).
     """
-    seen = HashSet64()
-    finished = list(_finished_shards(folder, seen))
-    shard = _OpenShard(finished, num_sources)
-    progress = ProgressLog("prepared", sum(shard.source_sizes))
-    with closing(parallel_map(islice(chunks, shard.num_chunks, None), encode)) as results:
-        for chunk, encoded in results:
-            shard.add(chunk, encoded.without_duplicates(seen))
-            if shard.is_full:
-                finished.append(shard.save(folder))
-                shard = _OpenShard(finished, num_sources)
-            progress.update(sum(shard.source_sizes))
-    if shard.parts or not finished:
-        finished.append(shard.save(folder))
-    return finished
-
-
-def _finished_shards(folder: Path, seen: HashSet64) -> Iterator[Metadata]:
-    """The metadata of the shards in `folder`, up to the first that is missing or damaged."""
-    number = 0
-    while (opened := open_arrays(shard_path(folder, number))) is not None:
-        arrays, metadata = opened
+    seen, number, counts = HashSet64(), 0, Counts([0] * num_sources)
+    for arrays, found in open_shards(folder):
         seen.add(arrays["hashes"][:])
-        yield metadata
-        number += 1
+        number, counts = number + 1, found
+    if counts.is_complete:
+        return
+    num_read = num_saved = sum(counts.source_sizes)
     if number:
-        LOGGER.info("preparing data: continuing after %s pairs", f"{sum(metadata['sizes']):,}")
+        LOGGER.info("preparing data: continuing after %s pairs", f"{num_read:,}")
+    progress = ProgressLog("prepared", num_read)
+    parts: list[EncodedChunk] = []
+    with closing(parallel_map(islice(chunks, counts.num_chunks, None), encode)) as results:
+        for chunk, encoded in results:
+            num_tokens = sum(len(part.src.flat) + len(part.tgt.flat) for part in parts)
+            if num_read - num_saved >= SHARD_PAIRS or num_tokens >= SHARD_TOKENS:
+                _save(_path(folder, number), parts, counts, seen)
+                parts, number, num_saved = [], number + 1, num_read
+            encoded.lines += num_read
+            parts.append(encoded)
+            counts.source_sizes[chunk.source] += len(chunk.pairs)
+            counts.num_chunks += 1
+            num_read += len(chunk.pairs)
+            progress.update(num_read)
+    counts.is_complete = True
+    _save(_path(folder, number), parts, counts, seen)
 
 
-def _concatenate(parts: Sequence[NDArray[np.integer]]) -> NDArray[np.integer]:
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}"
+
+
+def _save(path: Path, parts: list[EncodedChunk], counts: Counts, seen: HashSet64) -> None:
+    """Write the pairs of `parts`, without those that are in `seen`, to which the others are added."""
+    lines, hashes, is_equal = (
+        _concatenate([getattr(part, name) for part in parts]) for name in ("lines", "hashes", "is_equal")
+    )
+    is_new = seen.add(hashes) if len(hashes) else np.ones(len(lines), np.bool_)
+    arrays = {"lines": as_small(lines[is_new]), "hashes": hashes[is_new[: len(hashes)]]}
+    for side in ("src", "tgt"):
+        shards: list[Shard] = [getattr(part, side) for part in parts]
+        lengths = _concatenate([shard.lengths for shard in shards])
+        flat = _concatenate([shard.flat[:] for shard in shards])[np.repeat(is_new, lengths)]
+        offsets = np.cumsum(np.concatenate([[0], lengths[is_new]]))
+        arrays |= {f"{side}_flat": as_small(flat), f"{side}_offsets": as_small(offsets)}
+    dropped = sum((part.dropped for part in parts), Counter(counts.dropped))
+    counts.dropped = dict(dropped + Counter(duplicate=int(np.count_nonzero(~is_new))))
+    counts.num_equal += int(np.count_nonzero(is_equal[is_new]))
+    save_arrays(path, arrays, asdict(counts))
+
+
+def _concatenate(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([np.zeros(0, np.uint8), *parts])
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+    """Write one-dimensional arrays and `facts` as `path` with two suffixes, replacing older ones.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    digest, spans, end = hashlib.sha256(), {}, 0
+    with replace_file(path.with_suffix(".arrays")) as file:
+        for name, array in arrays.items():
+            data = array.tobytes()
+            file.write(data)
+            digest.update(data)
+            spans[name] = [array.dtype.name, end, len(array)]
+            end += len(data)
+    index = {"arrays": spans, "sha256": digest.hexdigest(), "facts": facts}
+    with replace_file(path.with_suffix(".json")) as file:
+        file.write(json.dumps([index, _digest(index)]).encode())
+
+
+def open_arrays(path: Path) -> tuple[dict[str, StoredArray], dict[str, Any]] | None:
+    """The arrays and the facts that were saved as `path`; None if missing or damaged."""
+    try:
+        index, digest = json.loads(path.with_suffix(".json").read_bytes())
+        if digest != _digest(index) or index["sha256"] != file_digest(path.with_suffix(".arrays")):
+            return None
+        file = OpenFile(path.with_suffix(".arrays"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return {name: StoredArray(file, *span) for name, span in index["arrays"].items()}, index["facts"]
+
+
+def _digest(index: object) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()

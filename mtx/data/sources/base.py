@@ -1,31 +1,38 @@
-"""The interface of a source of parallel text: all that the rest of mtx asks of one."""
+"""The interface of a source of parallel text, and what the names of its files tell: languages and packing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from mtx.config.sources import Source, SourceSettings
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import is_language_code
 
 Pair = tuple[str, str]  # A source sentence and its translation
 
+PACKED_SUFFIXES = (".gz", ".xz", ".zst")
+
+# Suffixes that are valid language codes, but in file names mean something else.
+_NOT_LANGUAGES = {
+    "all", "bak", "bpe", "csv", "doc", "ids", "log", "low", "lst", "new", "old", "raw", "sgm", "spm", "src", "tar",
+    "tgt", "trg", "tsv", "txt", "xml",
+}  # fmt: skip
+
 Settings = TypeVar("Settings", bound=SourceSettings)
 
-UNRELATED_TO_CONTENT = {"weight", "streaming"}
-"""Options that say how often or by which way pairs are read, but not which pairs."""
+UNRELATED_TO_CONTENT = {"weight", "streaming"}  # Options that say how often or how pairs are read, but not which
 
 
 class Languages(NamedTuple):
     """The languages that the names or headers of files mention."""
 
-    src: str | None = None
-    tgt: str | None = None  # None where the files do not say which language is the source and which the target
-    mentioned: Sequence[str] = ()
+    codes: Sequence[str] = ()
+    are_ordered: bool = False  # Whether these are the source and the target
 
 
 class Reader(ABC, Generic[Settings]):
-    """Reads one source. A new kind of source is a subclass, listed in `mtx.data.sources.read`, and its settings."""
+    """Reads one source. A new kind of source is a subclass in a file beside this one, and its settings."""
 
     settings_type: ClassVar[type[SourceSettings]]
     path_keys: ClassVar[tuple[str, ...]] = ()  # The settings that say where the source is, not what is in it
@@ -53,10 +60,6 @@ class Reader(ABC, Generic[Settings]):
         """The name of the source in messages and model cards, without folders."""
         return " and ".join(path.name for path in self.files())
 
-    @property
-    def encoding(self) -> str:
-        return str(getattr(self.settings, "encoding", "utf-8"))
-
     def files(self) -> list[Path]:
         """The files of text; none for what is not on this machine."""
         return [getattr(self.settings, key) for key in self.path_keys]
@@ -68,8 +71,8 @@ class Reader(ABC, Generic[Settings]):
     def content_options(self) -> str:
         """The settings that decide which pairs the files give, as JSON."""
         # Default encoding and tag are omitted, so that runs begun before these settings existed keep their key.
-        omitted = {"encoding"} if self.encoding == "utf-8" else set()
-        omitted |= {"tag"} if getattr(self.settings, "tag", None) is None else set()
+        defaults = {"encoding": "utf-8", "tag": None}
+        omitted = {key for key, default in defaults.items() if getattr(self.settings, key, default) == default}
         return self.settings.model_dump_json(exclude=omitted | UNRELATED_TO_CONTENT | {*self.path_keys})
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
@@ -98,3 +101,23 @@ def not_found(what: str, where: str, kind: str, choices: Sequence[str]) -> UserE
     listed = ", ".join(choices[:10]) + (", …" if len(choices) > 10 else "")
     do = f"Set src and tgt of the source to two of its {kind}: {listed or 'none'}."
     return UserError(ExitCode.DATA, what, where=where, do=do)
+
+
+def plain_name(path: Path) -> Path:
+    """`path` without the suffix of a packed file."""
+    return path.with_suffix("") if path.suffix in PACKED_SUFFIXES else path
+
+
+def language_of_name(name: str) -> str | None:
+    """The language code that a file name ends in, if any."""
+    suffix = plain_name(Path(name)).suffix.removeprefix(".")
+    return suffix if is_language_code(suffix) and suffix.lower() not in _NOT_LANGUAGES else None
+
+
+def languages_of_names(names: Iterable[str]) -> list[str]:
+    """The languages of files that exist in several languages under one name."""
+    languages: dict[str, dict[str, None]] = {}
+    for name in names:
+        if (language := language_of_name(name)) is not None:
+            languages.setdefault(str(plain_name(Path(name)).with_suffix("")), {})[language] = None
+    return list({language: None for several in languages.values() if len(several) > 1 for language in sorted(several)})

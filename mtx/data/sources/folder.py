@@ -1,16 +1,14 @@
 """All sources in a folder, recognised by the names of their files."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
 from mtx.config.sources import Folder, Source, TwoFiles
-from mtx.data.sources.base import Languages, Pair, Reader
-from mtx.data.sources.names import languages_of_names, plain_name
+from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, plain_name
+from mtx.data.sources.read import read_pairs, reader, readers_by_suffix
 from mtx.errors import ExitCode, UserError
-
-_log = logging.getLogger("mtx")
+from mtx.system.logs import LOGGER
 
 
 class FolderReader(Reader[Folder]):
@@ -40,19 +38,15 @@ class FolderReader(Reader[Folder]):
         return sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        from mtx.data.sources.read import read_pairs  # which imports this module
-
         for part in self.parts(src_lang, tgt_lang):
             yield from read_pairs(part, src_lang, tgt_lang)
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
-        from mtx.data.sources.read import reader
-
         for part in self.parts(src_lang, tgt_lang):
             reader(part).check(src_lang, tgt_lang)
 
     def languages(self) -> Languages:
-        return Languages(mentioned=languages_of_names(path.name for path in self.files()))
+        return Languages(languages_of_names(path.name for path in self.files()))
 
     def parts(self, src_lang: str, tgt_lang: str) -> list[Source]:
         """The sources in the folder, sorted by name. Either of two files FILE.en and FILE.de may be packed.
@@ -60,16 +54,13 @@ class FolderReader(Reader[Folder]):
         Raises:
             UserError: no such folder, no source in it, or one of two files without the other (DATA); see `files`.
         """
-        from mtx.data.sources.read import READERS
-
         folder, match = self.settings.folder, self.settings.match
         if not folder.is_dir():
             raise UserError(ExitCode.DATA, "no such folder", where=str(folder), do="Give a folder that exists.")
-        by_suffix = {suffix: kind for kind in READERS.values() for suffix in kind.suffixes}
-        files = self._by_plain_name()
+        by_suffix, files = readers_by_suffix(), self._by_plain_name()
         options: dict[str, Any] = {"weight": self.settings.weight, "tag": self.settings.tag}
         parts: list[Source] = []
-        ignored = []
+        ignored: list[str] = []
         for name, path in files.items():
             if (kind := by_suffix.get(name.suffix)) is not None:
                 parts.append(kind.settings_for(path, "train", **options))
@@ -85,7 +76,7 @@ class FolderReader(Reader[Folder]):
             raise UserError(ExitCode.DATA, what, where=str(folder), do=do)
         if ignored:
             more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
-            _log.info("%s: not parallel text, ignored: %s%s", folder, ", ".join(ignored[:5]), more)
+            LOGGER.info("%s: not parallel text, ignored: %s%s", folder, ", ".join(ignored[:5]), more)
         return parts
 
     def _by_plain_name(self) -> dict[Path, Path]:

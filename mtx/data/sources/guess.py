@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtx.config.sources import Folder, HubDataset, Source, TwoFiles
-from mtx.data.sources.hub import HUB_ID
-from mtx.data.sources.names import plain_name
-from mtx.data.sources.read import READERS, reader
+from mtx.data.sources.base import plain_name
+from mtx.data.sources.hub import HUB_ID, HubReader
+from mtx.data.sources.read import reader, readers_by_suffix
 from mtx.errors import ExitCode, UserError
 
-SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-"""Usual names of splits in data sets, by the option of `mtx init`."""
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}  # Usual splits of data sets, by option of `mtx init`
 
 
 def sources_of(words: Sequence[str], role: str) -> list[Source]:
@@ -22,18 +21,27 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
     Raises:
         UserError: a file does not exist (DATA), or one side has no other (USAGE).
     """
-    by_suffix = {suffix: kind for kind in READERS.values() for suffix in kind.suffixes}
-    files = [path for path in map(Path, words) if os.path.lexists(path) and not path.is_dir()]
-    texts = [path for path in files if plain_name(path).suffix not in by_suffix]
+    by_suffix = readers_by_suffix()
+    kinds = {word: by_suffix.get(plain_name(Path(word)).suffix) for word in words}
+    files = [word for word in words if os.path.lexists(word) and not os.path.isdir(word)]
+    texts = [Path(word) for word in files if kinds[word] is None]
     sources: list[Source] = []
     for word in words:
-        path = Path(word)
         if not os.path.lexists(word):
-            sources.append(_of_hub(word, role, is_likely_file=len(texts) % 2 == 1))
-        elif path.is_dir():
-            sources.append(_of_folder(path, role))
-        elif (kind := by_suffix.get(plain_name(path).suffix)) is not None:
-            sources.append(kind.settings_for(path, SPLITS[role]))
+            # Without an owner, in a folder or beside a single text it is more likely a mistyped file than a data set.
+            is_id = "/" in word and HUB_ID.fullmatch(word)
+            if not is_id or len(texts) % 2 or os.path.isdir(os.path.dirname(word)):
+                name, do = (
+                    word or "''",
+                    "Give files that exist, a folder, or the id of a data set on the hub (owner/name).",
+                )
+                raise UserError(ExitCode.DATA, f"cannot read {name}: no such file or directory", do=do)
+            sources.append(HubDataset(dataset=word, split=SPLITS[role]))
+        elif os.path.isdir(word):
+            is_data_set = any(path.suffix in HubReader.suffixes for path in Path(word).rglob("*"))
+            sources.append(HubDataset(dataset=word, split=SPLITS[role]) if is_data_set else Folder(folder=Path(word)))
+        elif (kind := kinds[word]) is not None:
+            sources.append(kind.settings_for(Path(word), SPLITS[role]))
     return [*_of_texts(texts, role), *sources]
 
 
@@ -45,41 +53,26 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
     """
     mentioned: dict[str, None] = {}
     for source in sources:
-        src, tgt, languages = reader(source).languages()
-        if src is not None and tgt is not None:
+        codes, are_ordered = reader(source).languages()
+        if are_ordered:
+            src, tgt = codes
             if src != tgt and (src_lang, tgt_lang) == (tgt, src):
                 what = f"by their names the source is {src} and the target {tgt}"
                 raise UserError(ExitCode.USAGE, what, where=reader(source).label, do="Give the source first.")
             return src_lang or src, tgt_lang or tgt
-        mentioned |= dict.fromkeys(languages)
+        mentioned |= dict.fromkeys(codes)
     if src_lang and tgt_lang:
         return src_lang, tgt_lang
     if len(mentioned) == 2:
         one, other = mentioned
-        if src_lang in mentioned:
-            return (one, other) if src_lang == one else (other, one)
-        if tgt_lang in mentioned:
-            return (one, other) if tgt_lang == other else (other, one)
+        if src_lang == one or tgt_lang == other:
+            return one, other
+        if src_lang == other or tgt_lang == one:
+            return other, one
     what, do = "the files do not tell the source and the target language", "Give --src-lang and --tgt-lang."
     if mentioned:
         do = f"Give --src-lang and --tgt-lang; the files mention {', '.join(list(mentioned)[:10])}."
     raise UserError(ExitCode.USAGE, what, where=", ".join(reader(source).label for source in sources), do=do)
-
-
-def _of_folder(path: Path, role: str) -> Source:
-    """A folder of a data set, which has splits, or one of files of any kind."""
-    is_data_set = any(path.rglob("*.parquet")) or any(path.rglob("*.arrow"))
-    return HubDataset(dataset=str(path), split=SPLITS[role]) if is_data_set else Folder(folder=path)
-
-
-def _of_hub(word: str, role: str, *, is_likely_file: bool) -> Source:
-    """A data set on the hub, unless `word` looks more like a mistyped file: in a folder, or beside a single text."""
-    is_id = "/" in word and HUB_ID.fullmatch(word)  # without an owner it is more likely a file
-    if not is_id or is_likely_file or os.path.isdir(os.path.dirname(word)):
-        empty = "''"
-        do = "Give files that exist, a folder, or the id of a data set on the hub (owner/name)."
-        raise UserError(ExitCode.DATA, f"cannot read {word or empty}: no such file or directory", do=do)
-    return HubDataset(dataset=word, split=SPLITS[role])
 
 
 def _of_texts(paths: Sequence[Path], role: str) -> Iterator[Source]:

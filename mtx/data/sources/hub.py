@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,14 +22,8 @@ ROWS_AT_ONCE = 1000  # Rows that are in memory at a time
 _SPLITS = {"train", "training", "dev", "val", "valid", "validation", "eval", "evaluation", "test", "testing"}
 
 Rows = dict[str, list[Any]]  # Values of some rows, by column
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A split of a data set."""
-
-    columns: Sequence[str]
-    read: Callable[[list[str]], Iterator[Rows]]
+# Columns of a split, and a function that reads some of them.
+Table = tuple[Sequence[str], Callable[[list[str]], Iterator[Rows]]]
 
 
 class HubReader(Reader[HubDataset]):
@@ -56,14 +49,14 @@ class HubReader(Reader[HubDataset]):
         """
         settings, where = self.settings, f"data set {self.settings.dataset}"
         with _explain_errors(settings):
-            table = self._local_table() if os.path.exists(settings.dataset) else self._hub_table()
+            columns, read = self._local_table() if os.path.exists(settings.dataset) else self._hub_table()
         src, tgt = settings.src or src_lang, settings.tgt or tgt_lang
-        is_nested = "translation" in table.columns and not {src, tgt} <= set(table.columns)
+        is_nested = "translation" in columns and not {src, tgt} <= set(columns)
         wanted = ["translation"] if is_nested else [src, tgt]
         for name in wanted:
-            if name not in table.columns:
-                raise not_found(f"no column {name}", where, "columns", table.columns)
-        for number, record in enumerate(_records(table.read(wanted), settings), start=1):
+            if name not in columns:
+                raise not_found(f"no column {name}", where, "columns", columns)
+        for number, record in enumerate(_records(read(wanted), settings), start=1):
             texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
             row = f"{where} row {number}"
             if not isinstance(texts, dict):
@@ -87,12 +80,11 @@ class HubReader(Reader[HubDataset]):
             raise UserError(ExitCode.DATA, f"no configuration {name}", where=f"data set {path}", do=do)
         return find_tables(path / (name or ""), self.settings.split)
 
-    def _local_table(self) -> _Table:
+    def _local_table(self) -> Table:
         files = self._local_files()
-        columns = column_names(files[0])
-        return _Table(columns, lambda wanted: (rows for file in files for rows in read_columns(file, wanted)))
+        return column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
 
-    def _hub_table(self) -> _Table:
+    def _hub_table(self) -> Table:
         """A data set of the hub. A path that does not exist is never looked up there."""
         settings = self.settings
         if not HUB_ID.fullmatch(settings.dataset):
@@ -106,7 +98,7 @@ class HubReader(Reader[HubDataset]):
             )
             # A stream may not know its columns before its first row.
             columns = rows.column_names or list(next(iter(rows), {}))
-        return _Table(columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE))
+        return columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE)
 
 
 def _records(chunks: Iterator[Rows], settings: HubDataset) -> Iterator[dict[str, Any]]:
@@ -149,17 +141,13 @@ def _quiet() -> Iterator[None]:
     """Keep progress bars and messages of the libraries off stderr; our own error says what matters."""
     import datasets
 
-    were_off = datasets.are_progress_bars_disabled()
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
+    were_off, level = datasets.are_progress_bars_disabled(), logging.root.manager.disable
     datasets.disable_progress_bars()
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(level)
         if not were_off:
             datasets.enable_progress_bars()
 
@@ -181,12 +169,18 @@ def find_tables(path: Path, split: str) -> list[Path]:
             do = "Use the source tsv or jsonl, or src and tgt, for a file of text."
             raise UserError(ExitCode.DATA, f"{path} is neither .parquet nor .arrow", do=do)
         return [path]
-    tables = [file.relative_to(path) for file in sorted(path.rglob("*")) if _is_table(file, path)]
-    chosen = [file for file in tables if split in _words(file)]
+    tables = {
+        file: set(re.split(r"[^A-Za-z0-9]+", str(file.with_suffix(""))))
+        for file in sorted(found.relative_to(path) for found in path.rglob("*") if found.is_file())
+        # `datasets` keeps computed columns of a saved data set beside it, as cache-*.arrow.
+        if file.suffix in HubReader.suffixes and not file.name.startswith("cache-")
+        if not any(part.startswith(".") for part in file.parts)
+    }
+    chosen = [file for file, words in tables.items() if split in words]
     if split == "train" and not chosen:
-        chosen = [file for file in tables if not _SPLITS & _words(file)]
+        chosen = [file for file, words in tables.items() if not _SPLITS & words]
     if not chosen:
-        names = ", ".join(map(str, tables[:5])) + (", …" if len(tables) > 5 else "")
+        names = ", ".join(map(str, list(tables)[:5])) + (", …" if len(tables) > 5 else "")
         what = f"no files of the split {split}, only {names}" if tables else "no .parquet or .arrow files"
         do = "Set its split to a word of their names." if tables else "Give a folder or a file of Parquet or Arrow."
         raise UserError(ExitCode.DATA, what, where=f"data set {path}", do=do)
@@ -196,19 +190,13 @@ def find_tables(path: Path, split: str) -> list[Path]:
 def column_names(path: Path) -> list[str]:
     """The columns of a file."""
     with path.open("rb") as file:
-        schema = _parquet(file).schema_arrow if path.suffix == ".parquet" else _arrow(file).schema
-        return [str(name) for name in schema.names]
+        return [str(name) for name in _open_table(file, path.suffix)[0].names]
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
+def read_columns(path: Path, columns: list[str]) -> Iterator[Rows]:
     """The values of a file, up to `ROWS_AT_ONCE` rows at a time."""
     with path.open("rb") as file:
-        batches = (
-            _parquet(file).iter_batches(ROWS_AT_ONCE, columns=list(columns))
-            if path.suffix == ".parquet"
-            else _arrow_batches(file)
-        )
-        for batch in batches:
+        for batch in _open_table(file, path.suffix, columns)[1]:
             # Without this, reading trusts the offsets of texts that the file gives.
             batch.validate(full=True)
             for start in range(0, len(batch), ROWS_AT_ONCE):
@@ -216,35 +204,19 @@ def read_columns(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
                 yield {name: rows.column(name).to_pylist() for name in columns}
 
 
-def _parquet(file: BinaryIO) -> Any:
-    import pyarrow.parquet
+def _open_table(file: BinaryIO, suffix: str, columns: list[str] | None = None) -> tuple[Any, Iterator[Any]]:
+    """Schema and batches of a file. Of an Arrow file, which may have either form, batches have all columns."""
+    if suffix == ".parquet":
+        import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(file)
-
-
-def _arrow(file: BinaryIO) -> Any:
-    """A reader of either form of Arrow file; `datasets` writes streams."""
+        table = pyarrow.parquet.ParquetFile(file)
+        return table.schema_arrow, table.iter_batches(ROWS_AT_ONCE, columns=columns)
     import pyarrow.ipc
 
     try:
-        return pyarrow.ipc.open_stream(file)
+        stream = pyarrow.ipc.open_stream(file)  # written by `datasets`
+        return stream.schema, iter(stream)
     except pyarrow.ArrowInvalid:
         file.seek(0)
-        return pyarrow.ipc.open_file(file)
-
-
-def _arrow_batches(file: BinaryIO) -> Iterator[Any]:
-    reader = _arrow(file)
-    if hasattr(reader, "num_record_batches"):
-        return (reader.get_batch(number) for number in range(reader.num_record_batches))
-    return iter(reader)
-
-
-def _is_table(file: Path, folder: Path) -> bool:
-    # `datasets` keeps computed columns of a saved data set beside it, as cache-*.arrow.
-    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix in HubReader.suffixes and not file.name.startswith("cache-") and not is_hidden and file.is_file()
-
-
-def _words(file: Path) -> set[str]:
-    return set(re.split(r"[^A-Za-z0-9]+", str(file.with_suffix(""))))
+        table = pyarrow.ipc.open_file(file)
+        return table.schema, map(table.get_batch, range(table.num_record_batches))

@@ -25,28 +25,26 @@ class JsonlReader(Reader[Jsonl]):
                 yield "", ""
                 continue
             where = f"{settings.jsonl} line {number}"
+            do = "Give one JSON object a line."
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UserError(ExitCode.DATA, "not JSON", where=where, do="Give one JSON object a line.") from error
+                raise UserError(ExitCode.DATA, "not JSON", where=where, do=do) from error
             if not isinstance(record, dict):
-                raise UserError(ExitCode.DATA, "not a JSON object", where=where, do="Give one JSON object a line.")
+                raise UserError(ExitCode.DATA, "not a JSON object", where=where, do=do)
             yield _text(record, src_names, where), _text(record, tgt_names, where)
 
 
 def _text(record: Mapping[str, Any], names: list[str], where: str) -> str:
     """The string under the first of `names` that `record`, or the object under its key "translation", has."""
     inner = record.get("translation")
-    for fields in [record, inner] if isinstance(inner, dict) else [record]:
-        for name in names:
-            if name in fields:
-                return _valid_text(fields[name], name, where)
-    wanted, existing = " or ".join(names), shorten(", ".join(record)) or "none"
-    do = f"Name the fields in the source: its fields are {existing}."
-    raise UserError(ExitCode.DATA, f"no field {wanted}", where=where, do=do)
-
-
-def _valid_text(value: Any, name: str, where: str) -> str:
+    places = [record, inner] if isinstance(inner, dict) else [record]
+    found = next(((name, fields[name]) for fields in places for name in names if name in fields), None)
+    if found is None:
+        wanted, existing = " or ".join(names), shorten(", ".join(record)) or "none"
+        do = f"Name the fields in the source: its fields are {existing}."
+        raise UserError(ExitCode.DATA, f"no field {wanted}", where=where, do=do)
+    name, value = found
     if not isinstance(value, str):
         what = f"field {name} is not a string but {json.dumps(value, default=str)[:40]}"
         raise UserError(ExitCode.DATA, what, where=where, do="Give text.")

@@ -1,30 +1,37 @@
-"""The readers of all kinds of sources."""
+"""The readers of all kinds of sources, and their pairs in chunks, the unit of work of one process."""
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from mtx.config.sources import Source, SourceSettings
 from mtx.data.sources.base import Pair, Reader
-from mtx.data.sources.demo import DemoReader
-from mtx.data.sources.folder import FolderReader
-from mtx.data.sources.hub import HubReader
-from mtx.data.sources.jsonl import JsonlReader
-from mtx.data.sources.tmx import TmxReader
-from mtx.data.sources.tsv import TsvReader
-from mtx.data.sources.two_files import TwoFilesReader
-from mtx.data.sources.zip import ZipReader
 
-READERS: dict[type[SourceSettings], type[Reader[Any]]] = {
-    kind.settings_type: kind
-    for kind in (TwoFilesReader, TsvReader, JsonlReader, TmxReader, ZipReader, FolderReader, HubReader, DemoReader)
-}
-"""The reader of each kind of settings."""
+# A chunk ends when it has reached one of these; its last line alone may have four times as many characters.
+MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
+
+
+@cache
+def readers() -> dict[type[SourceSettings], type[Reader[Any]]]:
+    """The reader of each kind of settings, from all files of this folder."""
+    for module in iter_modules([os.path.dirname(__file__)]):
+        import_module(f"mtx.data.sources.{module.name}")
+    found = (kind for kind in Reader.__subclasses__() if kind.__module__.startswith("mtx.data.sources."))
+    return {kind.settings_type: kind for kind in found}
+
+
+def readers_by_suffix() -> dict[str, type[Reader[Any]]]:
+    """The readers of single files, by the suffixes of these."""
+    return {suffix: kind for kind in readers().values() for suffix in kind.suffixes}
 
 
 def reader(source: Source) -> Reader[Any]:
     """The reader of one source."""
-    return READERS[type(source)](source)
+    return readers()[type(source)](source)
 
 
 def read_pairs(source: Source, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
@@ -52,3 +59,28 @@ def is_same_text(one: Source, other: Source) -> bool:
         for path in reader(one).files()
         for other_path in reader(other).files()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Neighbouring pairs of one source."""
+
+    source: int  # Index of the source
+    pairs: list[Pair]
+
+
+def in_chunks(pairs: Iterable[Pair], source: int = 0) -> Iterator[Chunk]:
+    """All `pairs` of the source with this index, in order.
+
+    Chunk borders depend on the pairs alone: preparation that continues after a kill counts chunks.
+    """
+    chunk: list[Pair] = []
+    num_chars = 0
+    for pair in pairs:
+        chunk.append(pair)
+        num_chars += len(pair[0]) + len(pair[1])
+        if len(chunk) >= MAX_CHUNK_PAIRS or num_chars >= MAX_CHUNK_CHARS:
+            yield Chunk(source, chunk)
+            chunk, num_chars = [], 0
+    if chunk:
+        yield Chunk(source, chunk)

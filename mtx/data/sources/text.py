@@ -23,8 +23,8 @@ MAX_XZ_BYTES = 1 << 28  # Limit of the memory for unpacking xz, 4 times what its
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
+# Returns the text to use for a line that is not in its encoding, given its bytes and where it is; or raises.
 Repair = Callable[[bytes, str], str]
-"""Returns the text to use for a line that is not in its encoding, given its bytes and where it is; or raises."""
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
@@ -35,8 +35,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """
     try:
         with path.open("rb") as stream:
-            for lines in stream_lines(stream, str(path), encoding):
-                yield from lines
+            yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
     except OSError as error:
         raise unreadable(str(path), error) from error
 
@@ -76,23 +75,19 @@ def stream_lines(
         UserError: damaged if packed, UTF-16, a line too long or not in `encoding` (DATA); the lines before it have been
             yielded.
     """
-    num_lines = num_begun = 0
-    begun: list[bytes] = []
+    num_lines, begun = 0, bytearray()
     for block in plain_blocks(stream, name):
-        head, newline, tail = block.rpartition(b"\n")
-        if newline:
-            lines = b"".join([*begun, head])
-            yield from _decode(lines, num_lines, name, encoding, repair)
-            num_lines += lines.count(b"\n") + 1
-            begun, num_begun = [], 0
-        begun.append(tail)
-        num_begun += len(tail)
-        if num_begun > MAX_LINE_BYTES:
+        begun += block
+        end = begun.rfind(b"\n", len(begun) - len(block))
+        if end >= 0:
+            yield from _decode(bytes(begun[:end]), num_lines, name, encoding, repair)
+            num_lines += begun.count(b"\n")
+            del begun[: end + 1]
+        if len(begun) > MAX_LINE_BYTES:
             what, where = f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", f"{name} line {num_lines + 1}"
             raise UserError(ExitCode.DATA, what, where=where, do="Give text, one sentence a line.")
-    last = b"".join(begun)
-    if last and not (num_lines == 0 and last == _BOM):
-        yield from _decode(last, num_lines, name, encoding, repair)
+    if begun and not (num_lines == 0 and begun == _BOM):
+        yield from _decode(bytes(begun), num_lines, name, encoding, repair)
 
 
 def as_line(text: str) -> str:
@@ -152,31 +147,23 @@ class _GzipDecompressor:
         return plain
 
 
-def _open_gzip() -> tuple[Any, type[Exception]]:
-    return _GzipDecompressor(), zlib.error
+FORMATS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}  # By the first bytes of a file
 
 
-def _open_xz() -> tuple[Any, type[Exception]]:
-    import lzma
+def _decompressor(kind: str) -> tuple[Any, type[Exception]]:
+    """A new decompressor that takes bounded memory, and the exception that it raises for damaged data."""
+    if kind == "gzip":
+        return _GzipDecompressor(), zlib.error
+    if kind == "xz":
+        import lzma
 
-    # lzma.open can't limit the memory that a file may ask for.
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES), lzma.LZMAError
-
-
-def _open_zstd() -> tuple[Any, type[Exception]]:
+        # lzma.open can't limit the memory that a file may ask for.
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES), lzma.LZMAError
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
     return zstd.ZstdDecompressor(), zstd.ZstdError  # its windows are limited to 128 MiB
-
-
-FORMATS = {
-    b"\x1f\x8b": ("gzip", _open_gzip),
-    b"\xfd7zXZ\0": ("xz", _open_xz),
-    b"\x28\xb5\x2f\xfd": ("zstd", _open_zstd),
-}
-"""Name and maker of the decompressor (with its error) by the first bytes of a file."""
 
 
 def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
@@ -190,20 +177,15 @@ def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
     blocks = iter(lambda: stream.read1(BLOCK_BYTES), b"")  # type: ignore[attr-defined]
     first = next(blocks, b"")
     while any(len(first) < len(magic) and magic.startswith(first) for magic in FORMATS if first):
-        more = next(blocks, b"")
-        if not more:
+        if not (more := next(blocks, b"")):
             break
         first += more
+    kind = next((kind for magic, kind in FORMATS.items() if first.startswith(magic)), None)
     blocks = chain([first], blocks)
-    yield from next(
-        (_unpack(blocks, name, kind, start) for magic, (kind, start) in FORMATS.items() if first.startswith(magic)),
-        blocks,
-    )
+    yield from blocks if kind is None else _unpack(blocks, name, kind)
 
 
-def _unpack(
-    blocks: Iterator[bytes], name: str, kind: str, start: Callable[[], tuple[Any, type[Exception]]]
-) -> Iterator[bytes]:
+def _unpack(blocks: Iterator[bytes], name: str, kind: str) -> Iterator[bytes]:
     """Unpack one packed file after another, never more than a block at a time."""
     decompressor, failure = None, Exception
     for block in blocks:
@@ -213,7 +195,7 @@ def _unpack(
                 packed = packed.lstrip(b"\0")  # gzip and xz allow padding with zeros between packed files
                 if not packed:
                     break
-                decompressor, failure = start()
+                decompressor, failure = _decompressor(kind)
             try:
                 plain = decompressor.decompress(packed, BLOCK_BYTES)
             except (failure, EOFError) as error:

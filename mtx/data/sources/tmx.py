@@ -15,8 +15,7 @@ from mtx.errors import ExitCode, UserError
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
 
-_CODES = {"bpt", "ept", "it", "ph", "ut"}
-"""Elements inside a segment that contain formatting of the original, not text of the sentence."""
+_CODES = {"bpt", "ept", "it", "ph", "ut"}  # Elements in a segment that contain formatting, not text of the sentence
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SPACES = re.compile(r"[\t\n\r ]+")
 _POSITION = re.compile(r", line \d+, column \d+$")
@@ -33,17 +32,24 @@ class TmxReader(Reader[Tmx]):
             yield from read_tmx(stream, str(path), self.settings.src or src_lang, self.settings.tgt or tgt_lang)
 
     def languages(self) -> Languages:
+        """The languages of the first unit, and which of them is the source by the header."""
+        path = self.settings.tmx
+        src, codes = "", list[str]()
         try:
-            with self.settings.tmx.open("rb") as stream:
-                src, codes = first_languages(stream, str(self.settings.tmx))
+            with path.open("rb") as stream:
+                for unit in _units(plain_blocks(stream, str(path)), str(path)):
+                    header = next(_children(unit.getroottree().getroot(), "header"), None)
+                    src = "" if header is None else _code(header.get("srclang"))
+                    codes = [_language(variant) for variant in _children(unit, "tuv")]
+                    break
         except OSError:
             return Languages()  # reading the pairs will say what is wrong
         short = [code.split("-")[0] for code in codes]
         names = [code if short.count(main) > 1 else main for code, main in zip(codes, short, strict=True)]
         others = [name for code, name in zip(codes, names, strict=True) if src not in (code, name)]
         if len(names) == 2 and len(others) == 1:
-            return Languages(next(name for name in names if name != others[0]), others[0], names)
-        return Languages(mentioned=names)
+            return Languages(sorted(names, key=others.__contains__), are_ordered=True)
+        return Languages(names)
 
 
 def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
@@ -68,19 +74,6 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
         raise not_found(f"no unit with both {src_lang} and {tgt_lang}", name, "languages", list(languages))
 
 
-def first_languages(stream: BinaryIO, name: str) -> tuple[str, list[str]]:
-    """The source language of the header, or "", and the languages of the first unit, in lower case.
-
-    Raises:
-        UserError: not XML, damaged, or not TMX (DATA).
-    """
-    for unit in _units(plain_blocks(stream, name), name):
-        header = next(_children(unit.getroottree().getroot(), "header"), None)
-        source = "" if header is None else str(header.get("srclang") or "").lower().replace("_", "-")
-        return source, [_language(variant) for variant in _children(unit, "tuv")]
-    return "", []
-
-
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
     """Each complete `tu` element. It is freed after use; all other elements are freed at once."""
     from lxml import etree
@@ -97,7 +90,7 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
             parser.feed(block)
             num_bytes += len(block)
             for event, element in parser.read_events():
-                tag = element.tag.rpartition("}")[2]
+                tag = _name(element)
                 if is_first and tag != "tmx":
                     what, do = f"the root element is {tag[:40]}, not tmx", "Give a TMX file."
                     raise UserError(ExitCode.DATA, what, where=name, do=do)
@@ -137,21 +130,29 @@ def _free(element: Any) -> None:
         del parent[0]
 
 
+def _name(element: Any) -> str:
+    """The name without its namespace; "" if not an element."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
 def _children(element: Any, name: str) -> Iterator[Any]:
-    return (child for child in element if isinstance(child.tag, str) and child.tag.rpartition("}")[2] == name)
+    return (child for child in element if _name(child) == name)
+
+
+def _code(language: str | None) -> str:
+    return (language or "").lower().replace("_", "-")
 
 
 def _language(variant: Any) -> str:
-    return str(variant.get(_XML_LANG) or variant.get("lang") or "").lower().replace("_", "-")
+    return _code(variant.get(_XML_LANG) or variant.get("lang"))
 
 
 def _text_in(variants: dict[str, Any], language: str) -> str:
     """The text of the first variant in `language`."""
-    wanted = language.lower().replace("_", "-")
+    wanted = _code(language)
     variant = variants.get(wanted)
     if variant is None:
-        same = (variant for code, variant in variants.items() if code.split("-")[0] == wanted)
-        variant = next(same, None)
+        variant = next((variant for code, variant in variants.items() if code.split("-")[0] == wanted), None)
     segment = next(_children(variant, "seg"), None) if variant is not None else None
     return "" if segment is None else _SPACES.sub(" ", "".join(_text_of(segment))).strip(" ")
 
@@ -160,6 +161,6 @@ def _text_of(segment: Any) -> Iterator[str]:
     """The text that the translator saw: without formatting codes, with the text between them."""
     yield segment.text or ""
     for child in segment:
-        if isinstance(child.tag, str) and child.tag.rpartition("}")[2] not in _CODES:
+        if isinstance(child.tag, str) and _name(child) not in _CODES:
             yield from _text_of(child)
         yield child.tail or ""

@@ -16,7 +16,7 @@ class TsvReader(Reader[Tsv]):
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         src, tgt, path = self.settings.src, self.settings.tgt, self.settings.tsv
         needed, expected = max(src, tgt), 0
-        for number, line in enumerate(read_regular_file(path, self.encoding), start=1):
+        for number, line in enumerate(read_regular_file(path, self.settings.encoding), start=1):
             if not line:
                 yield "", ""
                 continue

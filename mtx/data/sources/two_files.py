@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 
 from mtx.config.sources import TwoFiles
-from mtx.data.sources.base import Languages, Pair, Reader
-from mtx.data.sources.names import language_of_name
-from mtx.data.sources.text import read_lines, read_regular_file
+from mtx.data.sources.base import Languages, Pair, Reader, language_of_name
+from mtx.data.sources.text import read_regular_file
 from mtx.errors import ExitCode, UserError
 
 
@@ -15,13 +14,12 @@ class TwoFilesReader(Reader[TwoFiles]):
     path_keys = ("src", "tgt")
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        src, tgt = self.settings.src, self.settings.tgt
-        sides = read_regular_file(src, self.encoding), read_regular_file(tgt, self.encoding)
-        return pair_lines(*sides, names=(src.name, tgt.name), where=self._first_mismatch)
+        src, tgt = (path.name for path in self.files())
+        return pair_lines(self._sides(), (src, tgt), self._first_mismatch)
 
     def languages(self) -> Languages:
-        src, tgt = (language_of_name(path.name) for path in self.files())
-        return Languages(src, tgt, [language for language in (src, tgt) if language is not None])
+        codes = [code for path in self.files() if (code := language_of_name(path.name)) is not None]
+        return Languages(codes, are_ordered=len(codes) == 2)
 
     def _first_mismatch(self) -> str:
         """Say where the lengths of the two sides first disagree badly."""
@@ -37,20 +35,20 @@ class TwoFilesReader(Reader[TwoFiles]):
         return f"lengths agree up to line {number}"
 
     def _lengths(self) -> Iterator[tuple[int, int]]:
-        srcs, tgts = (read_lines(path, self.encoding) for path in self.files())
-        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(srcs, tgts, strict=False))
+        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(*self._sides(), strict=False))
+
+    def _sides(self) -> list[Iterator[str]]:
+        return [read_regular_file(path, self.settings.encoding) for path in self.files()]
 
 
-def pair_lines(
-    src_lines: Iterable[str], tgt_lines: Iterable[str], names: tuple[str, str], where: Callable[[], str]
-) -> Iterator[Pair]:
+def pair_lines(sides: Iterable[Iterable[str]], names: tuple[str, str], where: Callable[[], str]) -> Iterator[Pair]:
     """Lines with equal numbers.
 
     Raises:
         UserError: one side has more lines; the error names the two files and the place that `where` finds (DATA).
     """
     counts = [0, 0]
-    for src, tgt in zip_longest(src_lines, tgt_lines):
+    for src, tgt in zip_longest(*sides):
         counts[0] += src is not None
         counts[1] += tgt is not None
         if src is not None and tgt is not None:

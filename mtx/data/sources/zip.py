@@ -5,19 +5,25 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mtx.config.sources import Zip
-from mtx.data.sources.base import Languages, Pair, Reader, not_found
-from mtx.data.sources.names import languages_of_names, plain_name
+from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, not_found, plain_name
 from mtx.data.sources.text import explain_unreadable, stream_lines
 from mtx.data.sources.tmx import read_tmx
 from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
 
+# Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory.
 BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory."""
+
+# Exceptions of `zipfile` for damage. UnicodeDecodeError is about member names; text has errors of its own.
+_DAMAGE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
+    UnicodeDecodeError,
+)  # fmt: skip
 
 
 class ZipReader(Reader[Zip]):
@@ -42,13 +48,14 @@ class ZipReader(Reader[Zip]):
                 return
             src, tgt = self._members(names, src_lang, tgt_lang)
             with self._open(archive, src) as src_stream, self._open(archive, tgt) as tgt_stream:
-                sides = self._lines(src_stream, src), self._lines(tgt_stream, tgt)
-                yield from pair_lines(*sides, names=(src, tgt), where=lambda: str(path))
+                sides = ((src_stream, src), (tgt_stream, tgt))
+                lines = [chain.from_iterable(stream_lines(stream, self._where(name))) for stream, name in sides]
+                yield from pair_lines(lines, (src, tgt), lambda: str(path))
 
     def languages(self) -> Languages:
         try:
             with _explain_damage(self.settings.zip), zipfile.ZipFile(self.settings.zip) as archive:
-                return Languages(mentioned=languages_of_names(_names(archive)))
+                return Languages(languages_of_names(_names(archive)))
         except (OSError, UserError):
             return Languages()  # reading the pairs will say what is wrong
 
@@ -76,10 +83,6 @@ class ZipReader(Reader[Zip]):
             raise UserError(ExitCode.DATA, what, where=self._where(member), do=do)
         return cast(BinaryIO, archive.open(member))
 
-    def _lines(self, stream: BinaryIO, member: str) -> Iterator[str]:
-        for lines in stream_lines(stream, self._where(member)):
-            yield from lines
-
     def _where(self, member: str) -> str:
         return f"{self.settings.zip}: {member}"
 
@@ -100,10 +103,3 @@ def _explain_damage(path: Path) -> Iterator[None]:
         if "password" not in str(error) and "encrypted" not in str(error):
             raise
         raise UserError(ExitCode.DATA, "encrypted zip archive", where=str(path), do="Decrypt it first.") from error
-
-
-_DAMAGE = (
-    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
-    UnicodeDecodeError,
-)  # fmt: skip
-"""Exceptions of `zipfile` for damage. UnicodeDecodeError is about member names; text has errors of its own."""

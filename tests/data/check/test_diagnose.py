@@ -13,10 +13,11 @@ from mtx.config.sources import Folder, Jsonl, Source, Tsv, TwoFiles
 from mtx.data.check import scan as examination
 from mtx.data.check.diagnose import Diagnosis, diagnose
 from mtx.data.check.overlap import MAX_EXAMPLES
-from mtx.data.check.scan import DUPLICATES, REPAIRED, RULE_SETTINGS
-from mtx.data.cleaning.rules import build_cleaner, unusable_reason
+from mtx.data.check.scan import DUPLICATES, REPAIRED
+from mtx.data.cleaning.clean import build_cleaner
+from mtx.data.cleaning.rules import REASONS
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources import chunks
+from mtx.data.sources import read
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import expand_folders
 from mtx.errors import ExitCode, UserError
@@ -70,7 +71,7 @@ def config(*train: Source, clean: CleanSettings | None = None, **data: Any) -> C
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 37)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 37)
 
 
 def findings(diagnosis: Diagnosis, number: int = 0) -> dict[str, int]:
@@ -85,11 +86,12 @@ def test_each_rule_counts_what_an_independent_count_finds(tmp_path: Path) -> Non
     pairs = dirty_pairs(600)
     [source] = diagnose(config(write(tmp_path, "a", pairs))).sources
     all_rules = build_cleaner(CleanSettings(level="strict", max_ratio=9.0, language="drop"), "en", "de").rules
+    unusable = build_cleaner(CleanSettings(level="none"), "en", "de").drop_reason
     repair = build_cleaner(CleanSettings(repair=True), "en", "de").repaired
     expected: dict[str, list[int]] = {}
     seen: dict[str, set[Any]] = {kind: set() for kind in DUPLICATES}
     for line, pair in enumerate(pairs, start=1):
-        fault = unusable_reason(pair)
+        fault = unusable(pair)
         reasons = [fault] if fault else [name for name, rule in all_rules.items() if rule(*pair)]
         if not fault:
             reasons += [REPAIRED] if repair(pair) != pair else []
@@ -99,7 +101,7 @@ def test_each_rule_counts_what_an_independent_count_finds(tmp_path: Path) -> Non
                 seen[kind].add(key)
         for reason in reasons:
             expected.setdefault(reason, []).append(line)
-    assert set(expected) == {*RULE_SETTINGS, *DUPLICATES.values(), REPAIRED, "empty"}
+    assert set(expected) == {*REASONS.values(), *DUPLICATES.values(), REPAIRED, "empty"}
     assert {each.rule: each.count for each in source.findings} == {name: len(lines) for name, lines in expected.items()}
     for each in source.findings:
         assert [example.line for example in each.examples] == expected[each.rule][:MAX_EXAMPLES]
@@ -185,15 +187,14 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("OMP_NUM_THREADS", count)
         found.append(diagnose(whole))
     assert found[0] == found[1]
-    assert found[0].overlaps[0].overlap.both > 50
+    assert found[0].overlaps[0].both > 50
 
 
 @pytest.mark.slow
 def test_memory_grows_by_few_bytes_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for name in ("can_identify_languages", "can_repair"):
-        monkeypatch.setattr(examination, name, lambda: False)
+    monkeypatch.setattr(examination, "find_spec", lambda _: None)
     peaks = []
     for num_pairs in (4_000, 16_000):
         source = write(tmp_path, str(num_pairs), clean_pairs(num_pairs))
@@ -215,7 +216,7 @@ def test_sound_data_has_no_problem(tmp_path: Path) -> None:
     assert [(each.role, each.within) for each in diagnosis.overlaps] == [
         ("dev", "train"), ("test", "train"), ("test", "dev")
     ]  # fmt: skip
-    assert all(each.overlap.both == 0 for each in diagnosis.overlaps)
+    assert all(each.both == 0 for each in diagnosis.overlaps)
 
 
 def slipped(pairs: list[Pair]) -> list[Pair]:
@@ -256,7 +257,7 @@ def test_held_out_pairs_that_are_not(role: str, within: str, num_leaked: int, is
     sets[within] = [*sets[within], *sets[role][:num_leaked]]
     sources = {name: write(tmp_path, name, pairs) for name, pairs in sets.items()}
     diagnosis = diagnose(config(sources["train"], dev=sources["dev"], test=sources["test"]))
-    shared = {(each.role, each.within): each.overlap.both for each in diagnosis.overlaps if each.overlap.both}
+    shared = {(each.role, each.within): each.both for each in diagnosis.overlaps if each.both}
     assert shared == {(role, within): num_leaked}
     assert diagnosis.problems == ([f"16 of 300 {role} pairs are also in {within}"] if is_problem else [])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.data.check.alignment import Alignment, Slip
-from mtx.data.check.diagnose import Diagnosis, SetOverlap
+from mtx.data.check.diagnose import Diagnosis
 from mtx.data.check.overlap import Example, Overlap
 from mtx.data.check.report import format_side, to_json, to_text
 from mtx.data.check.scan import Finding, Side, SourceReport
@@ -19,16 +19,17 @@ HOSTILE = "\x1b[31m\x9b2J\u202e</script><script>alert('1')</script><img src=x on
 def diagnosis(text: str = HOSTILE, problems: int = 1) -> Diagnosis:
     """One of everything, with `text` wherever text of a file or its name may stand."""
     example = Example(12, text, f"ü{text}")
-    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"LATIN": 999, "GREEK": 1}), Side("de")]
+    sides = [Side("en", 50, 10, 30, [0, 3, *[0] * 39], {"LATIN": 999, "GREEK": 1}), Side("de", 0, 0, 0, [0] * 41, {})]
     findings = [
         Finding("duplicates", "dropped", "clean.duplicates=pair", 2, [example]),
         Finding("copies", "would drop", "clean.copies=drop", 1, [example]),
     ]
     alignment = Alignment([Slip(11, 400, -2)], 200, 401, [0.9, -0.1, 0.85])
     train = SourceReport(text, "train", 4000, 3, findings, sides, alignment, text)
-    dev = SourceReport("dev", "dev", 1, 0, [], [Side("en"), Side("de")], Alignment([], 0, None, []), None)
-    shared = [SetOverlap("dev", "train", Overlap(10, 4, 5, 6, 2, [example]))]
-    return Diagnosis([train, dev], shared, [f"{text} is bad"] * problems)
+    empty = Side("en", 0, 0, 0, [0] * 41, {})
+    dev = SourceReport("dev", "dev", 1, 0, [], [empty, empty], Alignment([], 0, None, []), None)
+    shared = [Overlap("dev", "train", 10, 4, 5, 6, 2, [example])]
+    return Diagnosis([f"{text} is bad"] * problems, [train, dev], shared)
 
 
 def test_text_says_everything() -> None:
@@ -49,9 +50,9 @@ def test_text_says_everything() -> None:
 
 
 def test_a_side_in_words() -> None:
-    side = Side("en", 100, 30, 80, scripts={"LATIN": 99_950, "GREEK": 50})
+    side = Side("en", 100, 30, 80, [], {"LATIN": 99_950, "GREEK": 50})
     assert format_side(side, 10) == "10 letters and 3.0 words a sentence, 80 at most; latin over 99.9 %"
-    assert format_side(Side("en"), 0) == "0 letters and 0.0 words a sentence, 0 at most; no letters"
+    assert format_side(Side("en", 0, 0, 0, [], {}), 0) == "0 letters and 0.0 words a sentence, 0 at most; no letters"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

@@ -1,6 +1,6 @@
 """Each rule drops what it is for and leaves what only looks like it."""
 
-import builtins
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mtx.config.settings import CLEANING, CleanSettings, DataSettings, TokenizerSettings
 from mtx.config.sources import Tsv
 from mtx.data.cleaning import rules as cleaning
+from mtx.data.cleaning.clean import build_cleaner
 from mtx.data.cleaning.rules import (
-    build_cleaner,
     has_damage,
     has_other_numbers,
     has_unequal_markup,
@@ -182,21 +182,15 @@ def test_repair_mends_what_was_decoded_wrongly_and_nothing_else() -> None:
 def test_what_is_not_installed_is_said_at_once(
     package: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *arguments: Any) -> Any:
-        if name.startswith(package):
-            raise ImportError(name)
-        return real(name, *arguments)
-
     cleaning._identifier.cache_clear()
-    cleaning._fixer.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", without)
+    cleaning.load_fixer.cache_clear()
+    for name in [package, *(name for name in sys.modules if name.startswith(package))]:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=f"needs {package}, which is not installed.* mtx\\[clean\\]") as caught:
         build_cleaner(CleanSettings(**settings), "en", "de")
     assert caught.value.code == ExitCode.MACHINE
     cleaning._identifier.cache_clear()
-    cleaning._fixer.cache_clear()
+    cleaning.load_fixer.cache_clear()
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["en", "ja", "ru", "xx"]))

@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -20,11 +20,10 @@ from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
 from mtx.config.sources import Demo, HubDataset, Source, Tsv, TwoFiles
 from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
-from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.corpus import Corpus, StoredArray
 from mtx.data.prepared.fingerprint import content_key
 from mtx.data.prepared.prepare import prepare
-from mtx.data.prepared.store import StoredArray
-from mtx.data.sources import chunks
+from mtx.data.sources import read
 from mtx.data.sources.demo import DemoReader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import can_fork
@@ -98,7 +97,7 @@ def note_encoding(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_both_sides_of_a_bad_pair_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 3)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 3)
     longest = "cat " * 9 + "dog"
     limit = len(a_tokenizer().encode_src([longest])[0]) + 1  # EOS
     assert len(a_tokenizer().encode_src([f"{longest}z"])[0]) == limit
@@ -195,6 +194,20 @@ def test_what_decides_the_ids_is_in_the_key(tmp_path: Path, monkeypatch: pytest.
     )
 
 
+def test_rules_added_since_a_run_began_do_not_change_its_key(tmp_path: Path) -> None:
+    class LaterSettings(CleanSettings, extra="forbid", frozen=True, strict=True):
+        quotes: Literal["keep", "drop"] = "keep"
+
+    assert module._key_rules(CleanSettings(level="strict")) == {
+        "duplicates": "pair", "max_ratio": 4.0, "damage": "drop", "copies": "drop", "script": "drop",
+        "markup": "drop", "numbers": "drop", "language": "keep", "repair": False,
+    }  # fmt: skip
+    source = tsv(tmp_path, [("dog", "cat")])
+    before = prepared(source, clean=CleanSettings()).key
+    assert prepared(source, clean=LaterSettings()).key == before
+    assert prepared(source, clean=LaterSettings(quotes="drop")).key != before
+
+
 @pytest.mark.parametrize("kind", ["tsv", "parquet", "saved"])
 def test_changed_text_of_the_same_size_and_time_is_prepared_anew(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "source"
@@ -219,7 +232,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: py
     source = tsv(tmp_path, [("dog", "cat"), ("", "x"), ("the bird", "old horse")])
     fresh = prepared(source)
     names = sorted(path.name for path in (cache / fresh.key).iterdir())
-    assert names == ["corpus.json", "shard-00000.arrays", "shard-00000.json"]
+    assert names == ["shard-00000.arrays", "shard-00000.json"]
     for name in names:
         path = cache / fresh.key / name
         whole = path.read_bytes()
@@ -270,7 +283,7 @@ MANY = [(f"the red dog {number}", f"a cat {number}") for number in range(95)]
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten pairs are encoded at once, thirty make a shard, and these stay on the disk."""
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 10)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 10)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 30)
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
 
@@ -562,7 +575,7 @@ def test_two_processes_prepare_the_same_once(tmp_path: Path, cache: Path, monkey
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are written to the disk at once and stay there, so a corpus may be larger than memory."""
     monkeypatch.setattr(module, "TOKENS_IN_MEMORY", 0)
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 500)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 500)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 2000)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     peaks = []

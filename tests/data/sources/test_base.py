@@ -11,9 +11,9 @@ from mtx.config.messages import SOURCE_KINDS
 from mtx.config.settings import DataSettings
 from mtx.config.sources import FilePath, Source, SourceSettings
 from mtx.data.prepared.fingerprint import content_key
-from mtx.data.sources.base import Pair, Reader
+from mtx.data.sources.base import Pair, Reader, language_of_name
 from mtx.data.sources.guess import sources_of
-from mtx.data.sources.read import READERS, read_pairs, reader
+from mtx.data.sources.read import read_pairs, reader, readers
 from mtx.train.trainer import train
 
 
@@ -38,7 +38,7 @@ class ToyReader(Reader[Toy]):
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
-    monkeypatch.setitem(READERS, Toy, ToyReader)
+    monkeypatch.setitem(readers(), Toy, ToyReader)
     monkeypatch.setenv("MTX_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "words.toy"
     path.write_text("".join(f"{a}{b}{c}\n" for a in "abcd" for b in "efgh" for c in "ijkl"))
@@ -47,7 +47,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
 
 def test_every_kind_of_settings_has_a_reader() -> None:
     kinds = {get_args(kind)[0] for kind in get_args(get_args(Source)[0])}
-    assert kinds == set(READERS) == set(SOURCE_KINDS.values())
+    assert kinds == set(readers()) == set(SOURCE_KINDS.values())
 
 
 def test_the_base_class_answers_what_a_source_does_not(toy: Source, tmp_path: Path) -> None:
@@ -76,3 +76,13 @@ def test_it_trains(toy: Source, tmp_path: Path) -> None:
     train(config.model_copy(update={"data": data}), run)
     assert (run / "model" / "manifest.json").exists()
     assert len(list(read_pairs(toy, "en", "de"))) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("train.en", "en"), ("train.de.gz", "de"), ("news.pt_BR.xz", "pt_BR"), ("x.zho_Hans", "zho_Hans"), ("X.EN", "EN"),
+     ("x.fil", "fil"), ("notes.txt", None), ("NOTES.TXT", None), ("corpus.src", None), ("corpus.de-fr.ids", None),
+     ("x.jp", None), ("x.zip", None), ("x.part", None), ("README", None), ("en", None), (".en", None)],
+)  # fmt: skip
+def test_the_language_of_a_file_name(name: str, language: str | None) -> None:
+    assert language_of_name(name) == language

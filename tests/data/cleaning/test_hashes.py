@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.cleaning.duplicates import GROWTH, HashSet64, hash_of
+from mtx.data.cleaning.hashes import GROWTH, HashSet64, hash_of
 
 
 @given(st.lists(st.lists(st.integers(0, 40).map(lambda number: number * 2**58 % 2**64 + number), max_size=30)))

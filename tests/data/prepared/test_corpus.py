@@ -8,9 +8,8 @@ import pytest
 from mtx.config.settings import CleanSettings, DataSettings, TokenizerSettings
 from mtx.config.sources import Jsonl, Source, Tsv, TwoFiles
 from mtx.data.batching import collate
-from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.corpus import Corpus, source_lines
 from mtx.data.prepared.prepare import prepare
-from mtx.data.prepared.provenance import source_lines
 from mtx.data.sources.read import read_pairs
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer

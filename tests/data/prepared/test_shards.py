@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.data.prepared.store import StoredArray, open_arrays, save_arrays
+from mtx.data.prepared.corpus import StoredArray
+from mtx.data.prepared.shards import open_arrays, save_arrays
 
 ARRAYS = {
     "bytes": np.arange(7, dtype=np.uint8),
@@ -51,17 +52,12 @@ def test_any_place_as_in_memory(stored: dict[str, StoredArray], name: str, begin
             array[begin]
 
 
-def test_only_neighbours(stored: dict[str, StoredArray]) -> None:
-    with pytest.raises(IndexError, match="contiguous"):
-        stored["bytes"][::2]
-
-
 def test_a_file_is_open_for_as_long_as_an_array_needs_it(tmp_path: Path) -> None:
     """Its name may be gone: where ids can't be cached they are in files without one."""
     arrays = opened(tmp_path / "x")
     for path in tmp_path.iterdir():
         path.unlink()
-    descriptor = arrays["bytes"]._file._descriptor
+    descriptor = arrays["bytes"]._file.descriptor
     last = arrays.pop("shorts")
     arrays.clear()
     assert last[298:].tolist() == [298, 299]

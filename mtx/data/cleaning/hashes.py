@@ -1,6 +1,7 @@
-"""Sets of hashes, for finding duplicates among more texts than Python's own sets could hold."""
+"""Hashes of texts, and sets of more hashes than Python's own sets could hold."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ Hashes = NDArray[np.uint64]
 NUM_PARTS = 16  # Parts into which hashes are divided: merging two arrays takes memory for one part only
 GROWTH = 4  # An array is merged with those after it once they together exceed 1/GROWTH of its length
 
+_WORDS = re.compile(r"\w+")
+
 
 def hash_of(*texts: str) -> int:
     """A 64-bit hash of `texts`. Among 20 million texts, two share a hash in one of 90,000 corpora."""
@@ -18,22 +21,38 @@ def hash_of(*texts: str) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str, tag: str | None = None) -> Hashes | None:
-    """Hash of the part of each pair (`pair`, `src` or `tgt`) that must be unique; None if duplicates are allowed.
+def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str, tag: str | None = None) -> Hashes:
+    """Hash of the part of each pair (`pair`, `src` or `tgt`) that must be unique; none if duplicates are kept.
 
     Pairs with different tags are never duplicates: a name may be the same in two languages.
     """
+    if duplicates == "keep":
+        return np.zeros(0, np.uint64)
     tags = [] if tag is None else [tag]
-    match duplicates:
-        case "keep":
-            return None
-        case "src":
-            hashes = [hash_of(*tags, src.strip()) for src, _ in pairs]
-        case "tgt":
-            hashes = [hash_of(*tags, tgt.strip()) for _, tgt in pairs]
-        case _:
-            hashes = [hash_of(*tags, src.strip(), tgt.strip()) for src, tgt in pairs]
-    return np.array(hashes, np.uint64)
+    sides = {"src": slice(1), "tgt": slice(1, 2), "pair": slice(2)}[duplicates]
+    return np.array([hash_of(*tags, *map(str.strip, pair[sides])) for pair in pairs], np.uint64)
+
+
+def text_keys(src: str, tgt: str) -> tuple[int, int, int]:
+    """Hashes of the source, the target and both, without regard to case, spaces and punctuation."""
+    src, tgt = (plain(text, words_of(text)) for text in (src, tgt))
+    return hash_of(src), hash_of(tgt), hash_of(src, tgt)
+
+
+def has_words(text: str) -> bool:
+    """Whether `text` has more than spaces and punctuation."""
+    return _WORDS.search(text) is not None
+
+
+def words_of(text: str) -> list[str]:
+    """The words of `text` without regard to case."""
+    words: list[str] = _WORDS.findall(text.casefold())
+    return words
+
+
+def plain(text: str, words: Sequence[str]) -> str:
+    """The `words` of `text`, or `text` itself if it has none."""
+    return " ".join(words) or text
 
 
 class HashSet64:

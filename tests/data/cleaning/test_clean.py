@@ -20,7 +20,7 @@ from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources import chunks
+from mtx.data.sources import read
 from mtx.system.parallel import can_fork
 from mtx.text.tokenizer import Tokenizer, pieces_of
 from mtx.text.train_tokenizer import train_tokenizer
@@ -101,7 +101,7 @@ def test_what_is_dropped_is_what_a_recount_drops(rule: str, tmp_path: Path) -> N
 def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = settings(tmp_path)
     before = prepared(data, "side")
-    monkeypatch.setattr(module, "read_held_out", lambda *_: pytest.fail("the ids are in the cache"))
+    monkeypatch.setattr(module, "read_cleaner", lambda *_: pytest.fail("the ids are in the cache"))
     assert prepared(data, "side").dropped == before.dropped
 
 
@@ -109,7 +109,7 @@ def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: 
 @pytest.mark.skipif(not can_fork(), reason="workers are forked, which mtx does on Linux only")
 @pytest.mark.parametrize("num_threads", ["1", "3"])
 def test_with_any_number_of_workers(num_threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_CHUNK_PAIRS", 20)
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 20)
     monkeypatch.setattr(shards, "SHARD_PAIRS", 70)
     monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
     corpus = prepared(settings(tmp_path), "side")
@@ -140,7 +140,7 @@ def test_runs_that_began_before_there_was_the_rule_keep_their_key(
 
 
 def overlaps_in_train(diagnosis: Diagnosis) -> list[Overlap]:
-    return [each.overlap for each in diagnosis.overlaps if (each.role, each.within) == ("dev", "train")]
+    return [each for each in diagnosis.overlaps if (each.role, each.within) == ("dev", "train")]
 
 
 def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
