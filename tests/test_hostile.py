@@ -238,7 +238,7 @@ CONFIGS: dict[str, tuple[bytes, int]] = {
     "large": (b"#" * 2_000_000, 2),
     "binary": (bytes(range(256)) * 100, 2),
     "output": ((DATA % ("a", "b") + "output: ../..").encode(), 2),
-    "home": ((DATA % ("~/a", "$HOME/b")).encode(), 3),
+    "home": ((DATA % ("$HOME/a", "$PWD/b")).encode(), 3),
     "address": ((DATA % ("https://example.org/a", "hf://datasets/a/b")).encode(), 3),
     "data set nowhere": (b"data: {train: [{dataset: ../no/where}]}", 3),
 }

@@ -30,8 +30,8 @@ MAX_BYTES = 300_000  # Size of a config file, which bounds the time to parse it 
 def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
     """Load the file `path`, or the demo's config for None, and apply `overrides` such as train.lr=3e-4.
 
-    The last override of a key wins. With other training data, the demo's dev and test sets are dropped. Relative paths
-    become absolute: those in the file are relative to its folder, those in overrides to the current folder.
+    The last override of a key wins. With other training data, the demo's dev and test sets are dropped. Paths become
+    absolute: `~` is expanded; those in the file are relative to its folder, those in overrides to the current folder.
 
     Raises:
         UserError: (USAGE) with one line for each problem.
@@ -138,7 +138,7 @@ def _drop_demo_sets(document: Document) -> None:
 
 
 def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
-    """Make each path in `value` absolute; `~` and variables are not expanded."""
+    """Make each path in `value` absolute."""
     match value:
         case Path():
             return Path(_absolute(value, key, document))
@@ -154,7 +154,7 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
 
 
 def _absolute(path: Path | str, key: Key, document: Document) -> str:
-    return os.path.abspath(document.location_of(key).folder / path)
+    return os.path.abspath(document.location_of(key).folder / os.path.expanduser(path))
 
 
 def _differences(old: Any, new: Any, key: Key) -> Iterator[str]:

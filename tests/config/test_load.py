@@ -117,7 +117,7 @@ def test_a_size_wins_over_a_preset_except_a_preset_on_the_command_line(load, mod
     assert (config.model.d_model, config.model.num_heads) == width_and_heads
 
 
-def test_paths_are_relative_to_the_file_and_in_overrides_to_the_current_folder(tmp_path, monkeypatch):
+def test_paths_are_relative_to_the_file_in_overrides_to_the_current_folder_and_a_tilde_is_home(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "configs" / "corpus").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
@@ -127,18 +127,19 @@ def test_paths_are_relative_to_the_file_and_in_overrides_to_the_current_folder(t
         "  dev: {jsonl: $HOME/c}\n"
         "  test: {src: old.en, tgt: old.de}\n"
     )
-    overrides = ["tokenizer.file=spm.model", "data.test={src: d.en, tgt: ../d.de}"]
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    overrides = ["tokenizer.file=~/spm.model", "data.test={src: d.en, tgt: ../d.de}"]
     config = load_config(Path("../configs/my.yaml"), overrides)
-    configs, here = tmp_path / "configs", tmp_path / "here"
+    configs, here, home = tmp_path / "configs", tmp_path / "here", tmp_path / "home"
     assert config.data.train == (
-        TwoFiles(src=tmp_path / "a.en", tgt=configs / "~" / "a.de"),
+        TwoFiles(src=tmp_path / "a.en", tgt=home / "a.de"),
         Tsv(tsv=Path("/data/b.tsv")),
         HubDataset(dataset=str(configs / "corpus")),
         HubDataset(dataset="owner/name"),
     )
     assert config.data.dev == Jsonl(jsonl=configs / "$HOME" / "c")
     assert config.data.test == TwoFiles(src=here / "d.en", tgt=tmp_path / "d.de")
-    assert config.tokenizer.file == here / "spm.model"
+    assert config.tokenizer.file == home / "spm.model"
 
 
 @pytest.mark.parametrize(
