@@ -8,23 +8,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mtx.config.document import dump_line
-from mtx.config.messages import (
-    SECTIONS,
-    SOURCE_KEYS,
-    SOURCE_KINDS,
-    choices,
-    key_text,
-    nearest,
-    range_text,
-    shorten,
-    type_text,
-)
+from mtx.config.messages import SECTIONS, SOURCE_KEYS, choices, key_text, nearest, range_text, shorten, type_text
 from mtx.config.settings import PRESETS, Config
+from mtx.config.sources import SOURCE_KINDS
 from mtx.errors import ExitCode, UserError, escape_controls
 
 WIDTH = 100  # Columns of a line
 
-ALL_KEYS = {(section, name): field for section, model in SECTIONS.items() for name, field in model.model_fields.items()}
+ALL_KEYS = {
+    f"{section}.{name}": field for section, model in SECTIONS.items() for name, field in model.model_fields.items()
+}
 
 
 def describe(key: str | None) -> str:
@@ -37,11 +30,9 @@ def describe(key: str | None) -> str:
         return "\n\n".join(_section(name) for name in SECTIONS)
     if key in SECTIONS:
         return _section(key)
-    settings = {key_text(path): path for path in ALL_KEYS}
-    if key in settings:
-        return _setting(*settings[key])
-    same_name = (name for name, path in settings.items() if path[-1] == key)
-    near = next(same_name, None) or nearest(key, [*SECTIONS, *settings])
+    if key in ALL_KEYS:
+        return _setting(key)
+    near = next((full for full in ALL_KEYS if full.endswith(f".{key}")), None) or nearest(key, [*SECTIONS, *ALL_KEYS])
     do = f"Did you mean {near}?" if near else "See mtx config show."
     raise UserError(ExitCode.USAGE, f"unknown key {escape_controls(shorten(key))}", do=do)
 
@@ -58,13 +49,13 @@ def _section(name: str) -> str:
     return "\n".join(lines)
 
 
-def _setting(section: str, name: str) -> str:
-    field = ALL_KEYS[section, name]
+def _setting(key: str) -> str:
+    field = ALL_KEYS[key]
     wanted = ", ".join(part for part in (type_text(field), range_text(field)) if part)
-    lines = [f"{section}.{name}: {field.description}", f"  type: {wanted}", f"  default: {_default(field)}"]
-    if (section, name) in SOURCE_KEYS:
+    lines = [f"{key}: {field.description}", f"  type: {wanted}", f"  default: {_default(field)}"]
+    if key in map(key_text, SOURCE_KEYS):
         lines += _source_kinds()
-    if (section, name) == ("model", "preset"):
+    if key == "model.preset":
         lines += [f"  {preset}: {dump_line(sizes)[1:-1]}" for preset, sizes in PRESETS.items()]
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """Error messages about a config: the location, the key, the fault in plain words, and the nearest valid spelling."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,25 +13,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mtx.config.settings import Config
-from mtx.config.sources import Source, SourceSettings
+from mtx.config.sources import SOURCE_KINDS, Source
 from mtx.errors import ExitCode, UserError, escape_controls
 
 Key = tuple[str | int, ...]  # Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src
 MAX_PROBLEMS = 20  # Problems printed at once
 
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
-
-# Source is Annotated[Annotated[TwoFiles, Tag("files")] | ..., Discriminator(...)].
-SOURCE_KINDS: dict[str, type[SourceSettings]] = {
-    tag.tag: kind for kind, tag in map(get_args, get_args(get_args(Source)[0]))
-}
-"""Settings of each kind of source, by the tag that pydantic puts into the location of an error."""
-
 SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))  # Keys whose values are sources
-
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-RANGE_ERRORS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
-A_SOURCE = " or ".join(", ".join(kind.example for kind in SOURCE_KINDS.values()).rsplit(", ", 1))
 
 
 # --- locations and problems ------------------------------------------------------------------------------------------
@@ -107,32 +97,6 @@ def value_text(value: Any) -> str:
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A key, its field (None for an unknown key and for a source as a whole), and the settings that hold it."""
-
-    key: Key
-    field: FieldInfo | None
-    owner: type[BaseModel]
-
-
-def find_setting(location: Iterable[str | int]) -> Setting:
-    """Find the setting at a location of pydantic's, which holds the tag of a source's kind between the keys."""
-    key: Key = ()
-    field: FieldInfo | None = None
-    owner: type[BaseModel] = Config
-    for part in location:
-        if key[:2] in SOURCE_KEYS and owner not in SOURCE_KINDS.values() and part in SOURCE_KINDS:
-            owner, field = SOURCE_KINDS[str(part)], None
-            continue
-        key = (*key, part)
-        if len(key) == 2:
-            owner = SECTIONS[str(key[0])]
-        if isinstance(part, str):
-            field = owner.model_fields.get(part)
-    return Setting(key, field, owner)
-
-
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """List the values that `field` may have; empty unless it is a choice."""
     annotation = _without_none(field.annotation)
@@ -142,7 +106,7 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
 def type_text(field: FieldInfo) -> str:
     """Name the type of `field`: "a whole number", "pre or post"."""
     if listed := choices(field):
-        return " or ".join(filter(None, (", ".join(listed[:-1]), listed[-1])))
+        return _one_of(listed)
     annotation = _without_none(field.annotation)
     if annotation == Source:
         return "a source"
@@ -165,19 +129,18 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(shorten(word).lower(), known, n=1)), None)
 
 
-def _nearest_key(setting: Setting) -> str | None:
-    """Return the key that an unknown one may stand for: the same one in another section, or one beside it."""
-    name, beside = str(setting.key[-1]), list(setting.owner.model_fields)
-    if setting.owner in SOURCE_KINDS.values():
-        return nearest(name, beside + [kind for kind in SOURCE_KINDS if kind != "files"])
-    elsewhere = (key_text((section, name)) for section, model in SECTIONS.items() if name in model.model_fields)
-    return next(elsewhere, None) or nearest(name, beside)
-
-
 def _without_none(annotation: Any) -> Any:
     """Return X for X | None, anything else as it is."""
     args = get_args(annotation)
     return args[0] if type(None) in args else annotation
+
+
+def _one_of(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+A_SOURCE = _one_of([kind.example for kind in SOURCE_KINDS.values()])
 
 
 # --- pydantic's errors in plain words --------------------------------------------------------------------------------
@@ -188,8 +151,8 @@ def problems_of(error: ValidationError, location_of: Callable[[Key], Location]) 
     problems = []
     for details in error.errors(include_url=False):
         if not _is_repeated(details):
-            setting = find_setting(details["loc"])
-            problems.append(Problem(location_of(setting.key), *_in_words(details, setting)))
+            key, field, owner = _find_setting(details["loc"])
+            problems.append(Problem(location_of(key), *_in_words(details, key, field, owner)))
     return problems
 
 
@@ -202,18 +165,33 @@ def _is_repeated(details: ErrorDetails) -> bool:
     return bool(kind == "too_short" and given) or (kind == "missing" and location[-1] == "tgt" and "src" not in given)
 
 
-def _in_words(details: ErrorDetails, setting: Setting) -> tuple[str, str]:
+def _find_setting(location: Key) -> tuple[Key, FieldInfo | None, type[BaseModel]]:
+    """Find the key at a location of pydantic's, its field, and the settings that hold it.
+
+    The location of a key in a source also holds the kind of the source. An unknown key and a source as a whole have no
+    field.
+    """
+    if location[:2] not in SOURCE_KEYS or len(location) == 2:
+        owner = Config if len(location) == 1 else SECTIONS[str(location[0])]
+        return location, owner.model_fields.get(str(location[-1])), owner
+    position = 3 if isinstance(location[2], int) else 2
+    owner, inner = SOURCE_KINDS[str(location[position])], location[position + 1 :]
+    return location[:position] + inner, owner.model_fields.get(str(inner[0])) if inner else None, owner
+
+
+def _in_words(details: ErrorDetails, path: Key, field: FieldInfo | None, owner: type[BaseModel]) -> tuple[str, str]:
     """Return the problem and the remedy."""
-    key, field, given = key_text(setting.key), setting.field, details["input"]
-    doc = _doc_key(setting)
-    see = f"See mtx config show --doc {doc}." if doc else "See mtx config show."
+    key, given, got = key_text(path), details["input"], value_text(details["input"])
+    # Look up the key, or the section that lacks it.
+    known = path[: 2 if field is not None or path[:2] in SOURCE_KEYS else 1]
+    see = f"See mtx config show --doc {key_text(known)}." if path[0] in SECTIONS else "See mtx config show."
     match details["type"]:
         case "extra_forbidden":
-            near = _nearest_key(setting)
+            near = _nearest_key(str(path[-1]), owner)
             return f"unknown key {key}", f"Did you mean {near}? {see}" if near else see
-        case "missing" if setting.key[-1] == "src" and "tgt" not in given:
-            return f"{key_text(setting.key[:-1])} is not a source", f"Write {A_SOURCE}."
-        case "missing" if len(setting.key) <= 2:
+        case "missing" if path[-1] == "src" and "tgt" not in given:
+            return f"{key_text(path[:-1])} is not a source", f"Write {A_SOURCE}."
+        case "missing" if len(path) <= 2:
             return f"{key} is missing", "Add data: {train: [{src: FILE, tgt: FILE}]}, or another source."
         case "missing":
             return f"{key} is missing", f"Add it. {see}"
@@ -223,15 +201,23 @@ def _in_words(details: ErrorDetails, setting: Setting) -> tuple[str, str]:
             return str(details["ctx"]["error"]), "Change one of them."
         case "string_too_short":
             return f"{key} is empty", see
-        case "string_pattern_mismatch" if setting.key[-1] == "tag":
-            return f"{key} must be a tag, got {value_text(given)}", "Write up to 32 letters and digits, such as 2de."
+        case "string_pattern_mismatch" if path[-1] == "tag":
+            return f"{key} must be a tag, got {got}", "Write up to 32 letters and digits, such as 2de."
         case "string_pattern_mismatch":
-            return f"{key} must be a language code, got {value_text(given)}", "Write a code such as en or pt_BR."
+            return f"{key} must be a language code, got {got}", "Write a code such as en or pt_BR."
     if field is None:
-        return f"{key} must be a source, got {value_text(given)}", f"Write {A_SOURCE}."
-    if details["type"] in RANGE_ERRORS:
-        return f"{key} must be {range_text(field)}, got {value_text(given)}", see
-    return f"{key} must be {type_text(field)}, got {value_text(given)}", _remedy(field, given) or see
+        return f"{key} must be a source, got {got}", f"Write {A_SOURCE}."
+    if details["type"] in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        return f"{key} must be {range_text(field)}, got {got}", see
+    return f"{key} must be {type_text(field)}, got {got}", _remedy(field, given) or see
+
+
+def _nearest_key(name: str, owner: type[BaseModel]) -> str | None:
+    """Return the key that an unknown one may stand for: the same one in another section, or one beside it."""
+    if owner in SOURCE_KINDS.values():
+        return nearest(name, [*owner.model_fields, *(kind for kind in SOURCE_KINDS if kind != "files")])
+    elsewhere = (key_text((section, name)) for section, model in SECTIONS.items() if name in model.model_fields)
+    return next(elsewhere, None) or nearest(name, owner.model_fields)
 
 
 def _remedy(field: FieldInfo, given: Any) -> str | None:
@@ -256,11 +242,3 @@ def _is_number(text: str) -> bool:
     with suppress(ValueError):
         return math.isfinite(float(text))
     return False
-
-
-def _doc_key(setting: Setting) -> str:
-    """Return what to pass to `mtx config show --doc`: the key, or the section that lacks it."""
-    key = setting.key
-    if key[:2] in SOURCE_KEYS or (setting.field is not None and len(key) == 2):
-        return key_text(key[:2])
-    return key_text(key[:1]) if key[0] in SECTIONS else ""

@@ -1,19 +1,15 @@
 """Settings of each kind of data source. A source's kind is given by the key that only this kind has."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-FilePath = Annotated[Path, Field(strict=False)]
-"""A path given as text; `load_config` makes it absolute."""
-
-Encoding = Literal[
+FilePath = Annotated[Path, Field(strict=False)]  # A path given as text; `load_config` makes it absolute
+Encoding = Literal[  # In each of these the byte LF is a line end and nothing else
     "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
     "cp1250", "cp1251", "cp1252", "koi8-r",
 ]  # fmt: skip
-"""Encodings of text. In each of them the byte LF is a line end and nothing else."""
-
 Weight = Annotated[float, Field(gt=0, le=1000, description="How often each pair occurs in an epoch.")]
 TagName = Annotated[
     str | None,
@@ -24,8 +20,7 @@ TagName = Annotated[
 class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Base class of the settings of a source."""
 
-    example: ClassVar[str]
-    """Source of this kind as written in a config."""
+    example: ClassVar[str]  # A source of this kind as written in a config
 
 
 class TwoFiles(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -78,12 +73,8 @@ class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
 
     example: ClassVar[str] = "{zip: FILE}"
     zip: FilePath = Field(description="Zip archive with one file per language, or one TMX file.")
-    src: str | None = Field(
-        default=None, description="Source file in it; default: the one ending in the language code."
-    )
-    tgt: str | None = Field(
-        default=None, description="Target file in it; default: the one ending in the language code."
-    )
+    src: str | None = Field(default=None, description="Source file in it; default: the one with the language code.")
+    tgt: str | None = Field(default=None, description="Target file in it; default: the one with the language code.")
     weight: Weight = 1.0
     tag: TagName = None
 
@@ -124,11 +115,9 @@ class Demo(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 def _kind_of_source(value: Any) -> str:
-    """Return the tag of the kind of source that `value` is."""
-    for kind in ("tsv", "jsonl", "tmx", "zip", "folder", "dataset", "demo"):
-        if (isinstance(value, dict) and kind in value) or hasattr(value, kind):
-            return kind
-    return "files"
+    """Return the tag of the kind of source that `value` is: the key that only this kind has."""
+    keys = value if isinstance(value, dict) else dir(value)
+    return next((tag for tag, kind in SOURCE_KINDS.items() if tag in kind.model_fields and tag in keys), "files")
 
 
 Source = Annotated[
@@ -142,3 +131,8 @@ Source = Annotated[
     | Annotated[Demo, Tag("demo")],
     Discriminator(_kind_of_source),
 ]
+
+SOURCE_KINDS: dict[str, type[SourceSettings]] = {
+    tag.tag: kind for kind, tag in map(get_args, get_args(get_args(Source)[0]))
+}
+"""Settings of each kind of source, by its tag in `Source`, which pydantic puts into the location of an error."""
