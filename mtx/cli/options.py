@@ -10,34 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtx.config.settings import DecodeOptions, Flag
+from mtx.config.settings import DecodeOptions
 
 if TYPE_CHECKING:
     from mtx.decode.translator import Translator
 
 RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
-
-class PrecisionName(StrEnum):
-    """Number format of decoding."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
+PrecisionName = StrEnum("PrecisionName", ["auto", "fp32", "bf16", "fp16", "int8"])
 
 
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model", "-m", help="Model folder or run folder; default: the newest model in ./runs.", readable=False
-    ),
-]
-PrecisionOption = Annotated[
-    PrecisionName, typer.Option("--precision", help="Number format of the computation; fp32 is exact.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+def path_option(description: str, *names: str) -> Any:
+    """Describe an option for a path. Whether it can be read is left to the command, whose error has another code."""
+    return typer.Option(*names, help=description, readable=False)
+
+
+ModelOption = Annotated[Path | None, path_option("Model or run folder; default: newest in ./runs.", "--model", "-m")]
+PrecisionOption = Annotated[PrecisionName, typer.Option(help="Number format of the computation; fp32 is exact.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ConfigOption = Annotated[Path | None, path_option("YAML file; default: the built-in demo.", "--config", "-c")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")]
 
 
 def with_decoding_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -48,9 +40,9 @@ def with_decoding_flags(*omitted: str) -> Callable[[Callable[..., None]], Callab
     flags: dict[str, Any] = {}
     for name, field in DecodeOptions.model_fields.items():
         metadata = field.metadata
-        if name not in omitted and (flag := next((x for x in metadata if isinstance(x, Flag)), None)):
+        if name not in omitted and (flag := next((x for x in metadata if isinstance(x, str)), None)):
             least, most = (next((getattr(x, end) for x in metadata if hasattr(x, end)), None) for end in ("ge", "le"))
-            option = typer.Option(flag.name, help=field.description, min=least, max=most)
+            option = typer.Option(flag, help=field.description, min=least, max=most)
             flags[name] = Annotated[field.annotation | None, option]  # type: ignore[operator]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

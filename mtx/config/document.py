@@ -5,6 +5,7 @@ Scalars are those of YAML 1.2, except that dates stay text. Anchors, aliases and
 
 import io
 import math
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from mtx.errors import ExitCode, UserError, escape_controls
 MAX_DEPTH = 20  # Nested collections; a config needs 4, and the parser is recursive
 MAX_NODES = 5_000  # Keys and values; a config needs some hundred, and these take the parser less than a second
 MAX_DIGITS = 100  # Characters of a number
+
+# What no file name can hold: NUL, and surrogates except those that stand for undecodable bytes.
+_NOT_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 
 
 @dataclass(slots=True)
@@ -70,21 +74,10 @@ def parse(text: str, origin: Location, root: Key = ()) -> Document:
     return document
 
 
-def dump(value: Any) -> str:
-    """Write `value` as YAML that `parse` reads back to the same."""
-    return _dump(value, flow=False)
-
-
-def dump_line(value: Any) -> str:
-    """Write `value` as YAML on one line."""
-    return _dump([value], flow=True)[1:-2]
-
-
 class _Composer(Composer):
     """Composer that raises ComposerError for what a config may not hold, before anything is expanded."""
 
-    num_nodes = 0
-    num_open = 0
+    num_nodes = num_open = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.parser.peek_event()
@@ -101,7 +94,7 @@ class _Composer(Composer):
             return f"anchors (&) and aliases (*) are not supported: {event.anchor}"
         if getattr(event, "tag", None) is not None:
             return f"tags (!) are not supported: {event.tag}"
-        if isinstance(event, ScalarEvent) and not _is_text(event.value):
+        if isinstance(event, ScalarEvent) and _NOT_TEXT.search(event.value):
             return "NUL and lone surrogates are not allowed"
         if self.num_open > MAX_DEPTH:
             return f"nested more than {MAX_DEPTH} levels deep"
@@ -118,7 +111,8 @@ class _Representer(SafeRepresenter):
 _Representer.add_representer(str, _Representer.represent_text)
 
 
-def _dump(value: Any, *, flow: bool) -> str:
+def dump(value: Any, *, flow: bool = False) -> str:
+    """Write `value` as YAML that `parse` reads back to the same; in flow style, collections are written {a: [b]}."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = flow
@@ -130,15 +124,17 @@ def _dump(value: Any, *, flow: bool) -> str:
     return stream.getvalue()
 
 
+def dump_line(value: Any) -> str:
+    """Write `value` as YAML on one line."""
+    return dump([value], flow=True)[1:-2]
+
+
 def _syntax_error(error: MarkedYAMLError, origin: Location, root: Key) -> UserError:
     what = "invalid YAML: " + ", ".join(escape_controls(part) for part in (error.context, error.problem) if part)
-    mark = error.problem_mark
-    if mark is None:
-        where = str(origin)
-    elif origin == COMMAND_LINE:
+    mark: Any = error.problem_mark
+    where = f"{origin.at(mark.line + 1)} column {mark.column + 1}"
+    if origin == COMMAND_LINE:
         where = f"{origin}, {key_text(root)}, column {mark.column + 1} of the value"
-    else:
-        where = f"{origin.at(mark.line + 1)} column {mark.column + 1}"
     do = "Indent with spaces." if r"'\t'" in what else "Correct it, or put the text in quotes."
     return UserError(ExitCode.USAGE, what, where=where, do=do)
 
@@ -187,8 +183,3 @@ def _scalar(node: Node) -> Any:
                 number = int(text, base=0 if has_prefix else 10) if kind == "int" else float(text)
                 return number if math.isfinite(number) else text
     return text
-
-
-def _is_text(text: str) -> bool:
-    """Whether `text` can be a file name: no NUL and no surrogate, except those that stand for undecodable bytes."""
-    return "\0" not in text and not any("\ud800" <= char <= "\udc7f" or "\udd00" <= char <= "\udfff" for char in text)

@@ -1,8 +1,7 @@
 """Loading a config: a YAML file and dotted overrides become a `Config`; and writing one back."""
 
 import os
-from collections.abc import Iterator, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mtx.config.settings import PRESETS, Config
 from mtx.config.sources import HubDataset
 from mtx.errors import escape_controls
 
+DEMO = Path(__file__).with_name("demo.yaml")
 MAX_BYTES = 300_000  # Size of a config file, which bounds the time to parse it to about a second
 
 
@@ -57,44 +57,37 @@ def dump_config(config: Config) -> str:
     return dump(config)
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """List a line `key: old -> new` for each setting that differs."""
-    return list(_differences(old, new, ()))
+def differences(old: Any, new: Any, key: Key = ()) -> list[str]:
+    """List a line `key: old -> new` for each setting that differs between two configs, or two values of `key`."""
+    if isinstance(old, BaseModel) and type(old) is type(new):
+        pairs = [((*key, name), value, getattr(new, name)) for name, value in old]
+    elif isinstance(old, tuple) and len(old) == len(new):
+        pairs = [((*key, index), *values) for index, values in enumerate(zip(old, new, strict=True))]
+    else:
+        return [] if old == new else [f"{key_text(key)}: {dump_line(old)} -> {dump_line(new)}"]
+    return [line for inner, one, other in pairs for line in differences(one, other, inner)]
 
 
 def _read(path: Path | None) -> Document:
     """Parse the file `path`, which must hold a mapping."""
-    if path is None:
-        location = Location("the demo config", Path())
-        data = resources.files("mtx.config").joinpath("demo.yaml").read_bytes()
-    else:
-        location = Location(str(path), path.parent)
-        data = _read_bytes(path, location)
-    document = parse(_decode(data, location), location)
-    if isinstance(document.values, dict):
-        return document
-    what = "the config is " + ("empty" if document.values is None else f"{value_text(document.values)}, not a mapping")
-    raise Problem(location, what, "Begin it with data: and see mtx config show.").error()
-
-
-def _read_bytes(path: Path, location: Location) -> bytes:
+    location = Location("the demo config", Path()) if path is None else Location(str(path), path.parent)
     try:
-        with path.open("rb") as file:
+        with (path or DEMO).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         what = f"cannot read the config: {str(error.strerror).lower()}"
         raise Problem(location, what, "Give the path of a YAML file.").error() from None
     if len(data) > MAX_BYTES:
         raise Problem(location, f"the config is larger than {MAX_BYTES:,} bytes", "Give a YAML file.").error()
-    return data
-
-
-def _decode(data: bytes, location: Location) -> str:
     try:
-        return data.decode("utf-8")
+        document = parse(data.decode("utf-8"), location)
     except UnicodeDecodeError as error:
         location = location.at(data.count(b"\n", 0, error.start) + 1)
         raise Problem(location, "the config is not UTF-8 text", "Save it as UTF-8.").error() from None
+    if not isinstance(document.values, dict):
+        found = "empty" if document.values is None else f"{value_text(document.values)}, not a mapping"
+        raise Problem(location, f"the config is {found}", "Begin it with data: and see mtx config show.").error()
+    return document
 
 
 def _apply(override: str, document: Document) -> None:
@@ -119,14 +112,10 @@ def _apply(override: str, document: Document) -> None:
     document.replace(key, given)
     section[last] = given.values
     if key == ("model", "preset") and given.values is not None:
-        _drop_sizes_in_file(document)
-
-
-def _drop_sizes_in_file(document: Document) -> None:
-    """Drop the model sizes given in the file, which would silently win over a preset on the command line."""
-    for size in {size for preset in PRESETS.values() for size in preset}:
-        if document.location_of(("model", size)) != COMMAND_LINE:
-            document.values["model"].pop(size, None)
+        # Sizes given in the file would silently win over a preset on the command line.
+        for size in {size for preset in PRESETS.values() for size in preset}:
+            if document.location_of(("model", size)) != COMMAND_LINE:
+                section.pop(size, None)
 
 
 def _drop_demo_sets(document: Document) -> None:
@@ -155,14 +144,3 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
 
 def _absolute(path: Path | str, key: Key, document: Document) -> str:
     return os.path.abspath(document.location_of(key).folder / os.path.expanduser(path))
-
-
-def _differences(old: Any, new: Any, key: Key) -> Iterator[str]:
-    if isinstance(old, BaseModel) and type(old) is type(new):
-        for name in type(old).model_fields:
-            yield from _differences(getattr(old, name), getattr(new, name), (*key, name))
-    elif isinstance(old, tuple) and len(old) == len(new):
-        for index, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(one, other, (*key, index))
-    elif old != new:
-        yield f"{key_text(key)}: {dump_line(old)} -> {dump_line(new)}"

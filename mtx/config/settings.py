@@ -3,19 +3,22 @@
 The models are frozen and strict: an unknown key or a value of another type is an error.
 """
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from mtx.config.sources import FilePath, Source
 
 LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
-Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
-
-MAX_COUNT = 1_000_000_000
-"""Largest number of steps, tokens or sentences. Products of two of them still fit into 64 bits."""
-
+MAX_COUNT = 1_000_000_000  # Largest number of steps, tokens or sentences; products of two still fit into 64 bits
 MAX_VOCAB_SIZE = 500_000
+ANY_RATIO = 1000.0  # Ratio of lengths that switches the rule off: no pair has a larger one
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Normalization = Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
+Verdict = Literal["keep", "drop"]
 
 # Sizes from the literature: `base` and `big` are in Table 3 of Vaswani et al. 2017, `tiny` is used for captions by
 # Wu et al. 2021, `small` lies between.
@@ -37,9 +40,7 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
     dev: Source | None = Field(default=None, description="Pairs that select the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
-    max_tokens: int = Field(
-        default=256, ge=2, le=100_000, description="Drop pairs with more tokens than this on either side."
-    )
+    max_tokens: int = Field(default=256, ge=2, le=100_000, description="Drop pairs with more tokens on either side.")
     temperature: float = Field(
         default=1.0,
         ge=1,
@@ -48,9 +49,6 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
 
 
-ANY_RATIO = 1000.0
-"""Ratio of lengths that switches the rule off: no pair has a larger one."""
-
 # Values of the other keys at each level. Keys that are given win.
 CLEANING: dict[str, dict[str, Any]] = {
     "none": {"duplicates": "keep", "max_ratio": ANY_RATIO, "damage": "keep"},
@@ -58,27 +56,18 @@ CLEANING: dict[str, dict[str, Any]] = {
     "strict": {"max_ratio": 4.0, "copies": "drop", "script": "drop", "markup": "drop", "numbers": "drop"},
 }
 
-Verdict = Literal["keep", "drop"]
-
 
 class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Rules for dropping training pairs. Empty and overlong pairs are always dropped."""
 
-    level: Literal["none", "mild", "strict"] = Field(
-        default="mild", description="Defaults of the other keys; keys that are given win."
-    )
+    level: Literal["none", "mild", "strict"] = Field(default="mild", description="Defaults of keys that are not given.")
     duplicates: Literal["keep", "pair", "src", "tgt"] = Field(
         default="pair", description="Drop repetitions of a pair, or of the text on one side."
     )
     held_out: Literal["keep", "pair", "side"] = Field(
         default="keep", description="Drop what also occurs in dev or test: the whole pair, or either side."
     )
-    max_ratio: float = Field(
-        default=9.0,
-        ge=1,
-        le=ANY_RATIO,
-        description="Drop pairs with one side more than this many times as long as the other, in characters.",
-    )
+    max_ratio: float = Field(default=9.0, ge=1, le=ANY_RATIO, description="Largest ratio of lengths, in characters.")
     damage: Verdict = Field(default="drop", description="Pairs with traces of a wrong encoding.")
     copies: Verdict = Field(default="keep", description="Pairs with the same text on both sides.")
     script: Verdict = Field(default="keep", description="Pairs with a side in a script that its language does not use.")
@@ -101,30 +90,20 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     vocab_size: int = Field(default=8000, ge=8, le=MAX_VOCAB_SIZE, description="Number of pieces with special symbols.")
     model_type: Literal["unigram", "bpe"] = Field(default="unigram", description="SentencePiece algorithm.")
     joint: bool = Field(default=True, description="Share one vocabulary; false: one for each language.")
-    byte_fallback: bool = Field(
-        default=True, description="Encode characters without a piece as bytes, so that nothing is unknown."
-    )
+    byte_fallback: bool = Field(default=True, description="Encode characters without a piece as bytes, not as unknown.")
     character_coverage: float = Field(default=1.0, ge=0.98, le=1.0, description="Share of characters that get a piece.")
-    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"] = Field(
-        default="nmt_nfkc",
-        description="Unicode normalization of the input; identity changes spaces only, lossless nothing.",
+    normalization: Normalization = Field(
+        default="nmt_nfkc", description="Unicode normalization; identity changes spaces only, lossless nothing."
     )
     sample_megabytes: int = Field(
-        default=64,
-        ge=1,
-        le=100_000,
-        description="Megabytes of sampled text to train it on; unigram needs 20 times as much memory.",
+        default=64, ge=1, le=100_000, description="Megabytes of text to sample; unigram needs 20 times the memory."
     )
     file: FilePath | None = Field(default=None, description="SentencePiece model to use instead of training one.")
 
     @model_validator(mode="after")
-    def _file_is_joint(self) -> Self:
+    def _keys_fit_together(self) -> Self:
         if self.file is not None and not self.joint:
             raise ValueError("tokenizer.joint must be true with tokenizer.file, which serves both languages")
-        return self
-
-    @model_validator(mode="after")
-    def _lossless_spells_in_bytes(self) -> Self:
         if self.normalization == "lossless" and not self.byte_fallback:
             raise ValueError("tokenizer.byte_fallback must be true if tokenizer.normalization is lossless")
         return self
@@ -141,9 +120,9 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     d_ff: int = Field(default=1024, ge=1, le=262_144, description="Inner width of the feed-forward sub-layer.")
     encoder_layers: int = Field(default=3, ge=1, le=200, description="Number of encoder layers.")
     decoder_layers: int = Field(default=3, ge=1, le=200, description="Number of decoder layers.")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on embeddings and sub-layer outputs.")
-    attention_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on attention weights.")
-    activation_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout inside the feed-forward sub-layer.")
+    dropout: Share = Field(default=0.1, description="Dropout on embeddings and sub-layer outputs.")
+    attention_dropout: Share = Field(default=0.0, description="Dropout on attention weights.")
+    activation_dropout: Share = Field(default=0.0, description="Dropout inside the feed-forward sub-layer.")
     norm: Literal["pre", "post"] = Field(
         default="pre", description="Layer normalization before each sub-layer, or after it as in the paper."
     )
@@ -167,85 +146,53 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """Optimization, validation, logging and checkpoints."""
 
-    max_steps: int = Field(default=5000, ge=1, le=MAX_COUNT, description="Number of optimizer steps.")
-    batch_tokens: int = Field(
-        default=4096, ge=8, le=MAX_COUNT, description="Size limit of a batch: tokens per side, padding included."
-    )
+    max_steps: Count = Field(default=5000, description="Number of optimizer steps.")
+    batch_tokens: int = Field(default=4096, ge=8, le=MAX_COUNT, description="Limit of a batch: padded tokens per side.")
     accumulate: int = Field(default=1, ge=1, le=1_000_000, description="Batches per step; their gradients are added.")
     lr: float = Field(default=1e-3, gt=0, le=1e30, description="Peak learning rate.")
     warmup_steps: int = Field(default=1000, ge=0, le=MAX_COUNT, description="Steps of linear warm-up.")
     schedule: Literal["inverse_sqrt", "cosine", "constant"] = Field(
         default="inverse_sqrt", description="Decay after warm-up; the paper uses inverse_sqrt."
     )
-    loss: Literal["cross_entropy"] = Field(
-        default="cross_entropy", description="Loss, by its name in mtx/train/loss.py."
-    )
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="Probability mass spread over the vocabulary.")
-    weight_decay: float = Field(
-        default=0.0, ge=0, le=1000, description="Decoupled decay of weight matrices, not of biases or norms."
-    )
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of Adam's first moment.")
-    adam_beta2: float = Field(default=0.98, ge=0, lt=1, description="Decay of Adam's second moment.")
+    loss: Literal["cross_entropy"] = Field(default="cross_entropy", description="Loss named in mtx/train/loss.py.")
+    label_smoothing: Share = Field(default=0.1, description="Probability mass spread over the vocabulary.")
+    weight_decay: float = Field(default=0.0, ge=0, le=1000, description="Decoupled decay of weight matrices only.")
+    adam_beta1: Share = Field(default=0.9, description="Decay of Adam's first moment.")
+    adam_beta2: Share = Field(default=0.98, description="Decay of Adam's second moment.")
     adam_eps: float = Field(default=1e-9, ge=1e-20, le=1, description="Term added to Adam's denominator.")
     clip_norm: float = Field(default=1.0, gt=0, le=1e9, description="Larger gradients are scaled down to this norm.")
     skip_spikes: bool = Field(
-        default=False,
-        description="Skip steps with a loss or gradient norm 6 standard deviations above the last 128.",
+        default=False, description="Skip steps with a loss or gradient norm 6 standard deviations above the last 128."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Number format of the forward pass; auto: bf16 where the device is fast with it."
     )
-    compile: Literal["auto", "always", "never"] = Field(
-        default="auto", description="Compile the layers with torch.compile; auto: on a GPU."
-    )
+    compile: Literal["auto", "always", "never"] = Field(default="auto", description="Use torch.compile; auto: on GPUs.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     parallel: Literal["ddp", "fsdp"] = Field(
-        default="ddp",
-        description="On several devices, ddp copies the weights and fsdp shards them (for large models).",
+        default="ddp", description="On several devices, ddp copies the weights; fsdp shards them (for large models)."
     )
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of weights, dropout and the order of the data.")
-    eval_every: int = Field(
-        default=500, ge=1, le=MAX_COUNT, description="Steps between validations; each saves a checkpoint first."
-    )
-    eval_sentences: int = Field(
-        default=500, ge=1, le=MAX_COUNT, description="Number of dev pairs to translate in a validation, at most."
-    )
+    eval_every: Count = Field(default=500, description="Steps between validations; each saves a checkpoint first.")
+    eval_sentences: Count = Field(default=500, description="Number of dev pairs to translate in a validation, at most.")
     eval_beam: int = Field(default=1, ge=1, le=100, description="Beam size in validations; 1 is greedy search.")
-    save_every: int = Field(default=500, ge=1, le=MAX_COUNT, description="Steps between checkpoints.")
-    log_every: int = Field(default=50, ge=1, le=MAX_COUNT, description="Steps between log lines.")
+    save_every: Count = Field(default=500, description="Steps between checkpoints.")
+    log_every: Count = Field(default=50, description="Steps between log lines.")
     keep: int = Field(default=2, ge=2, le=MAX_COUNT, description="Newest checkpoints to keep, in addition to the best.")
-    patience: int = Field(
-        default=0, ge=0, le=MAX_COUNT, description="Stop after this many validations without improvement; 0: never."
-    )
-    average: int = Field(
-        default=5,
-        ge=1,
-        le=1000,
-        description="Average the last N checkpoints at the end, if that scores better on dev; 1: never.",
-    )
-
-
-class Flag(NamedTuple):
-    """The command-line flag of a decoding option."""
-
-    name: str
+    patience: int = Field(default=0, ge=0, le=MAX_COUNT, description="Stop after N validations without gain; 0: never.")
+    average: int = Field(default=5, ge=1, le=1000, description="Average the last N checkpoints, if better; 1: never.")
 
 
 class DecodeSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Beam search."""
 
-    beam_size: Annotated[int, Flag("--beam")] = Field(
-        default=5, ge=1, le=1000, description="Hypotheses kept at each step; 1 is greedy search."
-    )
-    length_penalty: Annotated[float, Flag("--length-penalty")] = Field(
+    # A text beside a type is the option's flag on the command line.
+    beam_size: Annotated[int, "--beam"] = Field(default=5, ge=1, le=1000, description="Hypotheses per step; 1: greedy.")
+    length_penalty: Annotated[float, "--length-penalty"] = Field(
         default=1.0, ge=0, le=10, description="Hypotheses are ranked by log-probability / length ** length_penalty."
     )
-    max_length_factor: float = Field(
-        default=2.0, gt=0, le=20, description="Longest output: factor * source tokens + extra."
-    )
-    max_length_extra: int = Field(
-        default=16, ge=1, le=1000, description="Longest output: factor * source tokens + extra."
-    )
+    max_length_factor: float = Field(default=2.0, gt=0, le=20, description="Longest output: factor * source + extra.")
+    max_length_extra: int = Field(default=16, ge=1, le=1000, description="Longest output: factor * source + extra.")
 
     def with_options(self, **given: Any) -> "DecodeOptions":
         """Return these settings, overridden and completed by what one command is given."""
@@ -255,23 +202,17 @@ class DecodeSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     """All that decides how sentences are translated: a model's settings, and options of a command or a caller."""
 
-    n_best: Annotated[int, Flag("--n-best")] = Field(
+    n_best: Annotated[int, "--n-best"] = Field(
         default=1, ge=1, le=1000, description="Translations per sentence; above 1 needs --format jsonl."
     )
-    batch_tokens: Annotated[int, Flag("--batch-tokens")] = Field(
-        default=8192,
-        ge=1,
-        le=MAX_COUNT,
-        description="Size limit of a batch: beam size * padded source tokens, at least 16 per sentence.",
+    batch_tokens: Annotated[Count, "--batch-tokens"] = Field(
+        default=8192, description="Size limit of a batch: beam size * padded source tokens, at least 16 per sentence."
     )
-    tag: Annotated[str | None, Flag("--tag")] = Field(
-        default=None,
-        description="Tag to put before each source, such as 2de, for a model trained with several tags.",
+    tag: Annotated[str | None, "--tag"] = Field(
+        default=None, description="Tag to put before each source, such as 2de, for a model trained with several tags."
     )
-    with_scores: bool = True
-    """Whether greedy search computes log-probabilities, which its choices do not need, in 3 to 5 % of its time."""
-    splits_long: bool = True
-    """Whether lines longer than any training source are translated in parts; otherwise they are cut off."""
+    with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
+    splits_long: bool = True  # Whether lines longer than any training source are translated in parts, not cut off
     lookahead: int = 3
     """Free tokens that an unfinished hypothesis gets when it is decided whether it can still win.
 

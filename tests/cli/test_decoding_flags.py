@@ -7,11 +7,9 @@ import typer
 from typer.testing import CliRunner
 
 from mtx.cli.options import with_decoding_flags
-from mtx.config.settings import DecodeOptions, Flag
+from mtx.config.settings import DecodeOptions
 
-FLAGS = {
-    name: x.name for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, Flag)
-}
+FLAGS = {name: x for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, str)}
 
 
 def run(*arguments: str, omitted: tuple[str, ...] = ()) -> tuple[int, dict[str, object], str]:
