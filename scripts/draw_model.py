@@ -18,7 +18,6 @@ from mtx.config.settings import DecodeOptions
 from mtx.decode.search import greedy_search
 from mtx.model.attention import MultiHeadAttention, causal_mask
 from mtx.model.layers import sinusoids
-from mtx.text.tokenizer import pieces_of
 
 SENTENCES = (
     "The animal didn't cross the street because it was too tired.",
@@ -53,7 +52,7 @@ def draw_attention(trained: TrainedModel, path: Path) -> None:
     figure, grid = plt.subplots(2, 2, figsize=(11, 7.2))
     for row, sentence in zip(grid, SENTENCES, strict=True):
         ids, translation, encoder, cross = attention_of(trained, sentence)
-        src = [*pieces_of(trained.tokenizer, ids), "</s>"]
+        src = [*trained.tokenizer.src_pieces.id_to_piece(ids), "</s>"]
         tgt = [trained.tokenizer.tgt_pieces.id_to_piece(id_) for id_ in translation]
         it = src.index("▁it")
         pronoun = next(place for place, piece in enumerate(tgt) if piece in ("▁er", "▁sie", "▁es"))

@@ -16,7 +16,7 @@ from mtx.demo.corpus import read_demo
 from mtx.model import Transformer, build_transformer
 from mtx.model.attention import MultiHeadAttention, scaled_dot_product_attention
 from mtx.model.layers import FeedForward, InputLayer
-from mtx.text.tokenizer import Tokenizer, pieces_of
+from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 
 SRC, TGT = "The dog sleeps.", "Der Hund schläft."
@@ -37,7 +37,8 @@ def main() -> None:
     src_ids = torch.tensor([[*tokenizer.encode_src([SRC])[0], tokenizer.eos_id]])
     tgt_in = torch.tensor([[tokenizer.bos_id, *tokenizer.encode_tgt([TGT])[0]]])
     for text, ids in ((SRC, src_ids), (TGT, tgt_in)):
-        print(f"text    {text}\npieces  {' '.join(pieces_of(tokenizer, ids[0].tolist()))}\nids     {ids[0].tolist()}\n")
+        listed = ids[0].tolist()
+        print(f"text    {text}\npieces  {' '.join(tokenizer.src_pieces.id_to_piece(listed))}\nids     {listed}\n")
     src_mask = src_ids != tokenizer.pad_id
     for name, x in (("src_ids", src_ids), ("src_mask", src_mask), ("tgt_in", tgt_in)):
         show(name, x)
@@ -77,7 +78,7 @@ def show(name: str, x: Tensor) -> None:
 def show_best(logits: Tensor, tokenizer: Tokenizer) -> None:
     """Print the three most probable first tokens."""
     best = logits[0, 0].topk(3)
-    pieces = pieces_of(tokenizer, best.indices.tolist())
+    pieces = tokenizer.src_pieces.id_to_piece(best.indices.tolist())
     shown = [f"{piece} {logit:.2f}" for piece, logit in zip(pieces, best.values.tolist(), strict=True)]
     print(f"\nhighest logits after <s>: {', '.join(shown)}")
 

@@ -90,7 +90,7 @@ def save_model(
         save_tensors(new / WEIGHTS, weights)
         (new / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (new / GENERATION).write_text(trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        for name, data in tokenizer.files().items():
+        for name, data in tokenizer.files.items():
             (new / name).write_bytes(data)
         (new / CARD).write_text(card, encoding="utf-8")
 

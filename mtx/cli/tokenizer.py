@@ -67,7 +67,7 @@ def train_tokenizer_command(
     with new_file(output) as file:
         lines = (line for path in inputs for line in _lines(path))
         tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
-        file.write(tokenizer.files()["spm.model"])
+        file.write(tokenizer.files["spm.model"])
     print_line(path_text(output))
 
 
@@ -81,13 +81,11 @@ def encode_command(
 
     Pieces write a space as U+2581. A U+2581 in the text is read as a space, except by a lossless model.
     """
-    from mtx.text.tokenizer import pieces_of
-
     refuse_overwriting(None, [None])
     tokenizer = _load_tokenizer(model)
     for line in _lines(None):
         ids = tokenizer.encode_src([line])[0]
-        print_line(" ".join(map(str, ids) if as_ids else pieces_of(tokenizer, ids)))
+        print_line(" ".join(map(str, ids) if as_ids else tokenizer.src_pieces.id_to_piece(ids)))
 
 
 @tokenizer_app.command("decode")
@@ -97,14 +95,12 @@ def decode_command(
     as_ids: Annotated[bool, typer.Option("--ids", help="Read token ids instead of pieces.")] = False,
 ) -> None:
     """Join the pieces on each line of stdin into text."""
-    from mtx.text.tokenizer import ids_of
-
     tokenizer = _load_tokenizer(model)
     for number, line in enumerate(_lines(None), start=1):
         if as_ids:
             ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
         else:
-            ids = ids_of(tokenizer, [piece for piece in line.split(" ") if piece])
+            ids = tokenizer.tgt_pieces.piece_to_id([piece for piece in line.split(" ") if piece])
         print_line(tokenizer.decode([ids])[0])
 
 

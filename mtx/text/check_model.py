@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 MAX_MODEL_BYTES = 16 << 20
 MAX_PIECE_BYTES = 1 << 10
-MAX_FIELD_BYTES = 4 << 20
-"""Limit for fields other than pieces. The largest are normalization tables: 0.3 MB for SentencePiece's own."""
+MAX_FIELD_BYTES = 4 << 20  # Other fields; the largest are normalization tables, of 0.3 MB in SentencePiece's own
 MAX_SCORE = 1e9  # Limit for the absolute score of a piece: a log-probability, or minus the index of the piece
 NUM_TYPES = 6  # Types of pieces, numbered from 1: normal, unknown, control, user-defined, unused, byte
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from mtx.text.languages import base_language
 
@@ -19,8 +20,9 @@ def split_long(text: str, count_tokens: Callable[[str], int], limit: int) -> lis
     """
     if count_tokens(text) <= limit:
         return [text]
-    sentences = _split_at(text, [match.end() for match in _SENTENCE_END.finditer(text)])
-    return [part for sentence in sentences for part in _split_at_spaces(sentence, count_tokens, limit)]
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    sentences = [text[start:end].strip() for start, end in pairwise(ends)]
+    return [part for sentence in sentences if sentence for part in _split_at_spaces(sentence, count_tokens, limit)]
 
 
 def join_parts(parts: list[str], language: str) -> str:
@@ -38,9 +40,3 @@ def _split_at_spaces(text: str, count_tokens: Callable[[str], int], limit: int) 
     cut = 1 + min(spaces, key=lambda index: abs(index + 1 - middle)) if spaces else middle
     halves = [half for half in (text[:cut].strip(), text[cut:].strip()) if half]
     return [part for half in halves for part in _split_at_spaces(half, count_tokens, limit)]
-
-
-def _split_at(text: str, indices: list[int]) -> list[str]:
-    starts, stops = [0, *indices], [*indices, len(text)]
-    parts = [text[start:stop].strip() for start, stop in zip(starts, stops, strict=True)]
-    return [part for part in parts if part]

@@ -92,7 +92,7 @@ def check_same_inputs(saved: dict[str, Any], inputs: RunInputs, allow_data_chang
         where = f"{path}: {', '.join(changed)}" if changed else str(path)
         raise UserError(ExitCode.DATA, what, where=where, do=do)
     if not is_same_tokenizer:
-        files = " and ".join(str(path / TOKENIZER_FILES[name]) for name in inputs.trained.tokenizer.files())
+        files = " and ".join(str(path / TOKENIZER_FILES[name]) for name in inputs.trained.tokenizer.files)
         what, do = "the tokenizer is not that of the run's start", "Restore it, or give another --run-dir."
         raise UserError(ExitCode.MODEL, what, where=files, do=do)
     known = [key for key in BITWISE_KEYS if key in saved]

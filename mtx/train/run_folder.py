@@ -209,7 +209,7 @@ class RunFolder:
             LOGGER.info("removed files that a killed run left half-written: %s", ", ".join(left))
         make_folder(self.checkpoints)
         if self.tokenizer() is None:
-            for name, data in tokenizer.files().items():
+            for name, data in tokenizer.files.items():
                 write_file(self.path / TOKENIZER_FILES[name], data)
 
     def tokenizer(self) -> Tokenizer | None:

@@ -38,7 +38,7 @@ def write_work(config: Config, folder: Path) -> float:
     order = Mixture.of(corpus, config.data.train, config.data.temperature).order(settings.seed, epoch=0)
     plan = part_batches(order, *lengths, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, part=0)
 
-    (folder / "spm.model").write_bytes(tokenizer.files()["spm.model"])
+    (folder / "spm.model").write_bytes(tokenizer.files["spm.model"])
     (folder / "config.yaml").write_text(dump_config(_endless(config, folder / "spm.model")), encoding="utf-8")
     _write_plain(folder, config, tokenizer, corpus, plan)
     _write_words(folder, tokenizer, corpus)

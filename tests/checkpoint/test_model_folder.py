@@ -57,7 +57,7 @@ def test_a_model_is_the_same_after_loading(
     save(tmp_path / "model", trained, sizes)
     loaded = load_model(tmp_path / "model")
     assert (loaded.src_lang, loaded.tgt_lang, loaded.generation) == ("en", "de", trained.generation)
-    assert loaded.tokenizer.files() == trained.tokenizer.files()
+    assert loaded.tokenizer.files == trained.tokenizer.files
     assert not loaded.model.training
     with torch.inference_mode():
         assert loaded.model(*make_batch()).equal(trained.model(*make_batch()))
@@ -121,7 +121,7 @@ def test_missing_or_wrong_files_in_a_sealed_folder_are_refused(
         "model.safetensors": [None, b"junk"],
         "config.json": [None, b"{}", b"junk", b"[]"],
         "generation_config.json": [None, b"{}", b"junk"],
-        "spm.model": [None, b"junk", other.files()["spm.model"]],
+        "spm.model": [None, b"junk", other.files["spm.model"]],
     }
     for name, contents in changes.items():
         for content in contents:
@@ -159,7 +159,7 @@ def test_a_tokenizer_cannot_take_the_place_of_the_one_in_the_manifest(tmp_path: 
     whole = save(tmp_path / "whole", ours)
     model = (whole / "spm.model").read_bytes()
     (whole / "tokenizer.model").write_bytes(b"another, after spm.model")
-    assert load_model(whole).tokenizer.files() == {"spm.model": model}
+    assert load_model(whole).tokenizer.files == {"spm.model": model}
     two_sided = {"source.spm": model, "target.spm": model}
     folder = changed(whole, tmp_path / "changed", two_sided)
     (folder / "spm.model").unlink()

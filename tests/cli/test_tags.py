@@ -119,7 +119,7 @@ def test_prepared_sources_begin_with_their_tag(
 ) -> None:
     tokenizer, corpus, dev = prepared()
     german, french = tokenizer.tag_id("2de"), tokenizer.tag_id("2fr")
-    assert tokenizer.tags == ["2de", "2fr"]
+    assert list(tokenizer.tags) == ["2de", "2fr"]
     assert len({german, french, tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id}) == 6
     rows = [corpus.src[row].tolist() for row in range(len(corpus))]
     expected = tokenizer.encode_src([src for src, _ in PAIRS[0]])
@@ -150,7 +150,7 @@ def test_separate_vocabularies_have_the_tags_on_the_source_side(
     prepared: Callable[..., tuple[Tokenizer, Corpus, Corpus]],
 ) -> None:
     tokenizer, corpus, _ = prepared("tokenizer.joint=false", "tokenizer.vocab_size=40")
-    assert tokenizer.tags == ["2de", "2fr"]
+    assert list(tokenizer.tags) == ["2de", "2fr"]
     assert tokenizer.tgt_pieces.piece_to_id("<2de>") == tokenizer.unk_id
     assert corpus.src[0][0] == tokenizer.tag_id("2de")
 

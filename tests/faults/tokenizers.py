@@ -109,7 +109,7 @@ def write_models(folder: Path) -> list[Path]:
     for normalization in ("nmt_nfkc", "identity"):
         settings = TokenizerSettings(vocab_size=400, normalization=normalization)
         paths.append(folder / f"{normalization}.model")
-        paths[-1].write_bytes(train_tokenizer(lines, [], settings, print).files()["spm.model"])
+        paths[-1].write_bytes(train_tokenizer(lines, [], settings, print).files["spm.model"])
     return paths
 
 

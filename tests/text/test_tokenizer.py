@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.text import tokenizer as module
-from mtx.text.tokenizer import Tokenizer, ids_of, load_tokenizer, pieces_of
+from mtx.text.tokenizer import Tokenizer, load_tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 
 WORDS = ["the", "dog", "cat", "house", "sees", "big", "<s>", "</s>", "<pad>", "<unk>", "with", "red", "happily"]
@@ -154,8 +154,11 @@ def test_a_lossless_model_gives_back_every_text(variant: str, text: str, spaces:
 def test_a_lossless_model_is_recognized_by_its_behaviour() -> None:
     """The model file alone decides, so no folder needs to record it."""
     for variant, tokenizer in VARIANTS.items():
-        assert Tokenizer.from_files(tokenizer.files()).is_lossless == (variant in LOSSLESS)
-    mixed = {"source.spm": VARIANTS["lossless"].src_model, "target.spm": VARIANTS["unigram"].src_model}
+        assert Tokenizer.from_files(tokenizer.files).is_lossless == (variant in LOSSLESS)
+    mixed = {
+        "source.spm": VARIANTS["lossless"].files["spm.model"],
+        "target.spm": VARIANTS["unigram"].files["spm.model"],
+    }
     assert not Tokenizer.from_files(mixed).is_lossless
 
 
@@ -164,16 +167,16 @@ def test_no_piece_of_a_lossless_model_breaks_a_line() -> None:
     tokenizer = train_tokenizer(corpus, [], TokenizerSettings(vocab_size=310, normalization="lossless"), print)
     for text in corpus:
         (ids,) = tokenizer.encode_src([text])
-        pieces = pieces_of(tokenizer, ids)
+        pieces = tokenizer.src_pieces.id_to_piece(ids)
         assert not re.search("[ \x00-\x1f\x7f-\x9f\u2028\u2029]", "".join(pieces))
-        assert tokenizer.decode([ids_of(tokenizer, pieces)]) == [text]
+        assert tokenizer.decode([tokenizer.tgt_pieces.piece_to_id(pieces)]) == [text]
 
 
 def test_pieces_correspond_to_ids() -> None:
     ids = VARIANTS["unigram"].encode_tgt(["DOG é"])[0]
-    pieces = pieces_of(VARIANTS["unigram"], ids)
+    pieces = VARIANTS["unigram"].tgt_pieces.id_to_piece(ids)
     assert "".join(pieces) == "▁DOG▁<0xC3><0xA9>"
-    assert ids_of(VARIANTS["unigram"], pieces) == ids
+    assert VARIANTS["unigram"].tgt_pieces.piece_to_id(pieces) == ids
 
 
 def test_characters_without_a_piece_become_bytes() -> None:
@@ -190,7 +193,7 @@ def test_a_line_break_in_bytes_becomes_a_space() -> None:
 def test_special_ids_and_sides() -> None:
     for name, tokenizer in VARIANTS.items():
         assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2, 3)
-        assert tokenizer.is_joint == (not name.startswith("separate")) == (list(tokenizer.files()) == ["spm.model"])
+        assert tokenizer.is_joint == (not name.startswith("separate")) == (list(tokenizer.files) == ["spm.model"])
     assert VARIANTS["unigram"].src_vocab_size == VARIANTS["unigram"].tgt_vocab_size == 310
     one_language = VARIANTS["separate"]
     assert len(one_language.encode_src(["dog"])[0]) < len(one_language.encode_tgt(["dog"])[0])
@@ -210,7 +213,7 @@ def test_saved_tokenizers_are_loaded_from_model_and_run_folders(variant: str, tm
     }
     for folder, names in (("model", {}), ("run", run_names)):
         (tmp_path / folder).mkdir()
-        for name, model in tokenizer.files().items():
+        for name, model in tokenizer.files.items():
             (tmp_path / folder / names.get(name, name)).write_bytes(model)
         loaded = load_tokenizer(tmp_path / folder)
         assert loaded.digest == tokenizer.digest
@@ -230,14 +233,14 @@ def test_a_given_model_is_used_with_its_own_ids(tmp_path: Path) -> None:
         ("other", b"", "no tokenizer at "),
         ("spm.model", b"", "not a SentencePiece model, or is damaged"),
         ("spm.model", b"\xff" * 100, "not a SentencePiece model, or is damaged"),
-        ("spm.model", VARIANTS["bpe"].src_model[:-9], "not a SentencePiece model, or is damaged"),
+        ("spm.model", VARIANTS["bpe"].files["spm.model"][:-9], "not a SentencePiece model, or is damaged"),
         (
             "spm.model",
-            VARIANTS["bpe"].src_model.replace(b"<0x41>", b"<0x4\xff>"),
+            VARIANTS["bpe"].files["spm.model"].replace(b"<0x41>", b"<0x4\xff>"),
             "not a SentencePiece model, or is damaged",
         ),
         ("spm.model", bytes(2 << 20), "larger than 1,048,576 bytes"),
-        ("source.spm", VARIANTS["bpe"].src_model, "target.spm is missing"),
+        ("source.spm", VARIANTS["bpe"].files["spm.model"], "target.spm is missing"),
         ("spm.model", pieces_model(), "has no pad symbol"),
         ("spm.model", pieces_model(pad_id=3, eos_id=-1), "has no eos symbol"),
         ("spm.model", pieces_model(pad_id=3, user_defined_symbols="<s>"), "has no bos symbol"),
@@ -255,7 +258,7 @@ def test_an_unusable_model_is_refused(
 
 def test_a_damaged_model_is_refused_or_works() -> None:
     rng = random.Random(1)
-    whole = VARIANTS["unigram"].src_model
+    whole = VARIANTS["unigram"].files["spm.model"]
     num_refused = 0
     for _ in range(200):
         damaged = bytearray(whole)

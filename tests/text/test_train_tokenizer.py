@@ -28,8 +28,8 @@ def train(log: list[str] | None = None, **settings: Any) -> Tokenizer:
 
 
 def test_the_same_text_trains_the_same_bytes() -> None:
-    assert train().files() == train().files()
-    assert train().files() != train(model_type="bpe").files()
+    assert train().files == train().files
+    assert train().files != train(model_type="bpe").files
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
@@ -54,7 +54,7 @@ def test_long_lines_are_skipped_and_counted() -> None:
     settings = TokenizerSettings(vocab_size=310)
     with_long = train_tokenizer([*SRC, long], [*TGT, long], settings, log.append)
     assert log == ["vocabulary trained without 2 lines of more than 16,384 bytes"]
-    assert with_long.files() == train().files()
+    assert with_long.files == train().files
 
 
 def test_large_texts_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_large_texts_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None
         f"vocabulary trained on {len(seen):,} lines drawn evenly from 120,000 (tokenizer.sample_megabytes: 1)"
     ]
     seen.clear()
-    assert train_tokenizer(SRC * 200, TGT * 200, settings, log.append).files() == first.files()
+    assert train_tokenizer(SRC * 200, TGT * 200, settings, log.append).files == first.files
     assert seen == second
 
 
@@ -152,7 +152,7 @@ def test_no_python_runs_while_sentencepiece_reads_lines(monkeypatch: pytest.Monk
 def test_lines_with_the_trainers_own_separator_are_used() -> None:
     settings = TokenizerSettings(vocab_size=280)
     marked, plain = (train_tokenizer([f"{line} {end}" for line in SRC], [], settings, print) for end in ("\u2585", ""))
-    assert marked.files() == plain.files()
+    assert marked.files == plain.files
 
 
 strange = st.sampled_from([*"aab c\t\0\u2581\u2585é日🙂\u2028\x85.\u0300⁇", "<s>", "</s>", "<pad>", "<unk>"])

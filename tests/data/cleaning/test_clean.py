@@ -22,7 +22,7 @@ from mtx.data.prepared.corpus import Corpus
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources import read
 from mtx.system.parallel import can_fork
-from mtx.text.tokenizer import Tokenizer, pieces_of
+from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.setup import make_tokenizer
 
@@ -165,5 +165,7 @@ def test_all_that_reads_training_pairs_leaves_them_out(tmp_path: Path, caplog: p
     found = next(finding for finding in diagnosis.sources[0].findings if finding.rule == "in dev or test")
     assert found.count == len(held_out)
     pieces = make_tokenizer(config)
-    assert "d" in pieces_of(pieces, pieces.encode_src(["d"])[0])
-    assert "q" not in pieces_of(pieces, pieces.encode_src(["q"])[0]), "a character that only held-out pairs have"
+    assert "d" in pieces.src_pieces.id_to_piece(pieces.encode_src(["d"])[0])
+    assert "q" not in pieces.src_pieces.id_to_piece(pieces.encode_src(["q"])[0]), (
+        "a character that only held-out pairs have"
+    )
