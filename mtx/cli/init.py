@@ -66,11 +66,12 @@ def init(
         src_lang=src, tgt_lang=tgt, train=tuple(found), dev=_held_out(dev, "dev"), test=_held_out(test, "test")
     )
 
-    from mtx.init.write_config import InitRequest, write_config
+    from mtx.init.write_config import write_config
     from mtx.system.logs import log_to_stderr
 
     log_to_stderr()
-    path = write_config(InitRequest(data, output or Path(f"{src}-{tgt}.yaml"), device, ["mtx", *sys.argv[1:]]))
+    path = output or Path(f"{src}-{tgt}.yaml")
+    write_config(data, path, device, ["mtx", *sys.argv[1:]])
     name = escape_controls(shlex.quote(str(path)))
     print(f"next: mtx train --config {name}    or first: mtx data check --config {name}", file=sys.stderr)
     print_line(path_text(path))

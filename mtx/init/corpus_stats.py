@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 
 from mtx.config.settings import CleanSettings
@@ -42,10 +43,8 @@ class CorpusStats:
     long_pair: int  # 99th percentile of the length of a pair's longer side
     mean_letters: tuple[float, float] = (0.0, 0.0)  # Mean length of a source and of a target sentence
     num_read: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    """Number of pairs that the default cleaning rules drop, by reason."""
-    sample: list[Pair] = field(default_factory=list)
-    """Uniform sample of the pairs, from which dev and test sets are split off."""
+    dropped: Counter[str] = field(default_factory=Counter)  # Pairs that the default rules drop, by reason
+    sample: list[Pair] = field(default_factory=list)  # Uniform; dev and test sets are split off it
 
     @property
     def summary(self) -> str:
@@ -84,14 +83,18 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))
-    src_chars, tgt_chars = map(_normalized, chars)
+    # After NFKC, as the tokenizer sees them.
+    src_chars, tgt_chars = (_count_parts(each, partial(unicodedata.normalize, "NFKC")) for each in chars)
+    ordered = sorted(lengths)
+    totals = accumulate(lengths[length] for length in ordered)
+    wanted = LENGTH_PERCENTILE * num_usable
     return CorpusStats(
         num_pairs=sample.num_distinct,
         both=_alphabet(src_chars + tgt_chars),
         src=_alphabet(src_chars),
         tgt=_alphabet(tgt_chars),
-        are_scripts_related=_overlap(_scripts(src_chars), _scripts(tgt_chars)) >= MIN_SHARED_SCRIPTS,
-        long_pair=_percentile(lengths, LENGTH_PERCENTILE),
+        are_scripts_related=_script_overlap(src_chars, tgt_chars) >= MIN_SHARED_SCRIPTS,
+        long_pair=next(length for length, total in zip(ordered, totals, strict=True) if total >= wanted),
         mean_letters=(num_letters[0] / num_usable, num_letters[1] / num_usable),
         num_read=num_read,
         dropped=dropped,
@@ -99,42 +102,23 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     )
 
 
-def _normalized(chars: Counter[str]) -> Counter[str]:
-    """Count the characters after NFKC, as the tokenizer sees them."""
+def _count_parts(chars: Counter[str], parts_of: Callable[[str], Iterable[str]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for char, count in chars.items():
-        for normal in unicodedata.normalize("NFKC", char):
-            counts[normal] += count
+        for part in parts_of(char):
+            counts[part] += count
     return counts
 
 
 def _alphabet(chars: Counter[str]) -> Alphabet:
     counts = sorted(chars.values(), reverse=True)
-    return Alphabet(len(counts), _num_until(counts, COMMON * chars.total()))
+    wanted = COMMON * chars.total()
+    return Alphabet(len(counts), next((n for n, total in enumerate(accumulate(counts), 1) if total >= wanted), 0))
 
 
-def _num_until(counts: Sequence[int], wanted: float) -> int:
-    """The number of leading `counts` that add up to `wanted`."""
-    return next((number for number, total in enumerate(accumulate(counts), 1) if total >= wanted), len(counts))
-
-
-def _percentile(lengths: Counter[int], share: float) -> int:
-    """The length that `share` of all do not exceed."""
-    ordered = sorted(lengths)
-    return ordered[_num_until([lengths[length] for length in ordered], share * lengths.total()) - 1]
-
-
-def _scripts(chars: Counter[str]) -> Counter[str]:
-    """Count letters by script."""
-    counts: Counter[str] = Counter()
-    for char, count in chars.items():
-        for script in script_counts(char):
-            counts[script] += count
-    return counts
-
-
-def _overlap(one: Counter[str], other: Counter[str]) -> float:
+def _script_overlap(src_chars: Counter[str], tgt_chars: Counter[str]) -> float:
     """The share of letters that both sides have in the same scripts, from 0 to 1; 1 if a side has no letters."""
-    if not (one and other):
+    src, tgt = _count_parts(src_chars, script_counts), _count_parts(tgt_chars, script_counts)
+    if not (src and tgt):
         return 1.0
-    return sum(min(one[script] / one.total(), other[script] / other.total()) for script in one)
+    return sum(min(src[script] / src.total(), tgt[script] / tgt.total()) for script in src)

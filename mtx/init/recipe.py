@@ -8,9 +8,8 @@ number of pairs, which is a guess.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mtx.init.corpus_stats import COMMON, CorpusStats
 
@@ -20,7 +19,7 @@ class Row:
     """Settings for a number of pairs."""
 
     pairs: int
-    vocab_size: int
+    vocab_size: float
     layers: tuple[int, int]
     d_model: int
     d_ff: int
@@ -28,10 +27,10 @@ class Row:
     dropout: float
     inner_dropout: float  # Dropout on attention weights and inside the feed-forward sub-layer
     label_smoothing: float
-    step_tokens: int  # Target tokens per step
+    step_tokens: float  # Target tokens per step
     lr: float
     warmup_steps: int
-    max_steps: int
+    max_steps: float
     schedule: str = "inverse_sqrt"
     norm: str = "pre"
     weight_decay: float = 0.0
@@ -52,42 +51,60 @@ CPU_ROW = Row(0, 8_000, (3, 3), 256, 1024, 4, 0.1, 0.0, 0.1, 4_096, 2e-3, 1_000,
 
 CPU_BATCH = 4_096  # Largest batch on a CPU, in tokens: larger ones are no faster
 SCARCE_PAIRS = 100_000  # Number of pairs below which the shape for a CPU needs more dropout
-
-NUM_EVALUATIONS, SAVES_PER_EVALUATION, MIN_SAVE_STEPS = 20, 2, 25
-"""Evaluations per run, checkpoints per evaluation, and the least steps between checkpoints."""
-
+NUM_EVALUATIONS = 20  # Evaluations per run
+SAVES_PER_EVALUATION = 2  # Checkpoints per evaluation
+MIN_SAVE_STEPS = 25  # Least steps between checkpoints
 NUM_AVERAGED = 10  # Checkpoints to average: the last quarter of a run
 NUM_SPECIAL_PIECES = 4 + 256  # Pieces of every vocabulary: padding, unknown, begin, end, and all bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeSetting:
-    """A config key, its value, and the reason for it."""
-
-    section: str
-    key: str
-    value: Any
-    reason: str = ""
+Settings = dict[str, tuple[Any, str]]  # Value of each key of a section, and the reason for it
 
 
-def choose_settings(stats: CorpusStats, device: str, batch_tokens: int) -> list[RecipeSetting]:
+def choose_settings(stats: CorpusStats, device: str, batch_tokens: int) -> dict[str, Settings]:
     """Choose settings for a corpus on a `device` (cpu or cuda) with memory for `batch_tokens` (at least 128)."""
+    row, num_pairs = interpolate(stats.num_pairs), stats.num_pairs
+    is_small = device == "cpu" and row.d_model > CPU_ROW.d_model
+    if is_small:
+        dropout = 0.3 if num_pairs < SCARCE_PAIRS else CPU_ROW.dropout
+        row = replace(CPU_ROW, vocab_size=row.vocab_size, label_smoothing=row.label_smoothing, dropout=dropout)
     batch_tokens = min(batch_tokens, CPU_BATCH) if device == "cpu" else batch_tokens
-    rows = _Interpolation.at(stats.num_pairs)
-    shape = CPU_ROW if device == "cpu" and rows.nearest.d_model > CPU_ROW.d_model else rows.nearest
     max_tokens = min(max(128, _round_up(stats.long_pair / 2, 64)), 1024, batch_tokens)
-    sections: dict[str, Iterable[tuple[str, Any, str]]] = {
-        "data": [("max_tokens", max_tokens, "long enough for 99 % of the pairs, at two letters per token")],
-        "tokenizer": _tokenizer(stats, rows),
-        "model": _model(stats.num_pairs, rows, shape),
-        "train": _train(stats.num_pairs, rows, shape, batch_tokens),
+    return {
+        "data": {"max_tokens": (max_tokens, "long enough for 99 % of the pairs, at two letters per token")},
+        "tokenizer": _tokenizer(stats, row),
+        "model": _model(num_pairs, row, is_small),
+        "train": _train(num_pairs, row, is_small, batch_tokens),
     }
-    return [RecipeSetting(section, *setting) for section, settings in sections.items() for setting in settings]
 
 
-def _tokenizer(stats: CorpusStats, rows: "_Interpolation") -> Iterator[tuple[str, Any, str]]:
-    size = rows.log(lambda row: row.vocab_size) * rows.scarcity
-    alphabets = [stats.both]
+def interpolate(num_pairs: int) -> Row:
+    """Interpolate the table at `num_pairs`; outside it, take its first or last row."""
+    scarcity = min(1.0, math.sqrt(max(num_pairs, 1) / TABLE[0].pairs))
+    pairs = min(max(num_pairs, TABLE[0].pairs), TABLE[-1].pairs)
+    lower = next(row for row in reversed(TABLE) if row.pairs <= pairs)
+    upper = next(row for row in TABLE if row.pairs >= pairs)
+    position = 0.0 if lower is upper else math.log(pairs / lower.pairs) / math.log(upper.pairs / lower.pairs)
+
+    def log(low: float, high: float) -> float:
+        return low * math.pow(high / low, position)
+
+    def linear(low: float, high: float) -> float:
+        return round(low + position * (high - low), 2)
+
+    return replace(
+        lower if position < 0.5 else upper,
+        vocab_size=log(lower.vocab_size, upper.vocab_size) * scarcity,
+        dropout=linear(lower.dropout, upper.dropout),
+        inner_dropout=linear(lower.inner_dropout, upper.inner_dropout),
+        label_smoothing=linear(lower.label_smoothing, upper.label_smoothing),
+        step_tokens=log(lower.step_tokens, upper.step_tokens),
+        max_steps=log(lower.max_steps, upper.max_steps) * scarcity,
+    )
+
+
+def _tokenizer(stats: CorpusStats, row: Row) -> Settings:
+    size, alphabets = row.vocab_size, [stats.both]
     if not stats.are_scripts_related:
         size, alphabets = size / 2, [stats.src, stats.tgt]
     num_all = max(alphabet.num_all for alphabet in alphabets)
@@ -98,89 +115,54 @@ def _tokenizer(stats: CorpusStats, rows: "_Interpolation") -> Iterator[tuple[str
     reason = f"pieces that are frequent enough for {stats.num_pairs:,} pairs"
     if needed > size:
         reason = f"twice the alphabet ({num_common:,} common characters) and all bytes"
-    yield "vocab_size", _round_up(max(size, needed), 100 if size < 3_000 else 500), reason
+    settings: Settings = {"vocab_size": (_round_up(max(size, needed), 100 if size < 3_000 else 500), reason)}
     if not stats.are_scripts_related:
-        yield "joint", False, "the languages are written in different scripts"
+        settings["joint"] = False, "the languages are written in different scripts"
     if is_large:
-        yield "character_coverage", COMMON, f"the rare ones of {num_all:,} distinct characters are spelled in bytes"
+        reason = f"the rare ones of {num_all:,} distinct characters are spelled in bytes"
+        settings["character_coverage"] = COMMON, reason
+    return settings
 
 
-def _model(num_pairs: int, rows: "_Interpolation", shape: Row) -> Iterator[tuple[str, Any, str]]:
-    reason = "the largest shape that a CPU trains in hours" if shape is CPU_ROW else f"usual for {num_pairs:,} pairs"
-    yield "d_model", shape.d_model, reason
-    yield "num_heads", shape.num_heads, f"{shape.d_model // shape.num_heads} dimensions each"
-    yield "d_ff", shape.d_ff, f"{shape.d_ff // shape.d_model} times d_model"
-    yield "encoder_layers", shape.layers[0], "part of the shape"
-    yield "decoder_layers", shape.layers[1], "part of the shape"
-    reason = "trains more stably" if shape.norm == "pre" else "better for 6 layers and millions of pairs"
-    yield "norm", shape.norm, reason
-    dropout, inner = rows.linear(lambda row: row.dropout), rows.linear(lambda row: row.inner_dropout)
-    reason = f"usual for {num_pairs:,} pairs; fewer need more"
-    if shape is CPU_ROW:
-        is_scarce = num_pairs < SCARCE_PAIRS
-        dropout, inner = 0.3 if is_scarce else shape.dropout, shape.inner_dropout
-        reason = "a small model on few pairs" if is_scarce else "a small model needs little"
-    yield "dropout", dropout, reason
-    yield "attention_dropout", inner, "goes with dropout"
-    yield "activation_dropout", inner, "goes with dropout"
+def _model(num_pairs: int, row: Row, is_small: bool) -> Settings:
+    usual = f"usual for {num_pairs:,} pairs"
+    dropout = f"{usual}; fewer need more"
+    if is_small:
+        dropout = "a small model on few pairs" if num_pairs < SCARCE_PAIRS else "a small model needs little"
+    return {
+        "d_model": (row.d_model, "the largest shape that a CPU trains in hours" if is_small else usual),
+        "num_heads": (row.num_heads, f"{row.d_model // row.num_heads} dimensions each"),
+        "d_ff": (row.d_ff, f"{row.d_ff // row.d_model} times d_model"),
+        "encoder_layers": (row.layers[0], "part of the shape"),
+        "decoder_layers": (row.layers[1], "part of the shape"),
+        "norm": (row.norm, "trains more stably" if row.norm == "pre" else "better for 6 layers and millions of pairs"),
+        "dropout": (row.dropout, dropout),
+        "attention_dropout": (row.inner_dropout, "goes with dropout"),
+        "activation_dropout": (row.inner_dropout, "goes with dropout"),
+    }
 
 
-def _train(num_pairs: int, rows: "_Interpolation", shape: Row, batch_tokens: int) -> Iterator[tuple[str, Any, str]]:
-    smoothing = rows.linear(lambda row: row.label_smoothing)
-    yield "label_smoothing", smoothing, "as in the paper" if smoothing == 0.1 else "more for very few pairs"
-    if shape.weight_decay:
-        yield "weight_decay", shape.weight_decay, "goes with the shape"
-    step_tokens, steps, reason = shape.step_tokens, shape.max_steps, "what a CPU does in hours"
-    if shape is not CPU_ROW:
-        step_tokens, reason = round(rows.log(lambda row: row.step_tokens)), f"enough for {num_pairs:,} pairs"
-        steps = _round(rows.log(lambda row: row.max_steps) * rows.scarcity, 500)
+def _train(num_pairs: int, row: Row, is_small: bool, batch_tokens: int) -> Settings:
+    step_tokens, steps = round(row.step_tokens), _round(row.max_steps, 500)
     batch = min(step_tokens, batch_tokens)
     accumulate = max(1, round(step_tokens / batch))
-    yield "batch_tokens", batch, "tokens per side that are processed at once"
-    yield "accumulate", accumulate, f"steps of about {accumulate * batch:,} target tokens"
-    yield "max_steps", steps, f"{reason}; patience may end the run earlier"
-    yield "lr", shape.lr, f"peak for d_model {shape.d_model}"
-    reason = "falls to 0 at the last of few steps" if shape.schedule == "cosine" else "as in the paper"
-    yield "schedule", shape.schedule, reason
-    yield "warmup_steps", min(shape.warmup_steps, steps // 4), "goes with the shape"
+    enough = "what a CPU does in hours" if is_small else f"enough for {num_pairs:,} pairs"
     save_every = max(MIN_SAVE_STEPS, _round(steps / (NUM_EVALUATIONS * SAVES_PER_EVALUATION), 25))
-    yield "eval_every", SAVES_PER_EVALUATION * save_every, f"about {NUM_EVALUATIONS} evaluations on dev"
-    yield "save_every", save_every, "a checkpoint at each evaluation and one in between"
-    yield "average", NUM_AVERAGED, "last checkpoints; their mean is kept if better on dev"
-    yield "patience", 6, "evaluations without improvement that end the run"
-
-
-@dataclass(frozen=True, slots=True)
-class _Interpolation:
-    """The two rows of the table around a number of pairs, and the position between them."""
-
-    lower: Row
-    upper: Row
-    position: float  # Position on the logarithmic scale of pairs, from 0 (lower) to 1 (upper)
-    scarcity: float  # Below the first row, the square root of pairs / its pairs; else 1
-
-    @classmethod
-    def at(cls, pairs: int) -> Self:
-        """Find the rows around `pairs`; outside the table, both are its first or last row."""
-        scarcity = min(1.0, math.sqrt(max(pairs, 1) / TABLE[0].pairs))
-        pairs = min(max(pairs, TABLE[0].pairs), TABLE[-1].pairs)
-        lower = max((row for row in TABLE if row.pairs <= pairs), key=lambda row: row.pairs)
-        upper = min((row for row in TABLE if row.pairs >= pairs), key=lambda row: row.pairs)
-        position = 0.0 if lower is upper else math.log(pairs / lower.pairs) / math.log(upper.pairs / lower.pairs)
-        return cls(lower, upper, position, scarcity)
-
-    @property
-    def nearest(self) -> Row:
-        """The nearest row on the logarithmic scale."""
-        return self.lower if self.position < 0.5 else self.upper
-
-    def log(self, column: Callable[[Row], float]) -> float:
-        """Interpolate a positive quantity in its logarithm."""
-        return column(self.lower) * math.pow(column(self.upper) / column(self.lower), self.position)
-
-    def linear(self, column: Callable[[Row], float]) -> float:
-        """Interpolate a probability linearly."""
-        return round(column(self.lower) + self.position * (column(self.upper) - column(self.lower)), 2)
+    smoothing, schedule = row.label_smoothing, row.schedule
+    return {
+        "label_smoothing": (smoothing, "as in the paper" if smoothing == 0.1 else "more for very few pairs"),
+        **({"weight_decay": (row.weight_decay, "goes with the shape")} if row.weight_decay else {}),
+        "batch_tokens": (batch, "tokens per side that are processed at once"),
+        "accumulate": (accumulate, f"steps of about {accumulate * batch:,} target tokens"),
+        "max_steps": (steps, f"{enough}; patience may end the run earlier"),
+        "lr": (row.lr, f"peak for d_model {row.d_model}"),
+        "schedule": (schedule, "falls to 0 at the last of few steps" if schedule == "cosine" else "as in the paper"),
+        "warmup_steps": (min(row.warmup_steps, steps // 4), "goes with the shape"),
+        "eval_every": (SAVES_PER_EVALUATION * save_every, f"about {NUM_EVALUATIONS} evaluations on dev"),
+        "save_every": (save_every, "a checkpoint at each evaluation and one in between"),
+        "average": (NUM_AVERAGED, "last checkpoints; their mean is kept if better on dev"),
+        "patience": (6, "evaluations without improvement that end the run"),
+    }
 
 
 def _round(number: float, step: int) -> int:

@@ -9,12 +9,8 @@ from mtx.data.sources.base import Pair
 from mtx.data.sources.text import as_line
 
 SET_SIZE, CORPUS_FRACTION = 2_000, 20  # Largest dev or test set: this many pairs, and one in this many of the corpus
-
-SAMPLE_SIZE = 2 * 4 * SET_SIZE
-"""Pairs sampled for the two sets: four times as many as needed, since those that share a sentence are left out."""
-
+SAMPLE_SIZE = 2 * 4 * SET_SIZE  # For two sets, four times what they need: pairs that share a sentence are left out
 MAX_LETTERS = 2_000  # Longest side, in characters, of a pair in a dev or test set
-
 NUM_HASHES = 1 << 64
 
 

@@ -3,7 +3,8 @@
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from mtx.config.sources import HubDataset, Source
 from mtx.data.cleaning.clean import HeldOutKeys, held_out_sources
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
-from mtx.files.atomic import write_file
+from mtx.files.atomic import new_file
 from mtx.init.corpus_stats import CorpusStats, scan
-from mtx.init.recipe import RecipeSetting, choose_settings
+from mtx.init.recipe import Settings, choose_settings
 from mtx.init.split import set_size, split
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
@@ -26,59 +27,56 @@ from mtx.system.logs import LOGGER
 from mtx.system.memory import ONEDNN_KERNELS_TRAINING, limit_onednn_cache
 from mtx.train.estimate import Estimate, Sizes, estimate
 
-MAX_BATCH, MIN_BATCH = 32_768, 1_024
-"""Tokens per batch to try on a GPU: larger batches than the first are no faster; the second is used untested."""
-
+MAX_BATCH = 32_768  # Tokens per batch to try first on a GPU: larger batches are no faster
+MIN_BATCH = 1_024  # Tokens per batch that are used without testing whether they fit
 LETTERS_PER_TOKEN = 4  # Typical with a trained vocabulary, which does not exist yet
 FEW_PAIRS = 100  # Number of pairs below which a model only memorizes them
 LONG_SECONDS = 24 * 3600  # Duration on a CPU above which the config says how to shorten the run
 COMMENT_COLUMN = 44  # Column of comments; longer values push theirs to the right
 
 
-@dataclass(frozen=True, slots=True)
-class InitRequest:
-    """The arguments of `mtx init`."""
+def write_config(data: DataSettings, output: Path, device: str, command: Sequence[str]) -> None:
+    """Write a config for `data`, with the dev and test sets it lacks beside it: OUTPUT.ROLE.LANGUAGE.
 
-    data: DataSettings
-    output: Path  # The config to write
-    device: str
-    command: Sequence[str]  # The command line, for the header of the config
-
-
-def write_config(request: InitRequest) -> Path:
-    """Write a config for the data of `request`, with the dev and test sets it lacks beside it.
+    The header of the config shows `command`, the command line.
 
     Raises:
         UserError: a file to write already exists (USAGE); a source can't be read or has no usable pairs (DATA); a file
             can't be written (MACHINE).
     """
-    data = request.data
-    set_files = {role: _set_files(request, role) for role in ("dev", "test") if getattr(data, role) is None}
-    _check_outputs([request.output, *(path for paths in set_files.values() for path in paths)])
-    kind = choose_device(request.device).type
+    sides = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
+    missing = [role for role in ("dev", "test") if getattr(data, role) is None]
+    files = {role: [output.with_suffix(f".{role}.{side}") for side in sides] for role in missing}
+    _check_outputs([output, *chain.from_iterable(files.values())])
+    kind = choose_device(device).type
     stats, held_out = _scan(data)
     LOGGER.info("found       %s", stats.summary)
-    sizes = [set_size(stats.num_pairs)] * len(set_files)
-    sets = dict(zip(set_files, split(stats.sample, sizes, held_out), strict=True))
-    for role, pairs in sets.items():
+    sets = split(stats.sample, [set_size(stats.num_pairs)] * len(missing), held_out)
+    new_sets: dict[str, list[Path]] = {}
+    texts: dict[Path, Iterable[str]] = {}
+    for role, pairs in zip(missing, sets, strict=True):
         LOGGER.info("%-11s %s pairs split off", role, f"{len(pairs):,}")
+        if pairs:
+            new_sets[role] = files[role]
+            texts |= zip(files[role], zip(*pairs, strict=True), strict=True)
     if stats.num_pairs < FEW_PAIRS:
         LOGGER.warning("fewer than %d pairs: a model can only memorize them, and scores mean nothing", FEW_PAIRS)
-    recipe, cost = _fit_to_memory(stats, request.device, kind)
+    recipe, cost = _fit_to_memory(stats, device, kind)
     for line in cost.format():
         LOGGER.info("estimate    %s", line)
-    new_sets = {role: set_files[role] for role, pairs in sets.items() if pairs}
-    settings = [*_data_settings(request, stats, new_sets), *recipe]
-    if request.device != "auto":
-        settings.append(RecipeSetting("train", "device", request.device, "as given to mtx init"))
-    config = _commented_yaml(_header(request, stats, cost, kind), settings)
-    texts = {
-        path: lines
-        for role, paths in new_sets.items()
-        for path, lines in zip(paths, zip(*sets[role], strict=True), strict=True)
-    }
-    _write_all({**texts, request.output: config})
-    return request.output
+    sections = _data_settings(data, stats, output.parent, new_sets)
+    sections["data"] |= recipe.pop("data")
+    sections |= recipe
+    if device != "auto":
+        sections["train"]["device"] = device, "as given to mtx init"
+    header = [
+        f"purpose   {data.src_lang} to {data.tgt_lang}, {stats.num_pairs:,} distinct pairs.",
+        f"command   {shlex.join(['mtx', 'train', '--config', str(output)])}",
+        f"made by   {shlex.join(command)}",
+        f"data      {stats.summary}",
+        *_cost_lines(cost, kind),
+    ]
+    _write_all({output: _commented_yaml(header, sections), **texts})
 
 
 def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutKeys]:
@@ -99,28 +97,22 @@ def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutKeys]:
     return stats, HeldOutKeys.of(pairs, "side")
 
 
-# --- settings and their cost -----------------------------------------------------------------------------------------
-
-
-def _fit_to_memory(stats: CorpusStats, device_name: str, kind: str) -> tuple[list[RecipeSetting], Estimate]:
+def _fit_to_memory(stats: CorpusStats, device_name: str, kind: str) -> tuple[dict[str, Settings], Estimate]:
     """Choose settings and estimate their cost; halve the batch until it fits into the memory of the device."""
     batch_tokens = MAX_BATCH
     while True:
-        settings = choose_settings(stats, kind, batch_tokens)
-        cost = _estimate(settings, stats, device_name)
-        # The recipe may want less than the memory allows.
-        chosen = next(each.value for each in settings if (each.section, each.key) == ("train", "batch_tokens"))
+        recipe = choose_settings(stats, kind, batch_tokens)
+        cost = _estimate(recipe, stats, device_name)
+        chosen = recipe["train"]["batch_tokens"][0]  # the recipe may want less than the memory allows
         if not cost.num_splits or chosen <= MIN_BATCH:
-            return settings, cost
+            return recipe, cost
         batch_tokens = max(chosen // 2, MIN_BATCH)
 
 
-def _estimate(settings: Sequence[RecipeSetting], stats: CorpusStats, device_name: str) -> Estimate:
-    """Estimate the cost of a run with `settings`, without training a vocabulary: its size is enough."""
-    sections: dict[str, dict[str, Any]] = {"data": {"train": [{"demo": "train"}]}, "train": {"device": device_name}}
-    for each in settings:
-        sections.setdefault(each.section, {})[each.key] = each.value
-    config = Config.model_validate(sections)
+def _estimate(recipe: dict[str, Settings], stats: CorpusStats, device_name: str) -> Estimate:
+    """Estimate the cost of a run by `recipe`, without training a vocabulary: its size is enough."""
+    values = {name: {key: value for key, (value, _) in section.items()} for name, section in recipe.items()}
+    config = Config.model_validate(values | {"data": {"train": [{"demo": "train"}]}})
     use_threads()
     limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     precision = choose_precision(config.train.precision, choose_device(device_name))
@@ -136,16 +128,8 @@ def _estimate(settings: Sequence[RecipeSetting], stats: CorpusStats, device_name
     return estimate(model, sizes, config.train, precision)
 
 
-# --- the text of the config ------------------------------------------------------------------------------------------
-
-
-def _header(request: InitRequest, stats: CorpusStats, cost: Estimate, kind: str) -> Iterator[str]:
-    data = request.data
+def _cost_lines(cost: Estimate, kind: str) -> Iterator[str]:
     time_text, memory_text = cost.format()
-    yield f"purpose   {data.src_lang} to {data.tgt_lang}, {stats.num_pairs:,} distinct pairs."
-    yield f"command   {shlex.join(['mtx', 'train', '--config', str(request.output)])}"
-    yield f"made by   {shlex.join(request.command)}"
-    yield f"data      {stats.summary}"
     yield f"time      {time_text} (measured on this machine's {kind})"
     yield f"memory    {memory_text}"
     if cost.seconds > LONG_SECONDS and kind == "cpu":
@@ -156,60 +140,46 @@ def _header(request: InitRequest, stats: CorpusStats, cost: Estimate, kind: str)
 
 
 def _data_settings(
-    request: InitRequest, stats: CorpusStats, new_sets: dict[str, tuple[Path, Path]]
-) -> Iterator[RecipeSetting]:
-    data, folder = request.data, request.output.parent
-    train = [_relative_source(source, folder) for source in data.train]
-    yield RecipeSetting("data", "src_lang", data.src_lang)
-    yield RecipeSetting("data", "tgt_lang", data.tgt_lang)
-    yield RecipeSetting("data", "train", train, f"{stats.num_read:,} pairs")
+    data: DataSettings, stats: CorpusStats, folder: Path, new_sets: dict[str, list[Path]]
+) -> dict[str, Settings]:
+    """Describe the data in a config in `folder`; `new_sets` are the files of the sets split off."""
+    settings: Settings = {"src_lang": (data.src_lang, ""), "tgt_lang": (data.tgt_lang, "")}
+    settings["train"] = [_relative_source(source, folder) for source in data.train], f"{stats.num_read:,} pairs"
     for role, purpose in (("dev", "chooses the best checkpoint"), ("test", "scored by mtx evaluate")):
         given: Source | None = getattr(data, role)
         if role in new_sets:
             src, tgt = (path.name for path in new_sets[role])
-            yield RecipeSetting("data", role, {"src": src, "tgt": tgt}, f"{purpose}; a random sample, split off")
+            settings[role] = {"src": src, "tgt": tgt}, f"{purpose}; a random sample, split off"
         elif given is not None:
-            yield RecipeSetting("data", role, _relative_source(given, folder), purpose)
+            settings[role] = _relative_source(given, folder), purpose
     if new_sets:
         reason = "training sees no sentence of dev or test, ignoring case and punctuation"
-        yield RecipeSetting("clean", "held_out", "side", reason)
-    elif held_out_sources(data):
-        yield RecipeSetting("clean", "held_out", "pair", "training sees no pair of dev or test")
+        return {"data": settings, "clean": {"held_out": ("side", reason)}}
+    if held_out_sources(data):
+        return {"data": settings, "clean": {"held_out": ("pair", "training sees no pair of dev or test")}}
+    return {"data": settings}
 
 
 def _relative_source(source: Source, folder: Path) -> dict[str, Any]:
     """The keys of `source` in a config in `folder`, to which paths given as relative become relative."""
-    keys = {key: _relative(value, folder) for key, value in source.model_dump(exclude_defaults=True).items()}
+    keys = source.model_dump(exclude_defaults=True)
     if isinstance(source, HubDataset) and os.path.exists(source.dataset):
-        keys["dataset"] = _relative(Path(source.dataset), folder)
+        keys["dataset"] = Path(source.dataset)
+    for key, value in keys.items():
+        if isinstance(value, Path):
+            keys[key] = str(value) if value.is_absolute() else os.path.relpath(value, folder)
     return keys
 
 
-def _relative(value: Any, folder: Path) -> Any:
-    if not isinstance(value, Path):
-        return value
-    return str(value) if value.is_absolute() else os.path.relpath(value, folder)
-
-
-def _commented_yaml(header: Iterable[str], settings: Iterable[RecipeSetting]) -> list[str]:
+def _commented_yaml(header: Iterable[str], sections: dict[str, Settings]) -> Iterator[str]:
     """The lines of a config: a header of comments, then the settings by section with their reasons as comments."""
-    sections: dict[str, list[str]] = {}
-    for each in settings:
-        text = f"  {each.key}: {dump_line(each.value)}"
-        comment = f"  # {escape_controls(each.reason)}" if each.reason else ""
-        sections.setdefault(each.section, []).append(f"{text:<{COMMENT_COLUMN}}{comment}".rstrip())
-    comments = [f"# {escape_controls(line)}".rstrip() for line in header]
-    return [*comments, *(line for name, lines in sections.items() for line in (f"{name}:", *lines))]
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def _set_files(request: InitRequest, role: str) -> tuple[Path, Path]:
-    """The files for the two sides of a dev or test set: OUTPUT.ROLE.LANGUAGE."""
-    src, tgt = request.data.src_lang, request.data.tgt_lang
-    sides = (src, tgt) if src != tgt else ("src", "tgt")
-    return request.output.with_suffix(f".{role}.{sides[0]}"), request.output.with_suffix(f".{role}.{sides[1]}")
+    for line in header:
+        yield f"# {escape_controls(line)}".rstrip()
+    for name, settings in sections.items():
+        yield f"{name}:"
+        for key, (value, reason) in settings.items():
+            comment = f"  # {escape_controls(reason)}" if reason else ""
+            yield f"{f'  {key}: {dump_line(value)}':<{COMMENT_COLUMN}}{comment}".rstrip()
 
 
 def _check_outputs(paths: Sequence[Path]) -> None:
@@ -226,18 +196,14 @@ def _check_outputs(paths: Sequence[Path]) -> None:
             raise UserError(ExitCode.USAGE, what, where=str(path), do=do)
 
 
-def _write_all(texts: dict[Path, Sequence[str]]) -> None:
+def _write_all(texts: dict[Path, Iterable[str]]) -> None:
     """Write lines to files: all of them, or none.
 
     Raises:
         UserError: a file can't be written (MACHINE).
     """
-    written: list[Path] = []
-    try:
+    with ExitStack() as files:
         for path, lines in texts.items():
-            write_file(path, "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-            written.append(path)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+            file = files.enter_context(new_file(path))
+            file.writelines(f"{line}\n".encode("utf-8", "surrogateescape") for line in lines)
+            file.flush()  # so that a full disk is noticed before the first file appears

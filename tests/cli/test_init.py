@@ -4,8 +4,9 @@ import json
 import random
 import re
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -179,14 +180,14 @@ def test_a_failed_write_leaves_nothing(mtx: "Mtx", tmp_path: Path, monkeypatch: 
     from mtx.init import write_config as module
 
     write(tmp_path, 300)
-    real = module.write_file
+    real = module.new_file
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path) -> AbstractContextManager[BinaryIO]:
         if path.name == "my.test.en":
             raise OSError(28, "No space left on device")
-        real(path, data)
+        return real(path)
 
-    monkeypatch.setattr(module, "write_file", full)
+    monkeypatch.setattr(module, "new_file", full)
     assert mtx("init", "train.en", "train.de", "--output", "my.yaml").code == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.de", "train.en"]
 

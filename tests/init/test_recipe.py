@@ -19,10 +19,10 @@ STATS = CorpusStats(30_000, LATIN, LATIN, LATIN, are_scripts_related=True, long_
 def chosen(stats: CorpusStats, device: str = "cuda", batch_tokens: int = 32_768) -> Config:
     """The chosen settings as a validated config."""
     sections: dict[str, dict[str, Any]] = {"data": {"train": [{"demo": "train"}]}}
-    for setting in choose_settings(stats, device, batch_tokens):
-        assert setting.reason
-        assert setting.key not in sections.setdefault(setting.section, {})
-        sections[setting.section][setting.key] = setting.value
+    for name, settings in choose_settings(stats, device, batch_tokens).items():
+        for key, (value, reason) in settings.items():
+            assert reason
+            sections.setdefault(name, {})[key] = value
     return Config.model_validate(sections)
 
 

@@ -1,6 +1,5 @@
 """The batch is halved until it fits into the memory, and each size is tried once."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from mtx.init import write_config as module
 from mtx.init.corpus_stats import Alphabet, CorpusStats
-from mtx.init.recipe import RecipeSetting
+from mtx.init.recipe import Settings
 from mtx.init.write_config import MAX_BATCH, MIN_BATCH
 
 
@@ -21,16 +20,16 @@ def test_each_batch_is_smaller_than_the_one_before(
 ) -> None:
     tried: list[int] = []
 
-    def measure(settings: Sequence[RecipeSetting], *_: Any) -> Any:
-        [tokens] = [setting.value for setting in settings if setting.key == "batch_tokens"]
+    def measure(recipe: dict[str, Settings], *_: Any) -> Any:
+        tokens, _reason = recipe["train"]["batch_tokens"]
         tried.append(tokens)
         return SimpleNamespace(num_splits=int(tokens > fits))
 
     monkeypatch.setattr(module, "_estimate", measure)
     alphabet = Alphabet(60, 50)
     stats = CorpusStats(num_pairs, alphabet, alphabet, alphabet, True, 200)
-    settings, _ = module._fit_to_memory(stats, "cpu", kind)
+    recipe, _ = module._fit_to_memory(stats, "cpu", kind)
     assert tried[0] <= MAX_BATCH
     assert all(MIN_BATCH <= later < sooner for sooner, later in pairwise(tried))
     assert tried[-1] <= max(fits, MIN_BATCH)
-    assert ("batch_tokens", tried[-1]) in [(setting.key, setting.value) for setting in settings]
+    assert recipe["train"]["batch_tokens"][0] == tried[-1]
