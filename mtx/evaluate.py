@@ -3,8 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,9 @@ class Report:
     bleu: Score
     chrf: Score
     length_ratio: float  # Words in the hypotheses / words in the references, as BLEU counts them
-    seconds: float  # Translation time, without loading the model
-    tokens_per_second: float
-    num_empty: int  # Hypotheses without text; not in the JSON
+    seconds: float = 0.0  # Translation time, without loading the model
+    tokens_per_second: float = 0.0
+    num_empty: int = 0  # Hypotheses without text; not in the JSON
 
     def to_json(self) -> str:
         """The report as one JSON object on one line."""
@@ -77,11 +77,6 @@ def looks_tokenized(lines: Sequence[str]) -> bool:
     """Whether most non-empty lines look tokenized, such as "isn 't it , Sir ."."""
     texts = [line for line in lines if line.strip()]
     return sum(_TOKENIZED.search(line) is not None for line in texts) > len(texts) / 2
-
-
-def count_empty(hypotheses: Sequence[str]) -> int:
-    """The number of hypotheses without text."""
-    return sum(not line.strip() for line in hypotheses)
 
 
 def score(
@@ -130,37 +125,26 @@ def _bootstrap_ci(metric: Any, stats: Sequence[Sequence[int]], num_samples: int)
 
 
 def evaluate(
-    translator: Translator,
-    sources: Sequence[str],
-    references: Sequence[Sequence[str]],
-    model: str,
-    after_batch: Callable[[int], None] = lambda num_segments: None,
+    translator: Translator, sources: Sequence[str], references: Sequence[Sequence[str]], model: str
 ) -> tuple[Report, list[Translation]]:
-    """Translate `sources` and score the result; `after_batch` is called with the size of each batch done."""
+    """Translate `sources` and score the result."""
     start = time.perf_counter()
-    translations = translator.translate(sources, after_batch)
+    translations = translator.translate(sources)
     seconds = time.perf_counter() - start
-    return report_on(translations, references, translator.trained.tgt_lang, model, seconds), translations
+    return report_on_model(translations, references, translator.trained.tgt_lang, model, seconds), translations
 
 
-def report_on(
-    translations: Sequence[Translation],
-    references: Sequence[Sequence[str]],
-    tgt_lang: str,
-    model: str,
-    seconds: float,
+def report_on_model(
+    translations: Sequence[Translation], references: Sequence[Sequence[str]], tgt_lang: str, model: str, seconds: float
 ) -> Report:
-    """Score `translations`, which took `seconds` to make."""
-    hypotheses = [translation.tgt for translation in translations]
-    bleu, chrf, length_ratio = score(hypotheses, references, tgt_lang)
+    """Score `translations`, which `model` made in `seconds`."""
+    report = report_on([translation.tgt for translation in translations], references, tgt_lang)
     num_tokens = sum(translation.num_tokens for translation in translations)
-    return Report(
-        model=model,
-        num_sentences=len(hypotheses),
-        bleu=bleu,
-        chrf=chrf,
-        length_ratio=length_ratio,
-        seconds=seconds,
-        tokens_per_second=num_tokens / seconds if seconds else 0.0,
-        num_empty=count_empty(hypotheses),
-    )
+    return replace(report, model=model, seconds=seconds, tokens_per_second=num_tokens / seconds)
+
+
+def report_on(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tgt_lang: str) -> Report:
+    """Score `hypotheses`, made by any system."""
+    bleu, chrf, length_ratio = score(hypotheses, references, tgt_lang)
+    num_empty = sum(not line.strip() for line in hypotheses)
+    return Report(None, len(hypotheses), bleu, chrf, length_ratio, num_empty=num_empty)

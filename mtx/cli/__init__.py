@@ -1,6 +1,7 @@
 """The command line. Each command parses, calls one function and prints; heavy libraries are imported inside it."""
 
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -9,11 +10,12 @@ from mtx.cli.config import config_app
 from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.init import init
-from mtx.cli.reporting import handle_usage_errors
+from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
 from mtx.cli.train import train
 from mtx.cli.translate import mark_text, translate
+from mtx.errors import ExitCode
 
 app = typer.Typer(
     help="Train your own translator from parallel text, and use it.\n\n"
@@ -25,7 +27,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 success, 1 check failed (score below --min, or data problems), 2 command line or config, "
     "3 data, 4 model, 5 machine (disk, memory, device), 6 training diverged, 7 run folder in use, 8 lost another "
     "process of the training, 70 bug, 130 and 143 stopped by a signal (state saved), 141 output pipe closed.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -55,5 +56,8 @@ def _options(
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_standard_streams()
-    with handle_usage_errors():
-        sys.exit(app(mark_text(sys.argv[1:]), prog_name="mtx", standalone_mode=False))
+    with handle_errors():
+        command = typer.main.get_command(app)  # its own main() would turn interrupts and closed pipes into other errors
+        with suppress(typer.Exit), command.make_context("mtx", mark_text(sys.argv[1:])) as context:
+            command.invoke(context)
+    sys.exit(ExitCode.DONE)

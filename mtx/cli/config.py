@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mtx.cli.reporting import handle_errors
 from mtx.cli.streams import path_text, print_line
 from mtx.errors import UserError
 
-config_app = typer.Typer(help="Explain settings and check config files.", no_args_is_help=True)
+config_app = typer.Typer(help="Explain settings and check config files.")
 
 
 @config_app.command("show")
-@handle_errors
 def show_command(
     doc: Annotated[str | None, typer.Option("--doc", help="Key or section to explain, such as train.lr.")] = None,
 ) -> None:
@@ -24,7 +22,6 @@ def show_command(
 
 
 @config_app.command("validate")
-@handle_errors
 def validate_command(
     files: Annotated[list[Path], typer.Argument(help="Config files.", readable=False)],
 ) -> None:
@@ -44,7 +41,6 @@ def validate_command(
 
 
 @config_app.command("schema")
-@handle_errors
 def schema_command() -> None:
     """Print the JSON Schema of config files, for editors."""
     from mtx.config.explain import json_schema

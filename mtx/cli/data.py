@@ -2,40 +2,28 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 
-from mtx.cli.reporting import command_line_error, handle_errors
+from mtx.cli.options import ConfigOption, Overrides, path_option
+from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
-from mtx.errors import ExitCode, UserError, machine_error
+from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import make_folder, new_file
 
-if TYPE_CHECKING:
-    from mtx.config.settings import Config
-
-data_app = typer.Typer(help="Check parallel data before training, and clean it.", no_args_is_help=True)
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file; default: the built-in demo.", readable=False)
-]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as data.train=[{tmx: a.tmx}].")
-]
+data_app = typer.Typer(help="Check parallel data before training, and clean it.")
 
 
 @data_app.command("check")
-@handle_errors
 def check(
     overrides: Overrides = None,
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Also write an HTML page with plots.", readable=False)
-    ] = None,
+    html: Annotated[Path | None, path_option("Also write an HTML page with plots.")] = None,
 ) -> None:
     """Report on the data of a config: pairs dropped by each rule, misaligned blocks, overlap of train, dev and test.
 
@@ -49,13 +37,18 @@ def check(
     from mtx.data.check.diagnose import diagnose
     from mtx.data.check.page import to_html
     from mtx.data.check.report import to_json, to_text
+    from mtx.data.cleaning.clean import held_out_sources
+    from mtx.data.sources.read import reader
 
     settings = load_config(config, overrides or [])
-    with ExitStack() as stack:
-        page = None
-        if html is not None:
-            _refuse_as_page(html, config, settings)
-            page = stack.enter_context(new_file(html))  # before the work, so that an error is reported at once
+    if html == STANDARD:
+        raise command_line_error("--html needs a file name", "Give one.")
+    if html is not None:
+        sources = [*settings.data.train, *held_out_sources(settings.data)]
+        files = [path for source in sources for path in reader(source).files()]
+        refuse_overwriting(html, [*filter(None, [config]), *files])
+    # The page is opened before the work, so that an error is reported at once.
+    with new_file(html) if html is not None else nullcontext() as page:
         diagnosis = diagnose(settings)
         if page is not None:
             page.write(to_html(diagnosis).encode())
@@ -66,9 +59,8 @@ def check(
 
 
 @data_app.command("clean")
-@handle_errors
 def clean(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to create.", readable=False)],
+    output: Annotated[Path, path_option("Folder to create.", "--output", "-o")],
     overrides: Overrides = None,
     config: ConfigOption = None,
 ) -> None:
@@ -84,58 +76,35 @@ def clean(
 
     settings = load_config(config, overrides or [])
     names: list[str] = []
-    with _new_files(output, names) as new:
+    with _new_folder(output), ExitStack() as files:
+
+        def new(name: str) -> BinaryIO:
+            names.append(name)
+            return files.enter_context(new_file(output / name))
+
         cleaned = export_cleaned(settings, new)
     print(f"mtx: {cleaned}", file=sys.stderr)
     for name in names:
         print_line(path_text(output / name))
 
 
-def _refuse_as_page(html: Path, config: Path | None, settings: "Config") -> None:
-    """Refuse to write the page to stdout or over a file that is read.
-
-    Raises:
-        UserError: (USAGE) it would be.
-    """
-    from mtx.data.sources.read import reader
-
-    if html == STANDARD:
-        raise command_line_error("--html needs a file name", "Give one.")
-    data = settings.data
-    sources = [source for source in (*data.train, data.dev, data.test) if source is not None]
-    files = [path for source in sources for path in reader(source).files()]
-    refuse_overwriting(html, [*filter(None, [config]), *files])
-
-
 @contextmanager
-def _new_files(folder: Path, names: list[str]) -> Iterator[Callable[[str], BinaryIO]]:
-    """Yield a function that opens a file in the new `folder` and appends its name to `names`.
-
-    The files appear when the block ends without an exception.
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Create `folder`, unless it exists and is empty; if the block fails, remove what was created.
 
     Raises:
-        UserError: the folder is not empty (RUN_FOLDER), or cannot be written (MACHINE).
+        UserError: it is not empty, or not a folder (RUN_FOLDER).
+        OSError: it can't be created.
     """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        what = "the folder is not empty" if folder.is_dir() else "not a folder"
+        raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
-        if folder.is_symlink() or folder.exists():
-            if not folder.is_dir() or any(folder.iterdir()):
-                what = "the folder is not empty" if folder.is_dir() else "not a folder"
-                raise UserError(ExitCode.RUN_FOLDER, what, where=str(folder), do="Give another --output.")
-        else:
-            make_folder(folder)
-        with ExitStack() as stack:
-
-            def new(name: str) -> BinaryIO:
-                file = stack.enter_context(new_file(folder / name))
-                names.append(name)
-                return file
-
-            yield new
-    except BaseException as error:
+        make_folder(folder)
+        yield
+    except BaseException:
         with suppress(OSError):  # a folder is not empty if another process has put something there
-            for made in missing:
-                made.rmdir()
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise machine_error(error, "cannot write", folder) from error
+            for path in missing:
+                path.rmdir()
         raise

@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,45 +16,28 @@ from mtx.cli.options import (
     PrecisionName,
     PrecisionOption,
     load_translator,
+    path_option,
     with_decoding_flags,
 )
-from mtx.cli.reporting import command_line_error, handle_errors
+from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import print_line, refuse_overwriting
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
 
-if TYPE_CHECKING:
-    from mtx.evaluate import Report
 
-
-@handle_errors
 @with_decoding_flags("n_best")
 def evaluate(
     given: dict[str, Any],
     model: ModelOption = None,
-    src: Annotated[
-        Path | None,
-        typer.Option(
-            "--src", help="File of source sentences; default: the test set of the model's run.", readable=False
-        ),
-    ] = None,
-    ref: Annotated[
-        list[Path] | None,
-        typer.Option("--ref", help="File of reference translations; repeat for several references.", readable=False),
-    ] = None,
-    hyp: Annotated[
-        Path | None, typer.Option("--hyp", help="Score this file of translations instead of a model.", readable=False)
-    ] = None,
+    src: Annotated[Path | None, path_option("Source sentences; default: the test set of the model's run.")] = None,
+    ref: Annotated[list[Path] | None, path_option("Reference translations; repeat for several references.")] = None,
+    hyp: Annotated[Path | None, path_option("Translations to score instead of a model.")] = None,
     precision: PrecisionOption = PrecisionName.fp32,
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    save_hyp: Annotated[
-        Path | None, typer.Option("--save-hyp", help="Also write the translations to this file.", readable=False)
-    ] = None,
-    minimum: Annotated[
-        list[str] | None, typer.Option("--min", help="Exit with code 1 if a score is lower, such as bleu=30.")
-    ] = None,
-    tgt_lang: Annotated[str, typer.Option("--tgt-lang", help="Target language, with --hyp.")] = "en",
+    save_hyp: Annotated[Path | None, path_option("Also write the translations to this file.")] = None,
+    minimum: Annotated[list[str] | None, typer.Option("--min", help="Exit with code 1 below a score: bleu=30.")] = None,
+    tgt_lang: Annotated[str, typer.Option(help="Target language, with --hyp.")] = "en",
 ) -> None:
     """Score a model on a test set, or a file of translations, by BLEU and chrF2.
 
@@ -66,23 +49,26 @@ def evaluate(
     mtx evaluate --hyp out.de --ref test.de --min bleu=30
     """
     thresholds = _thresholds(minimum or [])
+    ref_files = ref or []
     if hyp is not None and src is not None:
         raise command_line_error("both --hyp and --src given", "Give one of them.")
-    if (not ref) != (hyp is None and src is None):
+    if (not ref_files) != (hyp is None and src is None):
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
     if save_hyp is not None:
-        refuse_overwriting(save_hyp, [path for path in (hyp, src, *(ref or [])) if path is not None])
+        refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
     with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
+        from mtx.evaluate import evaluate as run_evaluation
+        from mtx.evaluate import report_on
+
         if hyp is not None:
-            hypotheses, references = _parallel_files(hyp, ref or [])
-            report = _score_hypotheses(hypotheses, references, tgt_lang)
+            hypotheses, references = _parallel_files(hyp, ref_files)
+            report = report_on(hypotheses, references, tgt_lang)
         else:
             from mtx.checkpoint.model_folder import find_model
-            from mtx.evaluate import evaluate as run_evaluation
 
             folder = find_model(model, RUNS)
             if src is not None:
-                sources, references = _parallel_files(src, ref or [])
+                sources, references = _parallel_files(src, ref_files)
             else:
                 sources, references, recorded_tag = _recorded_test_set(folder, save_hyp)
                 given = {"tag": recorded_tag, **given}
@@ -93,10 +79,10 @@ def evaluate(
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
     _warn_if_tokenized(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
-    found = {"bleu": report.bleu.score, "chrf": report.chrf.score}
     for name, least in thresholds.items():
-        if found[name] < least:
-            what = f"{name} {found[name]:.2f} is below {least:g}"
+        score = getattr(report, name).score
+        if score < least:
+            what = f"{name} {score:.2f} is below {least:g}"
             raise UserError(ExitCode.CHECK_FAILED, what, where="--min", do="Train longer, or lower --min.")
 
 
@@ -114,14 +100,6 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
             what = f"{file} has {len(lines):,} lines, {path} {len(other):,}"
             raise UserError(ExitCode.DATA, what, do="Give one reference per line.")
     return lines, others
-
-
-def _score_hypotheses(hypotheses: list[str], references: list[list[str]], tgt_lang: str) -> "Report":
-    """Score translations made by any system."""
-    from mtx.evaluate import Report, count_empty, score
-
-    bleu, chrf, ratio = score(hypotheses, references, tgt_lang)
-    return Report(None, len(hypotheses), bleu, chrf, ratio, 0.0, 0.0, count_empty(hypotheses))
 
 
 def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]], str | None]:
@@ -161,8 +139,7 @@ def _thresholds(given: list[str]) -> dict[str, float]:
         try:
             thresholds[name] = float(value)
         except ValueError:
-            name = ""
+            thresholds[name] = math.nan
         if name not in ("bleu", "chrf") or not math.isfinite(thresholds[name]):
-            what, do = f"invalid --min {item}", "Write bleu=30 or chrf=55."
-            raise command_line_error(what, do)
+            raise command_line_error(f"invalid --min {item}", "Write bleu=30 or chrf=55.")
     return thresholds

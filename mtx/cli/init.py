@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtx.cli.options import DeviceOption
-from mtx.cli.reporting import command_line_error, handle_errors
+from mtx.cli.options import DeviceOption, path_option
+from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, path_text, print_line
 from mtx.errors import ExitCode, UserError, escape_controls
 
@@ -18,21 +18,16 @@ if TYPE_CHECKING:
 HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
 
 
-@handle_errors
 def init(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE", help="Training data: pairs of text files, .tsv, .jsonl, .tmx, .zip, folders, Hub ids."
-        ),
+        typer.Argument(metavar="SOURCE", help="Pairs of text files, .tsv, .jsonl, .tmx, .zip, folders, Hub ids."),
     ],
-    dev: Annotated[list[str] | None, typer.Option("--dev", metavar="FILE", help=HELD_OUT_HELP.format("Dev"))] = None,
-    test: Annotated[list[str] | None, typer.Option("--test", metavar="FILE", help=HELD_OUT_HELP.format("Test"))] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Config to write; default: SRC-TGT.yaml.", readable=False)
-    ] = None,
-    src_lang: Annotated[str | None, typer.Option("--src-lang", help="Source language code.")] = None,
-    tgt_lang: Annotated[str | None, typer.Option("--tgt-lang", help="Target language code.")] = None,
+    dev: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Dev"))] = None,
+    test: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Test"))] = None,
+    output: Annotated[Path | None, path_option("Config to write; default: SRC-TGT.yaml.", "--output", "-o")] = None,
+    src_lang: Annotated[str | None, typer.Option(help="Source language code.")] = None,
+    tgt_lang: Annotated[str | None, typer.Option(help="Target language code.")] = None,
     device: DeviceOption = "auto",
     train: Annotated[bool, typer.Option("--train", hidden=True)] = False,
 ) -> None:
@@ -52,8 +47,7 @@ def init(
     from mtx.text.languages import is_language_code
 
     if train:
-        what, do = "there is no --train", "Give the sources as arguments: mtx init SRC TGT."
-        raise command_line_error(what, do)
+        raise command_line_error("there is no --train", "Give the sources as arguments: mtx init SRC TGT.")
     if output == STANDARD:
         raise command_line_error("--output needs a file name", "Give one.")
     for language in (src_lang, tgt_lang):
@@ -85,9 +79,7 @@ def _held_out(files: list[str] | None, role: str) -> "Source | None":
     """
     from mtx.data.sources.guess import sources_of
 
-    if not files:
-        return None
-    found = sources_of(files, role)
+    found = sources_of(files or [], role)
     if len(found) > 1:
         raise UserError(ExitCode.USAGE, f"--{role} takes one source", do="Leave the others out.")
-    return found[0]
+    return found[0] if found else None

@@ -1,6 +1,5 @@
 """Exceptions and signals become lines on stderr and an exit code, here and nowhere else."""
 
-import functools
 import os
 import signal
 import sys
@@ -8,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn, ParamSpec
+from typing import NoReturn
 
 from mtx.distributed.environment import is_launched, is_rank0
 from mtx.errors import ExitCode, UserError, escape_controls, machine_error
@@ -16,28 +15,23 @@ from mtx.system.signals import stop_signals
 
 OUT_OF_MEMORY = "out of memory. Use smaller batches or a smaller model."
 
-P = ParamSpec("P")
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
-def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Wrap `command` so that any exception prints one line per problem and ends the process with its exit code."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        _handle_stop_signals(_raise)
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks a training to save; other commands ignore it
-        try:
-            _check_current_folder()
-            command(*args, **kwargs)
-            sys.stdout.flush()
-        except BaseException as error:
-            _end_after(error)
-        _handle_stop_signals(signal.SIG_IGN)  # a signal must not change the exit code any more
-        if is_launched():
-            _leave(0)
-
-    return run
+@contextmanager
+def handle_errors() -> Iterator[None]:
+    """Inside, any exception prints one line for each problem, and ends the process with its exit code."""
+    _handle_stop_signals(_raise)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks a training to save; other commands ignore it
+    try:
+        _check_current_folder()
+        yield
+        sys.stdout.flush()
+    except BaseException as error:
+        _end_after(error)
+    _handle_stop_signals(signal.SIG_IGN)  # a signal must not change the exit code any more
+    if is_launched():
+        _leave(0)
 
 
 def command_line_error(what: str, do: str) -> UserError:
@@ -73,28 +67,11 @@ def _check_current_folder() -> None:
         raise UserError(ExitCode.MACHINE, "the current folder was deleted", do="Change to another.") from None
 
 
-@contextmanager
-def handle_usage_errors() -> Iterator[None]:
-    """Print one line for an error in the command line itself, and exit with code 2."""
-    try:
-        yield
-    except BaseException as error:
-        # Exceptions of Typer, which has moved their class between versions.
-        message = getattr(error, "format_message", None)
-        if message is None:
-            _end_after(error)
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context is not None else "mtx"
-        text = str(message()).rstrip(".")
-        _end(ExitCode.USAGE, f"{text[:1].lower()}{text[1:]} (command line). See {path} --help.")
-
-
 class _Terminated(BaseException):
     """SIGTERM or SIGHUP was received."""
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
-    """Interrupt the command."""
     raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
@@ -105,6 +82,11 @@ def _handle_stop_signals(handler: Handler) -> None:
 
 def _end_after(error: BaseException) -> NoReturn:
     """End the process with the exit code of `error` and a line for the user."""
+    # Exceptions of Typer in the command line, which has moved their class between versions.
+    if (message := getattr(error, "format_message", None)) is not None:
+        text, command = message().rstrip("."), getattr(getattr(error, "ctx", None), "command_path", "mtx")
+        _end(ExitCode.USAGE, f"{text[:1].lower()}{text[1:]} (command line). See {command} --help.")
+    first_line = str(error).split("\n")[0]
     match error:
         case SystemExit(code=int(code)) if is_launched():
             _leave(code)
@@ -126,30 +108,21 @@ def _end_after(error: BaseException) -> NoReturn:
             _end(ExitCode.MACHINE, OUT_OF_MEMORY)
         case ImportError() if "failed to map segment" in str(error):
             do = "Free memory, or raise ulimit -v."
-            _end(ExitCode.MACHINE, f"not enough memory to load a library: {_first_line(error)}. {do}")
-    if "torch" not in sys.modules:  # importing it may be what failed
-        _end_after_bug(error)
-    from mtx.system.device import is_gpu_error, is_out_of_memory
+            _end(ExitCode.MACHINE, f"not enough memory to load a library: {first_line}. {do}")
+    if "torch" in sys.modules:  # otherwise, importing it may be what failed
+        from mtx.system.device import is_gpu_error, is_out_of_memory
 
-    if is_out_of_memory(error):
-        _end(ExitCode.MACHINE, OUT_OF_MEMORY)
-    if is_gpu_error(error):
-        do = "Run the same command again, or use --device cpu."
-        _end(ExitCode.MACHINE, f"the GPU failed: {_first_line(error)}. {do}")
-    _end_after_bug(error)
-
-
-def _end_after_bug(error: BaseException) -> NoReturn:
-    notes = getattr(error, "__notes__", [])
+        if is_out_of_memory(error):
+            _end(ExitCode.MACHINE, OUT_OF_MEMORY)
+        if is_gpu_error(error):
+            do = "Run the same command again, or use --device cpu."
+            _end(ExitCode.MACHINE, f"the GPU failed: {first_line}. {do}")
+    notes = getattr(error, "__notes__", [])  # of the log file, which has the traceback
     if not notes:
         traceback.print_exception(error)
     where = f" ({notes[0]})" if notes else ""
-    what = f"a bug in mtx: {type(error).__name__}: {_first_line(error)}{where}"
-    _end(ExitCode.BUG, f"{what}. Please report it with its traceback.")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n")[0]
+    do = "Please report it with its traceback."
+    _end(ExitCode.BUG, f"a bug in mtx: {type(error).__name__}: {first_line}{where}. {do}")
 
 
 def _end(code: ExitCode, *lines: str) -> NoReturn:

@@ -85,7 +85,7 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
 
 def input_name(path: Path | None) -> str:
     """Name an input in messages: its path, or stdin."""
-    return "stdin" if _is_standard(path) else str(path)
+    return "stdin" if path in (None, STANDARD) else str(path)
 
 
 def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> None:
@@ -96,24 +96,17 @@ def refuse_overwriting(output: Path | None, inputs: Iterable[Path | None]) -> No
     Raises:
         UserError: (USAGE) it is or does.
     """
+    is_stdout = output in (None, STANDARD)
+    where = "stdout" if is_stdout else str(output)
     for given in inputs:
         with suppress(OSError):  # a missing file cannot be overwritten
-            new = os.fstat(sys.stdout.fileno()) if _is_standard(output) else os.stat(str(output))
-            old = os.fstat(sys.stdin.fileno()) if _is_standard(given) else os.stat(str(given))
+            new = os.fstat(sys.stdout.fileno()) if is_stdout else os.stat(where)
+            old = os.fstat(sys.stdin.fileno()) if given in (None, STANDARD) else os.stat(str(given))
             # `> FILE` has already emptied the file: if it was also the input, there is nothing left to protect.
-            is_read = old.st_size > 0 or not _is_standard(output)
-            if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old) and is_read:
-                what, where = f"the output is the input {input_name(given)}", _output_name(output)
+            if stat.S_ISREG(new.st_mode) and os.path.samestat(new, old) and (old.st_size > 0 or not is_stdout):
+                what = f"the output is the input {input_name(given)}"
                 raise UserError(ExitCode.USAGE, what, where=where, do="Choose another output file.")
-    folder = Path(os.path.realpath(str(output))).parent
-    if not _is_standard(output) and os.path.exists(folder / MANIFEST) and any(folder.glob("*.safetensors")):
-        what, do = "the output would be written into a model folder", "Choose another output file."
-        raise UserError(ExitCode.USAGE, what, where=str(output), do=do)
-
-
-def _is_standard(path: Path | None) -> bool:
-    return path is None or path == STANDARD
-
-
-def _output_name(path: Path | None) -> str:
-    return "stdout" if _is_standard(path) else str(path)
+    folder = Path(os.path.realpath(where)).parent
+    if not is_stdout and os.path.exists(folder / MANIFEST) and any(folder.glob("*.safetensors")):
+        what = "the output would be written into a model folder"
+        raise UserError(ExitCode.USAGE, what, where=where, do="Choose another output file.")

@@ -2,48 +2,42 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtx.cli.reporting import command_line_error, handle_errors
+from mtx.cli.options import path_option
+from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
-from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
+from mtx.config.settings import MAX_VOCAB_SIZE, Normalization, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
 
 if TYPE_CHECKING:
     from mtx.text.tokenizer import Tokenizer
 
-tokenizer_app = typer.Typer(help="Train and apply a SentencePiece model.", no_args_is_help=True)
+tokenizer_app = typer.Typer(help="Train and apply a SentencePiece model.")
 
-
-ModelArgument = Annotated[
-    Path, typer.Option("--model", "-m", help="SentencePiece model, model folder or run folder.", readable=False)
-]
+SPM_MODEL = Path("spm.model")
+ModelFile = Annotated[Path, path_option("SentencePiece model, model folder or run folder.", "--model", "-m")]
 
 
 @tokenizer_app.command("train")
-@handle_errors
 def train_tokenizer_command(
     files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.", readable=False)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.", readable=False)] = Path(
-        "spm.model"
-    ),
+    output: Annotated[Path, path_option("Model file to write.", "--output", "-o")] = SPM_MODEL,
     vocab_size: Annotated[
-        int, typer.Option(help="Number of pieces with special symbols.", min=8, max=MAX_VOCAB_SIZE)
+        int, typer.Option(help="Pieces, special symbols included.", min=8, max=MAX_VOCAB_SIZE)
     ] = 8000,
     model_type: Annotated[Literal["unigram", "bpe"], typer.Option(help="SentencePiece algorithm.")] = "unigram",
     byte_fallback: Annotated[bool, typer.Option(help="Encode characters without a piece as bytes.")] = True,
     normalization: Annotated[
-        Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"],
+        Normalization,
         typer.Option(help="Unicode normalization; identity changes spaces only, lossless nothing."),
     ] = "nmt_nfkc",
-    sample_megabytes: Annotated[
-        int, typer.Option(help="Megabytes of sampled text to train on, at most.", min=1, max=100_000)
-    ] = 64,
+    sample_megabytes: Annotated[int, typer.Option(help="Megabytes of text to sample.", min=1, max=100_000)] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
 
@@ -53,8 +47,7 @@ def train_tokenizer_command(
     from mtx.text.train_tokenizer import train_tokenizer
 
     if normalization == "lossless" and not byte_fallback:
-        what, do = "--normalization lossless needs byte fallback", "Remove --no-byte-fallback."
-        raise command_line_error(what, do)
+        raise command_line_error("--normalization lossless needs byte fallback", "Remove --no-byte-fallback.")
     inputs: list[Path | None] = [*files] if files else [None]
     refuse_overwriting(output, inputs)
     settings = TokenizerSettings(
@@ -65,16 +58,15 @@ def train_tokenizer_command(
         sample_megabytes=sample_megabytes,
     )
     with new_file(output) as file:
-        lines = (line for path in inputs for line in _lines(path))
+        lines = (line for path in inputs for group in input_lines(path) for line in group)
         tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
         file.write(tokenizer.files["spm.model"])
     print_line(path_text(output))
 
 
 @tokenizer_app.command("encode")
-@handle_errors
 def encode_command(
-    model: ModelArgument = Path("spm.model"),
+    model: ModelFile = SPM_MODEL,
     as_ids: Annotated[bool, typer.Option("--ids", help="Print token ids instead of pieces.")] = False,
 ) -> None:
     """Split each line of stdin into pieces, separated by spaces.
@@ -83,20 +75,19 @@ def encode_command(
     """
     refuse_overwriting(None, [None])
     tokenizer = _load_tokenizer(model)
-    for line in _lines(None):
+    for line in chain.from_iterable(input_lines(None)):
         ids = tokenizer.encode_src([line])[0]
         print_line(" ".join(map(str, ids) if as_ids else tokenizer.src_pieces.id_to_piece(ids)))
 
 
 @tokenizer_app.command("decode")
-@handle_errors
 def decode_command(
-    model: ModelArgument = Path("spm.model"),
+    model: ModelFile = SPM_MODEL,
     as_ids: Annotated[bool, typer.Option("--ids", help="Read token ids instead of pieces.")] = False,
 ) -> None:
     """Join the pieces on each line of stdin into text."""
     tokenizer = _load_tokenizer(model)
-    for number, line in enumerate(_lines(None), start=1):
+    for number, line in enumerate(chain.from_iterable(input_lines(None)), start=1):
         if as_ids:
             ids = _parse_ids(line, number, tokenizer.tgt_vocab_size)
         else:
@@ -114,19 +105,12 @@ def _load_tokenizer(path: Path) -> "Tokenizer":
     return load_tokenizer(path)
 
 
-def _lines(path: Path | None) -> Iterator[str]:
-    for group in input_lines(path):
-        yield from group
-
-
 def _parse_ids(line: str, number: int, vocab_size: int) -> list[int]:
     try:
         ids = [int(text) for text in line.split()]
     except ValueError:
         ids = [-1]
-    if any(not 0 <= id_ < vocab_size for id_ in ids):
-        what = f"not token ids below {vocab_size}"
-        raise UserError(
-            ExitCode.DATA, what, where=f"stdin line {number}", do="Give the output of mtx tokenizer encode --ids."
-        )
+    if not all(0 <= id_ < vocab_size for id_ in ids):
+        what, do = f"not token ids below {vocab_size}", "Give the output of mtx tokenizer encode --ids."
+        raise UserError(ExitCode.DATA, what, where=f"stdin line {number}", do=do)
     return ids

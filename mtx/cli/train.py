@@ -6,40 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from mtx.cli.options import RUNS
-from mtx.cli.reporting import handle_errors, only_rank0_reports
+from mtx.cli.options import RUNS, ConfigOption, Overrides, path_option
+from mtx.cli.reporting import only_rank0_reports
 from mtx.cli.streams import path_text, print_line
 from mtx.distributed.environment import is_launched
 
 
-@handle_errors
 def train(
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML file; default: the built-in demo.", readable=False)
-    ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--run-dir", help="Folder of the run; default: runs/NAME, for a config NAME.yaml.", readable=False
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    run_dir: Annotated[Path | None, path_option("Run folder; default: runs/NAME, for a config NAME.yaml.")] = None,
     resume: Annotated[Literal["auto", "never"], typer.Option(help="Continue an existing run, or refuse to.")] = "auto",
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Check config and data and print the plan for one device; writes only the data cache."
-        ),
+        bool, typer.Option("--dry-run", help="Check everything and print the plan; writes only the data cache.")
     ] = False,
     allow_data_change: Annotated[
         bool, typer.Option("--allow-data-change", help="Continue a run even if its training data has changed.")
     ] = False,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
-    devices: Annotated[
-        int, typer.Option("--devices", min=1, max=1024, help="Number of GPUs, or of processes on a CPU.")
-    ] = 1,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    devices: Annotated[int, typer.Option(min=1, max=1024, help="Number of GPUs, or of processes on a CPU.")] = 1,
 ) -> None:
     """Train a tokenizer and a Transformer. Prints the path of the model folder.
 

@@ -14,7 +14,7 @@ from mtx.checkpoint.training import Evaluation, Progress, average_weights, undam
 from mtx.checkpoint.weights import load_weights
 from mtx.data.sources.read import reader
 from mtx.decode.translator import Translator
-from mtx.evaluate import Report, report_on
+from mtx.evaluate import Report, report_on_model
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.inputs import DevSet, RunInputs
@@ -98,7 +98,7 @@ def _score(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> Report:
         own = translator.translate(inputs.group.share(dev.sources), signals.check)
     translations = inputs.group.interleave(own)
     seconds = time.perf_counter() - start
-    report = report_on(translations, [dev.references], trained.tgt_lang, str(inputs.folder.model), seconds)
+    report = report_on_model(translations, [dev.references], trained.tgt_lang, str(inputs.folder.model), seconds)
     LOGGER.info("dev, beam %d:", decode.beam_size)
     for line in report.to_text().split("\n"):
         LOGGER.info("%s", line)

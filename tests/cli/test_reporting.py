@@ -28,8 +28,8 @@ def _own_signals() -> Iterator[None]:
 
 
 def end_of(command: Callable[[], None]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        handle_errors(command)()
+    with pytest.raises(SystemExit) as ended, handle_errors():
+        command()
     return int(ended.value.code or 0)
 
 
@@ -141,14 +141,17 @@ def test_a_signal_interrupts_a_command(number: signal.Signals, code: int, monkey
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_after_success_does_not_change_the_exit_code(number: signal.Signals) -> None:
-    handle_errors(lambda: None)()
+    with handle_errors():
+        pass
     signal.raise_signal(number)
 
 
 def test_ignored_hang_ups_and_save_requests_do_not_stop_a_command() -> None:
     """A hang-up is ignored under nohup; SIGUSR1 asks only a training to save."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    handle_errors(lambda: [signal.raise_signal(number) for number in (signal.SIGHUP, signal.SIGUSR1)] and None)()
+    with handle_errors():
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGUSR1)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
@@ -162,12 +165,9 @@ def test_the_exit_code_survives_a_closed_terminal_and_reader(monkeypatch: pytest
         os.environ["PYTHONUNBUFFERED"] = "1"
         with open(2, "w", buffering=1, closefd=False) as full:
             monkeypatch.setattr("sys.stderr", full)
-
-            def command() -> None:
-                raise UserError(ExitCode.MODEL, "x", do="y")
-
             try:
-                handle_errors(command)()
+                with handle_errors():
+                    raise UserError(ExitCode.MODEL, "x", do="y")
             except SystemExit as ended:
                 os._exit(int(ended.code or 0))
             os._exit(99)

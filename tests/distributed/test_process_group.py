@@ -94,7 +94,7 @@ import os, torch
 from mtx.cli.reporting import handle_errors
 from mtx.distributed.process_group import join_group
 
-@handle_errors
+@handle_errors()
 def main():
     with join_group() as group:
         if group.rank == 1:
