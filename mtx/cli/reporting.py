@@ -31,7 +31,7 @@ def handle_errors() -> Iterator[None]:
         _end_after(error)
     _handle_stop_signals(signal.SIG_IGN)  # a signal must not change the exit code any more
     if is_launched():
-        _leave(0)
+        _end(ExitCode.DONE)
 
 
 def command_line_error(what: str, do: str) -> UserError:
@@ -89,7 +89,7 @@ def _end_after(error: BaseException) -> NoReturn:
     first_line = str(error).split("\n")[0]
     match error:
         case SystemExit(code=int(code)) if is_launched():
-            _leave(code)
+            _end(code)
         case SystemExit():
             raise error
         case UserError():
@@ -125,7 +125,8 @@ def _end_after(error: BaseException) -> NoReturn:
     _end(ExitCode.BUG, f"a bug in mtx: {type(error).__name__}: {first_line}{where}. {do}")
 
 
-def _end(code: ExitCode, *lines: str) -> NoReturn:
+def _end(code: int, *lines: str) -> NoReturn:
+    """Print error lines and end the process."""
     # A second signal may end the process at once. Not under a launcher: it sends one as soon as another rank ends, and
     # this rank's error lines must still appear.
     _handle_stop_signals(signal.SIG_IGN if is_launched() else lambda *_: os._exit(code))
@@ -137,17 +138,8 @@ def _end(code: ExitCode, *lines: str) -> NoReturn:
     except (OSError, ValueError, AttributeError):
         # Python flushes stdout at exit and must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process.
-
-    A rank skips Python's own cleanup: threads of a process group that lost a member can abort the process there, and
-    its launcher would see SIGABRT in place of `code`.
-    """
     if is_launched():
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stdout.flush()
+        # Python's own cleanup is skipped: threads of a process group that lost a member can abort the process there,
+        # and its launcher would see SIGABRT in place of `code`.
         os._exit(code)
     sys.exit(code)

@@ -106,10 +106,7 @@ def _load_tokenizer(path: Path) -> "Tokenizer":
 
 
 def _parse_ids(line: str, number: int, vocab_size: int) -> list[int]:
-    try:
-        ids = [int(text) for text in line.split()]
-    except ValueError:
-        ids = [-1]
+    ids = [int(text) if text.isdecimal() and len(text) < 10 else -1 for text in line.split()]
     if not all(0 <= id_ < vocab_size for id_ in ids):
         what, do = f"not token ids below {vocab_size}", "Give the output of mtx tokenizer encode --ids."
         raise UserError(ExitCode.DATA, what, where=f"stdin line {number}", do=do)
