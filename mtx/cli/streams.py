@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtx.data.sources.text import Repair, stream_lines, unreadable
+from mtx.data.sources.text import Repair, explain_unreadable, stream_lines
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import new_file
 from mtx.files.sealed import MANIFEST
@@ -73,14 +73,12 @@ def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[lis
         UserError: (DATA) it cannot be read; see `stream_lines`.
     """
     name = input_name(path)
-    try:
+    with explain_unreadable(name):
         if path is None or path == STANDARD:
             yield from stream_lines(sys.stdin.buffer, name, repair=repair)
         else:
             with path.open("rb") as stream:
                 yield from stream_lines(stream, name, repair=repair)
-    except OSError as error:
-        raise unreadable(name, error) from error
 
 
 def input_name(path: Path | None) -> str:

@@ -7,7 +7,7 @@ or memory that grows with the corpus, apart from the order itself.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -76,8 +76,7 @@ class Batch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """The position of the next batch in the endless stream."""
 
     epoch: int = 0

@@ -7,7 +7,7 @@ its pairs occur equally often.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Self
 
 import numpy as np
@@ -34,8 +34,7 @@ class Mixture:
         Raises:
             UserError: the weights are so small that an epoch would have no pair (USAGE).
         """
-        ends = np.cumsum([0, *corpus.source_sizes])
-        begins = tuple(corpus.lines.num_before(int(end)) for end in ends)
+        begins = tuple(map(corpus.lines.num_before, accumulate(corpus.source_sizes, initial=0)))
         sizes = [end - begin for begin, end in pairwise(begins)]
         repeats = [
             source.weight * (max(sizes) / size) ** (1 - 1 / temperature) if size else 0.0
@@ -46,25 +45,21 @@ class Mixture:
             raise UserError(ExitCode.USAGE, what, do="Raise them: only their ratios matter.")
         return cls(begins, tuple(repeats))
 
+    @lru_cache(maxsize=1)  # noqa: B019 - needed twice at the start of a run: 2 s for 20 million pairs
     def order(self, seed: int, epoch: int) -> Rows:
         """The rows of an epoch in order, before they are sorted into batches; read-only."""
-        return _order(self, seed, epoch)
-
-
-@lru_cache(maxsize=1)  # needed twice at the start of a run: 2 s for 20 million pairs
-def _order(mixture: Mixture, seed: int, epoch: int) -> Rows:
-    # 4 bytes if they suffice: for a hundred million pairs this is the largest array in memory.
-    dtype = np.int32 if mixture.begins[-1] < 2**31 else np.int64
-    parts: list[Rows] = [
-        np.arange(begin, end, dtype=dtype)  # in any order: all rows are shuffled below
-        if repeats == 1
-        else begin + _sampled(number, end - begin, repeats, seed, epoch)
-        for number, ((begin, end), repeats) in enumerate(zip(pairwise(mixture.begins), mixture.repeats, strict=True))
-    ]
-    rows: Rows = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=dtype)
-    np.random.default_rng([seed, epoch]).shuffle(rows)
-    rows.flags.writeable = False
-    return rows
+        # 4 bytes if they suffice: for a hundred million pairs this is the largest array in memory.
+        dtype = np.int32 if self.begins[-1] < 2**31 else np.int64
+        parts: list[Rows] = [
+            np.arange(begin, end, dtype=dtype)  # in any order: all rows are shuffled below
+            if repeats == 1
+            else begin + _sampled(number, end - begin, repeats, seed, epoch)
+            for number, ((begin, end), repeats) in enumerate(zip(pairwise(self.begins), self.repeats, strict=True))
+        ]
+        rows: Rows = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=dtype)
+        np.random.default_rng([seed, epoch]).shuffle(rows)
+        rows.flags.writeable = False
+        return rows
 
 
 def _sampled(source: int, size: int, repeats: float, seed: int, epoch: int) -> Rows:

@@ -119,6 +119,5 @@ def _change(src: Lengths, tgt: Lengths, good: int, begin: int, before: int, afte
 def _curve(blocks: list[_Block]) -> list[float]:
     """The agreement of neighbouring blocks, averaged to at most NUM_POINTS points; 0 if unknown."""
     values = np.array([block.agreement or 0.0 for block in blocks])
-    if not len(values):
-        return []
-    return [round(float(part.mean()), 3) for part in np.array_split(values, min(NUM_POINTS, len(values)))]
+    parts = np.array_split(values, min(NUM_POINTS, len(values) or 1))
+    return [round(float(part.mean()), 3) for part in parts if len(part)]

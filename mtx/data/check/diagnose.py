@@ -101,9 +101,6 @@ def _problems_of(report: SourceReport) -> Iterator[str]:
 
 def format_unrelated(report: SourceReport) -> str:
     """Format the number of lines that are unrelated, and the first of them."""
-    alignment = report.alignment
-    counts = f"{alignment.num_unrelated:,} of {report.num_pairs:,} lines"
-    return (
-        f"{counts}, in blocks from line {alignment.first_unrelated:,} on: lengths of source and target are unrelated, "
-        "with any shift"
-    )
+    counts = f"{report.alignment.num_unrelated:,} of {report.num_pairs:,} lines"
+    where = f"in blocks from line {report.alignment.first_unrelated:,} on"
+    return f"{counts}, {where}: lengths of source and target are unrelated, with any shift"

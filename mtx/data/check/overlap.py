@@ -1,6 +1,6 @@
 """Overlap: sentences of a dev or test set that occur in other pairs, whole or with most words in the same order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -8,7 +8,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from mtx.data.cleaning.hashes import plain, words_of
+from mtx.data.cleaning.hashes import words_of
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import in_chunks
 
@@ -57,10 +57,7 @@ class Overlap:
 
 
 class OverlapIndex:
-    """An index of a dev or test set, for finding its sentences among other pairs.
-
-    It holds 8 bytes for each sentence and n-gram of the set, not the text.
-    """
+    """An index of a dev or test set: 8 bytes for each of its sentences and n-grams, not the text."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         parts = [_keys([])]
@@ -79,10 +76,7 @@ class OverlapIndex:
             is_found[indices] = True
 
     def overlap(self, pairs: Iterable[Pair], role: str, within: str) -> Overlap:
-        """Count what was marked of `pairs`, which are the set itself.
-
-        The n-grams of a sentence that nearly occurs may come from several sentences.
-        """
+        """Count what was marked of `pairs`, the set itself. The n-grams of a near sentence may come from several."""
         overlap = Overlap(role, within)
         for src, tgt in islice(pairs, MAX_HELD_OUT):
             overlap.num_pairs += 1
@@ -102,27 +96,19 @@ class OverlapIndex:
 
 
 def _keys(pairs: Sequence[Pair]) -> list[Keys]:
-    """Hashes of the sources, targets and pairs, and of the n-grams of either side.
-
-    These are Python's own hashes, salted in each run, so that nobody can construct texts with equal hashes.
-    """
-    whole: tuple[list[int], ...] = ([], [], [])
-    ngrams: tuple[list[int], ...] = ([], [])
+    """Hashes of the sources, targets and pairs, and of the n-grams of either side."""
+    # Python's own hashes are salted in each run, so that nobody can construct texts with equal ones.
+    found: list[list[int]] = [[] for _ in range(5)]
     for pair in pairs:
-        plain_texts = []
-        for side, side_ngrams, text in zip(whole, ngrams, pair, strict=False):
-            words = words_of(text)
-            plain_texts.append(plain(text, words))
-            side.append(hash(plain_texts[-1]))
-            side_ngrams.extend(_ngrams(text, words))
-        whole[2].append(hash(tuple(plain_texts)))
-    return [np.array(hashes, np.int64) for hashes in (*whole, *ngrams)]
-
-
-def _ngrams(text: str, words: Sequence[str]) -> Iterator[int]:
-    if not text.isascii() and _NO_SPACES.search(text):
-        words = "".join(words)
-    return map(hash, zip(*(words[start:] for start in range(NGRAM)), strict=False))
+        words = [words_of(text) for text in pair]
+        src, tgt = map(" ".join, words)
+        for hashes, text in zip(found, (src, tgt, (src, tgt)), strict=False):
+            hashes.append(hash(text))
+        for hashes, text, its_words in zip(found[3:], pair, words, strict=True):
+            is_spaced = text.isascii() or not _NO_SPACES.search(text)
+            parts = its_words if is_spaced else "".join(its_words)
+            hashes.extend(map(hash, zip(*(parts[start:] for start in range(NGRAM)), strict=False)))
+    return [np.array(hashes, np.int64) for hashes in found]
 
 
 def _indices(known: Keys, keys: Keys) -> NDArray[np.int64]:

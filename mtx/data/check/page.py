@@ -33,7 +33,7 @@ def to_html(diagnosis: Diagnosis) -> str:
         bars=_bars,
         points=_points,
         length_ticks=[(round(STEP * index, 1), str(LENGTH_STEP * index)) for index in range(0, NUM_LENGTHS, 5)],
-        line_ticks=_line_ticks,
+        line_ticks=lambda pairs: [(WIDTH * part / 4, f"{pairs * part // 4:,}") for part in range(4)],
         misaligned_y=_y(LOW),
         report=report,
     )
@@ -68,7 +68,3 @@ def _points(agreement: Sequence[float]) -> str:
 def _y(value: float) -> float:
     """The height at which `value`, from 0 to 1, is drawn."""
     return round(HEIGHT * (1 - value), 1)
-
-
-def _line_ticks(num_pairs: int) -> list[tuple[float, str]]:
-    return [(WIDTH * quarter / 4, f"{num_pairs * quarter // 4:,}") for quarter in range(4)]

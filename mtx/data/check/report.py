@@ -43,9 +43,8 @@ def format_side(side: Side, num_pairs: int) -> str:
     total = max(sum(side.scripts.values()), 1)
     shares = [(name.lower(), count) for name, count in side.scripts.items() if count >= total / 1000]
     scripts = ", ".join(f"{name} {_percent(count, total)}" for name, count in shares)
-    return (
-        f"{letters:.0f} letters and {words:.1f} words a sentence, {side.longest:,} at most; {scripts or 'no letters'}"
-    )
+    sizes = f"{letters:.0f} letters and {words:.1f} words a sentence, {side.longest:,} at most"
+    return f"{sizes}; {scripts or 'no letters'}"
 
 
 def format_finding(finding: Finding) -> str:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,8 @@ from mtx.system.parallel import parallel_map
 LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths in letters, and number of bars
 MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones
 REPAIRED = "with damaged Unicode"
-
+# Findings about duplicates, by the part of a pair that occurred before.
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
-"""Findings about duplicates, by the part of a pair that occurred before."""
 
 Verdict = Literal["dropped", "would drop", "mended", "would mend", "noted"]
 SeenPairs = defaultdict[str, HashSet64]  # The pairs scanned so far: by part (pair, src, tgt), and those kept
@@ -38,8 +37,7 @@ class Finding:
     """The pairs of a source that one rule is about. A pair may be in several findings."""
 
     rule: str
-    verdict: Verdict
-    """Treatment of such pairs by the config, or if the setting were on. Dev and test sets are not cleaned."""
+    verdict: Verdict  # Treatment by the config, or if the setting were on. Dev and test sets are not cleaned.
     setting: str | None  # The config key that enables the rule; None if it is always on
     count: int = 0
     examples: list[Example] = field(default_factory=list)
@@ -81,8 +79,7 @@ class SourceReport:
     error: str | None  # The error that ended the reading early, if any
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkFindings:
+class ChunkFindings(NamedTuple):
     """Findings about one chunk of pairs, without the others."""
 
     indices: dict[str, list[int]]  # Indices in the chunk of the pairs that each rule is about
@@ -136,22 +133,13 @@ class ChunkScanner:
             yield REPAIRED
 
 
-def build_scanner(
-    config: Config, clean: CleanSettings, indexes: Sequence[OverlapIndex], tag: str | None
-) -> ChunkScanner:
-    """The scanner of a source with this tag, which is cleaned with `clean`.
-
-    Raises:
-        UserError: a package that a rule of the config needs is not installed (MACHINE).
-    """
-    enabled = read_cleaner(config.data, clean)
+def _all_rules(config: Config) -> Cleaner:
+    """All rules whose packages are installed, with their usual limits."""
     settings: dict[str, Any] = dict.fromkeys(REASONS, "drop")
     settings |= {"max_ratio": CleanSettings().max_ratio, "repair": find_spec("ftfy") is not None}
     if find_spec("py3langid") is None:
         settings["language"] = "keep"
-    every = build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
-    # For rules that the config enables, its own limits count.
-    return ChunkScanner(enabled, replace(every, rules=every.rules | enabled.rules), indexes, tag)
+    return build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
 
 
 def scan_source(
@@ -162,11 +150,13 @@ def scan_source(
     `seen` grows by 8 bytes for each pair, source, target, and pair that is kept; the lengths of a pair take 4 more.
 
     Raises:
-        UserError: not a single pair can be read (DATA); see `build_scanner`.
+        UserError: not a single pair can be read (DATA); a package that a rule needs is not installed (MACHINE).
     """
     data = config.data
     clean = config.clean if role == "train" else CleanSettings(level="none")  # dev and test sets are not cleaned
-    scanner = build_scanner(config, clean, indexes, source.tag)
+    enabled, every = read_cleaner(data, clean), _all_rules(config)
+    every = replace(every, rules=every.rules | enabled.rules)  # for rules that the config enables, its own limits count
+    scanner = ChunkScanner(enabled, every, indexes, source.tag)
     findings: dict[str, Finding] = {}
     num_words, scripts = [0, 0], [Counter[str](), Counter[str]()]
     lengths = [np.zeros((2, 0), np.uint16)]
@@ -180,7 +170,7 @@ def scan_source(
             is_new = seen[kind].add(part.hashes[kind][usable])
             indices[rule] = usable[~is_new].tolist()
         for rule, rule_indices in indices.items():
-            finding = findings.setdefault(rule, Finding(rule, *_verdict(rule, role, scanner.enabled, clean)))
+            finding = findings.setdefault(rule, Finding(rule, *_verdict(rule, role, enabled, clean)))
             finding.count += len(rule_indices)
             for index in rule_indices[: MAX_EXAMPLES - len(finding.examples)]:
                 finding.examples.append(example_of(num_pairs + index + 1, chunk.pairs[index]))
@@ -195,19 +185,11 @@ def scan_source(
             index_of_set.mark(overlap)
         lengths.append(part.lengths)
         num_pairs += len(chunk.pairs)
-    return SourceReport(
-        reader(source).label,
-        role,
-        num_pairs,
-        num_dropped,
-        sorted((each for each in findings.values() if each.count), key=lambda each: (each.verdict, -each.count)),
-        [
-            Side.of(language, [part[side] for part in lengths], num_words[side], scripts[side])
-            for side, language in enumerate((data.src_lang, data.tgt_lang))
-        ],
-        compare_lengths(*np.concatenate(lengths, axis=1)),
-        errors[0] if errors else None,
-    )
+    sizes = [[part[side] for part in lengths] for side in (0, 1)]
+    sides = list(map(Side.of, (data.src_lang, data.tgt_lang), sizes, num_words, scripts))
+    found = sorted((each for each in findings.values() if each.count), key=lambda each: (each.verdict, -each.count))
+    alignment, error = compare_lengths(*np.concatenate(lengths, axis=1)), errors[0] if errors else None
+    return SourceReport(reader(source).label, role, num_pairs, num_dropped, found, sides, alignment, error)
 
 
 def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:

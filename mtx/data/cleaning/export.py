@@ -55,14 +55,13 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
                 kept = np.flatnonzero([reason is None for reason in reasons])
                 for index in kept[~seen.add(hashes)]:
                     reasons[index] = "duplicate"
-            for original, pair, reason in zip(chunk.pairs, cleaned, reasons, strict=True):
+            for (src, tgt), pair, reason in zip(chunk.pairs, cleaned, reasons, strict=True):
                 line += 1
                 if reason is None:
                     for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):
                         file.write(f"{as_line(text)}\n".encode())
                 else:
                     dropped[reason] += 1
-                    src, tgt = original
                     record = {"source": reader(source).label, "line": line, "reason": reason, "src": src, "tgt": tgt}
                     dropped_file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
         num_read += line

@@ -35,7 +35,7 @@ def pair_hashes(pairs: Sequence[tuple[str, str]], duplicates: str, tag: str | No
 
 def text_keys(src: str, tgt: str) -> tuple[int, int, int]:
     """Hashes of the source, the target and both, without regard to case, spaces and punctuation."""
-    src, tgt = (plain(text, words_of(text)) for text in (src, tgt))
+    src, tgt = (" ".join(words_of(text)) for text in (src, tgt))
     return hash_of(src), hash_of(tgt), hash_of(src, tgt)
 
 
@@ -45,14 +45,8 @@ def has_words(text: str) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of `text` without regard to case."""
-    words: list[str] = _WORDS.findall(text.casefold())
-    return words
-
-
-def plain(text: str, words: Sequence[str]) -> str:
-    """The `words` of `text`, or `text` itself if it has none."""
-    return " ".join(words) or text
+    """The words of `text` without regard to case, or `text` itself if it has none."""
+    return _WORDS.findall(text.casefold()) or [text]
 
 
 class HashSet64:

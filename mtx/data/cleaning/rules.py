@@ -93,13 +93,9 @@ def is_copy(src: str, tgt: str) -> bool:
 
 def is_in_another_script(src: str, tgt: str, src_lang: str, tgt_lang: str) -> bool:
     """Whether most letters of a side are in a script that its language does not use."""
-    for text, language in ((src, src_lang), (tgt, tgt_lang)):
-        scripts = scripts_of(language)
-        if scripts and sum(map(str.isalpha, text)) >= MIN_LETTERS:
-            share = share_in(text, scripts)
-            if share is not None and share < 0.5:
-                return True
-    return False
+    sides = ((src, scripts_of(src_lang)), (tgt, scripts_of(tgt_lang)))
+    judged = [side for side in sides if side[1] and sum(map(str.isalpha, side[0])) >= MIN_LETTERS]
+    return any(share_in(text, scripts) < 0.5 for text, scripts in judged)
 
 
 def has_other_numbers(src: str, tgt: str) -> bool:

@@ -33,14 +33,12 @@ def scripts_of(language: str) -> tuple[str, ...]:
     return SCRIPTS.get(regex.split("[-_]", language.lower())[0], ())
 
 
-def share_in(text: str, scripts: tuple[str, ...]) -> float | None:
-    """The share of the letters of `text` that is in `scripts`; None if it has no letters."""
+def share_in(text: str, scripts: tuple[str, ...]) -> float:
+    """The share of the letters of `text` that is in `scripts`; 1 if it has no letters."""
     if text.isascii() and scripts == ("Latin",):
-        return 1.0 if any(map(str.isalpha, text)) else None
+        return 1.0
     num_letters = sum(map(str.isalpha, text))
-    if not num_letters:
-        return None
-    return sum(len(run) for run in _letters_of(scripts).findall(text)) / num_letters
+    return sum(len(run) for run in _letters_of(scripts).findall(text)) / num_letters if num_letters else 1.0
 
 
 def script_counts(text: str) -> Counter[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,8 +156,7 @@ class Corpus:
         return format_kept(self.num_read, self.dropped)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLines:
+class SourceLines(NamedTuple):
     """Lines of one source, or rows of a data set."""
 
     source: Source

@@ -5,8 +5,9 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,10 @@ from mtx.files.atomic import replace_folder
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer
 
+# Part of the key of prepared ids. Increase it when the same input gives other ids or other reasons to drop pairs.
 CODE_VERSION = 3
-"""Part of the key of prepared ids. Increase it when the same input gives other ids or other reasons to drop pairs."""
-
+# Rules that are always part of the key. Others are omitted at their default, so that runs from before them keep it.
 ALWAYS_IN_KEY = {"duplicates", "max_ratio", "damage", "copies", "script", "markup", "numbers", "language", "repair"}
-"""Rules that are always part of the key. Others are omitted at their default, so that runs from before them keep it."""
-
 TOKENS_IN_MEMORY = 1 << 26  # Tokens of a corpus (128 MB) up to which it is read into memory: access is 5 times as fast
 
 
@@ -50,7 +49,8 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
 
     def write(folder: Path) -> None:
         encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, read_cleaner(settings, clean), tokenizer)
-        write_shards(folder, _chunks(sources, *languages), len(sources), encoder)
+        each = (in_chunks(read_pairs(source, *languages), index) for index, source in enumerate(sources))
+        write_shards(folder, chain.from_iterable(each), len(sources), encoder)
 
     corpus = _cached_corpus(key, write)
     labels = ", ".join(reader(source).label for source in sources)
@@ -113,11 +113,6 @@ def _digest(values: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def _chunks(sources: Sequence[Source], src_lang: str, tgt_lang: str) -> Iterator[Chunk]:
-    for index, source in enumerate(sources):
-        yield from in_chunks(read_pairs(source, src_lang, tgt_lang), index)
-
-
 @dataclass(frozen=True, slots=True)
 class _Encoder:
     """Cleans and encodes chunks, in any process."""
@@ -136,7 +131,9 @@ class _Encoder:
         prefix = [] if tag is None else [self.tokenizer.tag_id(tag)]
         src_ids = [[*prefix, *ids] if ids else [] for ids in self.tokenizer.encode_src([src for src, _ in pairs])]
         tgt_ids = self.tokenizer.encode_tgt([tgt for _, tgt in pairs])
-        reasons = [self._length_reason(len(src), len(tgt)) for src, tgt in zip(src_ids, tgt_ids, strict=True)]
+        lengths = [(len(src), len(tgt)) for src, tgt in zip(src_ids, tgt_ids, strict=True)]  # Without EOS
+        too_long = f"longer than {self.max_tokens} tokens"
+        reasons = ["empty" if not min(pair) else too_long if max(pair) >= self.max_tokens else None for pair in lengths]
         rows = [row for row, reason in enumerate(reasons) if reason is None]
         kept = [pairs[row] for row in rows]
         return EncodedChunk(
@@ -147,11 +144,3 @@ class _Encoder:
             is_equal=np.array([src == tgt for src, tgt in kept], np.bool_),
             dropped=Counter(filter(None, [*faults, *reasons])),
         )
-
-    def _length_reason(self, src_length: int, tgt_length: int) -> str | None:
-        """The reason to drop a pair with these numbers of tokens, without EOS."""
-        if min(src_length, tgt_length) == 0:
-            return "empty"
-        if max(src_length, tgt_length) + 1 > self.max_tokens:
-            return f"longer than {self.max_tokens} tokens"
-        return None

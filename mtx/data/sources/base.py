@@ -35,8 +35,8 @@ class Reader(ABC, Generic[Settings]):
     """Reads one source. A new kind of source is a subclass in a file beside this one, and its settings."""
 
     settings_type: ClassVar[type[SourceSettings]]
-    path_keys: ClassVar[tuple[str, ...]] = ()  # The settings that say where the source is, not what is in it
     suffixes: ClassVar[tuple[str, ...]] = ()  # Suffixes of files that are a source of this kind
+    location: ClassVar[tuple[str, ...]] = ()  # Settings besides paths that say where the source is, not what is in it
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -44,8 +44,8 @@ class Reader(ABC, Generic[Settings]):
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
         """Settings for a file with one of the `suffixes`; only data sets have a `split`."""
-        settings: Source = cls.settings_type(**{cls.path_keys[0]: path}, **options)  # type: ignore[assignment]
-        return settings
+        kind = next(iter(cls.settings_type.model_fields))
+        return cls.settings_type(**{kind: path}, **options)  # type: ignore[return-value]
 
     @abstractmethod
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
@@ -62,7 +62,7 @@ class Reader(ABC, Generic[Settings]):
 
     def files(self) -> list[Path]:
         """The files of text; none for what is not on this machine."""
-        return [getattr(self.settings, key) for key in self.path_keys]
+        return [value for _, value in self.settings if isinstance(value, Path)]
 
     def content_files(self) -> list[Path]:
         """The files that decide the pairs; if there are none, only the pairs themselves tell what they are."""
@@ -73,22 +73,15 @@ class Reader(ABC, Generic[Settings]):
         # Default encoding and tag are omitted, so that runs begun before these settings existed keep their key.
         defaults = {"encoding": "utf-8", "tag": None}
         omitted = {key for key, default in defaults.items() if getattr(self.settings, key, default) == default}
-        return self.settings.model_dump_json(exclude=omitted | UNRELATED_TO_CONTENT | {*self.path_keys})
+        omitted |= {key for key, value in self.settings if isinstance(value, Path) or key in self.location}
+        return self.settings.model_dump_json(exclude=omitted | UNRELATED_TO_CONTENT)
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
-        """Read the first pair, so that a missing file is noticed before long work begins.
-
-        Raises:
-            UserError: see `pairs`.
-        """
+        """Read the first pair, so that an error, such as for a missing file, is raised before long work begins."""
         next(self.pairs(src_lang, tgt_lang), None)
 
     def parts(self, src_lang: str, tgt_lang: str) -> list[Source]:
-        """The sources that this one consists of: itself, unless it is a folder.
-
-        Raises:
-            UserError: see `FolderReader.parts`.
-        """
+        """The sources that this one consists of: itself, unless it is a folder."""
         return [self.settings]  # type: ignore[list-item]
 
     def languages(self) -> Languages:

@@ -13,7 +13,6 @@ from mtx.system.logs import LOGGER
 
 class FolderReader(Reader[Folder]):
     settings_type = Folder
-    path_keys = ("folder",)
 
     @property
     def label(self) -> str:

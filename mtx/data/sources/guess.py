@@ -22,25 +22,22 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
         UserError: a file does not exist (DATA), or one side has no other (USAGE).
     """
     by_suffix = readers_by_suffix()
-    kinds = {word: by_suffix.get(plain_name(Path(word)).suffix) for word in words}
-    files = [word for word in words if os.path.lexists(word) and not os.path.isdir(word)]
-    texts = [Path(word) for word in files if kinds[word] is None]
+    files = [Path(word) for word in words if os.path.lexists(word) and not os.path.isdir(word)]
+    texts = [path for path in files if plain_name(path).suffix not in by_suffix]
     sources: list[Source] = []
     for word in words:
         if not os.path.lexists(word):
             # Without an owner, in a folder or beside a single text it is more likely a mistyped file than a data set.
             is_id = "/" in word and HUB_ID.fullmatch(word)
             if not is_id or len(texts) % 2 or os.path.isdir(os.path.dirname(word)):
-                name, do = (
-                    word or "''",
-                    "Give files that exist, a folder, or the id of a data set on the hub (owner/name).",
-                )
-                raise UserError(ExitCode.DATA, f"cannot read {name}: no such file or directory", do=do)
+                what = f"cannot read {word or repr(word)}: no such file or directory"
+                do = "Give files that exist, a folder, or the id of a data set on the hub (owner/name)."
+                raise UserError(ExitCode.DATA, what, do=do)
             sources.append(HubDataset(dataset=word, split=SPLITS[role]))
         elif os.path.isdir(word):
             is_data_set = any(path.suffix in HubReader.suffixes for path in Path(word).rglob("*"))
             sources.append(HubDataset(dataset=word, split=SPLITS[role]) if is_data_set else Folder(folder=Path(word)))
-        elif (kind := kinds[word]) is not None:
+        elif (kind := by_suffix.get(plain_name(Path(word)).suffix)) is not None:
             sources.append(kind.settings_for(Path(word), SPLITS[role]))
     return [*_of_texts(texts, role), *sources]
 
@@ -77,13 +74,11 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
 
 def _of_texts(paths: Sequence[Path], role: str) -> Iterator[Source]:
     """Pair files of text: two files with each other, more by their names up to the last part."""
-    if not paths:
-        return
     by_stem: dict[Path, list[Path]] = {}
     for path in paths:
         stem = paths[0] if len(paths) == 2 else plain_name(path).with_suffix("")
         by_stem.setdefault(stem, []).append(path)
-    first = plain_name(paths[0]).suffix
+    first = plain_name(paths[0]).suffix if paths else ""
     usage = "mtx init SRC TGT" if role == "train" else f"--{role} SRC --{role} TGT"
     for sides in by_stem.values():
         if len(sides) != 2:

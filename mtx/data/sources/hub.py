@@ -28,8 +28,8 @@ Table = tuple[Sequence[str], Callable[[list[str]], Iterator[Rows]]]
 
 class HubReader(Reader[HubDataset]):
     settings_type = HubDataset
-    path_keys = ("dataset",)
     suffixes = (".parquet", ".arrow")
+    location = ("dataset",)
 
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
@@ -66,22 +66,21 @@ class HubReader(Reader[HubDataset]):
 
     def files(self) -> list[Path]:
         """The files of a local data set."""
-        return self._local_files() if os.path.exists(self.settings.dataset) else []
+        path, name = Path(self.settings.dataset), self.settings.name
+        if not path.exists():
+            return []
+        if name is not None and (name == ".." or Path(name).name != name):
+            do = "Give the name of a folder in it."
+            raise UserError(ExitCode.DATA, f"no configuration {name}", where=f"data set {path}", do=do)
+        return find_tables(path / (name or ""), self.settings.split)
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
         """Read the first pair, unless the data set is on the hub."""
         if os.path.exists(self.settings.dataset) or not HUB_ID.fullmatch(self.settings.dataset):
             super().check(src_lang, tgt_lang)
 
-    def _local_files(self) -> list[Path]:
-        path, name = Path(self.settings.dataset), self.settings.name
-        if name is not None and (name == ".." or Path(name).name != name):
-            do = "Give the name of a folder in it."
-            raise UserError(ExitCode.DATA, f"no configuration {name}", where=f"data set {path}", do=do)
-        return find_tables(path / (name or ""), self.settings.split)
-
     def _local_table(self) -> Table:
-        files = self._local_files()
+        files = self.files()
         return column_names(files[0]), lambda wanted: (rows for file in files for rows in read_columns(file, wanted))
 
     def _hub_table(self) -> Table:
@@ -90,12 +89,10 @@ class HubReader(Reader[HubDataset]):
         if not HUB_ID.fullmatch(settings.dataset):
             do = "Give a folder that exists, or a hub id (owner/name)."
             raise UserError(ExitCode.DATA, f"no data set at {settings.dataset}", do=do)
-        import datasets
+        from datasets import load_dataset
 
         with _quiet():
-            rows = datasets.load_dataset(
-                settings.dataset, settings.name, split=settings.split, streaming=settings.streaming
-            )
+            rows = load_dataset(settings.dataset, settings.name, split=settings.split, streaming=settings.streaming)
             # A stream may not know its columns before its first row.
             columns = rows.column_names or list(next(iter(rows), {}))
         return columns, lambda wanted: rows.select_columns(wanted).iter(batch_size=ROWS_AT_ONCE)

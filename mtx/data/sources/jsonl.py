@@ -13,7 +13,6 @@ from mtx.errors import ExitCode, UserError
 
 class JsonlReader(Reader[Jsonl]):
     settings_type = Jsonl
-    path_keys = ("jsonl",)
     suffixes = (".jsonl",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import product
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtx.config.sources import Source, SourceSettings
 from mtx.data.sources.base import Pair, Reader
@@ -54,15 +54,13 @@ def expand_folders(sources: Iterable[Source], src_lang: str, tgt_lang: str) -> t
 
 def is_same_text(one: Source, other: Source) -> bool:
     """Whether two sources are equal, or share a file under whatever name."""
-    return one == other or any(
-        os.path.exists(path) and os.path.exists(other_path) and os.path.samefile(path, other_path)
-        for path in reader(one).files()
-        for other_path in reader(other).files()
-    )
+    if one == other:
+        return True
+    files = product(reader(one).files(), reader(other).files())
+    return any(all(map(os.path.exists, pair)) and os.path.samefile(*pair) for pair in files)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Neighbouring pairs of one source."""
 
     source: int  # Index of the source

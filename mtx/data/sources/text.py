@@ -33,34 +33,33 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     Raises:
         UserError: no such file, a folder, not readable, damaged if packed, or not in `encoding` (DATA).
     """
-    try:
-        with path.open("rb") as stream:
-            yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
-    except OSError as error:
-        raise unreadable(str(path), error) from error
+    with explain_unreadable(str(path)), path.open("rb") as stream:
+        yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
 
 
 def read_regular_file(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines of a file that can be read several times, which a pipe can not; see `read_lines`."""
-    with explain_unreadable(path):
-        yield from read_lines(path, encoding)
+    with open_regular(path) as stream:
+        yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
 
 
 @contextmanager
-def explain_unreadable(path: Path) -> Iterator[None]:
-    """Refuse pipes and devices, and turn the system's errors on reading `path` into one line for the user."""
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that is no pipe and no device."""
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(ExitCode.DATA, f"{path} is not a regular file", do="Save the text to a file first.")
+    with explain_unreadable(str(path)), path.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def explain_unreadable(name: str) -> Iterator[None]:
+    """Turn the system's errors on opening or reading `name` into one line for the user."""
     try:
         yield
     except OSError as error:
-        raise unreadable(str(path), error) from error
-
-
-def unreadable(name: str, error: OSError) -> UserError:
-    """The error to report when opening or reading `name` raised `error`."""
-    reason = (error.strerror or str(error)).lower()
-    return UserError(ExitCode.DATA, f"cannot read {name}: {reason}", do="Give a text file that exists and can be read.")
+        what = f"cannot read {name}: {(error.strerror or str(error)).lower()}"
+        raise UserError(ExitCode.DATA, what, do="Give a text file that exists and can be read.") from error
 
 
 def stream_lines(
@@ -167,9 +166,7 @@ def _decompressor(kind: str) -> tuple[Any, type[Exception]]:
 
 
 def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """The bytes of `stream`, unpacked if packed, in blocks of about `BLOCK_BYTES`, as they arrive.
-
-    `stream` is buffered (it has `read1`); `name` is used in error messages.
+    """The bytes of `stream`, unpacked if packed, in blocks of about `BLOCK_BYTES`, as they arrive; see `stream_lines`.
 
     Raises:
         UserError: it is damaged or cut short (DATA).

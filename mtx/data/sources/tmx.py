@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from mtx.config.sources import Tmx
 from mtx.data.sources.base import Languages, Pair, Reader, not_found
-from mtx.data.sources.text import explain_unreadable, plain_blocks
+from mtx.data.sources.text import open_regular, plain_blocks
 from mtx.errors import ExitCode, UserError
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
@@ -23,12 +23,11 @@ _POSITION = re.compile(r", line \d+, column \d+$")
 
 class TmxReader(Reader[Tmx]):
     settings_type = Tmx
-    path_keys = ("tmx",)
     suffixes = (".tmx",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         path = self.settings.tmx
-        with explain_unreadable(path), path.open("rb") as stream:
+        with open_regular(path) as stream:
             yield from read_tmx(stream, str(path), self.settings.src or src_lang, self.settings.tgt or tgt_lang)
 
     def languages(self) -> Languages:
@@ -103,10 +102,9 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
                         yield element
                     _free(element)
                     unit, num_held, num_bytes = None, 0, 0
-                if num_held > MAX_ELEMENTS:
-                    raise _too_large(name, element)
-            if num_bytes > MAX_BYTES:
-                raise _too_large(name, unit)
+            if num_held > MAX_ELEMENTS or num_bytes > MAX_BYTES:
+                where = name if unit is None else f"{name} line {unit.sourceline}"
+                raise UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
         parser.close()
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 0
@@ -114,11 +112,6 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
         is_encoding = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
         do = "Correct the text there, or convert it to UTF-8." if is_encoding else "Give a complete TMX file."
         raise UserError(ExitCode.DATA, f"invalid XML: {reason}", where=f"{name} line {line}", do=do) from error
-
-
-def _too_large(name: str, element: Any) -> UserError:
-    where = name if element is None else f"{name} line {element.sourceline}"
-    return UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
 
 
 def _free(element: Any) -> None:

@@ -10,7 +10,6 @@ from mtx.errors import ExitCode, UserError
 
 class TsvReader(Reader[Tsv]):
     settings_type = Tsv
-    path_keys = ("tsv",)
     suffixes = (".tsv",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:

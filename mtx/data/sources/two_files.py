@@ -1,6 +1,6 @@
 """Two files of text: line n of one translates line n of the other."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from mtx.config.sources import TwoFiles
@@ -11,11 +11,9 @@ from mtx.errors import ExitCode, UserError
 
 class TwoFilesReader(Reader[TwoFiles]):
     settings_type = TwoFiles
-    path_keys = ("src", "tgt")
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        src, tgt = (path.name for path in self.files())
-        return pair_lines(self._sides(), (src, tgt), self._first_mismatch)
+        return pair_lines(self._sides(), [path.name for path in self.files()], self._first_mismatch)
 
     def languages(self) -> Languages:
         codes = [code for path in self.files() if (code := language_of_name(path.name)) is not None]
@@ -41,7 +39,7 @@ class TwoFilesReader(Reader[TwoFiles]):
         return [read_regular_file(path, self.settings.encoding) for path in self.files()]
 
 
-def pair_lines(sides: Iterable[Iterable[str]], names: tuple[str, str], where: Callable[[], str]) -> Iterator[Pair]:
+def pair_lines(sides: Iterable[Iterable[str]], names: Sequence[str], where: Callable[[], str]) -> Iterator[Pair]:
     """Lines with equal numbers.
 
     Raises:

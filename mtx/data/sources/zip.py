@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from mtx.config.sources import Zip
 from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, not_found, plain_name
-from mtx.data.sources.text import explain_unreadable, stream_lines
+from mtx.data.sources.text import open_regular, stream_lines
 from mtx.data.sources.tmx import read_tmx
 from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
@@ -28,7 +28,6 @@ _DAMAGE = (
 
 class ZipReader(Reader[Zip]):
     settings_type = Zip
-    path_keys = ("zip",)
     suffixes = (".zip",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
@@ -39,7 +38,7 @@ class ZipReader(Reader[Zip]):
                 numbers of lines (DATA).
         """
         path = self.settings.zip
-        with explain_unreadable(path), _explain_damage(path), zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, _explain_damage(path), zipfile.ZipFile(file) as archive:
             names = _names(archive)
             tmx = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
             if self.settings.src is None and self.settings.tgt is None and len(tmx) == 1:

@@ -26,7 +26,6 @@ class Toy(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 class ToyReader(Reader[Toy]):
     settings_type = Toy
-    path_keys = ("toy",)
     suffixes = (".toy",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
