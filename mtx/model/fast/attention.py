@@ -1,9 +1,6 @@
 """Equation 1 by the fastest kernel, and attention in the form that decoding needs.
 
-Slow twins: `scaled_dot_product_attention` and `MultiHeadAttention`. Test: tests/model/fast/test_attention.py.
-Gains: README.md beside this file; the fused kernel on a GPU is unmeasured.
-
-The letters of the shapes are explained in `mtx.model` and `mtx.model.fast`.
+Slow twins: `scaled_dot_product_attention` and `MultiHeadAttention`.
 """
 
 import math
@@ -37,10 +34,7 @@ def fastest_attention(
 
 
 def additive_mask(src_mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tensor:
-    """The source mask as numbers to add to scores: 0 = may attend, the lowest number = may not.
-
-    Shapes: (B, S) -> (B, H, 1, S).
-    """
+    """The mask as numbers to add to scores: 0 = may attend, the lowest = may not. Shapes: (B, S) -> (B, H, 1, S)."""
     lowest = torch.finfo(dtype).min
     mask_BS = torch.zeros(src_mask.shape, dtype=dtype, device=src_mask.device).masked_fill_(~src_mask, lowest)
     return mask_BS[:, None, None].expand(-1, num_heads, -1, -1).contiguous()
@@ -49,10 +43,7 @@ def additive_mask(src_mask: Tensor, num_heads: int, dtype: torch.dtype) -> Tenso
 def batched_attention(q_UQP: Tensor, k_UKP: Tensor, v_UKP: Tensor, mask_U1K: Tensor | None = None) -> Tensor:
     """Equation 1 in three operations: with few rows, launching an operation takes longer than computing it.
 
-    Shapes:
-        U:        heads of all sentences or of all rows
-        mask_U1K: from `additive_mask`; every query may attend to some key
-        return:   (U, Q, P)
+    Shapes: return (U, Q, P), where U counts heads of all sentences or of all rows. `mask` is an `additive_mask`.
     """
     scale = 1 / math.sqrt(q_UQP.size(-1))
     if mask_U1K is None:
@@ -82,7 +73,6 @@ class JoinedSelfAttention(nn.Module):
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from `query` to itself, as MultiHeadAttention does. Shapes: (B, S, D) in and out."""
-        assert query is memory
         q_BSHP, (k_BSHP, v_BSHP) = self.project(query)
         mixed_BHSP = fastest_attention(q_BSHP.transpose(1, 2), k_BSHP.transpose(1, 2), v_BSHP.transpose(1, 2), mask)
         return self.out_proj(mixed_BHSP.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -92,31 +82,28 @@ class JoinedSelfAttention(nn.Module):
         heads: Tensor = self.qkv_proj(x).view(*x.shape[:-1], 3, self.num_heads, -1).movedim(-3, 0)
         return heads[0], heads[1:]
 
-    def attend(self, q_RHP: Tensor, prefix_2NBHP: Tensor, tail_2MRHP: Tensor) -> Tensor:
+    def attend(self, q_RHP: Tensor, prefix_2UNP: Tensor, tail_2GMP: Tensor) -> Tensor:
         """Attend to the past in two parts; the first is shared by the W hypotheses of a sentence and read once for all.
 
-        Shapes:
-            prefix, tail: keys and values
-            return:       (R, D)
+        Shapes: return (R, D).
         """
         num_rows, num_heads, _ = q_RHP.shape
         q_G1P = q_RHP.reshape(num_rows * num_heads, 1, -1)
-        tail_k_GMP, tail_v_GMP = map(_by_head, tail_2MRHP)
-        if not prefix_2NBHP.size(1):
+        tail_k_GMP, tail_v_GMP = tail_2GMP
+        _, num_sentence_heads, num_shared, _ = prefix_2UNP.shape
+        if not num_shared:
             mixed_G1P = batched_attention(q_G1P, tail_k_GMP, tail_v_GMP)
             return self.out_proj(mixed_G1P.view(num_rows, -1))  # type: ignore[no-any-return]
 
-        num_shared, num_sentences = prefix_2NBHP.shape[1:3]
-
         def by_sentence(x_G1K: Tensor) -> Tensor:
-            x_BWHK = x_G1K.view(num_sentences, -1, num_heads, x_G1K.size(-1))
-            return x_BWHK.transpose(1, 2).reshape(num_sentences * num_heads, -1, x_G1K.size(-1))
+            x_BWHK = x_G1K.view(num_sentence_heads // num_heads, -1, num_heads, x_G1K.size(-1))
+            return x_BWHK.transpose(1, 2).reshape(num_sentence_heads, -1, x_G1K.size(-1))
 
         def by_row(x_UWK: Tensor) -> Tensor:
-            x_BHWK = x_UWK.view(num_sentences, num_heads, -1, x_UWK.size(-1))
-            return x_BHWK.transpose(1, 2).reshape(num_rows * num_heads, 1, x_UWK.size(-1))
+            x_BHWK = x_UWK.view(-1, num_heads, *x_UWK.shape[1:])
+            return x_BHWK.transpose(1, 2).reshape(len(q_G1P), 1, x_UWK.size(-1))
 
-        prefix_k_UNP, prefix_v_UNP = map(_by_head, prefix_2NBHP)
+        prefix_k_UNP, prefix_v_UNP = prefix_2UNP
         prefix_scores_UWN = torch.bmm(by_sentence(q_G1P), prefix_k_UNP.mT)
         tail_scores_UWM = by_sentence(torch.bmm(q_G1P, tail_k_GMP.mT))
         scores_UWK = torch.cat([prefix_scores_UWN, tail_scores_UWM], dim=-1)
@@ -136,21 +123,16 @@ class CrossAttention(nn.Module):
         self.kv_proj = convert(joined(attention.k_proj, attention.v_proj))
         self.out_proj = convert(attention.out_proj)
 
-    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the source. Shapes: (B, S, D) -> (B, H, S, P), twice."""
-        k_BHSP, v_BHSP = self.kv_proj(memory).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return k_BHSP, v_BHSP
+    def project_memory(self, memory: Tensor) -> Tensor:
+        """Keys and values of the source. Shapes: (B, S, D) -> (2, B, H, S, P)."""
+        kv_BS2HP: Tensor = self.kv_proj(memory).unflatten(-1, (2, self.num_heads, -1))
+        return kv_BS2HP.permute(2, 0, 3, 1, 4)
 
-    def attend(self, x_RD: Tensor, k_BHSP: Tensor, v_BHSP: Tensor, mask_U1S: Tensor) -> Tensor:
+    def attend(self, x_RD: Tensor, src_2USP: Tensor, mask_U1S: Tensor) -> Tensor:
         """All W hypotheses of a sentence attend as W queries over the same keys. Shapes: return (R, D)."""
-        num_sentences, num_heads = k_BHSP.shape[:2]
-        q_BWHP = self.q_proj(x_RD).view(num_sentences, -1, num_heads, k_BHSP.size(-1))
-        q_UWP = q_BWHP.transpose(1, 2).reshape(num_sentences * num_heads, -1, k_BHSP.size(-1))
-        mixed_UWP = batched_attention(q_UWP, k_BHSP.flatten(0, 1), v_BHSP.flatten(0, 1), mask_U1S)
-        mixed_BHWP = mixed_UWP.view(num_sentences, num_heads, -1, k_BHSP.size(-1))
+        k_USP, v_USP = src_2USP
+        num_sentences, width = len(k_USP) // self.num_heads, k_USP.size(-1)
+        q_BWHP = self.q_proj(x_RD).view(num_sentences, -1, self.num_heads, width)
+        mixed_UWP = batched_attention(q_BWHP.transpose(1, 2).reshape(len(k_USP), -1, width), k_USP, v_USP, mask_U1S)
+        mixed_BHWP = mixed_UWP.view(num_sentences, self.num_heads, -1, width)
         return self.out_proj(mixed_BHWP.transpose(1, 2).reshape(len(x_RD), -1))  # type: ignore[no-any-return]
-
-
-def _by_head(x_NRHP: Tensor) -> Tensor:
-    """Keys or values of each head. Shapes: (N, R, H, P) -> (RH, N, P)."""
-    return x_NRHP.flatten(1, 2).transpose(0, 1)

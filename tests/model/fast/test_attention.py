@@ -18,6 +18,7 @@ from mtx.model.fast.attention import (
     fastest_attention,
     softmax,
 )
+from mtx.model.fast.cache import by_head
 from mtx.model.fast.linear import packed
 
 LENGTHS = [
@@ -118,7 +119,8 @@ def test_self_attention_of_a_step_is_multi_head_attention(
     shared_BND = torch.randn(2, 1, num_shared, 12, dtype=dtype).expand(-1, width, -1, -1).flatten(0, 1)
     x_RTD = torch.cat([shared_BND, torch.randn(2 * width, 5, 12, dtype=dtype)], dim=1)
     q_TRHP, kv_2TRHP = fast.project(x_RTD.transpose(0, 1))
-    found = fast.attend(q_TRHP[-1], kv_2TRHP[:, :num_shared, ::width], kv_2TRHP[:, num_shared:])
+    prefix_2UNP, tail_2GMP = by_head(kv_2TRHP[:, :num_shared, ::width]), by_head(kv_2TRHP[:, num_shared:])
+    found = fast.attend(q_TRHP[-1], prefix_2UNP, tail_2GMP)
     torch.testing.assert_close(found, slow(x_RTD[:, -1:], x_RTD, None)[:, 0], atol=tolerance, rtol=tolerance)
 
 
@@ -132,6 +134,6 @@ def test_cross_attention_of_a_step_is_multi_head_attention(
     fast = CrossAttention(slow, packed)
     query, memory, mask = torch.randn(2, width, 12).to(dtype), torch.randn(2, 7, 12).to(dtype), random_mask(2, 7)
     added = additive_mask(mask, 3, dtype).flatten(0, 1)
-    found = fast.attend(query.flatten(0, 1), *fast.project_memory(memory), added)
+    found = fast.attend(query.flatten(0, 1), fast.project_memory(memory).flatten(1, 2), added)
     expected = slow(query, memory, mask[:, None, None]).flatten(0, 1)
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)

@@ -35,7 +35,7 @@ def test_its_steps_equal_forward(norm: Norm, width: int, make_model: MakeModel, 
         every_row = (tensor.repeat_interleave(rows_per_sentence, dim=0) for tensor in (src_ids, src_mask))
         torch.testing.assert_close(logits, model(*every_row, prefixes)[:, -1], atol=1e-10, rtol=0, msg=f"step {t}")
         assert state.length == t + 1
-        longest_prefix = max(longest_prefix, t + 1 - state.num_tail)
+        longest_prefix = max(longest_prefix, t + 1 - len(state.ancestors_MR))
 
         kept = keep_at.get(t, list(range(len(src_ids))))
         parents = torch.randint(rows_per_sentence, (len(kept), width))
@@ -82,7 +82,7 @@ def test_the_prefix_is_shared_once_hypotheses_agree(make_model: MakeModel, make_
     for t in range(50):
         _, state = fast.step(torch.randint(4, 23, (2 if t == 0 else 4,)), state)
         state = state.select(rows if t == 0 else torch.tensor([0, 1, 2, 2]), torch.arange(2))
-        assert state.num_tail == t + 1
+        assert len(state.ancestors_MR) == t + 1
     state = state.select(torch.tensor([1, 1, 2, 3]), torch.arange(2))
-    assert state.num_tail == 0
+    assert len(state.ancestors_MR) == 0
     assert state.length == 50
