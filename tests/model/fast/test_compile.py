@@ -33,9 +33,9 @@ def test_every_layer_is_one_graph_for_all_sizes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Traced as for a compiler, then run as it is; a graph that breaks, or is made anew for a new size, is an error."""
-    monkeypatch.setattr("mtx.model.fast.attention.FUSED_FROM_KEYS", 0)  # torch's kernel, as on a GPU
     torch._dynamo.reset()
     model = for_training(make_model(1, dtype=dtype))
+    monkeypatch.setattr("mtx.model.fast.attention.FUSED_FROM_KEYS", 0)  # torch's kernel, as on a GPU
     compiled = deepcopy(model)
     compile_layers(compiled, backend="aot_eager")
     tolerance = 1e-4 if dtype == torch.float32 else 1e-10
