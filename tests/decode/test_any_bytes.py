@@ -1,4 +1,4 @@
-"""Whatever bytes come in: n lines give n lines, each valid UTF-8 on one line, and no text steers the model."""
+"""Any bytes: n lines give n translations, each one line of valid UTF-8, and no text becomes a control symbol."""
 
 import dataclasses
 import io
@@ -31,7 +31,7 @@ any_bytes = st.lists(pieces | st.binary(max_size=8) | st.text(max_size=5).map(la
 
 @pytest.fixture(scope="module")
 def with_spaces(make_model: Callable[..., Transformer], trained: TrainedModel, sentences: list[str]) -> TrainedModel:
-    """A model whose tokenizer changes no character, so that white space has ids, and spells strange ones in bytes."""
+    """A model whose tokenizer changes no character, has ids for white space, and spells rare characters as bytes."""
     settings = TokenizerSettings(vocab_size=320, normalization="identity")
     tokenizer = train_tokenizer(sentences, sentences, settings, lambda line: None)
     model = make_model(3, vocab_sizes=(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)).eval()
@@ -45,13 +45,13 @@ def translator(request: pytest.FixtureRequest) -> Translator:
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether nothing at the beginning says that these are not lines of UTF-8, but packed or UTF-16."""
+    """Whether the first bytes mark neither a packed file nor UTF-16."""
     return not raw.startswith((*FORMATS, b"\xff\xfe", b"\xfe\xff"))
 
 
 @pytest.mark.slow
 @given(any_bytes.map(b"".join).filter(is_plain))
-def test_any_bytes_give_a_line_for_a_line(translator: Translator, raw: bytes) -> None:
+def test_any_bytes_give_one_translation_per_line(translator: Translator, raw: bytes) -> None:
     stream = io.BytesIO(raw)
     groups = stream_lines(stream, "stdin", repair=lambda line, _: line.decode("utf-8", "replace"))
     lines = [line for group in groups for line in group]

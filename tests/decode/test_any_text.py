@@ -1,4 +1,4 @@
-"""Any text from anyone: it never steers a model by symbols that only code may give, and its work grows as it does."""
+"""Any text: none of it becomes a control symbol, and the work grows in proportion to its length."""
 
 import io
 import random
@@ -24,7 +24,7 @@ SPECIALS = [*CONTROLS, "<s>", "</s>", "<pad>", "<unk>", "<sep>", "<0x0A>", "\u25
 
 @pytest.fixture(scope="module")
 def foreign() -> Tokenizer:
-    """A tokenizer as others make them: control symbols for languages, a symbol that stands for itself, other ids."""
+    """A tokenizer from another toolkit: control symbols for languages, a user-defined symbol, other ids."""
     draw = random.Random(0)
     words = ["the", "dog", "2de", "<2", "de>", "</", "s>", "pad", "MASK", "]", "sees"]
     lines = [" ".join(draw.choices(words, k=8)) for _ in range(300)]
@@ -54,7 +54,7 @@ def is_special(tokenizer: Tokenizer, id_: int) -> bool:
     return bool(pieces.is_control(id_) or pieces.is_unused(id_) or id_ == pieces.unk_id())
 
 
-def test_the_foreign_tokenizer_has_what_could_be_mistaken(foreign: Tokenizer) -> None:
+def test_the_foreign_tokenizer_has_symbols_that_text_could_imitate(foreign: Tokenizer) -> None:
     pieces = foreign.src_pieces
     assert all(pieces.is_control(pieces.piece_to_id(symbol)) for symbol in [*CONTROLS, "<s>", "</s>"])
     assert pieces.piece_to_id("<sep>") in foreign.encode_src(["dog <sep> dog"])[0]  # it stands for itself
@@ -68,7 +68,7 @@ def test_no_text_gives_a_control_symbol_to_the_model(text: str, foreign: Tokeniz
     assert not any(is_special(foreign, id_) for id_ in ids)
 
 
-# What regular expressions and halving could stumble over, and where no place to cut is near the middle.
+# Texts that could slow down regular expressions and halving, without a good place to cut near the middle.
 REPEATED = ["a", "(", " ", ".", ".)", ".))) ", "。", "。」", "a ", '."', "\u3000", "!?"]
 
 

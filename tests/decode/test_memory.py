@@ -1,4 +1,4 @@
-"""Where memory ends, the same translations come from smaller batches, here and in workers; one too large is named."""
+"""If memory runs out, smaller batches give the same translations, here and in workers; one too large is named."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ FULL = [
 
 @pytest.fixture
 def translate(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Translates with a search that has memory for so many source tokens, padding included, and fails with `error`."""
+    """Translates with a search that fails with `error` above `max_tokens` source tokens, padding included."""
 
     def translate(lines: list[str], max_tokens: int, error: Exception, num_threads: int = 1) -> list[str]:
         def limited_search(model: torch.nn.Module, src_ids: Tensor, *others: object, **symbols: int) -> object:
@@ -67,7 +67,7 @@ def test_a_sentence_that_does_not_fit_is_named(
     assert caught.value.code == ExitCode.MACHINE
 
 
-def test_another_error_stays_what_it_is() -> None:
+def test_other_errors_are_not_retried() -> None:
     def broken_search(_: object) -> list[object]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

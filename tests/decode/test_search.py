@@ -1,4 +1,4 @@
-"""Searches hold to their definitions: on tables that stand for a model, against enumeration and a plain slow beam."""
+"""Greedy and beam search find what their definitions say: compared with enumeration and a plain, slow beam search."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A 'model' that looks its logits up, for each sentence and each sequence of tokens. `src_ids` name the sentence.
+    """A model that looks up its logits by sentence and preceding tokens. `src_ids` hold the number of the sentence.
 
     Shapes:
         logits: (sentences, NUM_NODES, V)
@@ -89,7 +89,7 @@ def random_tables(seed: int, num_sentences: int, vocab_size: int, eos_bonus: flo
 
 
 def sources(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """`src_ids` and `src_mask` of sentences 0, 1, …, with so many tokens."""
+    """`src_ids` and `src_mask` of sentences 0, 1, …, which have these lengths."""
     src_mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return torch.arange(len(lengths))[:, None].expand(-1, max(lengths)), src_mask
 
@@ -97,7 +97,7 @@ def sources(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
 def enumerate_all(
     logp_after: Callable[[Sequence[int]], list[float]], vocab_size: int, longest: int, options: DecodeOptions
 ) -> list[Hypothesis]:
-    """Every translation there is, best first."""
+    """All possible translations, best first."""
     everything = []
     words = [token for token in range(vocab_size) if token != EOS]
     for length in range(longest):
@@ -110,7 +110,7 @@ def enumerate_all(
 def plain_beam(
     logp_after: Callable[[Sequence[int]], list[float]], longest: int, options: DecodeOptions
 ) -> list[Hypothesis]:
-    """Beam search of one sentence as its documentation puts it."""
+    """Beam search of one sentence, step by step as the docstring of `beam_search` describes it."""
     width = options.beam_size
     alive: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[Hypothesis] = []
@@ -122,7 +122,7 @@ def plain_beam(
             if (token == EOS or length < longest) and next_logp > -math.inf
         ]
         if not continuations and not finished:
-            continuations = [(logp, [*ids, EOS]) for logp, ids in alive]  # where no end is possible it costs nothing
+            continuations = [(logp, [*ids, EOS]) for logp, ids in alive]  # if no end is possible, it costs nothing
         continuations.sort(key=lambda continuation: -continuation[0])
         for logp, ids in continuations[:width]:
             if ids[-1] == EOS and len(finished) < width:
@@ -147,11 +147,11 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis], what: objec
 # --- against other searches ------------------------------------------------------------------------------------------
 
 
-def test_beam_of_one_is_greedy_on_tables() -> None:
+def test_a_beam_of_one_is_greedy_on_tables() -> None:
     tables = random_tables(1, num_sentences=200, vocab_size=9)
     src = sources([sentence % 7 for sentence in range(200)])
     greedy = greedy_search(tables, *src, OPTIONS)
-    assert {len(found[0].ids) for found in greedy} == set(range(7)), "some end early and some at their longest"
+    assert {len(found[0].ids) for found in greedy} == set(range(7)), "some end early, some at the maximum length"
     for found, expected in zip(beam_search(tables, *src, OPTIONS), greedy, strict=True):
         assert_same(found, expected)
 
@@ -181,13 +181,13 @@ def test_best_tokens_are_the_greatest(num_rows: int, vocab_size: int) -> None:
 
 
 @given(st.lists(st.booleans(), max_size=30))
-def test_closing_up_moves_as_few_as_possible(kept: list[bool]) -> None:
+def test_compaction_moves_as_few_rows_as_possible(kept: list[bool]) -> None:
     places = compaction_indices(torch.tensor(kept, dtype=torch.bool)).tolist()
     assert sorted(places) == [place for place, is_kept in enumerate(kept) if is_kept]
     assert all(places[place] == place for place in range(len(places)) if kept[place])
 
 
-def test_beam_of_one_is_greedy_on_transformers(
+def test_a_beam_of_one_is_greedy_on_transformers(
     make_model: Callable[..., Transformer], make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]]
 ) -> None:
     for seed in range(40):
@@ -201,8 +201,8 @@ def test_beam_of_one_is_greedy_on_transformers(
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
-def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
-    """Enumeration of all 1 + 4 + 16 + … translations gives the same n best, and the same set if all are wanted."""
+def test_a_beam_that_is_wide_enough_finds_the_best(length_penalty: float) -> None:
+    """Enumeration of all 1 + 4 + 16 + … translations gives the same n best, and the same set if all are asked for."""
     lengths = [0, 1, 2, 3, 4, 5]
     tables = random_tables(2, len(lengths), vocab_size=5)
     options = changed(OPTIONS, beam_size=1400, length_penalty=length_penalty, lookahead=6)
@@ -217,8 +217,8 @@ def test_beam_wide_enough_finds_the_best_of_all(length_penalty: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", range(6))
-def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> None:
-    """On 6 times 170 tables, whose translations have up to 6 tokens of 5, the end included."""
+def test_a_beam_that_is_wide_enough_finds_the_best_on_many_tables(length: int) -> None:
+    """On 6 × 170 tables. Translations have up to 6 tokens, the end symbol included, of a vocabulary of 5."""
     count, length_penalty = 170, (0.0, 0.6, 1.0)[length % 3]
     tables = random_tables(length, count, vocab_size=5)
     logp_SNV = tables.logits.log_softmax(dim=-1)
@@ -263,10 +263,10 @@ def test_beam_wide_enough_finds_the_best_of_all_on_many_tables(length: int) -> N
         (8, 2, 4.0, 5),
     ],
 )
-def test_narrow_beam_equals_a_plain_one(
+def test_a_narrow_beam_finds_what_the_plain_search_finds(
     width: int, n_best: int, length_penalty: float, vocab_size: int, eos_bonus: float
 ) -> None:
-    """On 40 tables of different lengths at once, each as the plain beam finds it alone."""
+    """For 40 sentences of different lengths at once, each as the plain search finds it alone."""
     lengths = [sentence * 5 % 9 for sentence in range(40)]
     tables = random_tables(width * 10 + n_best, len(lengths), vocab_size, eos_bonus)
     options = changed(OPTIONS, beam_size=width, n_best=n_best, length_penalty=length_penalty)
@@ -278,8 +278,8 @@ def test_narrow_beam_equals_a_plain_one(
 
 @pytest.mark.parametrize("vocab_size", [5, 127, 128, 129, 500, 1024])
 @pytest.mark.parametrize(("num_sentences", "width"), [(1, 1), (4, 3), (2, 7)])
-def test_the_best_continuations_are_the_best_of_all(num_sentences: int, width: int, vocab_size: int) -> None:
-    """Block by block as among all at once; with hypotheses that are dead, and with more wanted than there are."""
+def test_best_continuations_are_the_best_of_all(num_sentences: int, width: int, vocab_size: int) -> None:
+    """Blocks give what a search through all gives, also with dead hypotheses and if more are wanted than exist."""
     torch.manual_seed(vocab_size)
     logp_RV = torch.randn(num_sentences * width, vocab_size)
     logp_BW = torch.randn(num_sentences, width) * 3
@@ -301,7 +301,7 @@ def test_the_best_continuations_are_the_best_of_all(num_sentences: int, width: i
 
 
 def known_table(probabilities: dict[tuple[int, ...], dict[int, float]], vocab_size: int = 6) -> Tables:
-    """After these tokens, these probabilities; elsewhere the end is all but sure."""
+    """A table with the given probabilities after the given tokens; elsewhere the end symbol is almost certain."""
     logits = torch.full((1, NUM_NODES, vocab_size), -30.0)
     logits[:, :, EOS] = 0.0
     for ids, row in probabilities.items():
@@ -314,7 +314,7 @@ def known_table(probabilities: dict[tuple[int, ...], dict[int, float]], vocab_si
     return Tables(logits)
 
 
-def test_a_case_that_greedy_gets_wrong() -> None:
+def test_a_case_that_greedy_search_gets_wrong() -> None:
     table = known_table({(): {4: 0.6, 5: 0.4}, (4,): {1: 0.4, 2: 0.3, EOS: 0.3}, (5,): {EOS: 1.0}})
     src = sources([4])
     assert greedy_search(table, *src, OPTIONS)[0][0].ids == [4, 1]
@@ -322,7 +322,7 @@ def test_a_case_that_greedy_gets_wrong() -> None:
 
 
 @pytest.mark.parametrize(("length_penalty", "ids"), [(0.0, []), (0.1, []), (0.2, [4, 5]), (1.0, [4, 5])])
-def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list[int]) -> None:
+def test_the_length_penalty_prefers_longer_translations(length_penalty: float, ids: list[int]) -> None:
     """0.4 for the empty translation against 0.35 for one of three tokens: -0.92 and -1.05 before the penalty."""
     table = known_table({(): {EOS: 0.4, 4: 0.35, 5: 0.25}, (4,): {5: 1.0}, (5,): {1: 0.5, 2: 0.5}})
     options = changed(OPTIONS, beam_size=2, length_penalty=length_penalty)
@@ -330,8 +330,8 @@ def test_the_length_penalty_prefers_longer_ones(length_penalty: float, ids: list
 
 
 @pytest.mark.parametrize(("lookahead", "ids"), [(1, []), (3, []), (4, []), (5, [4] * 5), (6, [4] * 5), (99, [4] * 5)])
-def test_what_overtakes_later_than_foreseen_is_given_up(lookahead: int, ids: list[int]) -> None:
-    """0.4 for the empty translation, -0.92 as score, which 0.01 for one of 5 words overtakes at its end, with -0.77."""
+def test_hypotheses_that_would_win_only_beyond_the_lookahead_are_dropped(lookahead: int, ids: list[int]) -> None:
+    """The empty translation (0.4) scores -0.92; one of 5 words (0.01) overtakes it only at its end, with -0.77."""
     table = Tables(torch.zeros(1, NUM_NODES, 64))
     table.logits[:, :, EOS] = -30.0
     node = next_node(0, BOS)
@@ -346,7 +346,9 @@ def test_what_overtakes_later_than_foreseen_is_given_up(lookahead: int, ids: lis
 
 
 @pytest.mark.parametrize("search", [greedy_search, beam_search])
-def test_at_its_longest_a_translation_ends_at_the_models_price(search: Callable[..., list[list[Hypothesis]]]) -> None:
+def test_at_the_maximum_length_the_end_symbol_costs_what_the_model_says(
+    search: Callable[..., list[list[Hypothesis]]],
+) -> None:
     tables = Tables(torch.zeros(3, NUM_NODES, 6))
     tables.logits[:, :, EOS] = -8.0
     tables.logits[:, :, 4] = 2.0
@@ -380,7 +382,7 @@ SEARCHES = {
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("broken_from", [0, 1, 4])
 def test_numbers_that_overflow_are_an_error(name: str, row: str, broken_from: int) -> None:
-    """At the first step, a later one, and the last; of one sentence beside others that are sane."""
+    """At the first step, a later one and the last; in one sentence among intact ones."""
     tables = Tables(torch.zeros(3, NUM_NODES, 6, dtype=torch.float64))
     tables.logits[:, :, 4], tables.logits[:, :, EOS] = 9.0, -9.0
     node = 0
@@ -393,7 +395,7 @@ def test_numbers_that_overflow_are_an_error(name: str, row: str, broken_from: in
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_an_end_that_is_impossible_leaves_the_best_that_lives(name: str) -> None:
+def test_if_nothing_can_end_the_best_at_the_maximum_length_wins(name: str) -> None:
     tables = random_tables(6, num_sentences=8, vocab_size=6)
     tables.logits[:, :, EOS] = -torch.inf
     lengths = [0, 1, 2, 3, 4, 5, 6, 20]
@@ -413,8 +415,8 @@ def test_an_end_that_is_impossible_leaves_the_best_that_lives(name: str) -> None
 
 @pytest.mark.slow
 @given(st.data())
-def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
-    """Whatever is impossible, as long as something is possible at each step."""
+def test_beam_search_equals_the_plain_one_on_any_table(data: st.DataObject) -> None:
+    """Whatever tokens are impossible, as long as one is possible at each step."""
     draw = data.draw
     vocab_size = draw(st.integers(EOS + 1, 7))
     tables = random_tables(draw(st.integers(0, 2**32)), 4, vocab_size, draw(st.floats(-4, 4)))
@@ -438,7 +440,7 @@ def test_any_table_ends_as_the_plain_beam_does(data: st.DataObject) -> None:
             assert_same(hypotheses, expected)
 
 
-def test_as_many_as_there_are() -> None:
+def test_a_small_vocabulary_has_fewer_hypotheses_than_wanted() -> None:
     found = beam_search(random_tables(3, 2, 6), *sources([0, 1]), changed(OPTIONS, beam_size=4, n_best=4))
     assert [len(hypotheses) for hypotheses in found] == [1, 4]
 
@@ -480,7 +482,9 @@ def test_the_score_is_that_of_forced_decoding(
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_the_batch_does_not_matter(width: int, transformer: Transformer, batch: tuple[Tensor, Tensor]) -> None:
+def test_a_translation_does_not_depend_on_its_batch(
+    width: int, transformer: Transformer, batch: tuple[Tensor, Tensor]
+) -> None:
     options = changed(OPTIONS, beam_size=width, n_best=width)
     search = greedy_search if width == 1 else beam_search
     src_ids, src_mask = batch

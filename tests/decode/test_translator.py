@@ -1,4 +1,4 @@
-"""Strings in, strings out: a line for a line, whatever is in it and whatever stands beside it."""
+"""The translator gives one translation for each line, whatever it contains and whatever other lines there are."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,9 @@ def texts(translator: Translator, lines: Sequence[str]) -> list[str]:
     return [translation.tgt for translation in translator.translate(lines)]
 
 
-def test_a_line_for_a_line_in_order(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+def test_each_line_gets_one_translation_in_order(
+    make_translator: Callable[..., Translator], sentences: list[str]
+) -> None:
     lines = [sentences[0], "", sentences[1], " \t ", LONG, "\u3000", sentences[2], "日本語 🙂", sentences[0]]
     translations = make_translator().translate(lines)
     assert [translation.src for translation in translations] == lines
@@ -51,12 +53,12 @@ def test_a_line_for_a_line_in_order(make_translator: Callable[..., Translator], 
             assert candidate.score < 0 < translation.num_tokens
     assert translations[0] == translations[-1]
     assert make_translator().translate([]) == []
-    assert len({translation.tgt for translation in translations}) > 4, "the model answers to what it is given"
+    assert len({translation.tgt for translation in translations}) > 4, "the model reacts to its input"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_the_lines_beside_it_do_not_matter(
+def test_a_translation_does_not_depend_on_other_lines(
     beam_size: int, make_translator: Callable[..., Translator], sentences: list[str]
 ) -> None:
     alone = [make_translator(beam_size=beam_size).translate([line])[0].tgt for line in sentences]
@@ -93,16 +95,16 @@ def test_batches_stay_within_their_tokens(
     assert max(count for count, _ in shapes) == 240 // (3 * MIN_TOKENS)
     shapes.clear()
     translator.translate([" ".join(sentence.split()[: 1 + i % 3]) for i, sentence in enumerate(sentences)])
-    lengths = [length for _, length in shapes]  # by true length, though all count as the same
+    lengths = [length for _, length in shapes]  # sorted by true length, though all count the same
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[-1] < lengths[0]
 
 
 @pytest.mark.slow
-def test_freed_memory_is_given_back_once_in_a_while(
+def test_freed_memory_is_returned_from_time_to_time(
     make_translator: Callable[..., Translator], sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches count over calls, each of which may be small."""
+    """Batches are counted across calls."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # no workers: their calls would not be seen
     trimmed_after: list[int] = []
     monkeypatch.setattr("mtx.decode.translator.trim_malloc", lambda: trimmed_after.append(num_batches))
@@ -140,7 +142,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Copier:
-    """A model that repeats the source, and ends where that ends, if it ends at all."""
+    """A model that repeats the source and, if `ends_by_itself`, ends where the source ends."""
 
     vocab_size: int
     ends_by_itself: bool = True
@@ -171,10 +173,10 @@ def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("beam_size", [1, 2])
-def test_of_a_line_of_any_length_every_sentence_is_translated_in_order(
+def test_every_sentence_of_a_long_line_is_translated_in_order(
     beam_size: int, make_translator: Callable[..., Translator], sentences: list[str], count_encoded: list[int]
 ) -> None:
-    """10,000 and 20,000 tokens, through a model that repeats what it is given; twice as many are twice the work."""
+    """With 10,000 and 20,000 tokens and a model that repeats its input: twice the tokens take twice the work."""
     translator = make_translator(beam_size=beam_size, batch_tokens=5000)
     tokenizer = translator.trained.tokenizer
     translator.model = Copier(tokenizer.tgt_vocab_size)
@@ -210,7 +212,7 @@ HARD = {
 def test_hard_text_ends_within_the_bound(
     text: str, beam_size: int, make_translator: Callable[..., Translator], count_encoded: list[int]
 ) -> None:
-    """Even of a model that never ends by itself; and twice the text is about twice the work."""
+    """Even with a model that never ends by itself; twice the text takes about twice the work."""
     translator = make_translator(beam_size=beam_size, batch_tokens=5000)
     translator.model = Copier(translator.trained.tokenizer.tgt_vocab_size, ends_by_itself=False)
     work = []
@@ -251,7 +253,7 @@ def test_nbest(make_translator: Callable[..., Translator], sentences: list[str])
     assert len(make_translator(beam_size=4).translate([""])[0].nbest) == 1
 
 
-def test_texts_and_scores_are_the_searchs(
+def test_texts_and_scores_come_from_the_search(
     make_translator: Callable[..., Translator], trained: TrainedModel, sentences: list[str]
 ) -> None:
     options = trained.generation.decode.with_options(beam_size=4, n_best=2)
@@ -296,7 +298,7 @@ def test_no_beam_is_wider_than_the_vocabulary(
     assert len(translator.translate(["a cat"])[0].nbest) == size
 
 
-def test_a_target_without_spaces_is_joined_without(
+def test_parts_are_joined_without_spaces_in_languages_that_use_none(
     make_translator: Callable[..., Translator], trained: TrainedModel
 ) -> None:
     translator = make_translator()
