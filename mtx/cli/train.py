@@ -50,14 +50,16 @@ def train(
                 return
 
         from mtx.distributed.process_group import join_group
-        from mtx.system.logs import log_nowhere, log_to_stderr
+        from mtx.system.logs import LOGGER, log_to_stderr
         from mtx.train.run_folder import RunFolder
         from mtx.train.trainer import estimate_run, report_finished, train_beside_rank0
         from mtx.train.trainer import train as run_training
 
         with join_group() as group:
-            (log_to_stderr if group.is_rank0 else log_nowhere)()
-            if not group.is_rank0:
+            if group.is_rank0:
+                log_to_stderr()
+            else:
+                LOGGER.disabled = True  # rank 0 reports
                 train_beside_rank0(settings, folder, allow_data_change=allow_data_change, group=group)
                 return
             run = RunFolder(folder.absolute())

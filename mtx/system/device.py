@@ -1,6 +1,7 @@
 """Device, precision and threads, and the errors of a machine that has too little memory or a failing GPU."""
 
 import errno
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import torch
 from mtx.errors import ExitCode, UserError
 from mtx.system.logs import LOGGER
 from mtx.system.parallel import num_threads
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 
 
 def choose_device(name: str) -> torch.device:
@@ -19,22 +22,15 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(ExitCode.USAGE, f"unknown device {name!r}", do="Give auto, cpu, cuda or cuda:N.") from None
+    if not re.fullmatch(r"cpu|cuda(:(0|[1-9]\d?))?", name):
+        raise UserError(ExitCode.USAGE, f"unknown device {name!r}", do="Give auto, cpu, cuda or cuda:N.")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         why = "torch finds no GPU" if torch.version.cuda else "torch is a CPU build"
         raise UserError(ExitCode.MACHINE, f"no CUDA device: {why}", do="Use --device cpu or auto.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise UserError(ExitCode.MACHINE, f"no device {name}: this machine has {count}", do="Give a smaller number.")
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(ExitCode.USAGE, f"unsupported device {name!r}", do="Give auto, cpu, cuda or cuda:N.")
     return device
-
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.int8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +58,24 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     Raises:
         UserError: float16 on a CPU, where it is slow, or int8 on anything but a CPU (USAGE).
     """
-    if name == "auto":
-        name = _fastest_precision(device)
-    if name == "fp16" and device.type == "cpu":
+    is_cpu = device.type == "cpu"
+    if name == "auto" and is_cpu:
+        name = "bf16" if _cpu_multiplies_bf16() else "fp32"
+    elif name == "auto":
+        name = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    if name == "fp16" and is_cpu:
         raise UserError(ExitCode.USAGE, "fp16 needs a GPU", where="precision", do="Use bf16, fp32 or auto.")
-    if name == "int8" and device.type != "cpu":
+    if name == "int8" and not is_cpu:
         do = "Use bf16, fp16, auto or --device cpu."
         raise UserError(ExitCode.USAGE, "int8 needs a CPU", where="precision", do=do)
-    if name == "bf16" and device.type == "cpu" and not _cpu_multiplies_bf16():
+    if name == "bf16" and is_cpu and not _cpu_multiplies_bf16():
         LOGGER.warning("this CPU has no bf16 instructions, so fp32 would be faster")
     return Precision(DTYPES[name], device)
 
 
-def _fastest_precision(device: torch.device) -> str:
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    return "bf16" if _cpu_multiplies_bf16() else "fp32"
-
-
 def _cpu_multiplies_bf16() -> bool:
     """Whether this CPU has bf16 instructions; without them bf16 is slower than fp32."""
-    if hasattr(torch.cpu, "get_capabilities"):
+    if hasattr(torch.cpu, "get_capabilities"):  # older versions of torch lack it
         capabilities = torch.cpu.get_capabilities()
         return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -107,9 +100,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_gpu_error(error: BaseException) -> bool:
     """Whether `error` means that a GPU failed; this process cannot use it any more."""
-    if is_out_of_memory(error):
-        return False
     texts = ("CUDA error", "cuDNN error", "_STATUS_")
-    return isinstance(error, torch.AcceleratorError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
-    )
+    is_known = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    return (is_known or isinstance(error, torch.AcceleratorError)) and not is_out_of_memory(error)

@@ -12,17 +12,15 @@ from pathlib import Path
 from mtx.errors import UserError
 
 LOGGER = logging.getLogger("mtx")
-
 PROGRESS_SECONDS = 10  # Seconds between two progress lines of a long pass over data
-
+# Characters that end a line, control a terminal or reverse text, and surrogates, which UTF-8 cannot encode.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that end a line, control a terminal or reverse text, and surrogates, which UTF-8 cannot encode."""
 
 
 class _OneLine(logging.Formatter):
-    """Formats each message as one line. No text or path in it can forge a line or control a terminal.
+    """Formats each message as one line, in which no text or path can forge a line or control a terminal.
 
-    Unlike `escape_controls`, it keeps invisible characters: logs show sentences, and many scripts need such characters.
+    Unlike `escape_controls` it keeps invisible characters: sentences of many scripts need them.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -36,12 +34,6 @@ def log_to_stderr() -> None:
     handler.setFormatter(_OneLine("%(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
-
-
-def log_nowhere() -> None:
-    """Discard log messages."""
-    LOGGER.addHandler(logging.NullHandler())
     LOGGER.propagate = False
 
 

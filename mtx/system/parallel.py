@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,12 +23,11 @@ from mtx.errors import ExitCode, UserError
 from mtx.system.signals import end_with_parent
 
 Work = Callable[[Any], Any]
+Task = TypeVar("Task")
+T = TypeVar("T")
 
 MAX_THREADS = 1024  # Larger values of OMP_NUM_THREADS are taken for typing errors and ignored
 MIN_TASKS = 4  # Fewer tasks than this are done in this process: starting others would take longer
-
-Task = TypeVar("Task")
-T = TypeVar("T")
 
 _work: Work | None = None  # In a worker, the function that it applies to each task
 
@@ -46,10 +45,7 @@ def num_threads() -> int:
 
 
 def start_workers(count: int, work: Work, initialize: Callable[[], None] = lambda: None) -> ProcessPoolExecutor:
-    """Fork `count` processes that apply `work` to tasks. What `work` refers to is inherited, not sent.
-
-    Each process calls `initialize` first: `mtx.system.memory.prepare_forked_process` if the work uses torch.
-    """
+    """Fork `count` processes that call `initialize` and apply `work`, which is inherited and not sent, to tasks."""
     context = multiprocessing.get_context("fork")
     return ProcessPoolExecutor(count, context, initializer=_become_worker, initargs=(work, initialize, os.getpid()))
 
@@ -61,27 +57,15 @@ def map_as_completed(workers: ProcessPoolExecutor, tasks: Sequence[Any]) -> Iter
         UserError: a worker was killed (MACHINE).
     """
     futures: dict[Future[Any], int] = {}
-    with _cancelled_at_end(futures):
-        for index, task in enumerate(tasks):
-            futures[_submit(workers, task)] = index
-        for done in as_completed(futures):
-            yield futures[done], done.result()
-
-
-def map_in_order(workers: ProcessPoolExecutor, tasks: Iterable[Any], num_ahead: int) -> Iterator[Any]:
-    """Yield the results in the order of `tasks`, of which at most `num_ahead` are taken in advance.
-
-    Raises:
-        UserError: a worker was killed (MACHINE).
-    """
-    futures: deque[Future[Any]] = deque()
-    with _cancelled_at_end(futures):
-        for task in tasks:
-            futures.append(_submit(workers, task))
-            if len(futures) > num_ahead:
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
+    try:
+        with _explain_killed_worker():
+            for index, task in enumerate(tasks):
+                futures[_submit(workers, task)] = index
+            for done in as_completed(futures):
+                yield futures[done], done.result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[tuple[Task, T], None, None]:
@@ -97,17 +81,18 @@ def parallel_map(tasks: Iterator[Task], work: Callable[[Task], T]) -> Generator[
         for task in tasks:
             yield task, work(task)
         return
-    pending: deque[Task] = deque()
-
-    def recorded() -> Iterator[Task]:
-        for task in tasks:
-            pending.append(task)
-            yield task
-
     workers = start_workers(count, work)
+    started: deque[tuple[Task, Future[T]]] = deque()
     try:
-        for result in map_in_order(workers, recorded(), num_ahead=2 * count):
-            yield pending.popleft(), result
+        with _explain_killed_worker():
+            for task in tasks:
+                started.append((task, _submit(workers, task)))
+                if len(started) > 2 * count:  # each process has one task to do, and the next
+                    task, future = started.popleft()
+                    yield task, future.result()
+            while started:
+                task, future = started.popleft()
+                yield task, future.result()
     finally:
         workers.shutdown(cancel_futures=True)
 
@@ -120,16 +105,12 @@ def _submit(workers: ProcessPoolExecutor, task: Any) -> Future[Any]:
 
 
 @contextmanager
-def _cancelled_at_end(futures: Iterable[Future[Any]]) -> Iterator[None]:
-    """Inside, turn the death of a worker into a UserError; at the end, cancel `futures` that have not started."""
+def _explain_killed_worker() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
         do = "Free memory, or use smaller batches."
         raise UserError(ExitCode.MACHINE, "a worker process was killed", do=do) from error
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _become_worker(work: Work, initialize: Callable[[], None], parent: int) -> None:
@@ -147,10 +128,7 @@ def _become_worker(work: Work, initialize: Callable[[], None], parent: int) -> N
 
 
 def _exit_when_parent_says() -> None:
-    """Exit at a SIGTERM from the parent, which its pool sends; ignore one that went to the whole process group.
-
-    After the latter, the parent may still need its workers for a while, to finish what it will save.
-    """
+    # At a SIGTERM from the parent's pool, not at one to the whole process group: the parent may need its workers still.
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
         pass
     os._exit(0)

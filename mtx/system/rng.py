@@ -16,19 +16,16 @@ def seed_everything(seed: int) -> None:
 
 def random_state() -> dict[str, Tensor]:
     """The states of torch's generators by device; training uses no other generators."""
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state |= {f"cuda:{index}": generator for index, generator in enumerate(torch.cuda.get_rng_state_all())}
-    return state
+    gpus = {f"cuda:{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return {"cpu": torch.get_rng_state()} | gpus
 
 
 def restore_random_state(state: dict[str, Tensor]) -> None:
     """Restore torch's generators, except those of devices that this machine lacks."""
     torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            if f"cuda:{index}" in state:
-                torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
+    for index in range(torch.cuda.device_count()):
+        if f"cuda:{index}" in state:
+            torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
 
 
 def decorrelate_rng(rank: int) -> None:

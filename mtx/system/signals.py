@@ -13,17 +13,16 @@ from types import FrameType
 
 from mtx.errors import ExitCode
 
+# The stop signals, each with the exit code of a process that it stops.
 EXIT_CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGHUP: ExitCode.TERMINATED,
 }
-"""The stop signals, each with the exit code of a process that it stops."""
 
+# Stop signals within this time of the first one count as its echo. A terminal and a wrapper script both pass Ctrl-C
+# on, and a service manager sends SIGHUP right after SIGTERM.
 ECHO_SECONDS = 0.3
-"""Stop signals within this time of the first one count as its echo. A terminal and a wrapper script both pass Ctrl-C
-on, and a service manager sends SIGHUP right after SIGTERM."""
-
 _END_OF_SIGNALS = 0  # Byte that ends the listener thread; no signal has this number
 
 
@@ -31,13 +30,8 @@ _END_OF_SIGNALS = 0  # Byte that ends the listener thread; no signal has this nu
 class Requests:
     """Requests that have arrived as signals."""
 
-    stop: ExitCode | None = None  # Exit code with which to stop, if a stop was requested
+    stop: ExitCode | None = None  # Exit code with which to save and stop, if a stop was requested
     is_save_wanted: bool = False  # Whether to save and continue
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether there is any request; each of them needs a save."""
-        return self.stop is not None or self.is_save_wanted
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -48,8 +42,7 @@ def stop_signals() -> list[signal.Signals]:
 def end_with_parent(number: signal.Signals) -> None:
     """On Linux, have the kernel send this process the signal `number` when its parent ends, even by SIGKILL."""
     if sys.platform == "linux":
-        set_parent_death_signal = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 @contextmanager
@@ -61,16 +54,14 @@ def deferred_signals(echo_seconds: float = ECHO_SECONDS, *, is_last: bool = Fals
     """
     requests = Requests()
 
-    def request_stop(number: int, _frame: FrameType | None) -> None:
-        if requests.stop is None:
+    def record(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            requests.is_save_wanted = True
+        elif requests.stop is None:
             requests.stop = EXIT_CODES[signal.Signals(number)]
 
-    def request_save(_number: int, _frame: FrameType | None) -> None:
-        requests.is_save_wanted = True
-
-    handlers = dict.fromkeys(stop_signals(), request_stop) | {signal.SIGUSR1: request_save}
     with _exit_at_second_signal(echo_seconds):
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        before = {number: signal.signal(number, record) for number in (*stop_signals(), signal.SIGUSR1)}
         try:
             yield requests
         finally:

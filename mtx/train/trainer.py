@@ -131,7 +131,7 @@ def run_steps(state: TrainState, inputs: RunInputs, signals: StopSignals) -> Non
             bar.update()
             if progress.step % settings.log_every == 0 or progress.step == settings.max_steps:
                 log.write(stats.lr, bar)
-            if is_save_due(progress.step, settings) or signals.shared.is_pending:
+            if is_save_due(progress.step, settings) or signals.shared.stop or signals.shared.is_save_wanted:
                 signals.forget_save()
                 log.store()
                 save(state, inputs)

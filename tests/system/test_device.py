@@ -43,7 +43,10 @@ def test_devices_of_a_machine_with_gpus() -> None:
         ("cuda:1", ExitCode.MACHINE, "no CUDA device: torch "),
         ("gpu", ExitCode.USAGE, "unknown device 'gpu'"),
         ("", ExitCode.USAGE, "unknown device ''"),
-        ("meta", ExitCode.USAGE, "unsupported device 'meta'"),
+        ("meta", ExitCode.USAGE, "unknown device 'meta'"),
+        ("cuda:", ExitCode.USAGE, "unknown device 'cuda:'"),
+        ("cuda:01", ExitCode.USAGE, "unknown device 'cuda:01'"),
+        ("cuda:1000", ExitCode.USAGE, "unknown device 'cuda:1000'"),
     ],
 )
 def test_unknown_or_missing_devices(name: str, code: ExitCode, message: str) -> None:

@@ -16,7 +16,7 @@ from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_precision
-from mtx.system.parallel import _become_worker, can_fork, map_as_completed, map_in_order, start_workers
+from mtx.system.parallel import _become_worker, can_fork, map_as_completed, parallel_map, start_workers
 
 pytestmark = [
     pytest.mark.process,
@@ -187,25 +187,42 @@ def test_an_error_in_a_worker_is_raised_in_the_parent() -> None:
     workers.shutdown()
 
 
-def test_results_come_in_the_order_of_tasks_and_few_tasks_are_taken_in_advance() -> None:
+@pytest.fixture
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtx.system.parallel.num_threads", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_processors")
+@pytest.mark.parametrize("num_tasks", [0, 3, 4, 40])
+def test_results_come_in_the_order_of_tasks_and_few_tasks_are_taken_in_advance(num_tasks: int) -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[int]:
-        for number in range(40):
+        for number in range(num_tasks):
             taken.append(number)
             yield number
 
-    workers = start_workers(2, lambda number: (number, sum(range(10_000 * (number % 3)))))
-    for place, (number, _) in enumerate(map_in_order(workers, tasks(), num_ahead=5)):
-        assert number == place
-        assert len(taken) <= place + 6
-    assert taken == list(range(40))
-    workers.shutdown()
+    processes = set()
+    for place, (number, (double, process)) in enumerate(parallel_map(tasks(), lambda task: (2 * task, os.getpid()))):
+        assert (number, double) == (place, 2 * place)
+        assert len(taken) <= place + 5
+        processes.add(process)
+    assert taken == list(range(num_tasks))
+    assert (os.getpid() in processes) == (0 < num_tasks < 4), "few tasks are done here, many elsewhere"
 
 
-def test_tasks_are_cancelled_when_reading_results_stops() -> None:
-    workers = start_workers(1, lambda number: number)
-    results = map_in_order(workers, range(10_000), num_ahead=100)
-    assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
-    workers.shutdown()  # would wait for tasks that were not cancelled
+@pytest.mark.usefixtures("two_processors")
+def test_workers_end_when_reading_results_stops() -> None:
+    results = parallel_map(iter(range(10_000)), lambda task: os.getpid())
+    _, worker = next(results)
+    results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+@pytest.mark.usefixtures("two_processors")
+def test_a_killed_worker_of_a_parallel_map_is_a_machine_error() -> None:
+    results = parallel_map(iter(range(10)), lambda task: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match="was killed") as caught:
+        list(results)
+    assert caught.value.code == ExitCode.MACHINE
