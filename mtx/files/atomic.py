@@ -43,7 +43,8 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     try:
         temporary.unlink(missing_ok=True)
         with temporary.open("xb") as file:  # a new file, not through a link that somebody may have put there
-            _take_mode(file, target)
+            if target.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -56,11 +57,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_folder(folder: Path, new: Path) -> None:
-    """Rename `new` to `folder`. If that fails, an existing `folder` stays as it was.
-
-    Raises:
-        OSError: the system refused.
-    """
+    """Rename `new` to `folder`. If that fails with an OSError, an existing `folder` stays as it was."""
     old = outgoing_name(folder)
     if folder.exists():
         folder.rename(old)
@@ -76,11 +73,7 @@ def replace_folder(folder: Path, new: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that readers see either the old content or the new; see `new_file`.
-
-    Raises:
-        UserError: the disk is full or the file can't be written (MACHINE).
-    """
+    """Write a file so that readers see either the old content or the new; raises as `new_file` does."""
     with new_file(path) as file:
         file.write(data)
 
@@ -104,10 +97,7 @@ def outgoing_name(path: Path) -> Path:
 
 
 def remove_leftovers(parent: Path, names: Iterable[str]) -> list[str]:
-    """Delete temporary files and folders that a killed process left in `parent`, and return their names.
-
-    `names` are regular expressions of the final names.
-    """
+    """Delete what a killed process left in `parent`; return its names. `names` are expressions of the final names."""
     leftover = re.compile(rf"(?:{'|'.join(names)})\.(?:tmp|old)-[0-9]+")
     found = [path for path in parent.iterdir() if leftover.fullmatch(path.name)] if parent.is_dir() else []
     for path in found:
@@ -125,11 +115,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _take_mode(file: BinaryIO, target: Path) -> None:
-    """Give a new file the mode of the file that it will replace."""
-    if target.exists():
-        mode = stat.S_IMODE(target.stat().st_mode)
-        if mode != stat.S_IMODE(os.fstat(file.fileno()).st_mode):
-            os.fchmod(file.fileno(), mode)

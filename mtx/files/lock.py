@@ -6,15 +6,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-RETRY_SECONDS = 0.1
-"""Time to retry before a lock counts as taken: a process that just released it may be deleting the file."""
+RETRY_SECONDS = 0.1  # Before a lock counts as taken: a process that just released it may be deleting the file
 
 
 @contextmanager
 def locked(path: Path, when_taken: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock at `path` inside the block.
-
-    If another process holds it, `when_taken` is called; unless it raises, wait until the lock is free.
+    """Hold the lock at `path` inside the block; if it is taken, call `when_taken`, and wait unless that raises.
 
     Raises:
         OSError: the file can't be created.

@@ -1,40 +1,27 @@
 """Sealed folders: complete or absent, and damage is detected.
 
 A folder is written under a temporary name, with a manifest of sizes and sha256 last, flushed to the disk and renamed.
-The manifest is needed because safetensors and other formats of weights do not detect a flipped bit.
+Without the manifest nothing detects a flipped bit: formats of weights, such as safetensors, do not.
 """
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from mtx import __version__
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, replace_folder, sync, temporary_name
 from mtx.files.untrusted import check_regular, read_small_file
 
-FORMAT = 1
-"""Version of the layout of folders, increased when an older mtx could not read a newer folder.
-
-Every version has `mtx`, `format` and `sha256` in its manifest, so that another format is not mistaken for damage.
-"""
-
+FORMAT = 1  # Version of the layout, increased when an older mtx could not read a newer folder
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
-
-
-def _file_name(name: str) -> str:
-    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
-        raise ValueError("not the name of a file")
-    return name
 
 
 class Seal(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -47,10 +34,11 @@ class Seal(BaseModel, extra="forbid", frozen=True, strict=True):
 class Manifest(BaseModel, extra="forbid", frozen=True, strict=True):
     """The content of `manifest.json`. A stranger may have written it, so everything is validated before use."""
 
+    # Every format has `format`, `mtx` and `sha256`, so that another one is not mistaken for damage.
     format: int
     mtx: str
     about: dict[str, Any]
-    files: dict[Annotated[str, AfterValidator(_file_name)], Seal]
+    files: dict[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")], Seal]
     sha256: str  # Digest of all other keys
 
 
@@ -80,11 +68,9 @@ def sealed_folder(folder: Path, about: Mapping[str, Any], *, unsealed: Collectio
         _seal(temporary, about, unsealed)
         replace_folder(folder, temporary)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise machine_error(error, "cannot write", folder) from error
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
@@ -94,6 +80,21 @@ def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
         DamagedError: the folder is missing, damaged or incomplete (MODEL).
         UserError: the system can't read it (MACHINE), or it has the format of another version of mtx (MODEL).
     """
+    with _explain_damage(folder / MANIFEST):
+        manifest = _read_manifest(folder)
+    for name in needed:
+        if name not in manifest.files:
+            raise DamagedError(folder, f"{name}: not in {MANIFEST}")
+    for name, seal in manifest.files.items():
+        path = folder / name
+        with _explain_damage(path):
+            check_regular(path)
+            if path.stat().st_size != seal.size or _sha256(path) != seal.sha256:
+                raise ValueError("wrong checksum")
+    return manifest.about
+
+
+def _read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(read_small_file(folder / MANIFEST, MAX_MANIFEST_BYTES))
         made_by, layout = content["mtx"], content["format"]
@@ -102,30 +103,22 @@ def open_sealed(folder: Path, needed: Collection[str] = ()) -> dict[str, Any]:
         if layout != FORMAT:
             what = f"written by mtx {made_by} in format {layout}; this mtx {__version__} reads format {FORMAT}"
             raise UserError(ExitCode.MODEL, what[:200], where=str(folder), do="Use a matching mtx.")
-        manifest = Manifest.model_validate(content)
-    except FileNotFoundError:
-        raise DamagedError(folder, f"no {MANIFEST}") from None
-    except OSError as error:
-        raise _unreadable(folder / MANIFEST, error) from error
+        return Manifest.model_validate(content)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise DamagedError(folder, f"unreadable {MANIFEST}") from None
-    for name in needed:
-        if name not in manifest.files:
-            raise DamagedError(folder, f"{name}: not in {MANIFEST}")
-    for name, seal in manifest.files.items():
-        path = folder / name
-        try:
-            check_regular(path)
-            is_whole = path.stat().st_size == seal.size and _sha256(path) == seal.sha256
-        except FileNotFoundError:
-            raise DamagedError(folder, f"{name}: missing") from None
-        except ValueError as error:
-            raise DamagedError(folder, f"{name}: {error}") from None
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        if not is_whole:
-            raise DamagedError(folder, f"{name}: wrong checksum")
-    return manifest.about
+        raise ValueError("unreadable") from None
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Turn a ValueError about `path` or its absence into a DamagedError, other errors of the system into MACHINE."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise DamagedError(path.parent, f"no {path.name}") from None
+    except ValueError as error:
+        raise DamagedError(path.parent, f"{path.name}: {error}") from None
+    except OSError as error:  # the file may be undamaged
+        raise machine_error(error, "cannot read", path) from error
 
 
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:
@@ -150,10 +143,3 @@ def _manifest_digest(manifest: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    """The error to report when the system could not read `path`, which may be undamaged."""
-    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):  # no file, whoever reads it
-        return DamagedError(path.parent, f"{path.name}: {error.strerror}")
-    return machine_error(error, "cannot read", path)

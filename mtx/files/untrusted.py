@@ -29,8 +29,7 @@ def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
     """Read a JSON file that has exactly the keys of `schema`.
 
     Raises:
-        ValueError: it has others, is not a regular file, or is larger than `max_bytes`; the reason is one line.
-        OSError: it can't be read, or does not exist.
+        ValueError, OSError: as `read_small_file`; or it has other keys or values, with a reason of one line.
     """
     try:
         return schema.model_validate_json(read_small_file(path, max_bytes))
@@ -41,11 +40,6 @@ def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse pipes, which may block when opened, and links, which may point anywhere.
-
-    Raises:
-        ValueError: `path` is not a regular file.
-        OSError: it can't be examined, or does not exist.
-    """
+    """Raise a ValueError for anything but a regular file: a pipe may block when opened, a link point anywhere."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise ValueError("not a regular file")

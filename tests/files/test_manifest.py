@@ -30,7 +30,7 @@ def refusal(folder: Path, needed: tuple[str, ...] = ()) -> str:
 
 
 def reseal(folder: Path, **changes: Any) -> None:
-    """Change what the manifest says, as its owner could, with a checksum that agrees."""
+    """Change the manifest and its checksum, as anyone can who owns the folder."""
     manifest = json.loads((folder / "manifest.json").read_text()) | changes
     manifest["sha256"] = _manifest_digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -39,7 +39,7 @@ def reseal(folder: Path, **changes: Any) -> None:
 SECRET = {"size": 6, "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"}
 
 
-def test_the_secret_would_pass_if_it_lay_in_the_folder(sealed: Path) -> None:
+def test_the_secret_file_would_pass_inside_the_folder(sealed: Path) -> None:
     (sealed / "secret").write_text("secret")
     reseal(sealed, files={"secret": SECRET})
     assert open_sealed(sealed, ["secret"]) == {"step": 7}
@@ -50,7 +50,7 @@ def test_the_secret_would_pass_if_it_lay_in_the_folder(sealed: Path) -> None:
     [
         *[
             {"files": {name: SECRET}}
-            for name in ("../secret", "/etc/hostname", "..", ".", "", "sub/file", "a\0", "n" * 300)
+            for name in ("../secret", "/etc/hostname", "..", ".", "", "sub/file", "a\0", "a\n", "n" * 300)
         ],
         {"files": {"file": SECRET | {"size": float("inf")}}},
         {"files": {"file": SECRET | {"size": -1}}},
@@ -63,9 +63,9 @@ def test_the_secret_would_pass_if_it_lay_in_the_folder(sealed: Path) -> None:
         {"class": "os.system"},
     ],
 )
-def test_what_no_manifest_says_is_refused(sealed: Path, changes: dict[str, Any]) -> None:
+def test_a_manifest_that_mtx_would_not_write_is_refused(sealed: Path, changes: dict[str, Any]) -> None:
     reseal(sealed, **changes)
-    assert "unreadable manifest.json" in refusal(sealed)
+    assert "manifest.json: unreadable" in refusal(sealed)
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_what_no_manifest_says_is_refused(sealed: Path, changes: dict[str, Any])
     ],
     ids=["pipe", "endless", "large", "deep", "long number"],
 )
-def test_a_manifest_neither_hangs_nor_fills_memory(sealed: Path, make: Callable[[Path], Any]) -> None:
+def test_reading_a_manifest_neither_hangs_nor_fills_memory(sealed: Path, make: Callable[[Path], Any]) -> None:
     (sealed / "manifest.json").unlink()
     make(sealed / "manifest.json")
-    assert "unreadable manifest.json" in refusal(sealed)
+    assert "manifest.json: unreadable" in refusal(sealed)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("../secret")], ids=["pipe", "link"])
-def test_a_sealed_file_is_a_file_in_the_folder(sealed: Path, make: Callable[[Path], Any]) -> None:
+def test_a_sealed_file_must_be_a_regular_file(sealed: Path, make: Callable[[Path], Any]) -> None:
     make(sealed / "secret")
     reseal(sealed, files={"secret": SECRET})
     assert "secret: not a regular file" in refusal(sealed)
 
 
-def test_what_is_needed_must_be_sealed(sealed: Path) -> None:
+def test_needed_files_must_be_sealed(sealed: Path) -> None:
     (sealed / "weights").write_text("not in the manifest")
     assert open_sealed(sealed, ["file"]) == open_sealed(sealed) == {"step": 7}
     assert "weights: not in manifest.json" in refusal(sealed, needed=("file", "weights"))
