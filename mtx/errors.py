@@ -53,10 +53,9 @@ class DiskFullError(UserError):
 
 def machine_error(error: OSError, what: str, where: object = "") -> UserError:
     """Return the error (MACHINE) for a failed system call: what failed, the system's reason and a remedy."""
-    place = where or error.filename or ""
     do = _REMEDIES.get(error.errno or 0, "Check the disk, the file and its permissions.")
     kind = DiskFullError if error.errno in _FULL else UserError
-    return kind(ExitCode.MACHINE, f"{what}: {error.strerror or error}", where=str(place), do=do)
+    return kind(ExitCode.MACHINE, f"{what}: {error.strerror or error}", where=str(where or error.filename or ""), do=do)
 
 
 def escape_controls(text: str) -> str:

@@ -23,8 +23,8 @@ from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.files.untrusted import Schema, read_json
-from mtx.model import Transformer
-from mtx.model.fast.blank import blank_transformer, fill
+from mtx.model import Transformer, build_transformer
+from mtx.model.fast.blank import blank_weights, fill
 from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 CARD = "README.md"
@@ -109,13 +109,14 @@ def load_model(folder: Path) -> TrainedModel:
         if getattr(config, name) != value:
             what = f"config.json and the tokenizer differ: {name} {getattr(config, name)} and {value}"
             raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use the files of one model.")
-    model = blank_transformer(
-        config.model,
-        src_vocab_size=config.src_vocab_size,
-        tgt_vocab_size=config.tgt_vocab_size,
-        pad_id=config.pad_id,
-        is_joint=config.is_joint,
-    )
+    with blank_weights():
+        model = build_transformer(
+            config.model,
+            src_vocab_size=config.src_vocab_size,
+            tgt_vocab_size=config.tgt_vocab_size,
+            pad_id=config.pad_id,
+            is_joint=config.is_joint,
+        )
     weights = load_tensors(folder / WEIGHTS)
     check_weights(model, weights, folder)
     fill(model, weights)

@@ -1,6 +1,7 @@
 """Greedy and beam search: ids in, ids out. Of the model they know `start` and `step` only.
 
-Whatever the model predicts, every search ends at the maximum length, with a hypothesis or a FloatingPointError.
+Whatever the model predicts, every search ends at the maximum length: with a hypothesis, or with a FloatingPointError if
+the model's numbers overflow.
 
 Rows of a step are hypotheses, W for each of B sentences, R = B · W in all; V is the size of the vocabulary.
 """
@@ -19,7 +20,7 @@ OVERFLOW = "the model's numbers overflow"
 
 
 class State(Protocol):
-    """State that a model keeps between steps: rows, grouped by sentence, the same number for each."""
+    """Memory of a model between steps: rows, grouped by sentence, the same number for each."""
 
     def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
         """Keep these sentences, in this order; row r becomes what row `rows_R[r]` was, a row of the same sentence."""
@@ -44,24 +45,15 @@ class Hypothesis:
 
     ids: list[int]  # Tokens without start and end symbol
     logp: float
-    """Natural log-probability of the tokens and the end symbol; NaN if no scores were asked for.
-
-    Without the end symbol's if the model gave it probability 0 at the maximum length."""
+    """Natural log-probability of the tokens and the end symbol, or without that if the model gave it probability 0 at
+    the maximum length; NaN if no scores were asked for."""
     score: float  # logp / length ** length_penalty, the end symbol included in the length. Hypotheses are ranked by it.
 
 
 def greedy_search(
     model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: DecodeOptions, *, bos_id: int, eos_id: int
 ) -> list[list[Hypothesis]]:
-    """Take the most probable next token at every step, until the end symbol.
-
-    Shapes:
-        src_ids, src_mask: (B, S)
-        return:            one list per sentence, with one hypothesis
-
-    Raises:
-        FloatingPointError: the model's numbers overflow, so that no token has a probability.
-    """
+    """Take the most probable next token at every step, until the end symbol. Shapes: (B, S) -> B times one."""
     device = src_ids.device
     max_length = torch.tensor(max_lengths(src_mask, options), device=device)
     sentences = torch.arange(src_ids.size(0), device=device)  # the sentence of each row
@@ -99,64 +91,58 @@ def greedy_search(
 def beam_search(
     model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: DecodeOptions, *, bos_id: int, eos_id: int
 ) -> list[list[Hypothesis]]:
-    """Keep the `beam_size` best hypotheses of each sentence at every step; return the best finished ones.
+    """Keep the `beam_size` best hypotheses of each sentence at every step; return the best `n_best` that end.
 
     Each step looks at the 2W best continuations of a sentence's W hypotheses. Those among the first W that end are
     finished; the first W that do not end are kept. A sentence is done when W hypotheses are finished, or when `n_best`
     are and no other can overtake them within `lookahead` tokens, even if these cost nothing. If no hypothesis ever
-    ends, the best one at the maximum length is the translation.
-
-    Shapes:
-        src_ids, src_mask: (B, S)
-        return:            one list per sentence of `n_best` hypotheses, best first; fewer if the vocabulary has no more
-
-    Raises:
-        FloatingPointError: the model's numbers overflow, so that no token has a probability.
+    ends, the best one at the maximum length is the translation. A small vocabulary may have fewer than `n_best`.
+    Shapes: (B, S) -> B times `n_best`, best first.
     """
     device = src_ids.device
     max_length = max_lengths(src_mask, options)
-    sentences = list(range(src_ids.size(0)))  # in the order of their rows
-    finished: list[list[Hypothesis]] = [[] for _ in sentences]
+    results: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
+    finished = results  # of the sentences that are left, in the order of their rows
     # One hypothesis per sentence at first, and never more than the previous ones have continuations.
-    logp_BW = torch.zeros(len(sentences), 1, device=device)
-    ids_RT = torch.full((len(sentences), 1), bos_id, device=device)
+    logp_BW = torch.zeros(len(results), 1, device=device)
+    ids_RT = torch.full((len(results), 1), bos_id, device=device)
     state = model.start(src_ids, src_mask)
 
-    while sentences:
+    while finished:
         logits_RV, state = model.step(ids_RT[:, -1], state)
         logp_RV = logits_RV.float().log_softmax(dim=-1)
         length = ids_RT.size(1)  # of a hypothesis that ends now, end symbol included
-        must_end = [max_length[sentence] <= length for sentence in sentences]
+        must_end = [longest <= length for longest in max_length]
         if any(must_end):
             must_end_B = torch.tensor(must_end, device=device)
-            has_finished_B = torch.tensor([bool(finished[sentence]) for sentence in sentences], device=device)
+            has_finished_B = torch.tensor([bool(hypotheses) for hypotheses in finished], device=device)
             _end_now(logp_RV.view(*logp_BW.shape, -1), logp_BW, must_end_B, has_finished_B, eos_id)
 
         best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * options.beam_size)
         ends = tokens == eos_id
-        _collect_finished(finished, sentences, ids_RT, best_logp, parents, ends, options)
+        _collect_finished(finished, ids_RT, best_logp.where(ends, -torch.inf), parents, options)
 
         # The first W candidates that do not end: a stable sort moves them to the front, in order.
         order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, : options.beam_size]
-        rows_BW = parents.gather(1, order) + torch.arange(len(sentences), device=device)[:, None] * logp_BW.size(1)
+        rows_BW = parents.gather(1, order) + torch.arange(len(finished), device=device)[:, None] * logp_BW.size(1)
         logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
         best_alive = logp_BW.max(dim=1).values.tolist()
         if math.isnan(sum(best_alive)):
             raise FloatingPointError(OVERFLOW)
         is_alive = [
-            not must_end[b]
-            and not _is_done(finished[s], best_alive[b], min(length + options.lookahead, max_length[s]), options)
-            for b, s in enumerate(sentences)
+            length < longest and not _is_done(hypotheses, best, min(length + options.lookahead, longest), options)
+            for hypotheses, best, longest in zip(finished, best_alive, max_length, strict=True)
         ]
         kept_B = compaction_indices(torch.tensor(is_alive, device=device))
-        sentences = [sentences[b] for b in kept_B.tolist()]
+        kept = kept_B.tolist()
+        finished, max_length = [finished[b] for b in kept], [max_length[b] for b in kept]
         logp_BW = logp_BW.index_select(0, kept_B)
         rows_R = rows_BW.index_select(0, kept_B).flatten()
         newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
         ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
         state = state.select(rows_R, kept_B)
         del logits_RV, logp_RV  # as in greedy search
-    return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in finished]
+    return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in results]
 
 
 def max_lengths(src_mask: Tensor, options: DecodeOptions) -> list[int]:
@@ -166,12 +152,7 @@ def max_lengths(src_mask: Tensor, options: DecodeOptions) -> list[int]:
 
 
 def compaction_indices(is_kept: Tensor) -> Tensor:
-    """Return indices of what is kept. The last ones fill the gaps; all others stay where they are.
-
-    Shapes:
-        is_kept: (B,), bool
-        return:  (number of True,)
-    """
+    """Return indices of what is kept. The last ones fill the gaps; all others stay where they are. Shapes: (B,)."""
     indices = torch.arange(int(is_kept.sum()), device=is_kept.device)
     indices[~is_kept[: len(indices)]] = len(indices) + is_kept[len(indices) :].nonzero()[:, 0]
     return indices
@@ -195,26 +176,17 @@ def _end_now(logp_BWV: Tensor, logp_BW: Tensor, must_end_B: Tensor, has_finished
 
 
 def _collect_finished(
-    finished: list[list[Hypothesis]],
-    sentences: list[int],
-    ids_RT: Tensor,
-    best_logp: Tensor,
-    parents: Tensor,
-    ends: Tensor,
-    options: DecodeOptions,
+    finished: list[list[Hypothesis]], ids_RT: Tensor, logp: Tensor, parents: Tensor, options: DecodeOptions
 ) -> None:
-    """Add the candidates among each sentence's first W that end to `finished`. Shapes: candidates (B, 2W)."""
-    width = options.beam_size
-    is_finished = ends[:, :width] & best_logp[:, :width].isfinite()
-    sentences_of = is_finished.nonzero()[:, 0]
-    if not sentences_of.numel():
+    """Add those of each sentence's first W candidates whose `logp` is finite to `finished`. Shapes: (B, 2W)."""
+    sentences, candidates = logp[:, : options.beam_size].isfinite().nonzero(as_tuple=True)
+    if not sentences.numel():
         return
-    logps = best_logp[:, :width][is_finished].tolist()
-    rows = parents[:, :width][is_finished] + sentences_of * (len(ids_RT) // len(sentences))
-    finished_ids = ids_RT[rows, 1:].tolist()
-    for b, logp, ids in zip(sentences_of.tolist(), logps, finished_ids, strict=True):
-        if len(finished[sentences[b]]) < width:
-            finished[sentences[b]].append(_finish(ids, logp, options))
+    logps = logp[sentences, candidates].tolist()
+    rows = parents[sentences, candidates] + sentences * (len(ids_RT) // len(finished))
+    for b, ids_logp, ids in zip(sentences.tolist(), logps, ids_RT[rows, 1:].tolist(), strict=True):
+        if len(finished[b]) < options.beam_size:
+            finished[b].append(_finish(ids, ids_logp, options))
 
 
 def _is_done(finished: list[Hypothesis], best_alive: float, horizon: int, options: DecodeOptions) -> bool:

@@ -2,8 +2,7 @@
 
 The best number of each block is found first. The `count` best numbers of all lie in the `count` blocks whose best are
 best, so that only these blocks are looked into. On a CPU this takes a fraction of the time of torch's own operations.
-
-The letters of the shapes are explained in `mtx.model` and `mtx.model.fast`.
+C in shapes counts blocks that are looked into, N tokens of a block, or blocks.
 """
 
 import torch
@@ -16,8 +15,7 @@ BLOCKS_FROM_ROWS = 5  # Rows from which on blocks are faster than torch's `max`
 def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:
     """Return the greatest number of each row, and its token. Shapes: (R,), (R,)."""
     if len(logp_RV) < BLOCKS_FROM_ROWS:
-        best_R, tokens_R = logp_RV.max(dim=1)
-        return best_R, tokens_R
+        return logp_RV.max(dim=1)
     blocks_R = _block_maxima(logp_RV).argmax(dim=1)
     # The last block begins early enough to have full length.
     first_R = (blocks_R * BLOCK_SIZE).clamp(max=max(logp_RV.size(1) - BLOCK_SIZE, 0))
@@ -29,10 +27,7 @@ def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:
 def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best continuations of each sentence's hypotheses: log-probabilities, parent hypotheses and tokens.
 
-    Shapes:
-        logp_RV: log-probabilities of the next token
-        logp_BW: log-probabilities of the hypotheses
-        return:  three times (B, count), best first; fewer columns if W · V is less
+    `logp_RV` is of the next token, `logp_BW` of the hypotheses. Shapes: three times (B, count), or W · V if less.
     """
     (num_sentences, width), vocab_size = logp_BW.shape, logp_RV.size(1)
     count = min(count, width * vocab_size)
@@ -46,10 +41,9 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
     is_beyond_BCN = tokens_BCN >= vocab_size  # in the last block
     tokens_BCN = tokens_BCN.clamp(max=vocab_size - 1)
     rows_BC = parents_BC + torch.arange(num_sentences, device=logp_RV.device)[:, None] * width
-    candidates_BCN = logp_RV.flatten()[rows_BC[:, :, None] * vocab_size + tokens_BCN]
-    candidates_BCN = candidates_BCN + logp_BW.gather(1, parents_BC)[:, :, None]
-    candidates_BCN = candidates_BCN.masked_fill(is_beyond_BCN, -torch.inf)
-    best_logp, best = candidates_BCN.flatten(1).topk(count, dim=1)
+    next_logp_BCN = logp_RV.flatten()[rows_BC[:, :, None] * vocab_size + tokens_BCN]
+    logp_BCN = (next_logp_BCN + logp_BW.gather(1, parents_BC)[:, :, None]).masked_fill(is_beyond_BCN, -torch.inf)
+    best_logp, best = logp_BCN.flatten(1).topk(count, dim=1)
     return best_logp, parents_BC.gather(1, best // BLOCK_SIZE), tokens_BCN.flatten(1).gather(1, best)
 
 

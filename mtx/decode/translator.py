@@ -1,19 +1,16 @@
-"""Strings in, strings out: the only way from a sentence to its translation.
-
-Validation, `mtx evaluate` and `mtx translate` share it.
-"""
+"""Strings in, strings out: the way from a sentence to its translation in validation, `evaluate` and `translate`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
-from mtx.decode.search import Hypothesis, beam_search, greedy_search
+from mtx.decode.search import Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model.fast import for_decoding
 from mtx.system.device import Precision, is_out_of_memory
@@ -22,13 +19,11 @@ from mtx.system.parallel import can_fork, map_as_completed, start_workers
 from mtx.text.segments import join_parts, split_long
 
 Sentences = list[list[int]]
-Search = Callable[[Sentences], list[list[Hypothesis]]]
+Found = list[list[Hypothesis]]  # For each sentence its hypotheses, best first
 
 MIN_ROWS_PER_WORKER = 64  # Fewest hypotheses for which another process pays: with fewer a step takes hardly less time
 MIN_TOKENS = 16  # Tokens that a shorter sentence counts in a batch: the logits of its next token take as much memory
-
-BATCHES_BETWEEN_TRIMS = 64
-"""Batches after which freed memory is given back. Doing so after every batch would take a tenth of the time."""
+BATCHES_BETWEEN_TRIMS = 64  # Batches after which freed memory is given back: it would take a tenth of one's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +31,7 @@ class Candidate:
     """One translation of a sentence."""
 
     tgt: str
-    score: float
-    """Log-probability / length ** length_penalty; the mean over the parts of a long line; NaN without scores."""
+    score: float  # Mean over the parts of a long line; NaN without scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,7 @@ class Translation:
     src: str
     nbest: tuple[Candidate, ...]
     num_tokens: int  # Tokens generated for the best one, end symbols included
-    num_left_out: int = 0
-    """Source tokens at the end of the sentence that were not translated; 0 unless long lines are cut off."""
+    num_left_out: int = 0  # Source tokens at the end that were not translated, where long lines are cut off
 
     @property
     def tgt(self) -> str:
@@ -78,7 +71,7 @@ class Translator:
         # A beam cannot be wider than the vocabulary it chooses from.
         width = min(options.beam_size, trained.tokenizer.tgt_vocab_size)
         self.options = options.model_copy(update={"beam_size": width, "n_best": min(options.n_best, width)})
-        self.model = for_decoding(trained.model, precision.dtype)
+        self.model: StepModel[Any] = for_decoding(trained.model, precision.dtype)
         self.device = precision.device
         self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" and can_fork() else 1
         self._workers: ProcessPoolExecutor | None = None
@@ -97,12 +90,16 @@ class Translator:
             UserError: memory can't hold the search for a single sentence (MACHINE).
         """
         segments = self._segments(lines)
-        hypotheses: list[list[Hypothesis]] = [[] for _ in segments]
-        with _explain_large_sentence(lines, segments):
+        hypotheses: Found = [[] for _ in segments]
+        try:
             for batch, found in self._search_all(segments):
                 for index, of_segment in zip(batch, found, strict=True):
                     hypotheses[index] = of_segment
                 after_batch(len(batch))
+        except SentenceTooLargeError as error:
+            line = next(lines[segment.line] for segment in segments if segment.ids == error.args[0])
+            what, where = f"out of memory for one sentence of {len(error.args[0]) + 1} tokens", f"{line.strip()[:40]}…"
+            raise UserError(ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam.") from error
         # All in one call: for 1,000 sentences 1.4 ms instead of 51.
         texts = iter(self.trained.tokenizer.decode([h.ids for of_segment in hypotheses for h in of_segment]))
         parts: list[list[Translation]] = [[] for _ in lines]
@@ -132,7 +129,7 @@ class Translator:
                 segments.append(_Segment(line, prefix + ids[:limit], num_left_out=max(0, len(ids) - limit)))
         return segments
 
-    def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
+    def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], Found]]:
         """Search in batches; yields indices of segments and their hypotheses, in any order."""
         batches = self._batches(segments)
         sentences = [[segments[index].ids for index in batch] for batch in batches]
@@ -163,7 +160,7 @@ class Translator:
             num_tokens += lengths[index]
         return batches
 
-    def _search(self, sentences: Sentences) -> list[list[Hypothesis]]:
+    def _search(self, sentences: Sentences) -> Found:
         """Search for translations of sentences of similar length, all at once if memory allows."""
         found = search_within_memory(self._search_at_once, sentences)
         self._num_batches += 1
@@ -172,12 +169,10 @@ class Translator:
         return found
 
     @torch.inference_mode()
-    def _search_at_once(self, sentences: Sentences) -> list[list[Hypothesis]]:
+    def _search_at_once(self, sentences: Sentences) -> Found:
         tokenizer, options = self.trained.tokenizer, self.options
-        src = np.full((len(sentences), max(map(len, sentences)) + 1), tokenizer.pad_id)
-        for row, ids in enumerate(sentences):
-            src[row, : len(ids) + 1] = [*ids, tokenizer.eos_id]
-        src_ids = torch.from_numpy(src).to(self.device)
+        rows = [torch.tensor([*ids, tokenizer.eos_id]) for ids in sentences]
+        src_ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id).to(self.device)
         src_mask = src_ids != tokenizer.pad_id
         search = greedy_search if options.beam_size == 1 else beam_search
         return search(self.model, src_ids, src_mask, options, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id)
@@ -199,7 +194,7 @@ class SentenceTooLargeError(Exception):
     """Memory can't hold the search for a single sentence; the only argument is its ids."""
 
 
-def search_within_memory(search: Search, sentences: Sentences) -> list[list[Hypothesis]]:
+def search_within_memory(search: Callable[[Sentences], Found], sentences: Sentences) -> Found:
     """Search for all `sentences` at once, or for half of them at a time if memory can't hold all.
 
     Raises:
@@ -215,15 +210,3 @@ def search_within_memory(search: Search, sentences: Sentences) -> list[list[Hypo
     # Outside the handler: the error keeps all tensors of the failed search alive.
     middle = len(sentences) // 2
     return [found for half in (sentences[:middle], sentences[middle:]) for found in search_within_memory(search, half)]
-
-
-@contextmanager
-def _explain_large_sentence(lines: Sequence[str], segments: Sequence[_Segment]) -> Iterator[None]:
-    """Turn a SentenceTooLargeError into a UserError that shows the line."""
-    try:
-        yield
-    except SentenceTooLargeError as error:
-        ids = error.args[0]
-        line = next(lines[segment.line] for segment in segments if segment.ids == ids)
-        what, where = f"out of memory for one sentence of {len(ids) + 1} tokens", f"{line.strip()[:40]}…"
-        raise UserError(ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam.") from error

@@ -1,8 +1,4 @@
-"""Dropout with masks that are cheap on a CPU.
-
-Slow twin: `torch.nn.Dropout`. Test: tests/model/fast/test_dropout.py.
-Gain: training the `tiny` preset in bf16 6,643 → 8,781 tokens/s on Zen 4.
-"""
+"""Dropout with masks that are cheap on a CPU. Slow twin: `torch.nn.Dropout`."""
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +9,8 @@ class Dropout(nn.Dropout):
     """Zeroes each number with probability `p` while training and scales the others by 1 / (1 - p).
 
     torch draws a CPU mask number by number from one serial generator, a fifth of a small model's training step. Here
-    one draw of 64 bits makes eight decisions. On a CPU `p` is therefore rounded to a multiple of 1/256, from 1/256 to
-    255/256, and the scale is that of the rounded `p`, so that expectations stay exact.
+    one draw of 64 bits makes eight decisions. On a CPU `p` is therefore rounded to a multiple of 1/256, but not to 0 or
+    1, and the scale is that of the rounded `p`, so that expectations stay exact.
     """
 
     def __init__(self, p: float) -> None:
@@ -22,7 +18,6 @@ class Dropout(nn.Dropout):
         self.threshold = min(max(1, round(256 * p)), 255) if p else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: any, in and out."""
         if not self.training or not self.threshold:
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler fuses the draw with its neighbours

@@ -1,13 +1,7 @@
-"""Linear maps in whole numbers of eight bits, for decoding on a CPU.
-
-Slow twin: `torch.nn.Linear`, but for rounding. Test: tests/model/fast/test_int8.py.
-Gain: decoding Multi30k × 1.6 beside fp32 on Zen 4, one thread.
-
-The letters of the shapes are explained in `mtx.model` and `mtx.model.fast`.
-"""
+"""Linear maps in whole numbers of eight bits, for decoding on a CPU. Slow twin: `torch.nn.Linear`, but for rounding."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +12,11 @@ from mtx.model.fast.linear import TORCH_HAS_ONEDNN, has_onednn, onednn_product, 
 Int8Product = Callable[[Tensor], Tensor]  # x̂ -> s_w · x̂ ŵᵀ. Shapes: (R, I) int8 -> (R, O) float32.
 
 
-@dataclass(frozen=True, slots=True)
-class Int8Arithmetic:
+class Int8Arithmetic(NamedTuple):
     """Integer matrix products of this machine, by its int8 instructions or by a substitute."""
 
-    product_of_few: Callable[[Tensor, Tensor], Int8Product]
-    product_of_many: Callable[[Tensor, Tensor], Int8Product]  # Made of ŵ (O, I) and s_w (O,)
+    product_of_few: Callable[[Tensor, Tensor], Int8Product]  # Made of ŵ (O, I) and s_w (O,)
+    product_of_many: Callable[[Tensor, Tensor], Int8Product]
     many: int = 0  # Rows times outputs from which on the second pays: oneDNN's calls cost 15 microseconds beforehand
     largest_weight: int = 127
 
@@ -35,8 +28,8 @@ class Int8Arithmetic:
             if capabilities.get("avx512_vnni"):
                 return cls(plain_int8_product, onednn_int8_product, 2**17)
             if capabilities.get("avx2"):
-                # Its instruction adds two products in 16 bits. Weights of 7 bits can't overflow them; one number after
-                # another, as torch's own product goes there, takes 30 times as long.
+                # Its instruction adds two products in 16 bits, which weights of 7 bits can't overflow. torch's own
+                # product, which multiplies number by number there, takes 30 times as long.
                 return cls(float_int8_product, onednn_int8_product, 2**15, largest_weight=63)
         return cls(float_int8_product, float_int8_product)
 
@@ -47,10 +40,6 @@ class Int8Linear(nn.Module):
     With w = s_w · ŵ and x = s_x · x̂ the product is s_x s_w · x̂ ŵᵀ, exact but for the rounding to x̂ and ŵ: at most
     half a step, 1/254 of the largest number of the row (of W 1/126 where `Int8Arithmetic` says so). Scales of W are
     found once, those of x for each x.
-
-    Shapes:
-        x:      (…, I)
-        return: (…, O)
     """
 
     def __init__(self, linear: nn.Linear, arithmetic: Int8Arithmetic | None = None) -> None:
@@ -90,8 +79,7 @@ def onednn_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
 
 def plain_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
     """The product by torch alone, for machines with instructions for it."""
-    # The transpose, row by row, is what the product reads fastest when x has few rows.
-    weight_IO = weight_OI.T.contiguous()
+    weight_IO = weight_OI.T.contiguous()  # read fastest when x has few rows
     return lambda x_RI: torch._int_mm(x_RI, weight_IO).to(scale_O.dtype).mul_(scale_O)
 
 
@@ -104,11 +92,7 @@ def float_int8_product(weight_OI: Tensor, scale_O: Tensor) -> Int8Product:
 
 
 def round_rows(x_RI: Tensor, largest: int = 127, num_rows: int | None = None) -> tuple[Tensor, Tensor]:
-    """Each row as whole numbers up to ±largest, and its scale; a row of zeros stays one.
-
-    Shapes:
-        return: (num_rows or R, I), of which rows from R on hold anything; (R, 1)
-    """
+    """Each row as whole numbers up to ±largest, and its scale. Shapes: (num_rows or R, I), R of them set; (R, 1)."""
     scale_R1 = x_RI.abs().amax(dim=1, keepdim=True).div_(largest).clamp_min_(torch.finfo(x_RI.dtype).tiny)
     rounded_RI = torch.empty(num_rows or len(x_RI), x_RI.size(1), dtype=torch.int8, device=x_RI.device)
     rounded_RI[: len(x_RI)] = (x_RI / scale_R1).round_()
