@@ -13,11 +13,10 @@ from mtx.cli.options import (
     RUNS,
     DeviceOption,
     ModelOption,
-    PrecisionName,
     PrecisionOption,
     load_translator,
     path_option,
-    with_decoding_flags,
+    with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import print_line, refuse_overwriting
@@ -25,14 +24,14 @@ from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
 
 
-@with_decoding_flags("n_best")
+@with_decode_flags("n_best")
 def evaluate(
     given: dict[str, Any],
     model: ModelOption = None,
     src: Annotated[Path | None, path_option("Source sentences; default: the test set of the model's run.")] = None,
     ref: Annotated[list[Path] | None, path_option("Reference translations; repeat for several references.")] = None,
     hyp: Annotated[Path | None, path_option("Translations to score instead of a model.")] = None,
-    precision: PrecisionOption = PrecisionName.fp32,
+    precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[Path | None, path_option("Also write the translations to this file.")] = None,

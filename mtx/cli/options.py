@@ -4,9 +4,8 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
-PrecisionName = StrEnum("PrecisionName", ["auto", "fp32", "bf16", "fp16", "int8"])
-
 
 def path_option(description: str, *names: str) -> Any:
     """Describe an option for a path. Whether it can be read is left to the command, whose error has another code."""
@@ -26,13 +23,16 @@ def path_option(description: str, *names: str) -> Any:
 
 
 ModelOption = Annotated[Path | None, path_option("Model or run folder; default: newest in ./runs.", "--model", "-m")]
-PrecisionOption = Annotated[PrecisionName, typer.Option(help="Number format of the computation; fp32 is exact.")]
+PrecisionOption = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16", "int8"],
+    typer.Option(help="Number format of the computation; fp32 is exact."),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ConfigOption = Annotated[Path | None, path_option("YAML file; default: the built-in demo.", "--config", "-c")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")]
 
 
-def with_decoding_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_decode_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of DecodeOptions, except `omitted` fields.
 
     The command receives those that the user gave as a dictionary, `given`.
@@ -62,7 +62,7 @@ def with_decoding_flags(*omitted: str) -> Callable[[Callable[..., None]], Callab
     return decorate
 
 
-def load_translator(model: Path | None, given: dict[str, Any], precision: PrecisionName, device: str) -> "Translator":
+def load_translator(model: Path | None, given: dict[str, Any], precision: str, device: str) -> "Translator":
     """Load the translator; decoding options that are not given come from the model folder."""
     from mtx.checkpoint.model_folder import find_model, load_model
     from mtx.decode.translator import Translator
@@ -72,7 +72,7 @@ def load_translator(model: Path | None, given: dict[str, Any], precision: Precis
     use_threads()
     configure_malloc()
     limit_onednn_cache(ONEDNN_KERNELS_DECODING)
-    arithmetic = choose_precision(precision.value, choose_device(device))
+    arithmetic = choose_precision(precision, choose_device(device))
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)
     options = trained.generation.decode.with_options(**given)

@@ -12,15 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mtx.cli.options import (
-    DeviceOption,
-    ModelOption,
-    PrecisionName,
-    PrecisionOption,
-    load_translator,
-    path_option,
-    with_decoding_flags,
-)
+from mtx.cli.options import DeviceOption, ModelOption, PrecisionOption, load_translator, path_option, with_decode_flags
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
@@ -36,7 +28,7 @@ OPTION = re.compile("-[^-]|--[^= ]+")  # Its value is the next argument: every o
 MAX_SHOWN = 20  # Undecodable lines that are listed
 
 
-@with_decoding_flags()
+@with_decode_flags()
 def translate(
     given: dict[str, Any],
     sentences: Annotated[list[str] | None, typer.Argument(help="Default: the lines of --input or stdin.")] = None,
@@ -56,7 +48,7 @@ def translate(
             help="Lines that are not UTF-8: stop (code 3), replace bad bytes, or leave empty, with code 3 at the end."
         ),
     ] = "stop",
-    precision: PrecisionOption = PrecisionName.fp32,
+    precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
 ) -> None:
     """Translate sentences. Each input line gives one output line, in order, as soon as it is ready.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtx.cli.options import PrecisionName, load_translator
+from mtx.cli.options import load_translator
 from mtx.errors import UserError
 from scripts.bench.contest import PEERS, Contestant
 from scripts.bench.weights import fits_m2m100
@@ -86,8 +86,8 @@ def refusals(work: Work, libraries: Sequence[str], precisions: Sequence[str]) ->
     """Find contestants that cannot take part, with the reason: unsupported precision, or a model M2M100 cannot hold."""
     for precision in precisions if "mtx" in libraries else ():
         try:
-            load_translator(work.model, {"beam_size": 1}, PrecisionName(precision), work.device)
-        except (UserError, ValueError) as error:
+            load_translator(work.model, {"beam_size": 1}, precision, work.device)
+        except (UserError, KeyError) as error:
             yield f"mtx {precision}", str(error)
     if "generate" in libraries and not fits_m2m100(work.model):
         yield "generate", "M2M100 supports only pre-norm layers and a joint vocabulary"

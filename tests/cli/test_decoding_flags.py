@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mtx.cli.options import with_decoding_flags
+from mtx.cli.options import with_decode_flags
 from mtx.config.settings import DecodeOptions
 
 FLAGS = {name: x for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, str)}
@@ -16,7 +16,7 @@ def run(*arguments: str, omitted: tuple[str, ...] = ()) -> tuple[int, dict[str, 
     """The exit code, the options that the command was given, and the output."""
     seen: dict[str, object] = {}
 
-    @with_decoding_flags(*omitted)
+    @with_decode_flags(*omitted)
     def command(given: dict[str, object], file: Path = Path("x")) -> None:
         seen.update(given, file=file)
 

@@ -22,12 +22,11 @@ def main() -> None:
     claim_stdout()
 
     import mtx
-    from mtx.cli.options import PrecisionName, load_translator
+    from mtx.cli.options import load_translator
 
     def make(beam: int, batch_tokens: int) -> Translate:
-        precision = PrecisionName(options.precision)
         given = {"beam_size": beam, "batch_tokens": batch_tokens}
-        translator = load_translator(options.model, given, precision, options.device)
+        translator = load_translator(options.model, given, options.precision, options.device)
 
         def translate(lines: Sequence[str]) -> tuple[list[str], int]:
             translations = translator.translate(lines)
