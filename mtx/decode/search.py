@@ -147,8 +147,8 @@ def beam_search(
 
 def max_lengths(src_mask: Tensor, options: DecodeOptions) -> list[int]:
     """Return the most target tokens for each sentence, end symbol included. Shapes: (B, S) -> B numbers."""
-    lengths = src_mask.sum(dim=1).tolist()
-    return [int(options.max_length_factor * length) + options.max_length_extra for length in lengths]
+    factor, extra = options.max_length_factor, options.max_length_extra
+    return [int(factor * length) + extra for length in src_mask.sum(dim=1).tolist()]
 
 
 def compaction_indices(is_kept: Tensor) -> Tensor:

@@ -122,11 +122,10 @@ def _explain_damage(path: Path) -> Iterator[None]:
 
 
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:
-    files = {}
-    for path in sorted(folder.iterdir()):
+    paths = sorted(folder.iterdir())
+    for path in paths:
         sync(path)
-        if path.name not in unsealed:
-            files[path.name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+    files = {p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in paths if p.name not in unsealed}
     manifest: dict[str, Any] = {"format": FORMAT, "mtx": __version__, "about": dict(about), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -66,8 +66,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     if name == "fp16" and is_cpu:
         raise UserError(ExitCode.USAGE, "fp16 needs a GPU", where="precision", do="Use bf16, fp32 or auto.")
     if name == "int8" and not is_cpu:
-        do = "Use bf16, fp16, auto or --device cpu."
-        raise UserError(ExitCode.USAGE, "int8 needs a CPU", where="precision", do=do)
+        raise UserError(ExitCode.USAGE, "int8 needs a CPU", where="precision", do="Use bf16, auto or --device cpu.")
     if name == "bf16" and is_cpu and not _cpu_multiplies_bf16():
         LOGGER.warning("this CPU has no bf16 instructions, so fp32 would be faster")
     return Precision(DTYPES[name], device)

@@ -1,7 +1,7 @@
 """Parallel work in processes that are forked from this one, each with one thread.
 
-Python runs one thread at a time, and the matrices of a decoding step are too small to be worth splitting among
-threads: with int8, two processes are twice as fast as one, two threads only 1.5 times.
+Python runs one thread at a time, and the matrices of a decoding step are too small to split: with int8, two processes
+are twice as fast as one, two threads only 1.5 times.
 """
 
 import gc
@@ -25,10 +25,8 @@ from mtx.system.signals import end_with_parent
 Work = Callable[[Any], Any]
 Task = TypeVar("Task")
 T = TypeVar("T")
-
 MAX_THREADS = 1024  # Larger values of OMP_NUM_THREADS are taken for typing errors and ignored
 MIN_TASKS = 4  # Fewer tasks than this are done in this process: starting others would take longer
-
 _work: Work | None = None  # In a worker, the function that it applies to each task
 
 

@@ -37,10 +37,7 @@ def for_training(model: Transformer) -> Transformer:
 
 
 def for_decoding(model: Transformer, dtype: torch.dtype) -> FastDecoder | Transformer:
-    """A decoder that multiplies in `dtype`: bf16 and fp16 everywhere, int8 in linear maps only.
-
-    float32 changes no weight. Weights that keep their form are shared with `model`, not copied.
-    """
+    """A decoder that multiplies in `dtype`, in int8 only in linear maps. Unchanged weights are shared."""
     if dtype in (torch.bfloat16, torch.float16):
         copy = deepcopy(model).to(dtype)
     else:

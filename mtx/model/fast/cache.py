@@ -1,7 +1,4 @@
-"""The keys and values that fast decoding remembers: in a buffer for all layers, and once for what hypotheses share.
-
-Slow twin: `mtx.model.cache`.
-"""
+"""Keys and values of fast decoding: one buffer for all layers, shared by hypotheses. Slow twin: `mtx.model.cache`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

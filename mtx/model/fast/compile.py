@@ -9,10 +9,9 @@ from mtx.model.transformer import Transformer
 
 
 def compile_layers(model: Transformer, backend: str = "inductor") -> None:
-    """Let torch compile the layers of `model` at first use, for batches of any size.
+    """Let torch compile each layer of `model` at first use, within seconds, for batches of any size.
 
-    Layer by layer instead of the whole model: each compiles within seconds. Names of weights stay the same, and
-    copies of the model are not compiled.
+    Names of weights stay the same, and copies of the model are not compiled.
     """
     for layer in [*model.encoder, *model.decoder]:
         layer.compile(backend=backend, dynamic=True, fullgraph=True)

@@ -32,8 +32,8 @@ class FastDecoder:
         """Encode sentences, each with a real token; the state before the first target token. Shapes: (B, S)."""
         layers: list[Any] = list(self.model.decoder)
         num_heads, weight = layers[0].cross_attention.num_heads, self.model.tgt_input.embedding.weight
-        size = len(layers), 2, len(src_ids), num_heads, src_ids.size(1), weight.size(1) // num_heads
-        src_L2BHSP = weight.new_zeros(size)
+        width = weight.size(1) // num_heads
+        src_L2BHSP = weight.new_zeros(len(layers), 2, len(src_ids), num_heads, src_ids.size(1), width)
         for rows, length in _parts_to_encode(src_mask):
             memory = self.model.encode(src_ids[rows, :length], src_mask[rows, :length])
             for layer, src_2BHSP in zip(layers, src_L2BHSP, strict=True):
