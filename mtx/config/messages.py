@@ -6,14 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mtx.config.settings import Config
-from mtx.config.sources import SOURCE_KINDS, Source
+from mtx.config.sources import SOURCE_KINDS, FilePath, Source
 from mtx.errors import ExitCode, UserError, escape_controls
 
 Key = tuple[str | int, ...]  # Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src
@@ -21,7 +21,10 @@ MAX_PROBLEMS = 20  # Problems printed at once
 
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
 SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))  # Keys whose values are sources
-TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+TYPE_NAMES = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
+    Source: "a source", tuple[Source, ...]: "a list of sources",
+}  # fmt: skip
 
 
 # --- locations and problems ------------------------------------------------------------------------------------------
@@ -108,13 +111,7 @@ def type_text(field: FieldInfo) -> str:
     if listed := choices(field):
         return _one_of(listed)
     annotation = _without_none(field.annotation)
-    if annotation == Source:
-        return "a source"
-    if get_origin(annotation) is tuple:
-        return "a list of sources"
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return TYPE_NAMES.get(annotation, "a mapping of keys")
+    return TYPE_NAMES.get(Path if annotation == FilePath else annotation, "a mapping of keys")
 
 
 def range_text(field: FieldInfo) -> str:
