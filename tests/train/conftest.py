@@ -1,4 +1,4 @@
-"""A run of two seconds: 60 pairs, some of them twice, a thin layer a side, few batches an epoch, two an update."""
+"""A run of two seconds: 60 pairs, some of them twice, one thin layer a side, few batches an epoch, two a step."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ train: {max_steps: 12, batch_tokens: 100, accumulate: 2, lr: 5e-3, warmup_steps:
 
 @pytest.fixture(scope="session")
 def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The config in a file, beside its data: words, and the same words the other way round."""
+    """The config in a file beside its data: random words, and the same words in reverse."""
     folder = tmp_path_factory.mktemp("config")
     draw = random.Random(1)
     for name, num_pairs in (("train", 60), ("dev", 8)):

@@ -35,7 +35,7 @@ TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
 
 
 def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
-    """All the values that a number, a choice or a switch may have."""
+    """All valid values of a number, a choice or a switch."""
     limits = {
         name: getattr(bound, name)
         for bound in field.metadata
@@ -55,14 +55,14 @@ def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
 
 
 def any_of(kind: type[BaseModel], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Settings of this kind with any values, those of `given` as there."""
+    """Settings of this kind: `given` fields as given, the others with any valid value."""
     fields = {name: values_of(field) for name, field in kind.model_fields.items() if name not in given}
     return st.builds(kind, **fields, **given)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the data lies that the configs below name."""
+    """Folder with the data that the configs below name."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "text").write_text(TEXT, encoding="utf-8")
     (folder / "more").write_text(TEXT + "one more\n", encoding="utf-8")
@@ -139,7 +139,7 @@ configs = st.builds(
 
 @pytest.mark.slow
 @given(config=configs, resume=st.sampled_from(["auto", "never"]))
-def test_any_valid_config_is_an_estimate_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
+def test_any_valid_config_gives_an_estimate_or_a_user_error(config: Config, resume: str, folder: Path) -> None:
     path = folder / "any.yaml"
     path.write_bytes(dump_config(config).encode())
     run = RunFolder(folder / "run")
@@ -151,7 +151,7 @@ def test_any_valid_config_is_an_estimate_or_a_user_error(config: Config, resume:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["smallest", "largest"])
-def test_a_model_of_any_size_can_be_counted(size: str) -> None:
+def test_weights_of_a_model_of_any_size_can_be_counted(size: str) -> None:
     sizes = {"d_model": 2, "num_heads": 1, "d_ff": 1, "encoder_layers": 1, "decoder_layers": 1}
     if size == "largest":
         sizes = {"d_model": 16384, "num_heads": 1024, "d_ff": 262_144, "encoder_layers": 200, "decoder_layers": 200}

@@ -1,4 +1,4 @@
-"""Estimate of a training before it begins: its parts add up, and it touches nothing of the run."""
+"""Estimate of a training before it begins: its parts add up, and the run stays untouched."""
 
 import logging
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("batch_tokens", [64, 512, 1_000, 100_000])
-def test_a_step_is_its_batches_and_adam_once(accumulate: int, batch_tokens: int, clock: list[str]) -> None:
+def test_a_step_takes_its_batches_and_adam_once(accumulate: int, batch_tokens: int, clock: list[str]) -> None:
     found = measured(SETTINGS.model_copy(update={"accumulate": accumulate, "batch_tokens": batch_tokens}))
     tokens = batch_tokens * 5 / 7  # the shorter side
     assert found.num_tokens == pytest.approx(accumulate * tokens, rel=0.1)
@@ -62,7 +62,7 @@ def test_a_step_is_its_batches_and_adam_once(accumulate: int, batch_tokens: int,
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-def test_time_goes_with_the_tokens_that_batches_have(accumulate: int, clock: list[str]) -> None:
+def test_time_is_proportional_to_the_tokens_in_a_batch(accumulate: int, clock: list[str]) -> None:
     settings = SETTINGS.model_copy(update={"accumulate": accumulate, "batch_tokens": 512})
     found = measured(settings, replace(SIZES, num_tokens=20.5))
     assert found.num_tokens == round(20.5 * accumulate)
@@ -78,7 +78,7 @@ def test_batches_grow_while_there_is_time(clock: list[str], monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("is_joint", [False, True])
-def test_memory_is_made_of_its_parts(is_joint: bool) -> None:
+def test_memory_is_the_sum_of_its_parts(is_joint: bool) -> None:
     sizes = Sizes(60, 60, 7, 5)
     found = measured(sizes=sizes, is_joint=is_joint)
     layers = 4 * (8 * 8 + 8) + 2 * 8 * 16 + 16 + 8 + 2 * 2 * 8  # of an encoder: attention, feed-forward, two norms
@@ -87,7 +87,7 @@ def test_memory_is_made_of_its_parts(is_joint: bool) -> None:
     assert found.memory == 4 * found.weights + found.batch
     assert found.disk == 5 * 3 * found.weights + found.weights  # three in the mean, the best, one being written
     short = measured(SETTINGS.model_copy(update={"max_steps": 100, "average": 1}), sizes, is_joint)
-    assert short.disk == 2 * 3 * found.weights + found.weights, "there are no more saves"
+    assert short.disk == 2 * 3 * found.weights + found.weights, "the run saves no more often"
 
 
 def test_a_batch_is_full_and_its_ids_are_of_the_vocabulary() -> None:
@@ -111,7 +111,7 @@ def test_too_little_memory_for_a_pair_is_an_error(monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == ExitCode.MACHINE
 
 
-def test_the_median_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_median_of_the_tries_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0, 5, 10, 11, 20, 24])
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(times)))
     assert module._seconds_of(lambda: None, torch.device("cpu"), 8.0) == 4  # of 5, 1 and 4
@@ -123,7 +123,7 @@ def snapshot(config_path: Path) -> Callable[[], dict[Path, bytes]]:
     return lambda: {path: path.read_bytes() for path in config_path.parent.rglob("*") if path.is_file()}
 
 
-def test_a_dry_run_logs_it_and_writes_nothing(
+def test_a_dry_run_logs_an_estimate_and_writes_nothing(
     configure: Callable[..., Config],
     snapshot: Callable[[], dict[Path, bytes]],
     tmp_path: Path,
@@ -136,13 +136,15 @@ def test_a_dry_run_logs_it_and_writes_nothing(
     estimate_run(configure(), RunFolder(tmp_path / "run"))
     assert snapshot() == before
     assert list(tmp_path.iterdir()) == []
-    told = [message.split()[0] for message in caplog.messages]
-    assert told[-2:] == ["time", "memory"]
+    logged = [message.split()[0] for message in caplog.messages]
+    assert logged[-2:] == ["time", "memory"]
     assert "for 12 steps of " in caplog.messages[-2]
 
 
 @pytest.mark.slow
-def test_a_run_is_the_same_after_a_dry_one(configure: Callable[..., Config], tmp_path: Path, one_thread: None) -> None:
+def test_a_dry_run_does_not_change_a_later_run(
+    configure: Callable[..., Config], tmp_path: Path, one_thread: None
+) -> None:
     plain = train(configure("train.max_steps=3"), tmp_path / "plain")
     estimate_run(configure("train.max_steps=3"), RunFolder(tmp_path / "after"))
     after = train(configure("train.max_steps=3"), tmp_path / "after")

@@ -1,4 +1,4 @@
-"""Bad pairs, no memory, a broken GPU: the error names the lines, and nothing is lost or damaged."""
+"""Bad pairs, too little memory, a broken GPU: the error names the lines, and nothing is lost or damaged."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def test_a_skipped_step_changes_only_the_count_of_steps(
     assert [record["lr"] for record in records] == [learning_rate(step, config.train) for step in range(1, 7)]
 
 
-def test_ten_in_a_row_end_the_run_and_name_their_pairs(
+def test_ten_skips_in_a_row_end_the_run_and_name_their_pairs(
     configure: Configure, tmp_path: Path, config_path: Path, faulty: Callable[..., Any]
 ) -> None:
     """The second of two sources begins with a pair that is dropped; the lines named are still those of the files."""
@@ -124,7 +124,7 @@ def test_skips_in_a_row_are_counted_across_a_restart(
         train(without_dev(configure("train.max_steps=12", "train.accumulate=1")), tmp_path / "run")
 
 
-def test_a_scale_below_its_floor_ends_the_run(
+def test_a_loss_scale_below_its_minimum_ends_the_run(
     configure: Configure, tmp_path: Path, faulty: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-11)
@@ -145,17 +145,17 @@ def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_memory")
 @pytest.mark.parametrize("is_skipped", [False, True])
-def test_a_spike_is_logged_with_its_lines_and_skipped_if_asked_for(
+def test_a_spike_is_logged_with_its_lines_and_skipped_on_request(
     is_skipped: bool, configure: Configure, tmp_path: Path, faulty: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     taken = faulty(lambda loss, _, number: loss._replace(total=loss.total * 1e4) if number == 25 else loss)
     steps = (*EVERY_STEP, "train.max_steps=26", "train.keep=3")
     config = configure(*UNCLEANED, *steps, f"train.skip_spikes={is_skipped}".lower())
     train(without_dev(config), tmp_path / "run")
-    told = [message for message in caplog.messages if "lately" in message]
-    assert len(told) == 1
-    assert told[0].startswith(f"step 25  {'skipped' if is_skipped else 'spike'}: loss ")
-    assert told[0].endswith(f": train.tsv lines {', '.join(str(row + 1) for row in sorted(taken[24]))}")
+    logged = [message for message in caplog.messages if "lately" in message]
+    assert len(logged) == 1
+    assert logged[0].startswith(f"step 25  {'skipped' if is_skipped else 'spike'}: loss ")
+    assert logged[0].endswith(f": train.tsv lines {', '.join(str(row + 1) for row in sorted(taken[24]))}")
     records = step_records(tmp_path / "run")
     assert [record["step"] for record in records if record["spikes"]] == [25]
     assert [record["step"] for record in records if record["skipped"]] == ([25] if is_skipped else [])
@@ -174,7 +174,7 @@ def raise_above(num_tokens: int, error: Exception) -> Callable[[Any, Batch, Any]
     return raise_above
 
 
-def test_training_in_parts_gives_the_same_weights(
+def test_splitting_batches_gives_the_same_weights(
     configure: Configure, tmp_path: Path, faulty: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = configure("model.dropout=0.0", "train.log_every=1")
@@ -182,11 +182,11 @@ def test_training_in_parts_gives_the_same_weights(
     faulty(raise_above(60, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")))
     found = load_file(train(config, tmp_path / "parts") / "model.safetensors")
     for name, weight in expected.items():
-        if "k_proj.bias" not in name:  # softmax ignores them: their gradient is rounding error, which Adam magnifies
+        if "k_proj.bias" not in name:  # softmax ignores it: its gradient is rounding error, which Adam magnifies
             torch.testing.assert_close(found[name], weight, rtol=0, atol=1e-6)
-    told = [message for message in caplog.messages if "out of memory" in message]
-    assert len(told) == 1
-    assert told[0].startswith("step 1  out of memory: batch split in two (same gradient)")
+    logged = [message for message in caplog.messages if "out of memory" in message]
+    assert len(logged) == 1
+    assert logged[0].startswith("step 1  out of memory: batch split in two (same gradient)")
     for name in ("tokens", "skipped", "lr"):
         assert [r[name] for r in step_records(tmp_path / "parts")] == [
             r[name] for r in step_records(tmp_path / "whole")
@@ -205,7 +205,7 @@ def test_a_pair_that_does_not_fit_is_named(
     assert "Free memory" in str(e.value)
 
 
-def test_validation_in_parts_finds_the_same(
+def test_validation_in_parts_gives_the_same_scores(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scores(run: Path) -> list[dict[str, Any]]:
@@ -253,7 +253,9 @@ def test_a_gpu_failure_ends_the_run_and_the_same_command_continues(
     assert is_same(load_file(train(config, run) / "model.safetensors"), expected)
 
 
-def test_another_error_stays_what_it_is(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_raised_unchanged(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing_step(*_: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

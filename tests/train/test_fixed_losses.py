@@ -29,7 +29,7 @@ STORED = Path(__file__).with_suffix(".json")
 
 
 def losses(norm: str) -> list[float]:
-    """Loss per token of each of twenty steps with dropout, from initial weights through batching to the optimizer."""
+    """Loss per token of twenty steps with dropout, from initial weights through batching to the optimizer."""
     draw = np.random.default_rng(1)
     sides = [Ids.from_lists([draw.integers(4, 40, draw.integers(1, 12)).tolist() for _ in range(160)]) for _ in "st"]
     corpus, precision = (
@@ -63,7 +63,7 @@ def losses(norm: str) -> list[float]:
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_losses_are_the_stored_ones(norm: str) -> None:
+def test_losses_equal_the_stored_ones(norm: str) -> None:
     assert losses(norm) == pytest.approx(json.loads(STORED.read_text())[norm], rel=1e-6)
 
 

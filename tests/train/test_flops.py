@@ -1,4 +1,4 @@
-"""The arithmetic of an update is what torch's own counter sees, and the machine's rate is a rate."""
+"""FLOPs of a step equal those of torch's own counter; the rate of this machine is plausible."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ from mtx.train.flops import matrix_rate, step_flops
     ],
 )
 @pytest.mark.parametrize(("num_pairs", "src_length", "tgt_length"), [(1, 3, 5), (4, 7, 2)])
-def test_flops_are_those_that_torch_counts(
+def test_flops_equal_those_that_torch_counts(
     make_model: Callable[..., Transformer], sizes: dict[str, Any], num_pairs: int, src_length: int, tgt_length: int
 ) -> None:
     model = make_model(vocab_sizes=(23, 31), is_joint=False, **sizes)
@@ -35,14 +35,14 @@ def test_flops_are_those_that_torch_counts(
     assert counted == counter.get_total_flops()
 
 
-def test_measuring_the_machine_changes_no_run() -> None:
+def test_measuring_the_machine_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     rate = matrix_rate(Precision(torch.float32, torch.device("cpu")), (64, 32, 32))
     assert 1e6 < rate < 1e15
     assert torch.get_rng_state().equal(before)
 
 
-def test_the_rate_is_that_of_the_fastest_way_to_each_of_three_products(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_of_three_products_is_computed_the_fastest_way(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([3.0, 2.0, 8.0, 6.0])  # two ways forward, one back to the inputs, one to the weights
     precision = Precision(torch.bfloat16, torch.device("cpu"))
     monkeypatch.setattr(flops, "_best_seconds", lambda product: next(times))

@@ -67,7 +67,7 @@ def r_drop(model: Transformer, batch: Batch, settings: TrainSettings) -> Loss:
     return Loss((losses[0].total + losses[1].total) / 2 + divergence, (losses[0].nll + losses[1].nll) / 2)
 
 
-def test_a_loss_from_outside_trains(
+def test_a_new_loss_can_be_trained_with(
     configure: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The example is R-Drop, which needs two passes and their logits."""

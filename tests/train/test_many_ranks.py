@@ -1,4 +1,4 @@
-"""Several ranks do what one does: the same updates, the same scores, stopped or killed anywhere; gloo, on a CPU."""
+"""Several ranks train like one: same steps, same scores, also if stopped or killed anywhere (gloo, on a CPU)."""
 
 import os
 import select
@@ -47,7 +47,7 @@ def records(run: Path, event: str) -> list[dict[str, Any]]:
 
 
 def assert_alike(run: Path, other: Path) -> None:
-    """The same losses, gradients and dev scores at every step; the same weights in the end, and text from them."""
+    """Losses, gradients and dev scores are equal at every step, and so are the final weights."""
     for event, names in (("update", ["loss", "nll", "grad_norm"]), ("validation", ["loss"])):
         found, expected = records(run, event), records(other, event)
         assert [record["step"] for record in found] == [record["step"] for record in expected]
@@ -58,7 +58,7 @@ def assert_alike(run: Path, other: Path) -> None:
     assert scores[0] == scores[1]
     weights = load_file(run / "model" / "model.safetensors")
     for name, weight in load_file(other / "model" / "model.safetensors").items():
-        if not name.endswith("k_proj.bias"):  # whose gradient is nothing but rounding: softmax does not see it
+        if not name.endswith("k_proj.bias"):  # softmax ignores it: its gradient is rounding error
             torch.testing.assert_close(weights[name], weight, rtol=1e-3, atol=1e-4)
 
 
@@ -72,16 +72,16 @@ def alone(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("count", "parallel"), [(2, "ddp"), (4, "ddp"), (2, "fsdp")])
-def test_so_many_ranks_are_like_one(count: int, parallel: str, alone: Path, train: Train, tmp_path: Path) -> None:
+def test_several_ranks_train_like_one(count: int, parallel: str, alone: Path, train: Train, tmp_path: Path) -> None:
     done = train(tmp_path / "run", *WITHOUT_DROPOUT, f"--devices={count}", f"train.parallel={parallel}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{tmp_path / 'run' / 'model'}\n", "one line, by one rank"
+    assert done.stdout == f"{tmp_path / 'run' / 'model'}\n", "one line, from one rank"
     assert done.stderr.count("\nstep 7/") == 1
     assert_alike(tmp_path / "run", alone)
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
-    """Two, one, two with sharded weights: the order of batches is that of one."""
+def test_a_run_continues_with_another_number_of_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
+    """Two ranks, then one, then two with sharded weights see the batches in the same order as one."""
     run = tmp_path / "run"
     ways = [(11, "--devices=2"), (29, ""), (STEPS, "--devices=2 train.parallel=fsdp")]
     for steps, way in ways:
@@ -96,7 +96,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(alone: Path, train: Train, t
 def two_ranks(
     config_path: Path, run: Path, *more: str, until: str
 ) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A run of two ranks that has said `until`, and the processes of the ranks, the first one first."""
+    """A run of two ranks that has logged a line starting with `until`, and the process ids of ranks 0 and 1."""
     line = command(config_path, run, "--devices=2", *more)
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -116,7 +116,7 @@ def _variable(pid: int, name: str) -> str | None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process ends."""
+    """Whether the process `pid` ends in time."""
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -129,7 +129,7 @@ def has_ended(pid: int) -> bool:
 
 @linux
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_ends_all_and_the_run_goes_on(
+def test_a_killed_rank_ends_all_and_the_run_can_continue(
     rank: int, config_path: Path, alone: Path, train: Train, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -149,7 +149,7 @@ def test_a_killed_rank_ends_all_and_the_run_goes_on(
 
 @pytest.fixture(scope="module")
 def with_dropout(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two ranks that nothing happened to."""
+    """An uninterrupted run of two ranks."""
     run = tmp_path_factory.mktemp("two") / "run"
     subprocess.run(command(config_path, run, "--devices=2", "train.max_steps=40"), capture_output=True, check=True)
     return run
@@ -160,10 +160,10 @@ def with_dropout(config_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     ("number", "code", "whom"),
     [(signal.SIGINT, 130, "launcher"), (signal.SIGTERM, 143, "rank")],
 )
-def test_stopped_by_a_signal_all_save_and_the_run_ends_the_same(
+def test_a_signal_makes_all_ranks_save_and_the_resumed_run_is_the_same(
     number: signal.Signals, code: int, whom: str, config_path: Path, with_dropout: Path, train: Train, tmp_path: Path
 ) -> None:
-    """Each rank draws its own dropout, which goes on where it was."""
+    """Each rank has its own random state for dropout, which is restored."""
     run, more = tmp_path / "run", ["train.max_steps=40", "train.log_every=1"]
     with two_ranks(config_path, run, *more, until="step 7/") as (process, ranks):
         os.kill(process.pid if whom == "launcher" else ranks[1], number)
@@ -179,12 +179,12 @@ def test_stopped_by_a_signal_all_save_and_the_run_ends_the_same(
 
 
 @linux
-def test_ranks_whose_launcher_was_killed_save_and_end(config_path: Path, tmp_path: Path) -> None:
+def test_ranks_save_and_end_if_their_launcher_is_killed(config_path: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     more = ["train.max_steps=1000000", "train.log_every=1", "train.save_every=1000000", "train.eval_every=1000000"]
     with two_ranks(config_path, run, *more, until="step 7/") as (process, ranks):
         process.kill()
-        _, err = process.communicate(timeout=900)  # to the end of what the ranks say
+        _, err = process.communicate(timeout=900)  # until the ranks have ended
     assert "stopped by a signal at step" in err
     assert saved_steps(run / "checkpoints") != []
     assert all(map(has_ended, ranks))
@@ -192,8 +192,8 @@ def test_ranks_whose_launcher_was_killed_save_and_end(config_path: Path, tmp_pat
 
 @linux
 @pytest.mark.parametrize("whom", ["launcher", "rank"])
-def test_stopped_inside_a_validation(whom: str, config_path: Path, tmp_path: Path) -> None:
-    """A rank that gets the signal alone tells the other one, which would else work on, or take it for lost."""
+def test_a_signal_in_a_validation_stops_all_ranks(whom: str, config_path: Path, tmp_path: Path) -> None:
+    """A rank that alone gets the signal tells the other, which would otherwise continue or consider it lost."""
     run, dev = tmp_path / "run", tmp_path / "dev.tsv"
     dev.write_text("a b c d e f g h\th g f e d c b a\n" * 3000)
     more = [f"data.dev={{tsv: {dev}}}", "train.eval_sentences=3000", "train.eval_beam=20", "train.log_every=1"]
@@ -208,8 +208,8 @@ def test_stopped_inside_a_validation(whom: str, config_path: Path, tmp_path: Pat
     assert all(map(has_ended, ranks))
 
 
-def test_data_that_is_wrong_is_told_once(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the first rank; the others, which wait for it, end when they are asked to, and are not to be killed."""
+def test_a_data_error_is_reported_once(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 reports it; the others, which wait for it, end on request and need not be killed."""
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "100000")
     (tmp_path / "empty.tsv").write_text("")
     done = train(tmp_path / "run", "--devices=2", f"data.train=[{{tsv: {tmp_path / 'empty.tsv'}}}]")
@@ -218,7 +218,7 @@ def test_data_that_is_wrong_is_told_once(train: Train, tmp_path: Path, monkeypat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_and_a_plan_need_no_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
+def test_a_finished_run_and_a_dry_run_end_all_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
     before = (alone / "metrics.jsonl").read_bytes()
     done = train(alone, *WITHOUT_DROPOUT, "--devices=2")
     assert (done.returncode, done.stdout) == (0, f"{alone / 'model'}\n")
@@ -227,7 +227,7 @@ def test_a_finished_run_and_a_plan_need_no_ranks(alone: Path, train: Train, tmp_
     assert (planned.returncode, planned.stdout) == (0, "")
 
 
-def test_checkpoints_hold_the_state_of_each_rank(with_dropout: Path) -> None:
+def test_checkpoints_hold_the_random_state_of_each_rank(with_dropout: Path) -> None:
     newest = newest_checkpoint(with_dropout / "checkpoints")
     assert newest is not None
     folder, about = newest

@@ -28,7 +28,7 @@ def record_of(steps: list[StepStats], window: Window | None = None) -> dict[str,
     return window.record(30, 0.1, matrix_rate=3e10)
 
 
-def test_means_are_over_the_steps_that_were_not_skipped() -> None:
+def test_means_leave_out_skipped_steps() -> None:
     record = record_of(STEPS)
     assert record["loss"] == pytest.approx(8.5 / 14)
     assert record["nll"] == pytest.approx(8.5 / 28)
@@ -44,20 +44,20 @@ def test_means_are_over_the_steps_that_were_not_skipped() -> None:
 
 
 @pytest.mark.parametrize("cut", range(len(STEPS) + 1))
-def test_a_window_that_was_saved_goes_on(cut: int) -> None:
+def test_a_saved_window_continues(cut: int) -> None:
     first = Window()
     record_of(STEPS[:cut], first)
     second = Window(**json.loads(json.dumps(asdict(first))))
     assert record_of(STEPS[cut:], second) == record_of(STEPS)
 
 
-def test_without_a_step_that_counts_there_is_no_mean() -> None:
+def test_there_is_no_mean_if_every_step_was_skipped() -> None:
     record = record_of(STEPS[1:2])
     assert (record["loss"], record["skipped"]) == (None, 1)
     assert "all 1 steps skipped" in format_record(record, 50)
     json.loads(json.dumps(record, allow_nan=False))
 
 
-def test_a_number_that_is_not_finite_is_null(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     RunFolder(tmp_path).append_metrics({"step": 1, "loss": float("nan"), "bleu": float("-inf"), "chrf": 0.5})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "loss": null, "bleu": null, "chrf": 0.5}\n'

@@ -1,4 +1,4 @@
-"""Sources with weights and a temperature in a training: how often pairs come, and that a run goes on in between."""
+"""Training on sources with weights and a temperature: how often pairs occur, and resuming within an epoch."""
 
 import json
 from collections import Counter
@@ -26,12 +26,12 @@ PLAIN = ["data.dev=null", "train.accumulate=1", "train.batch_tokens=60", "model.
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of ours catches it."""
+    """Stands for the end of the process: nothing in mtx catches it."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sources, no pair of which is like another."""
+    """Three sources; all pairs differ."""
     folder = tmp_path_factory.mktemp("sources")
     for number, size in enumerate(SIZES):
         pairs = [f"{'abc'[number]} {' '.join(f'{line:05b}')}" for line in range(size)]
@@ -46,7 +46,7 @@ def sources(folder: Path, weights: tuple[float, ...]) -> str:
 
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The rows of the batches of each update from now on."""
+    """Rows of the batches of each step from now on."""
     updates: list[list[int]] = []
     real = trainer.train_step
 
@@ -61,7 +61,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def epochs(updates: list[list[int]], num_epochs: int, size: int) -> list[Counter[int]]:
     """Count each line in each of the first epochs, of `size` lines each."""
     lines = [line for update in updates for line in update]
-    assert len(lines) >= num_epochs * size, "not trained for so long"
+    assert len(lines) >= num_epochs * size, "the training was too short"
     return [Counter(lines[epoch * size : (epoch + 1) * size]) for epoch in range(num_epochs)]
 
 
@@ -69,7 +69,7 @@ def of_source(counts: Counter[int], number: int) -> list[int]:
     return [counts[line] for line in range(BEGINS[number], BEGINS[number + 1])]
 
 
-def test_the_pairs_of_a_source_come_as_often_as_its_weight_says(
+def test_pairs_occur_as_often_as_the_weight_of_their_source_says(
     configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]]
 ) -> None:
     train(configure(sources(folder, WEIGHTS), *PLAIN, "train.max_steps=110", "train.save_every=110"), tmp_path / "run")
@@ -86,10 +86,10 @@ def test_the_pairs_of_a_source_come_as_often_as_its_weight_says(
         assert together == [round(10 * weight)] * num_pairs
 
 
-def test_small_sources_come_more_often_at_a_temperature(
+def test_a_temperature_makes_small_sources_more_frequent(
     configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]]
 ) -> None:
-    """At 2 the square root of how much smaller they are."""
+    """At temperature 2, sizes count by their square roots."""
     settings = ["data.temperature=2", "train.max_steps=30", "train.save_every=30"]
     train(configure(sources(folder, (1, 1, 1)), *PLAIN, *settings), tmp_path / "run")
     wanted = [int((24 * size) ** 0.5) for size in SIZES]
@@ -106,7 +106,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_killed_in_an_epoch_it_goes_on_with_the_batches_of_a_run_that_was_not(
+def test_a_run_killed_within_an_epoch_continues_with_the_right_batches(
     configure: Configure, folder: Path, tmp_path: Path, trained_on: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = [sources(folder, WEIGHTS), *PLAIN, "train.max_steps=40", "train.save_every=1", "train.keep=100"]
@@ -121,7 +121,7 @@ def test_killed_in_an_epoch_it_goes_on_with_the_batches_of_a_run_that_was_not(
     assert {(epoch, part) for epoch, part, _ in positions} >= {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}
     assert max(batch for _, _, batch in positions) >= 3
 
-    # One that is killed in each part, at its beginning and within it, and goes on each time.
+    # Kill a run at the beginning of each part and within it, and resume it each time.
     kills = [1, *(step for step in range(2, 40) if positions[step - 1][2] in (0, 2))]
     assert len(kills) > 10
     trained_on.clear()

@@ -22,7 +22,7 @@ def test_groups_hold_every_parameter_once_and_only_matrices_decay() -> None:
         assert decay[id(parameter)] == (0.3 if is_matrix else 0.0), name
 
 
-def test_updates_are_those_of_torch() -> None:
+def test_updates_equal_those_of_torch() -> None:
     torch.manual_seed(1)
     ours = torch.nn.Linear(3, 2, dtype=torch.float64)
     theirs = torch.nn.Linear(3, 2, dtype=torch.float64)
@@ -56,6 +56,6 @@ def test_learning_rate(schedule: str, warmup: int) -> None:
         assert learning_rate(step, settings) == pytest.approx(expected, abs=1e-12), step
     if warmup:
         assert learning_rate(warmup, settings) == peak
-    # A run that goes on past the step where the cosine ends stays there.
+    # A run that continues past the end of the cosine stays at 0.
     assert learning_rate(2 * last, settings) >= 0
     assert schedule != "cosine" or learning_rate(2 * last, settings) == pytest.approx(0, abs=1e-12)

@@ -1,4 +1,4 @@
-"""DDP and FSDP around a step: in a group of one rank they change nothing, and give back the state they got."""
+"""DDP and FSDP around a step: in a group of one rank they change nothing and return the same state."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def group() -> Iterator[ProcessGroup]:
 
 @dataclass
 class Run:
-    """A training on the ranks of a group."""
+    """Training on the ranks of a group."""
 
     state: TrainState
     loss_fn: BatchLoss
@@ -87,7 +87,7 @@ def start(group: ProcessGroup, parallel: str, initial: TrainState | None = None)
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_steps_are_those_of_a_single_process(group: ProcessGroup, parallel: str) -> None:
+def test_steps_equal_those_of_a_single_process(group: ProcessGroup, parallel: str) -> None:
     single, run = start(SINGLE, "ddp"), start(group, parallel)
     for expected, stats in zip(single.learn(6), run.learn(6), strict=True):
         assert (stats.loss, stats.nll) == pytest.approx((expected.loss, expected.nll), rel=1e-6)
@@ -147,7 +147,7 @@ def test_a_step_that_is_not_finite_is_skipped(
 
 
 def fail_on(call: int, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let memory end in the forward or the backward pass of one batch, whose number is `call`."""
+    """Run out of memory in the forward or the backward pass of batch number `call`."""
     calls = iter(range(1, 100))
 
     def failing(*args: Any) -> Loss:
@@ -181,7 +181,7 @@ def test_a_batch_is_split_while_no_other_rank_waits(
 @pytest.mark.parametrize(
     ("parallel", "call", "where"), [("ddp", 2, "backward"), ("fsdp", 1, "forward"), ("fsdp", 2, "backward")]
 )
-def test_memory_that_ends_while_others_wait_ends_the_run(
+def test_running_out_of_memory_while_others_wait_ends_the_run(
     parallel: str, call: int, where: str, group: ProcessGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_on(call, where, monkeypatch)
@@ -189,7 +189,7 @@ def test_memory_that_ends_while_others_wait_ends_the_run(
         start(group, parallel).learn(1)
 
 
-def test_fsdp_and_fp16_do_not_go_together(group: ProcessGroup) -> None:
+def test_fsdp_with_fp16_is_refused(group: ProcessGroup) -> None:
     settings = TrainSettings(parallel="fsdp")
     with pytest.raises(UserError, match="fp16") as caught:
         check_parallel(settings, Precision(torch.float16, CPU), group)
@@ -199,7 +199,7 @@ def test_fsdp_and_fp16_do_not_go_together(group: ProcessGroup) -> None:
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_a_model_is_saved_under_its_own_names(group: ProcessGroup, parallel: str) -> None:
+def test_a_gathered_model_keeps_the_names_of_its_weights(group: ProcessGroup, parallel: str) -> None:
     single, run = start(SINGLE, "ddp"), start(group, parallel)
     assert (run.full_state() is run.state) == (parallel == "ddp")
     assert list(run.weights()) == list(single.weights())

@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or damaged anywhere ends as if nothing had happened, bit for bit."""
+"""A run that was stopped, killed or damaged anywhere ends like an uninterrupted one, bit for bit."""
 
 import hashlib
 import json
@@ -35,11 +35,11 @@ LAST = 12
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of ours catches it."""
+    """Stands for the end of the process: nothing in mtx catches it."""
 
 
 def result(run: Path, last_step: int = LAST) -> dict[str, Any]:
-    """All that a finished run leaves, but for times."""
+    """Everything that a finished run leaves, except for times."""
     last = run / "checkpoints" / f"step-{last_step:06d}"
     state = json.loads((last / "state.json").read_text())
     for times in (state["progress"], state["progress"]["unlogged"]):
@@ -57,7 +57,7 @@ def result(run: Path, last_step: int = LAST) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def expected(configure: Configure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The result of a run that nothing happened to."""
+    """The result of an uninterrupted run."""
     run = tmp_path_factory.mktemp("expected") / "run"
     train(configure(), run)
     found = result(run)
@@ -96,9 +96,7 @@ def train_until_killed(config: Config, run: Path, where: Any, name: str, number:
             train(config, run)
 
 
-def test_the_same_seed_gives_the_same_run_and_another_does_not(
-    configure: Configure, tmp_path: Path, expected: dict[str, Any]
-) -> None:
+def test_only_the_same_seed_gives_the_same_run(configure: Configure, tmp_path: Path, expected: dict[str, Any]) -> None:
     train(configure(), tmp_path / "again")
     assert result(tmp_path / "again") == expected
     train(configure("train.seed=2"), tmp_path / "other")
@@ -107,7 +105,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
     )
 
 
-def test_stopped_after_every_update(
+def test_a_run_stopped_after_every_step_ends_the_same(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure(), tmp_path / "run"
@@ -124,10 +122,10 @@ def test_stopped_after_every_update(
     assert result(run) == expected
 
 
-def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
+def test_a_run_with_skips_and_spikes_stopped_after_each_of_thirty_steps_ends_the_same(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twelve epochs of five batches, two an update; those with one of the pairs are not finite, with another spikes."""
+    """Twelve epochs of five batches, two a step. One pair makes the loss of its batches NaN, another a spike."""
 
     def faulty_loss(model: Transformer, batch: Batch, settings: TrainSettings) -> Loss:
         loss = blocked_cross_entropy(model, batch, settings)
@@ -160,8 +158,8 @@ def test_stopped_after_each_of_thirty_updates_with_skips_and_spikes(
 
 @pytest.mark.process
 @pytest.mark.parametrize("threads", [1, 2])
-def test_fresh_processes_give_the_same_run(threads: int, config_path: Path, tmp_path: Path) -> None:
-    """Whatever Python's hashes are."""
+def test_new_processes_give_the_same_run(threads: int, config_path: Path, tmp_path: Path) -> None:
+    """Python's hash seed does not matter."""
     code = "import sys; from mtx.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "train", "--config", str(config_path), "train.max_steps=4", "--run-dir"]
     for hash_seed in ("1", "2"):
@@ -173,7 +171,7 @@ def test_fresh_processes_give_the_same_run(threads: int, config_path: Path, tmp_
     assert first == second
 
 
-def test_stopped_inside_validations(
+def test_a_run_stopped_in_validations_ends_the_same(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure(), tmp_path / "run"
@@ -191,10 +189,10 @@ def test_stopped_inside_validations(
     assert result(run) == expected
 
 
-def test_saved_when_asked_for_it(
+def test_a_requested_save_changes_nothing(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGUSR1 saves, goes on and changes nothing: neither the run nor one that goes on from there."""
+    """SIGUSR1 saves, and changes neither the run nor one that resumes from that save."""
     config, run = configure(), tmp_path / "run"
     with monkeypatch.context() as patch:
         call_then(patch, trainer, "train_step", 10, lambda: os.kill(os.getpid(), signal.SIGUSR1), before=False)
@@ -210,22 +208,22 @@ def test_saved_when_asked_for_it(
 @pytest.mark.parametrize(
     ("where", "name", "number", "before"),
     [
-        (trainer, "train_step", 2, False),  # before anything was saved
+        (trainer, "train_step", 2, False),  # before the first save
         (trainer, "train_step", 11, False),
         (saving, "save_checkpoint", 2, True),
         (saving, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
-        (trainer, "validate", 2, False),  # validated, and not written down
-        (RunFolder, "append_metrics", 3, False),  # written down, and not saved
+        (trainer, "validate", 2, False),  # validated, but not recorded
+        (RunFolder, "append_metrics", 3, False),  # recorded, but not saved
         (finish, "validate", 1, True),
         (finish, "save_model", 1, True),
     ],
 )
-def test_killed(
+def test_a_killed_run_ends_the_same(
     where: Any, name: str, number: int, before: bool, configure: Configure, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
     config, run = configure(), tmp_path / "run"
     train_until_killed(config, run, where, name, number, before=before)
-    # What a kill inside a write leaves.
+    # Leftovers of a kill inside a write.
     (run / "checkpoints" / "step-000099.tmp-1").mkdir()
     (run / "model.old-1").mkdir()
     (run / "config.yaml.tmp-1").write_text("half")
@@ -237,7 +235,7 @@ def test_killed(
     assert not [path for path in run.rglob("*") if ".tmp-" in path.name or ".old-" in path.name]
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+def test_a_run_falls_back_to_the_checkpoint_before_a_damaged_one(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config, killed = configure(), tmp_path / "killed"
@@ -260,7 +258,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         path.write_bytes(content)
         caplog.clear()
         train_until_killed(config, run, trainer, "train_step", 1)
-        assert saved_steps(run / "checkpoints")[-2:] == [6, 8]  # kept until its step is saved anew
+        assert saved_steps(run / "checkpoints")[-2:] == [6, 8]  # kept until its step is saved again
         train(config, run)
         lines = [message for message in caplog.messages if message.startswith("step-000008 is damaged (")]
         assert len(lines) == 2
@@ -268,7 +266,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
         assert result(run) == expected, name
 
 
-def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
+def test_a_damaged_newer_checkpoint_does_not_count_among_those_kept(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure("train.save_every=2", "train.eval_every=12", "train.average=1"), tmp_path / "run"
@@ -282,7 +280,7 @@ def test_a_damaged_newer_checkpoint_takes_no_place_of_a_whole_one(
     assert saved_steps(run / "checkpoints") == [6, 7, 8]
 
 
-def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Configure, tmp_path: Path) -> None:
+def test_a_run_does_not_restart_if_every_checkpoint_is_damaged(configure: Configure, tmp_path: Path) -> None:
     config, run = configure(), tmp_path / "run"
     train_until_killed(config, run, trainer, "train_step", 5)
     for manifest in run.glob("checkpoints/*/manifest.json"):
@@ -296,10 +294,10 @@ def test_with_every_checkpoint_damaged_it_does_not_begin_again(configure: Config
 
 @pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/*"])
 @pytest.mark.parametrize("number", [5, 13])
-def test_with_every_checkpoint_gone_it_does_not_begin_again(
+def test_a_run_does_not_restart_if_every_checkpoint_is_missing(
     number: int, gone: str, configure: Configure, tmp_path: Path
 ) -> None:
-    """Stopped after the first validation, or finished and asked to go on."""
+    """The run was killed after its first validation, or is finished and gets more steps."""
     run = tmp_path / "run"
     if number > LAST:
         train(configure(), run)
@@ -315,7 +313,7 @@ def test_with_every_checkpoint_gone_it_does_not_begin_again(
     assert {**after, run / ".lock": b""} == {**before, run / ".lock": b""}
 
 
-def test_a_model_alone_tells_that_there_were_checkpoints(configure: Configure, tmp_path: Path) -> None:
+def test_a_model_shows_that_checkpoints_are_missing(configure: Configure, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(configure(), run)
     shutil.rmtree(run / "checkpoints")
@@ -340,7 +338,7 @@ def test_a_model_alone_tells_that_there_were_checkpoints(configure: Configure, t
             "train_step",
             3,
             "checkpoints",
-        ),  # none is, but the folder is made first
+        ),  # none is logged, but the folder is created first
         (
             ["train.eval_every=2", "train.save_every=100"],
             trainer,
@@ -350,7 +348,7 @@ def test_a_model_alone_tells_that_there_were_checkpoints(configure: Configure, t
         ),  # a validation comes after one
     ],
 )
-def test_the_log_alone_tells_that_there_were_checkpoints(
+def test_the_metrics_show_that_checkpoints_are_missing(
     settings: list[str], where: Any, function: str, number: int, gone: str, configure: Configure, tmp_path: Path
 ) -> None:
     config, run = configure(*settings, "train.log_every=1"), tmp_path / "run"
@@ -362,7 +360,7 @@ def test_the_log_alone_tells_that_there_were_checkpoints(
         train(config, run)
 
 
-def test_before_the_first_checkpoint_none_is_missed(configure: Configure, tmp_path: Path) -> None:
+def test_no_checkpoint_is_missed_before_the_first_save(configure: Configure, tmp_path: Path) -> None:
     config, run = configure("data.dev=null", "train.save_every=2", "train.log_every=1"), tmp_path / "run"
     train_until_killed(config, run, RunFolder, "append_metrics", 2)
     assert saved_steps(run / "checkpoints") == []
@@ -390,13 +388,13 @@ def test_a_damaged_model_is_made_again(
     ("step", "saved", "left"),
     [
         (8, [3, 4, 6], [4, 6]),  # the best and the newest
-        (12, [4, 6, 8, 9], [4, 8, 9]),  # and two of the three whose mean is taken at the end
+        (12, [4, 6, 8, 9], [4, 8, 9]),  # and two of the three averaged at the end
     ],
 )
-def test_a_full_disk_ends_it_and_with_space_it_goes_on(
+def test_a_full_disk_ends_a_run_which_continues_once_there_is_space(
     step: int, saved: list[int], left: list[int], configure: Configure, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
-    """The system itself refuses a file as large as that of the optimizer, which comes after the weights."""
+    """The system refuses a file as large as that of the optimizer, which is written after the weights."""
     config, run = configure(), tmp_path / "run"
     train_until_killed(config, run, trainer, "train_step", step - 1)
     before = {path: path.read_bytes() for path in run.glob("checkpoints/*/*")}
@@ -416,7 +414,7 @@ def test_a_full_disk_ends_it_and_with_space_it_goes_on(
     assert result(run) == expected
 
 
-def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure, tmp_path: Path) -> None:
+def test_a_finished_run_continues_only_for_more_steps(configure: Configure, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(configure("train.max_steps=3"), run)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
@@ -430,7 +428,7 @@ def test_a_finished_run_is_left_alone_until_it_shall_go_on(configure: Configure,
     assert saved_steps(run / "checkpoints")[-1] == 5
 
 
-def test_a_run_that_is_shortened_below_where_it_stands_ends_there(configure: Configure, tmp_path: Path) -> None:
+def test_a_run_shortened_to_fewer_steps_than_it_has_ends_there(configure: Configure, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         call_then(patch, trainer, "train_step", 2, lambda: os.kill(os.getpid(), signal.SIGTERM), before=False)

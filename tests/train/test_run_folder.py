@@ -63,7 +63,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
 
 @pytest.fixture
 def run(configure: Configure, tmp_path: Path) -> RunFolder:
-    """A folder with the beginning of a run in it."""
+    """A folder in which a run has begun."""
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     folder.config.write_text(dump_config(configure()))
@@ -85,7 +85,7 @@ def test_only_some_keys_may_change_when_a_run_continues(run: RunFolder, configur
     assert "model.d_ff: 32 -> 33" in "".join(caught.value.lines)
 
 
-def test_what_is_in_the_folder_is_not_overwritten(run: RunFolder, configure: Configure, tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_never_overwritten(run: RunFolder, configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "locked once").mkdir()
     (tmp_path / "locked once" / ".lock").touch()
@@ -101,18 +101,20 @@ def test_what_is_in_the_folder_is_not_overwritten(run: RunFolder, configure: Con
 
 
 @pytest.mark.process
-def test_two_runs_in_one_folder(run: RunFolder, configure: Configure) -> None:
+def test_two_runs_cannot_use_one_folder(run: RunFolder, configure: Configure) -> None:
     with run.locked(), pytest.raises(UserError, match=rf"in use by process {os.getpid()} since \d+-") as caught:
         train(configure(), run.path)
     assert caught.value.code == ExitCode.RUN_FOLDER
     assert not run.checkpoints.exists()
     with (run.path / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released
 
 
 @pytest.mark.process
-def test_two_starts_of_one_new_folder(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second is told at once, with another config too, long before the first has written anything."""
+def test_two_runs_cannot_begin_in_one_new_folder(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is refused at once, even with another config, long before the first has written anything."""
 
     def start_second(*_: object) -> None:
         with monkeypatch.context() as patch:
@@ -144,8 +146,8 @@ def test_the_lock_dies_with_the_process(run: RunFolder) -> None:
         assert (run.path / ".lock").read_text().startswith(f"process {os.getpid()} ")
 
 
-def test_a_lock_taken_away_meanwhile_is_not_the_lock(run: RunFolder) -> None:
-    """A start that fails removes its lock: whoever opened that file just before must not believe to have it."""
+def test_a_lock_file_replaced_while_waiting_is_noticed(run: RunFolder) -> None:
+    """A start that fails removes its lock file: a process that opened it just before does not hold the lock."""
     real, path = fcntl.flock, run.path / ".lock"
 
     def replace_then_lock(lock: TextIO, operation: int) -> None:
@@ -162,11 +164,10 @@ def test_a_lock_taken_away_meanwhile_is_not_the_lock(run: RunFolder) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("number", range(1, 9))
-def test_killed_at_the_start(
+def test_a_run_killed_at_its_start_can_be_started_again(
     number: int, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the n-th thing that a start does to the disk, the same command begins anew or goes on, and a tokenizer of
-    two files is never half of one."""
+    """Killed after the n-th change to the disk, it starts over or continues; half of a tokenizer is never used."""
     config, run = configure("tokenizer.joint=false", "train.max_steps=2"), tmp_path / "runs" / "run"
     calls = iter(range(1, 1000))
 
@@ -191,7 +192,7 @@ def test_killed_at_the_start(
 
 @pytest.fixture
 def begun(configure: Configure, config_path: Path, tmp_path: Path) -> tuple[RunFolder, Callable[[int], Config]]:
-    """A run of one update, and its config for more of them; its data are `a.tsv`, `b.tsv` and `dev.tsv` beside it."""
+    """A run of one step, and its config for more steps. Its data are `a.tsv`, `b.tsv` and `dev.tsv` beside it."""
     for name in ("a", "b", "dev"):
         (tmp_path / f"{name}.tsv").write_text(config_path.with_name("train.tsv").read_text())
 
@@ -207,7 +208,7 @@ def change(path: Path) -> None:
     path.write_text(path.read_text().replace("a", "b", 1))
 
 
-def test_changed_data_is_refused_unless_that_is_allowed(
+def test_changed_data_is_refused_unless_allowed(
     begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture
 ) -> None:
     run, config = begun
@@ -223,13 +224,13 @@ def test_changed_data_is_refused_unless_that_is_allowed(
     assert "not bit-equal to an uninterrupted run: other training data (b.tsv)" in caplog.messages
     assert "the dev set is not that of the run's start: scores from before can't be compared" in caplog.messages
     caplog.clear()
-    train(config(3), run.path)  # begun anew, as it were
+    train(config(3), run.path)  # the changed data now counts as the original
     assert "resuming from step 2" in caplog.messages
     assert "is not that" not in caplog.text
     assert "not bit-equal" not in caplog.text
 
 
-def test_data_that_is_prepared_otherwise_is_not_called_changed(
+def test_data_prepared_by_another_version_is_not_called_changed(
     begun: tuple[RunFolder, Callable[[int], Config]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = begun
@@ -242,7 +243,7 @@ def test_data_that_is_prepared_otherwise_is_not_called_changed(
     train(config(2), run.path, allow_data_change=True)
 
 
-def test_a_changed_tokenizer_is_never_taken_for_changed_data(
+def test_a_changed_tokenizer_is_not_mistaken_for_changed_data(
     begun: tuple[RunFolder, Callable[[int], Config]],
 ) -> None:
     run, config = begun
@@ -262,7 +263,7 @@ def test_a_changed_tokenizer_is_never_taken_for_changed_data(
         train(config(2), run.path, allow_data_change=True)
 
 
-def test_other_threads_or_another_precision_are_told(
+def test_another_number_of_threads_is_logged(
     begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = begun
@@ -272,7 +273,7 @@ def test_other_threads_or_another_precision_are_told(
     assert "not bit-equal to an uninterrupted run: threads was 1, is 77" in caplog.messages
 
 
-def test_another_torch_is_told(
+def test_another_version_of_torch_is_logged(
     begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = begun
@@ -283,13 +284,13 @@ def test_another_torch_is_told(
     assert f"not bit-equal to an uninterrupted run: torch was {version}, is 2.99.0" in caplog.messages
 
 
-def test_too_little_space_is_told_before_training_begins(
+def test_too_little_disk_space_is_reported_before_training(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = configure("train.max_steps=6"), tmp_path / "run"
     free = 0
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(trainer, "train_step", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr(trainer, "train_step", lambda *_: pytest.fail("training has begun"))
     with pytest.raises(
         UserError, match=r"no space for the checkpoints: needs 0\.\d MB, 0\.0 MB free \(.*run\)"
     ) as caught:
@@ -298,12 +299,12 @@ def test_too_little_space_is_told_before_training_begins(
     monkeypatch.undo()
     train(config, run)
     sizes = [sum(path.stat().st_size for path in step.iterdir()) for step in (run / "checkpoints").iterdir()]
-    free = 6 * max(sizes) - sum(sizes)  # 3 whose mean is taken, the best, one that is written; and what is beside them
+    free = 6 * max(sizes) - sum(sizes)  # 3 averaged, the best, the one being written; minus what is there
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     train(configure("train.max_steps=7"), run)
 
 
-def test_a_run_that_keeps_all_needs_no_more_space_than_it_saves(
+def test_no_space_is_required_for_checkpoints_that_will_not_exist(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
@@ -313,7 +314,7 @@ def test_a_run_that_keeps_all_needs_no_more_space_than_it_saves(
 # --- metrics ---
 
 
-def test_records_that_are_not_ours_do_no_harm(run: RunFolder) -> None:
+def test_foreign_records_in_the_metrics_are_kept(run: RunFolder) -> None:
     foreign = [{"note": "mine"}, {"step": "seven"}, {"step": None}, {"event": "validation"}]
     ours = [{"event": "update", "step": step} for step in (1, 2, 3)] + [{"event": "validation", "step": 2}]
     run.metrics.write_text("".join(json.dumps(record) + "\n" for record in [*foreign, *ours]) + "[1]\n{half")
@@ -321,7 +322,7 @@ def test_records_that_are_not_ours_do_no_harm(run: RunFolder) -> None:
     assert list(read_metrics(run.metrics)) == [*foreign, *ours[:2]]
 
 
-def test_what_a_killed_run_left_is_removed_with_a_line(
+def test_leftovers_of_a_killed_run_are_removed_and_logged(
     run: RunFolder, configure: Configure, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -366,12 +367,12 @@ def test_an_error_before_the_first_step_leaves_no_run_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_leaves_none_either(configure: Configure, tmp_path: Path) -> None:
+def test_a_dry_run_leaves_no_run_folder(configure: Configure, tmp_path: Path) -> None:
     estimate_run(configure(), RunFolder(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_disk_that_fails_while_training_is_no_bug(
+def test_a_disk_error_while_training_is_not_reported_as_a_bug(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(*_: object) -> None:
@@ -388,7 +389,7 @@ def test_a_disk_that_fails_while_training_is_no_bug(
         assert caught.value.code == ExitCode.RUN_FOLDER
 
 
-def test_a_folder_that_can_not_be_made_is_told_at_once(
+def test_a_folder_that_cannot_be_created_is_reported_at_once(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "check_sources", lambda _: pytest.fail("the folder comes first"))

@@ -1,4 +1,4 @@
-"""The best, the newest and the one before are always kept; checkpoints needed at the end are the last to go."""
+"""The best checkpoint and the two newest are always kept; those averaged at the end are deleted last."""
 
 from pathlib import Path
 
@@ -19,7 +19,9 @@ SCORES = st.sampled_from([0.0, 1.0, 1.5])
 @given(
     st.lists(st.tuples(SCORES, SCORES, st.booleans(), st.booleans()), min_size=1), st.integers(2, 4), st.integers(1, 4)
 )
-def test_what_is_kept_of_any_run(saves: list[tuple[float, float, bool, bool]], keep: int, average: int) -> None:
+def test_the_right_checkpoints_of_any_run_are_kept(
+    saves: list[tuple[float, float, bool, bool]], keep: int, average: int
+) -> None:
     """Checkpoints are saved and pruned one by one; some are regular, some of them are evaluated."""
     left: list[int] = []
     regular: list[int] = []
@@ -44,10 +46,10 @@ def test_what_is_kept_of_any_run(saves: list[tuple[float, float, bool, bool]], k
         (60, 3, 0, [10, 50]),  # three more will come
         (80, 3, 0, [10, 60, 70]),
         (80, 2, 0, [10, 70]),
-        (60, 3, 4, [10, 30, 40, 50]),  # it may end before the three have come
+        (60, 3, 4, [10, 30, 40, 50]),  # the run may end before the three are saved
     ],
 )
-def test_the_room_that_a_run_can_spare(
+def test_making_room_keeps_what_the_run_still_needs(
     now: int, average: int, patience: int, left: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = list(range(10, now, 10))

@@ -1,4 +1,4 @@
-"""Spikes are measured against mean and deviation of the last steps, which one outlier hardly changes."""
+"""Spikes are judged by mean and deviation of the last steps, which one outlier hardly changes."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def stats_after(values: list[float]) -> RunningStats:
     return stats
 
 
-def test_at_first_all_values_count() -> None:
+def test_at_first_the_statistics_cover_all_values() -> None:
     for count in (1, 2, MEMORY):
         stats = stats_after(USUAL[:count])
         assert stats.mean == pytest.approx(np.mean(USUAL[:count]), rel=1e-12)
@@ -28,13 +28,13 @@ def test_at_first_all_values_count() -> None:
         assert stats.threshold == (math.inf if count < MEMORY else stats.mean + SIGMAS * math.sqrt(stats.variance))
 
 
-def test_later_the_last_values_count() -> None:
+def test_later_the_statistics_cover_recent_values() -> None:
     moved = stats_after([value + 20 for value in USUAL[:300]] + USUAL * 2)
     assert moved.mean == pytest.approx(5.0, abs=0.2)
     assert math.sqrt(moved.variance) == pytest.approx(0.5, rel=0.2)
 
 
-def test_an_outlier_masks_no_other_and_a_new_level_is_soon_learned() -> None:
+def test_an_outlier_does_not_mask_the_next_and_a_new_level_is_soon_learned() -> None:
     stats = stats_after(USUAL)
     assert max(USUAL) < stats.threshold < 9
     stats.add(1e9)
@@ -46,12 +46,12 @@ def test_an_outlier_masks_no_other_and_a_new_level_is_soon_learned() -> None:
     assert 5 < num_spikes < MEMORY / 2
 
 
-def test_a_little_more_than_a_constant_is_no_spike() -> None:
+def test_a_value_slightly_above_a_constant_is_no_spike() -> None:
     stats = stats_after([2.0] * 2 * MEMORY)
     assert 2.1 < stats.threshold < 2.2
 
 
-def test_loss_or_gradient_may_spike_also_after_a_restart() -> None:
+def test_both_loss_and_gradient_can_spike_also_after_a_restart() -> None:
     detector = SpikeDetector()
     for loss, grad_norm in zip(USUAL[::2], USUAL[1::2], strict=True):
         detector.add(loss, grad_norm)

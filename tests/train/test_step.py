@@ -129,9 +129,7 @@ def test_ten_steps_in_any_number_of_batches_end_with_the_same_weights() -> None:
     expected = weights_after([], [])
     for cuts, last_cuts in (([2], [2]), ([1, 2, 4], [3]), ([1, 2, 3, 4], [])):
         for name, weight in weights_after(cuts, last_cuts).items():
-            if (
-                "k_proj.bias" not in name
-            ):  # softmax ignores them: their gradient is rounding error, which Adam magnifies
+            if "k_proj.bias" not in name:  # softmax ignores it: its gradient is rounding error, which Adam magnifies
                 torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-6)
 
 
@@ -183,7 +181,7 @@ def test_a_step_that_is_not_finite_is_skipped(name: str, is_scaled: bool) -> Non
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])
-def test_a_spike_is_skipped_if_asked_for(name: str) -> None:
+def test_a_spike_is_skipped_on_request(name: str) -> None:
     def weights_and_stats(spikes: SpikeDetector | None) -> tuple[Tensor, StepStats]:
         model, settings = fresh_model(), TrainSettings(warmup_steps=0)
         stats = step(state_of(model, settings), [batch_of(PAIRS)], settings, spikes=spikes)
@@ -226,7 +224,7 @@ def test_a_batch_too_large_for_memory_is_split(cuts: list[int], error: Exception
     assert stats.rows.tolist() == [line for batch in batches for line in batch.rows]
 
 
-def test_half_a_gradient_is_dropped() -> None:
+def test_a_partial_gradient_is_dropped() -> None:
     """If memory ends in the backward pass, some weights have their gradient already."""
     calls = iter(range(100))
 
@@ -278,7 +276,7 @@ def splits_within_limit(connection: Connection) -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_where_memory_really_ends_the_step_stays_the_same() -> None:
+def test_a_real_lack_of_memory_does_not_change_the_step() -> None:
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=splits_within_limit, args=(there,))
     process.start()

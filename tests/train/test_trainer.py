@@ -24,7 +24,7 @@ Configure = Callable[..., Config]
 
 
 def train_with_scores(config: Config, run: Path, scores: Sequence[float], score_of_mean: float = -1.0) -> list[int]:
-    """Train, with validations that find these BLEU scores; returns the steps whose weights were chosen."""
+    """Train, with these BLEU scores in the validations; return the steps whose weights were chosen."""
     coming = iter(scores)
 
     def validate(_inputs: Any, _dev: Any, step: int, _signals: Any) -> Evaluation:
@@ -47,7 +47,7 @@ def mean_of(run: Path, steps: list[int]) -> dict[str, torch.Tensor]:
     return {name: torch.stack([f[name].double() for f in folders]).mean(0).float() for name in folders[0]}
 
 
-def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure: Configure, tmp_path: Path) -> None:
+def test_averaged_checkpoints_are_used_only_if_dev_scores_them_higher(configure: Configure, tmp_path: Path) -> None:
     config = configure("train.eval_every=2", "train.save_every=100", "train.max_steps=8")
     for name, score_of_mean, chosen in (("better", 31.0, [4, 6, 8]), ("equal", 30.0, [2]), ("worse", 29.0, [2])):
         run = tmp_path / name
@@ -59,7 +59,7 @@ def test_the_mean_of_the_last_checkpoints_is_kept_only_if_dev_says_so(configure:
         assert f"| weights of step | {', '.join(map(str, chosen))} |" in card
 
 
-def test_what_could_not_be_deleted_goes_at_the_end(configure: Configure, tmp_path: Path) -> None:
+def test_undeleted_checkpoints_are_deleted_at_the_end(configure: Configure, tmp_path: Path) -> None:
     config, leftover = configure("train.max_steps=4"), tmp_path / "run" / "checkpoints" / "step-000001.old-7"
     real = trainer.write_model
 
@@ -81,10 +81,10 @@ def test_damaged_checkpoints_are_left_out_at_the_end(
     assert saved_steps(whole / "checkpoints") == [2, 4, 6, 8]
     shutil.rmtree(whole / "model")
     for damaged, score_of_mean, chosen in (
-        ([2], 1.0, [6]),  # the best but one
+        ([2], 1.0, [6]),  # the second best
         ([2, 6], 1.0, [8]),
-        ([2, 6], 31.0, [4, 8]),  # what is left of the three
-        ([2, 4, 6], 31.0, [8]),  # a mean of one is none
+        ([2, 6], 31.0, [4, 8]),  # the undamaged ones of the last three
+        ([2, 4, 6], 31.0, [8]),  # one checkpoint has no mean
         ([4, 6], 1.0, [2]),
     ):
         run = tmp_path / f"{damaged} {score_of_mean}"
@@ -114,7 +114,7 @@ def test_best_newest_and_previous_checkpoints_are_kept(configure: Configure, tmp
     assert saved_steps(tmp_path / "four" / "checkpoints") == [1, 3, 4, 5, 6]
 
 
-def test_it_ends_when_dev_gets_no_better(configure: Configure, tmp_path: Path) -> None:
+def test_training_ends_when_dev_scores_stop_improving(configure: Configure, tmp_path: Path) -> None:
     config = configure("train.eval_every=1", "train.save_every=100", "train.patience=2", "train.log_every=1")
     assert train_with_scores(config, tmp_path / "run", [1.0, 3.0, 2.0, 4.0, 4.0, 3.9]) == [4]
     metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
@@ -123,7 +123,7 @@ def test_it_ends_when_dev_gets_no_better(configure: Configure, tmp_path: Path) -
     assert RunFolder(tmp_path / "run").is_finished(config.train.max_steps)
 
 
-def test_without_a_dev_set_the_last_weights_are_taken(configure: Configure, config_path: Path, tmp_path: Path) -> None:
+def test_the_last_weights_are_used_without_a_dev_set(configure: Configure, config_path: Path, tmp_path: Path) -> None:
     config = configure("train.max_steps=5", "train.eval_every=5")
     config = config.model_copy(update={"data": config.data.model_copy(update={"dev": None})})
     model = load_file(train(config, tmp_path / "run") / "model.safetensors")
@@ -132,7 +132,7 @@ def test_without_a_dev_set_the_last_weights_are_taken(configure: Configure, conf
     assert all(weight.equal(last[name]) for name, weight in model.items())
 
 
-def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure, tmp_path: Path) -> None:
+def test_divergence_ends_the_run_and_is_in_no_checkpoint(configure: Configure, tmp_path: Path) -> None:
     config = configure(
         "train.lr=1e30", "train.warmup_steps=0", "train.max_steps=30", "train.save_every=1", "train.log_every=1"
     )
@@ -148,9 +148,7 @@ def test_divergence_ends_the_run_and_no_checkpoint_holds_it(configure: Configure
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-def test_divergence_that_a_validation_meets_first_ends_the_run_too(
-    beam: int, configure: Configure, tmp_path: Path
-) -> None:
+def test_divergence_found_by_a_validation_ends_the_run(beam: int, configure: Configure, tmp_path: Path) -> None:
     config = configure(
         "train.lr=1e30", "train.warmup_steps=0", "train.max_steps=4", "train.eval_every=2", f"train.eval_beam={beam}"
     )
@@ -167,7 +165,7 @@ def test_compiling_needs_a_compiler(configure: Configure, tmp_path: Path, monkey
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_test_set_is_noticed_before_anything_is_trained(
+def test_a_missing_test_set_is_reported_before_training(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "make_tokenizer", lambda _: pytest.fail("the tokenizer came first"))
@@ -176,10 +174,10 @@ def test_a_missing_test_set_is_noticed_before_anything_is_trained(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_keeps_few_programs_of_onednn(
+def test_training_keeps_few_onednn_kernels(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some dozen batches of other sizes would fill the store of a search, and none would come back to what is there."""
+    """Batches of ever new sizes would fill a cache as large as that of a search, and hardly reuse anything."""
     capacity = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     monkeypatch.setenv(capacity, "as it was")
     monkeypatch.delenv(capacity)

@@ -1,4 +1,4 @@
-"""The best of several validations, and when no better one is awaited any more."""
+"""The best of several validations, and the end of a training that gets no better."""
 
 import math
 
