@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, save_model
-from mtx.checkpoint.weights import weights_of
+from mtx.checkpoint.tensors import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings
 from mtx.files.sealed import _manifest_digest
 from mtx.model import build_transformer

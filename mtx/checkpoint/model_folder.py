@@ -17,8 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from mtx.checkpoint.tensors import load_tensors, save_tensors
-from mtx.checkpoint.weights import check_weights
+from mtx.checkpoint.tensors import check_weights, load_tensors, save_tensors
 from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder

@@ -12,8 +12,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from mtx.checkpoint.tensors import load_tensors, save_tensors
-from mtx.checkpoint.weights import check_tensor, load_weights, misfit, weights_of
+from mtx.checkpoint.tensors import check_tensor, load_tensors, load_weights, misfit, save_tensors, weights_of
 from mtx.data.batching import Position
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import outgoing_name

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
+from mtx.checkpoint.tensors import load_weights
 from mtx.checkpoint.training import Evaluation, Progress, average_weights, undamaged_steps
-from mtx.checkpoint.weights import load_weights
 from mtx.data.sources.read import reader
 from mtx.decode.translator import Translator
 from mtx.evaluate import Report, report_on_model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, find_model, load_model, save_model
-from mtx.checkpoint.weights import weights_of
+from mtx.checkpoint.tensors import weights_of
 from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import open_sealed, sealed_folder

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtx.checkpoint.tensors import load_tensors, save_tensors
+from mtx.checkpoint.tensors import load_tensors, load_weights, save_tensors, weights_of
 from mtx.checkpoint.training import (
     Evaluation,
     Progress,
@@ -27,7 +27,6 @@ from mtx.checkpoint.training import (
     saved_steps,
     undamaged_steps,
 )
-from mtx.checkpoint.weights import load_weights, weights_of
 from mtx.errors import ExitCode, UserError
 from mtx.files import sealed
 from mtx.files.sealed import sealed_folder

@@ -109,7 +109,7 @@ def test_lines_that_are_too_long_are_split_cut_or_refused(mtx: "Mtx", finished_r
 def test_a_model_whose_numbers_overflow_is_code_4(mtx: "Mtx", finished_run: Path, tmp_path: Path, beam: int) -> None:
     """Every weight is finite, but far too large."""
     from mtx.checkpoint.model_folder import load_model, save_model
-    from mtx.checkpoint.weights import weights_of
+    from mtx.checkpoint.tensors import weights_of
     from mtx.config.settings import ModelSettings
 
     trained = load_model(finished_run / "model")

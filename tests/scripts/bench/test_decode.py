@@ -9,7 +9,7 @@ import pytest
 import sacrebleu
 
 from mtx.checkpoint.model_folder import TrainedModel, save_model
-from mtx.checkpoint.weights import weights_of
+from mtx.checkpoint.tensors import weights_of
 from mtx.cli.options import load_translator
 from mtx.config.settings import ModelSettings
 from mtx.model.layers import sinusoids
