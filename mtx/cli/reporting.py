@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from mtx.distributed.environment import is_launched, is_rank0
+from mtx.distributed.launch import is_launched, is_rank0
 from mtx.errors import ExitCode, UserError, escape_controls, machine_error
 from mtx.system.signals import stop_signals
 

@@ -9,7 +9,7 @@ import typer
 from mtx.cli.options import RUNS, ConfigOption, Overrides, path_option
 from mtx.cli.reporting import only_rank0_reports
 from mtx.cli.streams import path_text, print_line
-from mtx.distributed.environment import is_launched
+from mtx.distributed.launch import is_launched
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Start several ranks on this machine with torch's elastic launcher, the one behind `torchrun`."""
+"""Launching of ranks by torch's elastic launcher, the one behind `torchrun`. Torch is imported only when needed."""
 
 import logging
 import os
@@ -7,19 +7,29 @@ import sys
 import uuid
 from collections.abc import Sequence
 
-import torch
-
-from mtx.distributed.process_group import RUN_ID_PREFIX
 from mtx.errors import ExitCode, UserError
-from mtx.system.device import choose_device
-from mtx.system.parallel import num_threads
 from mtx.system.signals import EXIT_CODES, stop_signals
 
 POLL_SECONDS = 0.1  # Time until the launcher notices that a rank has ended and stops the others
 SHUTDOWN_SECONDS = "50"  # Time that ranks have to save and exit once they are asked to; then they are killed
+ARGUMENTS = ("-P", "-m", "mtx", "train")  # -P keeps a `mtx` in the current folder from being imported
+RUN_ID_PREFIX = "mtx-"  # Prefix of the run ids that `mtx train --devices` gives to torch's launcher
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # Set by torchrun and other launchers
 
-ARGUMENTS = ("-P", "-m", "mtx", "train")
-"""Arguments to python; -P keeps a `mtx` in the current folder from being imported."""
+
+def is_launched() -> bool:
+    """Whether a launcher started this process as one of several ranks."""
+    return all(name in os.environ for name in VARIABLES)
+
+
+def is_launched_by_mtx() -> bool:
+    """Whether `mtx train --devices` launched this process, rather than torchrun."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID_PREFIX)
+
+
+def is_rank0() -> bool:
+    """Whether this process reports to the user: rank 0, or a process that trains alone."""
+    return not is_launched() or os.environ["RANK"] == "0"
 
 
 def check_devices(count: int, name: str) -> None:
@@ -28,6 +38,10 @@ def check_devices(count: int, name: str) -> None:
     Raises:
         UserError: this machine has too few GPUs (MACHINE), or `name` is a single GPU (USAGE).
     """
+    import torch
+
+    from mtx.system.device import choose_device
+
     device = choose_device(name)
     if device.index is not None:
         do = "Give cuda: each rank then uses its own GPU."
@@ -48,6 +62,8 @@ def run_ranks(count: int, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from mtx.system.parallel import num_threads
 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SHUTDOWN_SECONDS)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_threads() // count))
@@ -81,8 +97,7 @@ def _exit_like_first_failure(codes: dict[int, int]) -> None:
     negative code is the signal that killed the rank. Stop signals kill a rank only while it starts or exits.
 
     Raises:
-        UserError: the rank was killed, or the ranks lost each other (PEER_LOST); or a signal stopped it (130 or 143)
-            and rank 0 was not there to report it.
+        UserError: the rank was killed, or the ranks lost each other (PEER_LOST); or a signal stopped it, unreported.
         SystemExit: the rank has reported its error itself.
     """
     rank, code = next(((r, c) for r, c in codes.items() if c != ExitCode.PEER_LOST), (0, int(ExitCode.PEER_LOST)))
@@ -92,12 +107,6 @@ def _exit_like_first_failure(codes: dict[int, int]) -> None:
         raise UserError(stop, f"rank {rank} was stopped by a signal", do=do)
     if stop is not None or (code > 0 and code != ExitCode.PEER_LOST):
         sys.exit(stop or code)
-    what = f"rank {rank} was killed by {_signal_name(-code)}" if code < 0 else "the ranks lost each other"
+    name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
+    what = f"rank {rank} was killed by {name}" if code < 0 else "the ranks lost each other"
     raise UserError(ExitCode.PEER_LOST, what, do=do)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

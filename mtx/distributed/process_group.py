@@ -19,18 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mtx.distributed.environment import VARIABLES, is_launched
+from mtx.distributed.launch import VARIABLES, is_launched, is_launched_by_mtx
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_device
 from mtx.system.signals import end_with_parent
 
 T = TypeVar("T")
 
-RUN_ID_PREFIX = "mtx-"  # Prefix of the run ids that `mtx train --devices` gives to torch's launcher
-
-START_TIMEOUT = timedelta(minutes=2)
-"""Ranks are started together, so one that is still missing after this time will not come."""
-
+START_TIMEOUT = timedelta(minutes=2)  # Ranks are started together: one still missing after this time won't come
 POLL_SECONDS = 0.05
 
 
@@ -41,8 +37,7 @@ class ProcessGroup:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # Rank among the processes of this machine, which is also the index of its GPU
-    store: Any = None  # torch.distributed.Store | None, which torch does not type
-    """The launcher's key-value store; None in a process that trains alone."""
+    store: Any = None  # The launcher's key-value store, which torch does not type; None if this process trains alone
 
     @property
     def is_rank0(self) -> bool:
@@ -61,14 +56,13 @@ class ProcessGroup:
             UserError: this rank has no such device (MACHINE), or `name` is one GPU for several ranks (USAGE).
         """
         device = choose_device(name)
-        if device.type != "cuda" or not self.is_distributed:
-            return device
-        if device.index is not None:
-            do = "Give cuda: each rank then uses its own GPU."
-            raise UserError(ExitCode.USAGE, f"{name} is a single device, but there are {self.size} ranks", do=do)
-        own = choose_device(f"cuda:{self.local_rank}")
-        torch.cuda.set_device(own)
-        return own
+        if device.type == "cuda" and self.is_distributed:
+            if device.index is not None:
+                do = "Give cuda: each rank then uses its own GPU."
+                raise UserError(ExitCode.USAGE, f"{name} is a single device, but there are {self.size} ranks", do=do)
+            device = choose_device(f"cuda:{self.local_rank}")
+            torch.cuda.set_device(device)
+        return device
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """This rank's share of `items`: every `size`-th one."""
@@ -112,8 +106,7 @@ class ProcessGroup:
 
     def barrier(self) -> None:
         """Collective: return once all ranks have called this."""
-        if self.is_distributed:
-            self.all_reduce_max(0)
+        self.all_reduce_max(0)
 
     def publish(self, message: str) -> None:
         """Send `message` to the ranks that block in `wait_for_message`."""
@@ -121,9 +114,8 @@ class ProcessGroup:
             self.store.set("message", message)
 
     def wait_for_message(self) -> str:
-        """Block, without a time limit, until rank 0 publishes a message; return it."""
-        assert self.store is not None
-        _wait_for(self.store, ["message"])
+        """Block, without a time limit, until rank 0 publishes a message; return it. It is empty if rank 0 has left."""
+        self._wait_for("message")
         return str(self.store.get("message").decode())
 
     def request_stop(self) -> None:
@@ -135,19 +127,18 @@ class ProcessGroup:
         """Whether any rank has called `request_stop`."""
         return self.store is not None and bool(self.store.check(["stop"]))
 
-    def rendezvous(self, name: str) -> None:
+    def rendezvous(self) -> None:
         """Collective: wait for all ranks without a time limit. Must come before the other collectives."""
         if self.store is not None:
-            self.store.set(f"{name} {self.rank}", "")
-            _wait_for(self.store, [f"{name} {rank}" for rank in range(self.size)])
+            self.store.set(f"ready {self.rank}", "")
+            self._wait_for(*(f"ready {rank}" for rank in range(self.size)))
+
+    def _wait_for(self, *keys: str) -> None:
+        while not self.store.check(list(keys)):  # store.wait would block in C++, where Python handles no signals
+            time.sleep(POLL_SECONDS)
 
 
 SINGLE = ProcessGroup()  # A process that trains alone
-
-
-def _wait_for(store: Any, keys: list[str]) -> None:
-    while not store.check(keys):  # store.wait would block in C++, where Python handles no signals
-        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -155,23 +146,23 @@ def join_group() -> Iterator[ProcessGroup]:
     """Make this process a rank of the group that a launcher started; without a launcher, yield `SINGLE`.
 
     Raises:
-        UserError: the launcher's variables are wrong (USAGE), or the other ranks can't be reached or are lost
-            (PEER_LOST).
+        UserError: the launcher's variables are wrong (USAGE), or other ranks can't be reached or are lost (PEER_LOST).
     """
     if not is_launched():
         yield SINGLE
         return
-    if _is_launched_by_mtx():
+    if is_launched_by_mtx():
         end_with_parent(signal.SIGTERM)
     with explain_lost_peers():
         group = _join()
         yield group
+        if group.is_rank0:
+            group.publish("")
         # Only after success: leaving in order waits for ranks that may be gone.
         dist.destroy_process_group()
 
 
 def _join() -> ProcessGroup:
-    # Not at the top: torch may be built without it.
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
     try:
@@ -185,25 +176,21 @@ def _join() -> ProcessGroup:
     return ProcessGroup(rank, size, int(os.environ.get("LOCAL_RANK", "0")), PrefixStore("mtx", attempt))
 
 
-def _is_launched_by_mtx() -> bool:
-    """Whether `mtx train --devices` launched this process, rather than torchrun."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID_PREFIX)
-
-
 @contextmanager
 def explain_lost_peers() -> Iterator[None]:
-    """Inside, end this process when another rank is lost.
+    """In the block, end this process when another rank is lost.
+
+    Under `mtx train --devices` it exits silently, as the launcher knows more and reports it.
 
     Raises:
-        UserError: another rank was lost (PEER_LOST). Under `mtx train --devices`, whose launcher knows more and
-            reports it, exit silently instead.
+        UserError: another rank was lost (PEER_LOST).
     """
     try:
         yield
     except RuntimeError as error:
         if not is_peer_error(error):
             raise
-        if _is_launched_by_mtx():
+        if is_launched_by_mtx():
             sys.exit(ExitCode.PEER_LOST)
         what = f"another process of this training was lost or never started: {str(error).splitlines()[0]}"
         do = "Run the same command to continue from the last checkpoint."

@@ -91,7 +91,7 @@ def fit(inputs: RunInputs, allow_data_change: bool = False) -> None:
         UserError: anything that the user can fix; or a signal ended the run, with its state saved.
     """
     group = inputs.group
-    group.rendezvous("ready")
+    group.rendezvous()
     echo_seconds = ECHO_SECONDS_OF_LAUNCHER if group.is_distributed else ECHO_SECONDS
     with explain_lost_peers(), deferred_signals(echo_seconds, is_last=group.is_distributed) as requests:
         check_ranks_agree(inputs)

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.distributed.environment import is_launched, is_rank0
+from mtx.distributed.launch import is_launched, is_rank0
 from mtx.distributed.process_group import SINGLE, ProcessGroup, _attempt_id, full_tensor, is_peer_error, is_sharded
 from mtx.errors import ExitCode
 from mtx.system.rng import decorrelate_rng
