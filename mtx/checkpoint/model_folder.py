@@ -26,11 +26,10 @@ from mtx.model import Transformer, build_transformer
 from mtx.model.fast.blank import blank_weights, fill
 from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
-CARD = "README.md"
-WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
+WEIGHTS, CONFIG, GENERATION, CARD = "model.safetensors", "config.json", "generation_config.json", "README.md"
 MAX_JSON_BYTES = 1 << 20
-MAX_SOURCE_TOKENS = 100_001
-"""Maximum of `data.max_tokens`, plus the end symbol. The memory of attention grows with the square of it."""
+MAX_SOURCE_TOKENS = 100_001  # Maximum of `data.max_tokens`, plus the end symbol. Attention needs the square of it
+TOKENIZER_FIELDS = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
 
 
 class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -51,8 +50,8 @@ class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
     """Content of `generation_config.json`."""
 
     decode: DecodeSettings
+    # Length of the longest training source, including the end symbol; longer input is translated in parts
     max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
-    """Length of the longest training source, including the end symbol; longer input is translated in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +80,13 @@ def save_model(
     Raises:
         UserError: it can't be written (MACHINE).
     """
-    tokenizer = trained.tokenizer
-    config = ModelDescription(
-        src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **_tokenizer_fields(tokenizer)
-    )
+    fields = {name: getattr(trained.tokenizer, name) for name in TOKENIZER_FIELDS}
+    config = ModelDescription(src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **fields)
     with sealed_folder(folder, metadata, unsealed=[CARD]) as new:
         save_tensors(new / WEIGHTS, weights)
         (new / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (new / GENERATION).write_text(trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        for name, data in tokenizer.files.items():
+        for name, data in trained.tokenizer.files.items():
             (new / name).write_bytes(data)
         (new / CARD).write_text(card, encoding="utf-8")
 
@@ -104,9 +101,10 @@ def load_model(folder: Path) -> TrainedModel:
     config = _read_json(folder / CONFIG, ModelDescription)
     generation = _read_json(folder / GENERATION, GenerationDefaults)
     tokenizer = load_tokenizer(folder)
-    for name, value in _tokenizer_fields(tokenizer).items():
-        if getattr(config, name) != value:
-            what = f"config.json and the tokenizer differ: {name} {getattr(config, name)} and {value}"
+    for name in TOKENIZER_FIELDS:
+        described, actual = getattr(config, name), getattr(tokenizer, name)
+        if described != actual:
+            what = f"config.json and the tokenizer differ: {name} {described} and {actual}"
             raise UserError(ExitCode.MODEL, what, where=str(folder), do="Use the files of one model.")
     with blank_weights():
         model = build_transformer(
@@ -120,12 +118,6 @@ def load_model(folder: Path) -> TrainedModel:
     check_weights(model, weights, folder)
     fill(model, weights)
     return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation)
-
-
-def _tokenizer_fields(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Properties of the tokenizer that `config.json` repeats, for programs without SentencePiece."""
-    names = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
-    return {name: getattr(tokenizer, name) for name in names}
 
 
 def _read_json(path: Path, schema: type[Schema]) -> Schema:
@@ -143,14 +135,12 @@ def find_model(given: Path | None, runs: Path) -> Path:
         UserError: there is none, or it can't be read (MODEL).
     """
     try:
-        return _newest_model(runs) if given is None else _model_folder(given)
+        if given is not None:
+            return _model_folder(given)
+        finished = sorted(runs.glob(f"*/model/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     except OSError as error:
         what = f"cannot search for a model: {error.strerror}"
         raise UserError(ExitCode.MODEL, what, where=str(given or runs), do="Give another --model DIR.") from error
-
-
-def _newest_model(runs: Path) -> Path:
-    finished = sorted(runs.glob(f"*/model/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     if not finished:
         do = "Train one with mtx train, or give --model DIR."
         raise UserError(ExitCode.MODEL, "no finished model", where=str(runs), do=do)

@@ -2,9 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
 MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes about 120 bytes
+CHECKPOINT_NAMES = r"step-\d+"  # Names of checkpoint folders, as a regular expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,7 @@ class Progress:
     seconds: float = 0.0  # Time spent on steps, in all sessions
     skipped_in_a_row: int = 0
     unlogged: dict[str, Any] = field(default_factory=dict)  # Sums over the steps since the last log line
-    ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Running statistics of loss and gradient norm, for the spike detector."""
+    ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)  # Statistics of the spike detector
     evaluations: list[Evaluation] = field(default_factory=list)
 
     def advance(self, next_batch: Position, num_tokens: int) -> None:
@@ -68,7 +68,7 @@ class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):
     scaler: dict[str, float | int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrainState:
     """Everything that a step changes, and so everything that a checkpoint must contain."""
 
@@ -78,11 +78,7 @@ class TrainState:
     progress: Progress
 
 
-CHECKPOINT_NAMES = r"step-\d+"  # Names of checkpoint folders, as a regular expression
-
-
 def checkpoint_folder(checkpoints: Path, step: int) -> Path:
-    """The folder of the checkpoint of `step`."""
     return checkpoints / f"step-{step:06d}"
 
 
@@ -100,7 +96,11 @@ def save_checkpoint(
     step = state.progress.step
     folder = checkpoint_folder(checkpoints, step)
     weights, moments = weights_of(state.model), _optimizer_tensors(state)
-    _check_finite({**weights, **moments}, step)
+    for name, tensor in {**weights, **moments}.items():
+        if not bool(tensor.isfinite().all()):
+            what = f"training diverged: {name} holds numbers that are not finite"
+            do = "It was not saved. Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
+            raise UserError(ExitCode.DIVERGED, what, where=f"step {step:,}", do=do)
     try:
         with sealed_folder(folder, {**metadata, "step": step}) as new:
             save_tensors(new / WEIGHTS, weights)
@@ -111,7 +111,11 @@ def save_checkpoint(
             saved = {"progress": asdict(state.progress), "scaler": state.scaler.state_dict()}
             (new / STATE).write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
     except DiskFullError as error:
-        raise _no_space(error, checkpoints, state) from error
+        what = f"cannot save step {step}: {str(getattr(error.__cause__, 'strerror', error)).lower()}"
+        needed, free = checkpoint_bytes(state.model), shutil.disk_usage(checkpoints).free
+        where = f"needs {format_megabytes(needed)}, {format_megabytes(free)} free"
+        do = f"Free some space at {checkpoints} and run the same command again to continue from the last checkpoint."
+        raise DiskFullError(ExitCode.MACHINE, what, where=where, do=do) from error
     open_sealed(folder, needed=FILES)
     return folder
 
@@ -138,8 +142,7 @@ def load_checkpoint(folder: Path, state: TrainState, rank: int = 0) -> None:
             state.scaler.load_state_dict(saved.scaler)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise misfit(f"{RANDOM} or {STATE}: {str(error)[:200]}", folder) from error
-    for each in fields(Progress):  # in place: others refer to this object
-        setattr(state.progress, each.name, getattr(saved.progress, each.name))
+    state.progress = saved.progress
 
 
 def _prefix(rank: int) -> str:
@@ -173,54 +176,41 @@ def _load_moments(state: TrainState, moments: Mapping[str, Tensor], where: Path)
     if moments.keys() != {f"{name}.{key}" for name in parameters for key in keys}:
         raise misfit(f"{OPTIMIZER} is of another model", where)
     for name, parameter in parameters.items():
-        saved = {key: moments[f"{name}.{key}"] for key in keys}
-        for key, tensor in saved.items():
-            shape = torch.Size() if key == "step" else parameter.shape
-            check_tensor(f"{name}.{key}", tensor, shape, torch.float32, where)
-        # Copies, because tensors mapped from the file would change with it, and keep its disk space after a deletion.
-        # Adam's step count is on the CPU, unless the fused kernel runs elsewhere.
-        state.optimizer.state[parameter] = {
-            key: tensor.to(parameter.device, copy=True) for key, tensor in saved.items()
-        }
+        for key in keys:
+            moment, shape = moments[f"{name}.{key}"], torch.Size() if key == "step" else parameter.shape
+            check_tensor(f"{name}.{key}", moment, shape, torch.float32, where)
+            # A copy: a tensor mapped from the file would change with it, and keep its disk space after a deletion.
+            state.optimizer.state[parameter][key] = moment.to(parameter.device, copy=True)
 
 
 def newest_checkpoint(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest undamaged checkpoint and its metadata; None if there is no checkpoint at all.
+    """Return the newest undamaged checkpoint and its metadata; None if there is none. Raises like `undamaged_steps`."""
+    newest = next(_undamaged(checkpoints, saved_steps(checkpoints)[::-1]), None)
+    return newest and (checkpoint_folder(checkpoints, newest[0]), newest[1])
+
+
+def undamaged_steps(checkpoints: Path, steps: Sequence[int]) -> list[int]:
+    """Select the steps whose checkpoints are undamaged, and warn about the others.
 
     Raises:
         UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
     """
-    damaged, newest = [], None
-    for folder in (checkpoint_folder(checkpoints, step) for step in reversed(saved_steps(checkpoints))):
-        try:
-            newest = folder, open_sealed(folder, needed=FILES)
-            break
-        except DamagedError as damage:
-            damaged.append(f"{folder.name} is damaged ({damage.why})")
-    for what in damaged:
-        LOGGER.warning("%s", f"{what}; using {newest[0].name}" if newest else what)
-    if damaged and newest is None:
-        raise _all_damaged(checkpoints)
-    return newest
+    return [step for step, _ in _undamaged(checkpoints, steps)]
 
 
-def undamaged_steps(checkpoints: Path, steps: Iterable[int]) -> list[int]:
-    """Select the steps whose checkpoints are undamaged.
-
-    Raises:
-        UserError: all are damaged, or one has a format that this mtx can't read (MODEL), or reading failed (MACHINE).
-    """
-    undamaged = []
+def _undamaged(checkpoints: Path, steps: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each step whose checkpoint is undamaged, with its metadata. Raises at the end if there was none."""
+    num_damaged = 0
     for step in steps:
         folder = checkpoint_folder(checkpoints, step)
         try:
-            open_sealed(folder, needed=FILES)
-            undamaged.append(step)
+            yield step, open_sealed(folder, needed=FILES)
         except DamagedError as damage:
+            num_damaged += 1
             LOGGER.warning("%s is damaged (%s); skipped", folder.name, damage.why)
-    if not undamaged:
-        raise _all_damaged(checkpoints)
-    return undamaged
+    if steps and num_damaged == len(steps):
+        do = "Restore one from a backup, or start again in another --run-dir."
+        raise UserError(ExitCode.MODEL, "every checkpoint is damaged", where=str(checkpoints), do=do)
 
 
 def delete_checkpoints(checkpoints: Path, steps: Iterable[int]) -> None:
@@ -242,11 +232,7 @@ def saved_steps(checkpoints: Path) -> list[int]:
 
 
 def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor]:
-    """Average each weight over the checkpoints of `steps`, in float64.
-
-    Raises:
-        UserError: a checkpoint is damaged (MODEL).
-    """
+    """Average each weight over the checkpoints of `steps`, in float64. Refuse damaged ones (MODEL)."""
     mean: dict[str, Tensor] = {}
     for folder in (checkpoint_folder(checkpoints, step) for step in steps):
         open_sealed(folder, needed=FILES)
@@ -254,26 +240,3 @@ def average_weights(checkpoints: Path, steps: Sequence[int]) -> dict[str, Tensor
             share = weight.double() / len(steps)
             mean[name] = mean[name] + share if name in mean else share
     return {name: weight.float() for name, weight in mean.items()}
-
-
-def _check_finite(tensors: Mapping[str, Tensor], step: int) -> None:
-    for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
-            what = f"training diverged: {name} holds numbers that are not finite"
-            do = "It was not saved. Lower train.lr or raise train.warmup_steps, and start in another --run-dir."
-            raise UserError(ExitCode.DIVERGED, what, where=f"step {step:,}", do=do)
-
-
-def _no_space(error: DiskFullError, checkpoints: Path, state: TrainState) -> DiskFullError:
-    """Explain to the user how much space is needed and free."""
-    assert isinstance(error.__cause__, OSError)
-    needed, free = checkpoint_bytes(state.model), shutil.disk_usage(checkpoints).free
-    what = f"cannot save step {state.progress.step}: {str(error.__cause__.strerror).lower()}"
-    where = f"needs {format_megabytes(needed)}, {format_megabytes(free)} free"
-    do = f"Free some space at {checkpoints} and run the same command again to continue from the last checkpoint."
-    return DiskFullError(ExitCode.MACHINE, what, where=where, do=do)
-
-
-def _all_damaged(checkpoints: Path) -> UserError:
-    do = "Restore one from a backup, or start again in another --run-dir."
-    return UserError(ExitCode.MODEL, "every checkpoint is damaged", where=str(checkpoints), do=do)

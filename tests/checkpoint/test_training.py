@@ -212,8 +212,8 @@ def test_the_newest_undamaged_checkpoint_is_used(tmp_path: Path, caplog: pytest.
     assert newest is not None
     assert newest == (checkpoint_folder(tmp_path, 90), {"step": 90})
     assert caplog.messages == [
-        "step-1000000 is damaged (optimizer.safetensors: wrong checksum); using step-000090",
-        "step-000100 is damaged (no random.safetensors); using step-000090",
+        "step-1000000 is damaged (optimizer.safetensors: wrong checksum); skipped",
+        "step-000100 is damaged (no random.safetensors); skipped",
     ]
     assert saved_steps(tmp_path) == [90, 100, 1_000_000]
     caplog.clear()
@@ -221,7 +221,7 @@ def test_the_newest_undamaged_checkpoint_is_used(tmp_path: Path, caplog: pytest.
     with pytest.raises(UserError, match="every checkpoint is damaged") as caught:
         newest_checkpoint(tmp_path)
     assert caught.value.code == ExitCode.MODEL
-    assert "step-000090 is damaged (weights.safetensors: wrong checksum)" in caplog.messages
+    assert "step-000090 is damaged (weights.safetensors: wrong checksum); skipped" in caplog.messages
 
 
 def test_undamaged_checkpoints_are_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +327,7 @@ def test_deleting_leaves_no_partial_checkpoint(tmp_path: Path, caplog: pytest.Lo
     assert saved_steps(tmp_path) == [2, 1_000_000]
     assert sorted(os.listdir(tmp_path)) == ["notes", "step-000002", "step-1000000"]
     left: list[str] = []
-    told: list[str] = []
+    warnings: list[str] = []
     for number in range(len(calls)):
         save_steps(tmp_path, 1)
         caplog.clear()
@@ -336,11 +336,11 @@ def test_deleting_leaves_no_partial_checkpoint(tmp_path: Path, caplog: pytest.Lo
         assert newest_checkpoint(tmp_path) is not None
         assert 1 not in saved_steps(tmp_path) or undamaged_steps(tmp_path, [1]) == [1]
         left += [str(outgoing) for outgoing in tmp_path.glob("*.old-*")]
-        told += [record.getMessage() for record in caplog.records]
+        warnings += [record.getMessage() for record in caplog.records]
         delete_checkpoints(tmp_path, [])
         assert not list(tmp_path.glob("*.old-*")), "leftovers are deleted the next time"
-    assert told
-    assert all(any(folder in line for folder in left) for line in told)
+    assert warnings
+    assert all(any(folder in line for folder in left) for line in warnings)
 
 
 def test_the_average_is_the_exact_mean(tmp_path: Path) -> None:

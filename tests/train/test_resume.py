@@ -238,6 +238,7 @@ def test_a_killed_run_ends_the_same(
 def test_a_run_falls_back_to_the_checkpoint_before_a_damaged_one(
     configure: Configure, tmp_path: Path, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     config, killed = configure(), tmp_path / "killed"
     train_until_killed(config, killed, trainer, "train_step", 9)
     assert saved_steps(killed / "checkpoints")[-2:] == [6, 8]
@@ -262,7 +263,8 @@ def test_a_run_falls_back_to_the_checkpoint_before_a_damaged_one(
         train(config, run)
         lines = [message for message in caplog.messages if message.startswith("step-000008 is damaged (")]
         assert len(lines) == 2
-        assert all(name in line and line.endswith("); using step-000006") for line in lines)
+        assert all(name in line and line.endswith("); skipped") for line in lines)
+        assert caplog.messages.count("resuming from step 6") == 2
         assert result(run) == expected, name
 
 
