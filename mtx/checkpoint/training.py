@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from mtx.checkpoint.tensors import check_tensor, load_tensors, load_weights, misfit, save_tensors, weights_of
-from mtx.data.batching import Position
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.files.atomic import outgoing_name
 from mtx.files.sealed import DamagedError, open_sealed, sealed_folder
@@ -53,12 +52,6 @@ class Progress:
     unlogged: dict[str, Any] = field(default_factory=dict)  # Sums over the steps since the last log line
     ordinary: dict[str, dict[str, Any]] = field(default_factory=dict)  # Statistics of the spike detector
     evaluations: list[Evaluation] = field(default_factory=list)
-
-    def advance(self, next_batch: Position, num_tokens: int) -> None:
-        """Count a step of `num_tokens` target tokens, after which `next_batch` comes."""
-        self.step += 1
-        self.epoch, self.part, self.batch = next_batch.epoch, next_batch.part, next_batch.batch
-        self.num_tokens += num_tokens
 
 
 class SavedState(BaseModel, extra="forbid", frozen=True, strict=True):

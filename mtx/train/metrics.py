@@ -90,6 +90,7 @@ class StepLog:
             UserError: too many steps in a row had no finite loss or gradient (DIVERGED).
         """
         self.window.add(stats, sum(map(self._flops, batches)), seconds)
+        self.progress.num_tokens += stats.num_tokens
         self.progress.seconds += seconds
         loss = stats.loss / stats.num_tokens
         if math.isfinite(loss) and math.isfinite(stats.grad_norm):

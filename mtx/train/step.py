@@ -51,7 +51,7 @@ def train_step(
 
     The loss is a sum over all real target tokens divided by their number, so that splitting a batch changes nothing.
     The weights, Adam's moments and its count stay as they are if the loss or the gradient's norm is not finite, or a
-    spike for `spikes`. Such a step still counts: the learning rate depends on the number of the step alone.
+    spike for `spikes`. Such a step still counts in `state.progress`: the learning rate depends on that count alone.
 
     Raises:
         PairTooLargeError: there is no memory for a single pair.
@@ -70,8 +70,8 @@ def train_step(
     sums = group.all_reduce_sum(parts.loss_sums())
     state.scaler.unscale_(state.optimizer)  # so that the threshold of clipping is in true units
     grad_norm = full_tensor(clip_grad_norm_(state.model.parameters(), settings.clip_norm))
-    step = state.progress.step + 1
-    lr = set_learning_rate(state.optimizer, learning_rate(step, settings))
+    state.progress.step += 1  # this step, even if it is skipped below
+    lr = set_learning_rate(state.optimizer, learning_rate(state.progress.step, settings))
     loss_sum, nll_sum, norm = torch.cat([sums.double(), grad_norm.double()[None]]).tolist()  # the only GPU sync
     is_finite = math.isfinite(loss_sum) and math.isfinite(norm)
     is_skipped = not is_finite or (spikes is not None and spikes.is_spike(loss_sum / num_tokens, norm))
@@ -80,7 +80,7 @@ def train_step(
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     return StepStats(
-        step, loss_sum, nll_sum, norm, is_skipped, lr, num_tokens,
+        state.progress.step, loss_sum, nll_sum, norm, is_skipped, lr, num_tokens,
         num_padded=sum(batch.src_ids.numel() + batch.tgt_out.numel() for batch in parts.batches),
         num_real=sum(batch.num_src_tokens + batch.num_tokens for batch in parts.batches),
         rows=np.concatenate([batch.global_rows for batch in batches]),

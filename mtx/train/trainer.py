@@ -125,7 +125,7 @@ def run_steps(state: TrainState, inputs: RunInputs, signals: StopSignals) -> Non
             stats = train_step(
                 state, loss_fn, batches, precision, settings, group, log.spikes if settings.skip_spikes else None
             )
-            progress.advance(positions[-1], stats.num_tokens)
+            progress.epoch, progress.part, progress.batch = positions[-1]
             signals.share()
             log.add(stats, batches, time.perf_counter() - start)
             bar.update()

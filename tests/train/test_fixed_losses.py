@@ -53,8 +53,7 @@ def losses(norm: str) -> list[float]:
     initial = TrainState(model, build_optimizer(model, settings), precision.scaler(), Progress())
     state, loss_fn = parallelize(initial, settings, precision.device, SINGLE)
     found = []
-    for step, rows in enumerate(np.arange(160).reshape(20, 2, 4)):
-        state.progress.step = step
+    for rows in np.arange(160).reshape(20, 2, 4):
         batches = [collate(corpus, part, pad_id=0, bos_id=2, eos_id=3) for part in rows]
         stats = train_step(state, loss_fn, batches, precision, settings)
         found.append(stats.loss / stats.num_tokens)

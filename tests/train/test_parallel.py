@@ -70,7 +70,6 @@ class Run:
         for _ in range(num_steps):
             batches = [batch_of(PAIRS[:2]), batch_of(PAIRS[2:])]
             stats.append(train_step(self.state, self.loss_fn, batches, FP32, SETTINGS, self.group))
-            self.state.progress.step += 1
         return stats
 
     def weights(self) -> dict[str, Tensor]:
