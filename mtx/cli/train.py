@@ -51,9 +51,10 @@ def train(
 
         from mtx.distributed.process_group import join_group
         from mtx.system.logs import LOGGER, log_to_stderr
+        from mtx.train.estimate import estimate_run
         from mtx.train.run_folder import RunFolder
-        from mtx.train.trainer import estimate_run, report_finished, train_beside_rank0
         from mtx.train.trainer import train as run_training
+        from mtx.train.trainer import train_beside_rank0
 
         with join_group() as group:
             if group.is_rank0:
@@ -64,8 +65,8 @@ def train(
                 return
             run = RunFolder(folder.absolute())
             run.check_continuable(settings, resume)
-            if run.is_finished(settings.train.max_steps):
-                report_finished(run, group)
+            if (num_steps := run.finished_steps()) >= settings.train.max_steps:
+                LOGGER.info("already finished at step %s", f"{num_steps:,}")
             elif dry_run:
                 estimate_run(settings, run, group)
             else:

@@ -1,8 +1,7 @@
 """Estimate of time, memory and disk of a training, from a few steps on random ids."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -11,28 +10,26 @@ import numpy as np
 import torch
 
 from mtx.checkpoint.training import Progress, TrainState, checkpoint_bytes
-from mtx.config.settings import TrainSettings
-from mtx.data.batching import Batch
-from mtx.distributed.process_group import SINGLE
+from mtx.config.settings import Config, TrainSettings
+from mtx.data.batching import Batch, collate
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
+from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.system.device import Precision
 from mtx.system.formats import format_duration, format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.memory import configure_malloc, resident_memory, trim_malloc
-from mtx.train.inputs import RunInputs
 from mtx.train.optim import build_optimizer
 from mtx.train.parallel import parallelize
+from mtx.train.run_folder import RunFolder
 from mtx.train.saving import max_kept
+from mtx.train.setup import load_inputs
 from mtx.train.step import PairTooLargeError, train_step
 
 SECONDS = 5.0  # Time to spend on steps, about
 MIN_TRIES, MAX_TRIES = 2, 20  # Steps of one size that are measured, after one that is not
-
-FIRST_TOKENS = 512
-"""Tokens of the first batch. The size is then doubled until it is the wanted one, or a step takes too long."""
-
-FIRST_ID = 4  # Smallest id of a token that is not special
+FIRST_TOKENS = 512  # Tokens of the first batch; then doubled until it is the wanted one, or a step takes too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +40,7 @@ class Sizes:
     tgt_vocab_size: int
     src_length: int  # Tokens of a sentence, EOS included
     tgt_length: int
-    num_tokens: float | None = None
-    """Target tokens of a batch on average, since not every batch is full; None for full ones."""
+    num_tokens: float  # Target tokens of a batch on average; not every batch is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +79,9 @@ class Estimate:
         ]
 
 
-def log_estimate(inputs: RunInputs) -> None:
-    """Log time, memory and disk of the training of `inputs`, whose weights are changed."""
+def estimate_run(config: Config, folder: RunFolder, group: ProcessGroup = SINGLE) -> None:
+    """Log how long the training would take and how much memory. Writes only the cache."""
+    inputs = load_inputs(config, folder, group)
     corpus, tokenizer = inputs.corpus, inputs.trained.tokenizer
     src_length, tgt_length = (round(float(ids.lengths.mean())) + 1 for ids in (corpus.src, corpus.tgt))
     num_tokens = inputs.mean_target_tokens(inputs.first_batches())
@@ -102,46 +99,40 @@ def estimate(model: Transformer, sizes: Sizes, settings: TrainSettings, precisio
     Raises:
         UserError: there is no memory for a single pair (MACHINE).
     """
-    try:
-        return _estimate(model, sizes, settings, precision)
-    except PairTooLargeError as error:
-        what, do = f"no memory for one pair of {error}", "Use a smaller model."
-        raise UserError(ExitCode.MACHINE, what, do=do) from error
-
-
-def _estimate(model: Transformer, sizes: Sizes, settings: TrainSettings, precision: Precision) -> Estimate:
-    model.train()
-    initial = TrainState(model, build_optimizer(model, settings), precision.scaler(), Progress())
-    state, loss_fn = parallelize(initial, settings, precision.device, SINGLE)
-    generator = np.random.default_rng(0)
+    device, draw = precision.device, np.random.default_rng(0)
+    initial = TrainState(model.train(), build_optimizer(model, settings), precision.scaler(), Progress())
+    state, loss_fn = parallelize(initial, settings, device, SINGLE)
     num_tokens, begin = min(FIRST_TOKENS, settings.batch_tokens), time.perf_counter()
-    # Compiling layers takes a minute: here they run uncompiled.
-    with torch.compiler.set_stance("force_eager"):
-        # A first step before memory is measured allocates what all steps share, such as Adam's moments.
-        train_step(state, loss_fn, [_random_batch(sizes, 1, generator)], precision, settings)
-        with _peak_memory(precision.device) as memory:
+    try:
+        # Compiling layers takes a minute: here they run uncompiled.
+        with torch.compiler.set_stance("force_eager"):
+            # A first step before memory is measured allocates what all steps share, such as Adam's moments.
+            train_step(state, loss_fn, [_random_batch(sizes, 1, draw)], precision, settings)
+            memory_before = _memory_before(device)
             while True:
-                batch = _random_batch(sizes, num_tokens, generator)
+                batch = _random_batch(sizes, num_tokens, draw)
                 step = partial(train_step, state, loss_fn, [batch], precision, settings)
                 stats = step()  # warm-up for this size
                 is_full_size, spent = num_tokens == settings.batch_tokens, time.perf_counter() - begin
-                seconds = _seconds_of(step, precision.device, SECONDS - spent if is_full_size else 0)
+                seconds = _seconds_of(step, device, SECONDS - spent if is_full_size else 0)
                 if is_full_size or stats.num_splits or spent + 6 * seconds > SECONDS:
                     break
                 num_tokens = min(2 * num_tokens, settings.batch_tokens)
-        optimizer_seconds = _seconds_of(partial(_optimizer_step, state), precision.device, 0)
+            memory = _peak_memory(device) - memory_before
+    except PairTooLargeError as error:
+        what, do = f"no memory for one pair of {error}", "Use a smaller model."
+        raise UserError(ExitCode.MACHINE, what, do=do) from error
+    optimizer_seconds = _seconds_of(partial(_optimizer_step, state), device, 0)
     weights = checkpoint_bytes(model) // 3
     times = settings.batch_tokens / num_tokens
     # Adam's work doesn't depend on the size of a batch, and is done once for all that are accumulated.
-    full = batch.num_tokens * times
-    tokens_per_batch = full if sizes.num_tokens is None else sizes.num_tokens
-    batch_seconds = max(seconds - optimizer_seconds, 0) * times * tokens_per_batch / full
+    batch_seconds = max(seconds - optimizer_seconds, 0) * sizes.num_tokens / batch.num_tokens
     return Estimate(
         seconds_per_step=batch_seconds * settings.accumulate + optimizer_seconds,
-        num_tokens=round(tokens_per_batch * settings.accumulate),
+        num_tokens=round(sizes.num_tokens * settings.accumulate),
         num_steps=settings.max_steps,
         weights=weights,
-        batch=round(max(memory.num_bytes - weights, 0) * times),  # the gradient is counted separately
+        batch=round(max(memory - weights, 0) * times),  # the gradient is counted separately
         disk=max_kept(settings) * checkpoint_bytes(model) + weights,
         num_splits=stats.num_splits,
         is_full_size=is_full_size,
@@ -149,7 +140,6 @@ def _estimate(model: Transformer, sizes: Sizes, settings: TrainSettings, precisi
 
 
 def _optimizer_step(state: TrainState) -> None:
-    """Do Adam's part of a step."""
     for parameter in state.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     state.optimizer.step()
@@ -162,59 +152,29 @@ def _seconds_of(call: Callable[[], object], device: torch.device, max_seconds: f
     while len(tries) < MIN_TRIES or (len(tries) < MAX_TRIES and sum(tries) + tries[-1] < max_seconds):
         start = time.perf_counter()
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        torch.get_device_module(device).synchronize()  # does nothing on a CPU
         tries.append(time.perf_counter() - start)
     return median(tries)
 
 
-@dataclass(slots=True)
-class _Memory:
-    """Peak of the memory taken in a block."""
-
-    num_bytes: int = 0
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[_Memory]:
-    """Measure how much memory the block takes at a time; the result is there after the block.
-
-    On a CPU this is the growth of the process, because the C library keeps freed memory.
-    """
-    memory = _Memory()
+def _memory_before(device: torch.device) -> int:
+    """Return the memory taken now, in bytes. The peak is measured from here on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        yield memory
-        memory.num_bytes = torch.cuda.max_memory_allocated(device) - before
-    else:
-        configure_malloc()
-        trim_malloc()  # so that memory freed earlier is not used again unseen
-        before = resident_memory()
-        yield memory
-        memory.num_bytes = resident_memory() - before
+        return torch.cuda.memory_allocated(device)
+    configure_malloc()
+    trim_malloc()  # so that memory freed earlier is not used again unseen
+    return resident_memory()
 
 
-def _random_batch(sizes: Sizes, num_tokens: int, generator: np.random.Generator) -> Batch:
+def _peak_memory(device: torch.device) -> int:
+    """Return the most memory taken at a time. A process on a CPU never shrinks: the C library keeps freed memory."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_memory()
+
+
+def _random_batch(sizes: Sizes, num_tokens: int, draw: np.random.Generator) -> Batch:
     """Draw a batch without padding, of at most `num_tokens` tokens on either side."""
-    num_rows = max(num_tokens // max(sizes.src_length, sizes.tgt_length), 1)
-
-    def ids(length: int, vocab_size: int) -> torch.Tensor:
-        drawn = generator.integers(min(FIRST_ID, vocab_size - 1), vocab_size, (num_rows, length))
-        return torch.from_numpy(drawn)
-
-    src_ids = ids(sizes.src_length, sizes.src_vocab_size)
-    tgt_out = ids(sizes.tgt_length, sizes.tgt_vocab_size)
-    rows = np.arange(num_rows)
-    return Batch(
-        src_ids=src_ids,
-        src_mask=torch.ones_like(src_ids, dtype=torch.bool),
-        tgt_in=tgt_out.roll(1, dims=1),
-        tgt_out=tgt_out,
-        target_positions=torch.arange(tgt_out.numel()),
-        num_src_tokens=src_ids.numel(),
-        num_tokens=tgt_out.numel(),
-        rows=rows,
-        global_num_tokens=tgt_out.numel(),
-        global_rows=rows,
-    )
+    rows = np.arange(max(num_tokens // max(sizes.src_length, sizes.tgt_length), 1), dtype=np.uint32)
+    sides = ((sizes.src_length, sizes.src_vocab_size), (sizes.tgt_length, sizes.tgt_vocab_size))
+    src, tgt = (Ids.from_lists(draw.integers(size, size=(len(rows), length - 1)).tolist()) for length, size in sides)
+    return collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=0, bos_id=0, eos_id=0)

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,87 +20,51 @@ from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
 
+# Keys that may change when a run continues, because they affect no step that was done already
 CHANGEABLE_KEYS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
     "train.keep", "train.patience", "train.parallel",
 )  # fmt: skip
-"""Keys that may change when a run continues, because they affect no step that was done already."""
-
+# Names of a tokenizer's files in a run folder
 TOKENIZER_FILES = {
     "spm.model": "tokenizer.model",
     "source.spm": "tokenizer.src.model",
     "target.spm": "tokenizer.tgt.model",
 }
-"""Names of a tokenizer's files in a run folder."""
-
+# Patterns of the names that are first written as temporary files beside their place
 WRITTEN_NAMES = [
-    *map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl", "bad-batch.json"]),
-    "model",
+    *map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl", "bad-batch.json", "model"])
 ]
-"""Names that are first written as temporary files beside their place, as regular expressions."""
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of a run."""
+    """Files of a run."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"  # Settings of the run, as the user gave them
+        self.checkpoints = path / "checkpoints"  # A folder for each saved step
+        self.model = path / "model"  # Model folder, written at the end
+        self.metrics = path / "metrics.jsonl"  # A JSON object for each log line and each validation
+        self.log = path / "train.log"
+        self.bad_batch = path / "bad-batch.json"  # Pairs of the last step of a training that diverged
 
-    @property
-    def config(self) -> Path:
-        """Settings of the run, as the user gave them."""
-        return self.path / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of checkpoints, one for each saved step."""
-        return self.path / "checkpoints"
-
-    @property
-    def model(self) -> Path:
-        """Model folder, written at the end."""
-        return self.path / "model"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics file: a JSON object for each log line and each validation."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """Log of the run."""
-        return self.path / "train.log"
-
-    @property
-    def bad_batch(self) -> Path:
-        """Pairs of the last step of a training that diverged."""
-        return self.path / "bad-batch.json"
-
-    def finished_steps(self) -> int | None:
-        """Return the `max_steps` of the finished model; None if there is none, or it has to be made again.
+    def finished_steps(self) -> int:
+        """Return the `max_steps` of the finished model; 0 if there is none, or it has to be made again.
 
         Raises:
             UserError: the model is damaged, and there are no checkpoints to make it from (MODEL).
         """
         if not (self.model / MANIFEST).exists():
-            return None
+            return 0
         try:
             steps = open_sealed(self.model).get("max_steps")
         except DamagedError as damage:
             if not saved_steps(self.checkpoints):
                 raise
             LOGGER.warning("%s is damaged (%s); making it again from the checkpoints", self.model, damage.why)
-            return None
+            return 0
         return steps if isinstance(steps, int) else 0
-
-    def is_finished(self, max_steps: int) -> bool:
-        """Whether there is a model trained for `max_steps` steps or more.
-
-        Raises:
-            UserError: the model is damaged, and there are no checkpoints to make it from (MODEL).
-        """
-        steps = self.finished_steps()
-        return steps is not None and steps >= max_steps
 
     def check_continuable(self, config: Config, resume: str) -> None:
         """Check that the folder is empty, or holds a run of this config.
@@ -112,19 +75,14 @@ class RunFolder:
         if not self._content():
             return
         if resume == "never":
-            what, do = "the run folder is not empty", "Give another --run-dir, or continue it with --resume auto."
-            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do)
+            do = "Give another --run-dir, or continue it with --resume auto."
+            raise self._refusal("the run folder is not empty", do)
         if not self.config.is_file():
-            what, do = "the run folder holds something else", "Give another --run-dir."
-            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do)
+            raise self._refusal("the run folder holds something else")
         changes = differences(load_config(self.config, []), config)
+        what, do = "this run was started with another config", "Set it back, or give another --run-dir."
         problems = [
-            UserError(
-                ExitCode.USAGE,
-                f"this run was started with another config: {change}",
-                where=str(self.config),
-                do="Set it back, or give another --run-dir.",
-            )
+            UserError(ExitCode.USAGE, f"{what}: {change}", where=str(self.config), do=do)
             for change in changes
             if change.split(":")[0] not in CHANGEABLE_KEYS
         ]
@@ -132,11 +90,7 @@ class RunFolder:
             raise UserError.several(problems)
 
     def check_checkpoints(self) -> None:
-        """Refuse to restart from step 0 if the run once had checkpoints: that would silently overwrite its log.
-
-        Raises:
-            UserError: all checkpoints are missing (MODEL).
-        """
+        """Refuse to restart from step 0 if the run once had checkpoints (MODEL): its log would be overwritten."""
         if saved_steps(self.checkpoints):
             return
         records = list(read_metrics(self.metrics)) if self.metrics.exists() else []
@@ -151,18 +105,13 @@ class RunFolder:
             raise UserError(ExitCode.MODEL, what, where=str(self.checkpoints), do=do)
 
     def _content(self) -> list[str]:
-        """List the names in the folder, without those that a process killed at its start may have left.
-
-        Raises:
-            UserError: the path is a file (RUN_FOLDER), or can't be listed (MACHINE).
-        """
+        """List the names in the folder, without those that a process killed at its start may have left."""
         try:
             names = os.listdir(self.path)
         except FileNotFoundError:
             return []
         except NotADirectoryError:
-            what, do = "the run folder is a file, or below one", "Give another --run-dir."
-            raise UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do) from None
+            raise self._refusal("the run folder is a file, or below one") from None
         except OSError as error:
             raise machine_error(error, "cannot list the run folder", self.path) from error
         # The config is the first file that a run writes.
@@ -181,7 +130,7 @@ class RunFolder:
         path = self.path / ".lock"
         try:
             make_folder(self.path)
-            with locked(path, self._refuse):
+            with locked(path, self._refuse_second):
                 path.write_text(f"process {os.getpid()} since {datetime.now():%Y-%m-%d %H:%M:%S}\n", encoding="utf-8")
                 try:
                     yield
@@ -196,10 +145,12 @@ class RunFolder:
                 with suppress(OSError):  # not empty: a run has begun
                     folder.rmdir()
 
-    def _refuse(self) -> None:
+    def _refuse_second(self) -> None:
         owner = (self.path / ".lock").read_text(encoding="utf-8").strip() or "another process"
-        do = "Wait for it, or give another --run-dir."
-        raise UserError(ExitCode.RUN_FOLDER, f"in use by {owner}", where=str(self.path), do=do)
+        raise self._refusal(f"in use by {owner}", "Wait for it, or give another --run-dir.")
+
+    def _refusal(self, what: str, do: str = "Give another --run-dir.") -> UserError:
+        return UserError(ExitCode.RUN_FOLDER, what, where=str(self.path), do=do)
 
     def begin(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write config and tokenizer, and remove files that a killed process left half-written."""
@@ -220,7 +171,7 @@ class RunFolder:
     def rewind_metrics(self, step: int) -> None:
         """Delete the records of steps after `step`, which will be done and logged again."""
         if self.metrics.exists():
-            kept = [record for record in read_metrics(self.metrics) if not _comes_after(record, step)]
+            kept = [record for record in read_metrics(self.metrics) if _precedes(record, step)]
             write_file(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
@@ -241,10 +192,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _comes_after(record: dict[str, Any], step: int) -> bool:
-    # A checkpoint is saved before the validation of its step, which is done again on resuming.
-    is_validation = record.get("event") == "validation"
-    number = record.get("step")
-    if not isinstance(number, int):  # not one of ours
-        return False
-    return number >= step if is_validation else number > step
+def _precedes(record: dict[str, Any], step: int) -> bool:
+    """Whether a record comes before the checkpoint of `step`, which itself comes before the validation of its step."""
+    number, is_validation = record.get("step"), record.get("event") == "validation"
+    return not isinstance(number, int) or number < step or (number == step and not is_validation)

@@ -12,7 +12,6 @@ from mtx.data.batching import Batch, Position, batches_from
 from mtx.distributed.process_group import SINGLE, ProcessGroup, explain_lost_peers
 from mtx.system.logs import LOGGER, log_to_file
 from mtx.system.signals import ECHO_SECONDS, deferred_signals
-from mtx.train.estimate import log_estimate
 from mtx.train.failures import explain_failures
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.inputs import RunInputs
@@ -25,9 +24,6 @@ from mtx.train.setup import load_inputs
 from mtx.train.step import train_step
 from mtx.train.stopping import Stopped, StopSignals
 from mtx.train.validation import best_of, format_evaluation, is_out_of_patience, validate
-
-STARTED, NOTHING_TO_TRAIN = "started", "nothing to train"
-"""Messages of rank 0 to the other ranks, which wait for one of the two."""
 
 ECHO_SECONDS_OF_LAUNCHER = 5.0
 """Seconds within which a second signal counts as the same one, as a launcher may pass on what the ranks got already."""
@@ -54,7 +50,7 @@ def train(
         folder.check_checkpoints()
         inputs = load_inputs(config, folder, group)
         folder.begin(config, inputs.trained.tokenizer)
-        group.publish(STARTED)
+        group.publish("train")
         with log_to_file(folder.log):
             fit(inputs, allow_data_change)
             LOGGER.info("model folder: %s", folder.model)
@@ -64,24 +60,8 @@ def train(
 
 def train_beside_rank0(config: Config, run_dir: Path, *, allow_data_change: bool, group: ProcessGroup) -> None:
     """Take part in the training of rank 0, once that has prepared the data. Every other rank calls it."""
-    if group.wait_for_message() == STARTED:
+    if group.wait_for_message() == "train":
         fit(load_inputs(config, RunFolder(run_dir.absolute()), group), allow_data_change)
-
-
-def report_finished(folder: RunFolder, group: ProcessGroup = SINGLE) -> None:
-    """Log that the run in `folder` is finished, and let the other ranks end."""
-    LOGGER.info("already finished at step %s", f"{folder.finished_steps():,}")
-    group.publish(NOTHING_TO_TRAIN)
-
-
-def estimate_run(config: Config, folder: RunFolder, group: ProcessGroup = SINGLE) -> None:
-    """Log how long the training would take and how much memory, and let the other ranks end. Writes only the cache.
-
-    Raises:
-        UserError: anything that the user can fix.
-    """
-    log_estimate(load_inputs(config, folder, group))
-    group.publish(NOTHING_TO_TRAIN)
 
 
 def fit(inputs: RunInputs, allow_data_change: bool = False) -> None:

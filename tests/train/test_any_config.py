@@ -28,8 +28,8 @@ from mtx.config.sources import Folder, Jsonl, Tmx, Tsv, TwoFiles, Zip
 from mtx.errors import UserError
 from mtx.model import build_transformer
 from mtx.text.train_tokenizer import train_tokenizer
+from mtx.train.estimate import estimate_run
 from mtx.train.run_folder import RunFolder
-from mtx.train.trainer import estimate_run
 
 TEXT = "the dog\tder Hund\na cat\teine Katze\n\nthe man sees\tder Mann sieht\n"
 

@@ -375,14 +375,14 @@ def test_a_damaged_model_is_made_again(
     config, run = configure(), tmp_path / "run"
     train(config, run)
     (run / "model" / "config.json").write_text("{}")
-    assert not RunFolder(run).is_finished(config.train.max_steps)
+    assert RunFolder(run).finished_steps() == 0
     assert f"{run / 'model'} is damaged (config.json: wrong checksum); making it again" in caplog.text
     assert train(config, run) == run / "model"
     assert result(run) == expected
     shutil.rmtree(run / "checkpoints")
     (run / "model" / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"config\.json: wrong checksum") as caught:
-        RunFolder(run).is_finished(config.train.max_steps)
+        RunFolder(run).finished_steps()
     assert caught.value.code == ExitCode.MODEL
 
 
@@ -420,10 +420,8 @@ def test_a_finished_run_continues_only_for_more_steps(configure: Configure, tmp_
     run = tmp_path / "run"
     train(configure("train.max_steps=3"), run)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
-    for max_steps in (3, 2):
-        assert RunFolder(run).is_finished(max_steps)
+    assert RunFolder(run).finished_steps() == 3
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
-    assert not RunFolder(run).is_finished(5)
     train(configure("train.max_steps=5"), run)
     about = json.loads((run / "model" / "manifest.json").read_text())["about"]
     assert about["max_steps"] == 5

@@ -20,8 +20,9 @@ from mtx.data.prepared import prepare
 from mtx.errors import ExitCode, UserError
 from mtx.text.tokenizer import Tokenizer
 from mtx.train import setup, trainer
+from mtx.train.estimate import estimate_run
 from mtx.train.run_folder import RunFolder, read_metrics
-from mtx.train.trainer import estimate_run, train
+from mtx.train.trainer import train
 
 pytestmark = pytest.mark.slow
 

@@ -120,7 +120,7 @@ def test_training_ends_when_dev_scores_stop_improving(configure: Configure, tmp_
     metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
     assert metrics[-1] == {"event": "validation", "step": 6, "loss": 1.0, "bleu": 3.9, "chrf": 0.0}
     assert [record["step"] for record in metrics if record["event"] == "update"] == [1, 2, 3, 4, 5, 6]
-    assert RunFolder(tmp_path / "run").is_finished(config.train.max_steps)
+    assert RunFolder(tmp_path / "run").finished_steps() == config.train.max_steps
 
 
 def test_the_last_weights_are_used_without_a_dev_set(configure: Configure, config_path: Path, tmp_path: Path) -> None:
