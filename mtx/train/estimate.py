@@ -20,10 +20,10 @@ from mtx.system.device import Precision
 from mtx.system.formats import format_duration, format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.memory import configure_malloc, resident_memory, trim_malloc
+from mtx.train.checkpoints import max_kept
 from mtx.train.optim import build_optimizer
 from mtx.train.parallel import parallelize
 from mtx.train.run_folder import RunFolder
-from mtx.train.saving import max_kept
 from mtx.train.setup import load_inputs
 from mtx.train.step import PairTooLargeError, train_step
 

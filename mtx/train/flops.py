@@ -16,9 +16,7 @@ from mtx.config.settings import ModelSettings
 from mtx.model.fast.linear import has_onednn, onednn_product
 from mtx.system.device import Precision
 
-SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}
-"""Rows, inputs and outputs of the products measured: just large enough to keep the device busy."""
-
+SHAPES = {"cpu": (4096, 512, 2048), "cuda": (8192, 8192, 8192)}  # Rows, inputs and outputs that keep a device busy
 SECONDS_PER_PRODUCT = 0.07  # Time spent on measuring each product
 
 
@@ -33,14 +31,10 @@ def step_flops(
     d_model, d_ff = settings.d_model, settings.d_ff
     src_length, tgt_length = num_src_tokens / num_pairs, num_tgt_tokens / num_pairs
     projection, feed_forward = d_model * d_model, 2 * d_model * d_ff
-
-    def attention(length: float) -> float:
-        """Scores and weighted sum of one position that attends to `length` others."""
-        return 2 * d_model * length
-
-    encoder = num_src_tokens * (4 * projection + attention(src_length) + feed_forward)
+    attention = 2 * d_model  # score and weighted sum, for each position that one attends to
+    encoder = num_src_tokens * (4 * projection + attention * src_length + feed_forward)
     memory = num_src_tokens * 2 * projection  # keys and values of cross-attention
-    decoder = num_tgt_tokens * (6 * projection + attention(tgt_length) + attention(src_length) + feed_forward)
+    decoder = num_tgt_tokens * (6 * projection + attention * (src_length + tgt_length) + feed_forward)
     output = num_tgt_tokens * d_model * tgt_vocab_size
     products = settings.encoder_layers * encoder + settings.decoder_layers * (memory + decoder) + output
     return round(3 * 2 * products)
@@ -74,15 +68,11 @@ def matrix_rate(precision: Precision, shape: tuple[int, int, int] | None = None)
 def _best_seconds(product: Callable[[], Tensor]) -> float:
     device = product().device  # the first call chooses kernels and is not measured
     begin, best = time.perf_counter(), float("inf")
+    synchronize = torch.get_device_module(device).synchronize  # does nothing on a CPU
     while time.perf_counter() - begin < SECONDS_PER_PRODUCT or best == float("inf"):
-        _synchronize(device)
+        synchronize()
         start = time.perf_counter()
         product()
-        _synchronize(device)
+        synchronize()
         best = min(best, time.perf_counter() - start)
     return best
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -52,9 +52,7 @@ def blocked_cross_entropy(model: Transformer, batch: Batch, settings: TrainSetti
 
 
 LOSSES: dict[str, LossFunction] = {"cross_entropy": cross_entropy}  # Every loss, by the name that `train.loss` gives it
-
-FAST_TWINS: dict[LossFunction, LossFunction] = {cross_entropy: blocked_cross_entropy}
-"""Functions that give the same numbers sooner."""
+FAST_TWINS: dict[LossFunction, LossFunction] = {cross_entropy: blocked_cross_entropy}  # The same numbers, sooner
 
 
 def loss_function(name: str) -> LossFunction:

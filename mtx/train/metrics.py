@@ -10,15 +10,14 @@ from typing import Any
 from mtx.checkpoint.training import TrainState
 from mtx.data.batching import Batch
 from mtx.data.prepared.corpus import source_lines
-from mtx.system.formats import format_flops
+from mtx.system.formats import format_duration, format_flops
 from mtx.system.logs import LOGGER
 from mtx.train.failures import divergence
 from mtx.train.flops import step_flops
-from mtx.train.inputs import RunInputs
+from mtx.train.setup import RunInputs
 from mtx.train.spikes import SpikeDetector
 from mtx.train.step import StepStats
 
-STEPS_BEFORE_ESTIMATE = 20  # Steps of a session before the remaining time is logged for the first time
 MAX_SKIPS = 10  # Steps in a row without a finite loss or gradient that end the run
 MIN_SCALE = 1e-4  # Scale of the fp16 loss below which the run ends, because the gradients are huge
 
@@ -40,7 +39,6 @@ class Window:
     num_flops: int = 0
 
     def add(self, stats: StepStats, num_flops: int, seconds: float) -> None:
-        """Count a step."""
         self.num_flops += num_flops
         self.seconds += seconds
         if stats.is_skipped:
@@ -78,7 +76,6 @@ class StepLog:
 
     def __init__(self, state: TrainState, inputs: RunInputs) -> None:
         self.progress, self.scaler, self.inputs = state.progress, state.scaler, inputs
-        self.first_step = state.progress.step
         self.window = Window(**state.progress.unlogged)
         self.spikes = SpikeDetector.restore(state.progress.ordinary)
         self.has_split = False
@@ -89,26 +86,27 @@ class StepLog:
         Raises:
             UserError: too many steps in a row had no finite loss or gradient (DIVERGED).
         """
-        self.window.add(stats, sum(map(self._flops, batches)), seconds)
+        sizes, vocab_size = self.inputs.config.model, self.inputs.trained.tokenizer.tgt_vocab_size
+        num_flops = sum(step_flops(sizes, vocab_size, b.num_src_tokens, b.num_tokens, len(b.rows)) for b in batches)
+        self.window.add(stats, num_flops, seconds)
         self.progress.num_tokens += stats.num_tokens
         self.progress.seconds += seconds
-        loss = stats.loss / stats.num_tokens
+        loss, step = stats.loss / stats.num_tokens, f"step {stats.step:,}"
         if math.isfinite(loss) and math.isfinite(stats.grad_norm):
             self.progress.skipped_in_a_row = 0
             if self.spikes.is_spike(loss, stats.grad_norm):
                 self.window.num_spikes += 1
                 verb, values = "skipped" if stats.is_skipped else "spike", self.spikes.format(loss, stats.grad_norm)
-                where = "; ".join(map(str, source_lines(self.inputs.corpus, self.inputs.sources, stats.rows)))
-                LOGGER.warning("step %s  %s: %s: %s", f"{stats.step:,}", verb, values, where)
+                sources = self.inputs.config.data.train
+                where = "; ".join(map(str, source_lines(self.inputs.corpus, sources, stats.rows)))
+                LOGGER.warning("%s  %s: %s: %s", step, verb, values, where)
             self.spikes.add(loss, stats.grad_norm)
         else:
             self._count_failure(stats)
         if stats.num_splits and not self.has_split:
-            what = "out of memory: batch split in two (same gradient). Further splits are not reported."
-            LOGGER.warning("step %s  %s", f"{stats.step:,}", what)
             self.has_split = True
-        if stats.step == self.first_step + STEPS_BEFORE_ESTIMATE:
-            LOGGER.info("estimate  %s", self._time_left())
+            what = "out of memory: batch split in two (same gradient). Further splits are not reported."
+            LOGGER.warning("%s  %s", step, what)
 
     def write(self, lr: float, bar: Any) -> None:
         """Log the steps since the last call, and append their record to the metrics file."""
@@ -117,7 +115,9 @@ class StepLog:
         if self.inputs.group.is_rank0:
             self.inputs.folder.append_metrics(record)
         bar.set_postfix(loss=record["loss"], tokens_s=round(record["tokens_per_second"]))
-        LOGGER.info("%s", format_record(record, self.inputs.settings.max_steps) + self._time_left())
+        max_steps, progress = self.inputs.settings.max_steps, self.progress
+        seconds_left = progress.seconds / progress.step * (max_steps - progress.step)
+        LOGGER.info("%s  %s left", format_record(record, max_steps), format_duration(seconds_left))
 
     def store(self) -> None:
         """Copy sums and statistics to the progress, for the next checkpoint."""
@@ -125,27 +125,16 @@ class StepLog:
 
     def _count_failure(self, stats: StepStats) -> None:
         self.progress.skipped_in_a_row += 1
-        last_good_step = stats.step - self.progress.skipped_in_a_row
         if self.progress.skipped_in_a_row >= MAX_SKIPS:
             why = f"{MAX_SKIPS} steps in a row without a finite gradient"
-            raise divergence(stats, last_good_step, why, self.inputs)
-        if self.scaler.get_scale() < MIN_SCALE:  # read only here, because it waits for a GPU
+        elif self.scaler.get_scale() < MIN_SCALE:  # read only here, because it waits for a GPU
             why = f"gradients overflow fp16 even if scaled by {MIN_SCALE}"
-            raise divergence(stats, last_good_step, why, self.inputs)
-
-    def _flops(self, batch: Batch) -> int:
-        vocab_size = self.inputs.trained.tokenizer.tgt_vocab_size
-        sizes = batch.num_src_tokens, batch.num_tokens, len(batch.rows)
-        return step_flops(self.inputs.model_settings, vocab_size, *sizes)
-
-    def _time_left(self) -> str:
-        steps_left = self.inputs.settings.max_steps - self.progress.step
-        left = self.progress.seconds / self.progress.step * steps_left
-        return f"  {left / 60:.0f} min left" if left >= 90 else f"  {left:.0f} s left"
+        else:
+            return
+        raise divergence(stats, stats.step - self.progress.skipped_in_a_row, why, self.inputs)
 
 
 def format_record(record: dict[str, Any], max_steps: int) -> str:
-    """Format a record for the log."""
     step = f"step {record['step']:,}/{max_steps:,}"
     if record["loss"] is None:
         return f"{step}  all {record['skipped']} steps skipped"

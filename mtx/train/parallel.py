@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mtx.checkpoint.training import TrainState
@@ -32,16 +32,11 @@ class LossModule(nn.Module):
         self.loss, self.model, self.settings = loss, model, settings
 
     def forward(self, batch: Batch) -> Loss:
-        """Compute the loss of `batch`."""
         return self.loss(self.model, batch, self.settings)
 
 
 def check_parallel(settings: TrainSettings, precision: Precision, group: ProcessGroup) -> None:
-    """Refuse FSDP with fp16, because the ranks would have to agree on a loss scale.
-
-    Raises:
-        UserError: both are asked for (USAGE).
-    """
+    """Refuse FSDP with fp16 (USAGE), because the ranks would have to agree on a loss scale."""
     if group.is_distributed and settings.parallel == "fsdp" and precision.dtype == torch.float16:
         what, do = "train.parallel fsdp does not work with fp16", "Use bf16 or fp32, or train.parallel=ddp."
         raise UserError(ExitCode.USAGE, what, where="train.precision", do=do)
@@ -56,13 +51,46 @@ def parallelize(
     if not group.is_distributed:
         return state, lambda batch: loss(model, batch, settings)
     if settings.parallel == "fsdp":
-        module = _sharded(LossModule(loss, deepcopy(model), settings), is_compiled(model), device, group)
-        return _sharded_state(state, module.model, settings), module
+        module = LossModule(loss, deepcopy(model), settings)
+        if is_compiled(model):
+            compile_layers(module.model)
+        return _shard(state, module, device, group)
     with warnings.catch_warnings():
         # From torch 2.13 on broadcast_buffers has another name. No buffer of ours ever changes.
         warnings.simplefilter("ignore", FutureWarning)
         module = LossModule(loss, model, settings)
         return state, DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _shard(
+    state: TrainState, module: LossModule, device: torch.device, group: ProcessGroup
+) -> tuple[TrainState, LossModule]:
+    """Leave on each rank a part of every weight of `module`, and of its moments in `state` (Zhao et al. 2023).
+
+    A layer is gathered right before it is needed, forward and backward, while the one before it computes. The moments
+    in `state` itself are given up to save memory.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    mesh = init_device_mesh(device.type, (group.size,))
+    for layer in [*module.model.encoder, *module.model.decoder]:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    sharded = replace(state, model=module.model, optimizer=build_optimizer(module.model, module.settings))
+    shards = dict(module.model.named_parameters())
+    for name, weight in state.model.named_parameters():
+        shard = shards[name]
+        assert isinstance(shard, DTensor)
+        for key, moment in state.optimizer.state.get(weight, {}).items():
+            whole = moment.to(shard.device)
+            if moment.dim():
+                # Each rank has all of the tensor, so that nothing needs to be sent.
+                whole = distribute_tensor(whole, shard.device_mesh, shard.placements, src_data_rank=None)
+            sharded.optimizer.state[shard][key] = whole
+    state.optimizer.state.clear()
+    return sharded, module
 
 
 @contextmanager
@@ -94,41 +122,3 @@ def full_state(state: TrainState, model: Transformer, settings: TrainSettings, g
                 if group.is_rank0:
                     full.optimizer.state[weight][key] = full_moment
     return full
-
-
-def _sharded(module: LossModule, is_compiled: bool, device: torch.device, group: ProcessGroup) -> LossModule:
-    """Leave on each rank a part of every weight (Zhao et al. 2023).
-
-    A layer is gathered right before it is needed, forward and backward, while the one before it computes.
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(device.type, (group.size,))
-    if is_compiled:
-        compile_layers(module.model)
-    for layer in [*module.model.encoder, *module.model.decoder]:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(module, mesh=mesh)
-    return module
-
-
-def _sharded_state(state: TrainState, model: nn.Module, settings: TrainSettings) -> TrainState:
-    """The state of `model`, a sharded copy of the state's; the state's own moments are given up to save memory."""
-    sharded = replace(state, model=model, optimizer=build_optimizer(model, settings))
-    shards = dict(model.named_parameters())
-    for name, weight in state.model.named_parameters():
-        shard = shards[name]
-        for key, moment in state.optimizer.state.get(weight, {}).items():
-            whole = moment.to(shard.device)
-            sharded.optimizer.state[shard][key] = _shard_of(whole, shard) if moment.dim() else whole
-    state.optimizer.state.clear()
-    return sharded
-
-
-def _shard_of(tensor: Tensor, like: Tensor) -> Tensor:
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    assert isinstance(like, DTensor)
-    # Each rank has all of the tensor, so that nothing needs to be sent.
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)

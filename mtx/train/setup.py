@@ -1,18 +1,20 @@
 """Set-up of a run: check the config, prepare the data, build tokenizer and model. Nothing is written but the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, tee
+from typing import Any
 
 import torch
 from torch import nn
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.config.settings import CleanSettings, Config
+from mtx.config.settings import CleanSettings, Config, DataSettings, TrainSettings
 from mtx.config.sources import HubDataset, Source
-from mtx.data.batching import check_longest, fixed_batches, padding_share
+from mtx.data.batching import check_longest, fixed_batches, padding_share, part_batches
 from mtx.data.cleaning.clean import read_cleaner
 from mtx.data.mixing import Mixture
-from mtx.data.prepared.corpus import Corpus
+from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
 from mtx.distributed.process_group import SINGLE, ProcessGroup
@@ -29,12 +31,52 @@ from mtx.system.rng import seed_everything
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.flops import matrix_rate
-from mtx.train.inputs import DevSet, RunInputs
 from mtx.train.parallel import check_parallel
 from mtx.train.run_folder import RunFolder
 
-NO_CLEANING = CleanSettings(level="none")
-"""Settings that keep every dev pair: a rule must not change what scores are measured on."""
+NO_CLEANING = CleanSettings(level="none")  # For dev: a rule must not change the pairs that scores are measured on
+
+
+@dataclass(frozen=True, slots=True)
+class DevSet:
+    """A dev set: all pairs as ids for the loss, and the first pairs as text for decoding."""
+
+    source: Source
+    corpus: Corpus
+    batches: list[Rows]
+    sources: list[str]
+    references: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """Everything that a run is given and that stays the same while it trains, except for the weights of `trained`."""
+
+    folder: RunFolder
+    config: Config  # With folders among the training sources expanded
+    trained: TrainedModel  # Model in training with its tokenizer; with FSDP, whole weights as of the last save
+    corpus: Corpus
+    mixture: Mixture
+    dev: DevSet | None
+    precision: Precision
+    matrix_rate: float  # Speed of matrix products measured on this machine in this precision, in FLOP/s
+    metadata: dict[str, Any]  # In each checkpoint's manifest: all that a resumed run is compared with
+    group: ProcessGroup
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.config.train
+
+    def first_batches(self) -> list[Rows]:
+        """Rows of each batch in the first part of the first epoch."""
+        seed, batch_tokens = self.settings.seed, self.settings.batch_tokens
+        order, lengths = self.mixture.order(seed, epoch=0), (self.corpus.src.lengths, self.corpus.tgt.lengths)
+        return part_batches(order, *lengths, batch_tokens=batch_tokens, seed=seed, epoch=0, part=0)
+
+    def mean_target_tokens(self, batches: Sequence[Rows]) -> float:
+        """Target tokens of a batch on average, EOS included."""
+        lengths = self.corpus.tgt.lengths
+        return sum(int(lengths[rows].sum()) + len(rows) for rows in batches) / len(batches)
 
 
 def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SINGLE) -> RunInputs:
@@ -48,10 +90,13 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     precision = choose_precision(settings.precision, group.device(settings.device))
     check_parallel(settings, precision, group)
     threads = use_threads()
-    check_sources(config)
+    check_sources(data)
     tokenizer = folder.tokenizer() or make_tokenizer(config)
-    check_tags(config, tokenizer)
+    for source in _all_sources(data):
+        if source.tag is not None:
+            tokenizer.tag_id(source.tag)  # an unknown tag is an error
     corpus = prepare(data.train, data, config.clean, tokenizer)
+    check_longest(corpus.src.lengths, corpus.tgt.lengths, settings.batch_tokens)
     configure_malloc()  # not earlier, so that the memory of the preparation goes back to the system
     limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     seed_everything(settings.seed)
@@ -69,53 +114,45 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
         "ranks": group.size,
         "parallel": settings.parallel if group.is_distributed else None,
     }
-    mixture = Mixture.of(corpus, data.train, data.temperature)
-    inputs = RunInputs(
-        folder, settings, config.model, data.train, trained, corpus, mixture, dev, precision, matrix_rate(precision),
-        metadata, group,
-    )  # fmt: skip
+    mixture, rate = Mixture.of(corpus, data.train, data.temperature), matrix_rate(precision)
+    inputs = RunInputs(folder, config, trained, corpus, mixture, dev, precision, rate, metadata, group)
     log_summary(inputs)
     return inputs
 
 
-def expand_config(config: Config) -> Config:
-    """Replace each folder among the training sources by the sources in it.
+def check_ranks_agree(inputs: RunInputs) -> None:
+    """Refuse inputs that differ between ranks (DATA, or MODEL for the tokenizer). All ranks call it together."""
+    metadata = inputs.group.all_gather(inputs.metadata)
+    for rank, other in enumerate(metadata):
+        for key, value in metadata[0].items():
+            if other[key] != value and key != "threads":
+                code = ExitCode.MODEL if key == "tokenizer" else ExitCode.DATA
+                what, do = f"rank {rank} has another {key} than rank 0", "Give all machines the same files and torch."
+                raise UserError(code, what, where=str(value)[:40], do=do)
 
-    Raises:
-        UserError: a folder holds none (DATA).
-    """
+
+def expand_config(config: Config) -> Config:
+    """Replace each folder among the training sources by the sources in it. Refuse an empty one (DATA)."""
     data = config.data
     sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
     return config.model_copy(update={"data": data.model_copy(update={"train": sources})})
 
 
-def check_sources(config: Config) -> None:
-    """Check that all sources exist, and that the test set, which is needed last, can be read to its end.
+def _all_sources(data: DataSettings) -> list[Source]:
+    return [source for source in (*data.train, data.dev, data.test) if source is not None]
 
-    Raises:
-        UserError: a source can't be read (DATA).
-    """
-    data = config.data
-    for source in (*data.train, data.dev, data.test):
-        if source is not None:
-            reader(source).check(data.src_lang, data.tgt_lang)
-    if data.test is None:
-        return
-    _warn_if_trained_on(data.test, "test", config)
-    if not isinstance(data.test, HubDataset):
+
+def check_sources(data: DataSettings) -> None:
+    """Refuse sources that can't be read (DATA). The test set, which is needed last, is read to its end."""
+    for source in _all_sources(data):
+        reader(source).check(data.src_lang, data.tgt_lang)
+    for name, held_out in (("dev", data.dev), ("test", data.test)):
+        if held_out is not None and any(is_same_text(held_out, source) for source in data.train):
+            what = "the %s pairs are training pairs: scores will not show how new sentences are translated"
+            LOGGER.warning(what, name)
+    if data.test is not None and not isinstance(data.test, HubDataset):
         for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
             pass
-
-
-def check_tags(config: Config, tokenizer: Tokenizer) -> None:
-    """Check that the tokenizer knows the tag of each source, that of the test set included.
-
-    Raises:
-        UserError: it doesn't (USAGE).
-    """
-    for source in (*config.data.train, config.data.dev, config.data.test):
-        if source is not None and source.tag is not None:
-            tokenizer.tag_id(source.tag)
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
@@ -168,27 +205,16 @@ def load_dev_set(config: Config, tokenizer: Tokenizer) -> DevSet | None:
     if data.dev is None:
         return None
     bleu_metric(data.tgt_lang)  # so that what BLEU lacks is found now, not at the first validation
-    _warn_if_trained_on(data.dev, "dev", config)
     corpus = prepare([data.dev], data, NO_CLEANING, tokenizer)
     pairs = list(islice(read_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
     return DevSet(data.dev, corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])
 
 
-def _warn_if_trained_on(source: Source, name: str, config: Config) -> None:
-    if any(is_same_text(source, other) for other in config.data.train):
-        LOGGER.warning("the %s pairs are training pairs: scores will not show how new sentences are translated", name)
-
-
 def log_summary(inputs: RunInputs) -> None:
-    """Log data, tokenizer, model, epoch and machine.
-
-    Raises:
-        UserError: a batch can't hold the longest pair (USAGE).
-    """
+    """Log data, tokenizer, model, epoch and machine."""
     corpus, tokenizer, settings = inputs.corpus, inputs.trained.tokenizer, inputs.settings
     lengths = corpus.src.lengths, corpus.tgt.lengths
-    check_longest(*lengths, settings.batch_tokens)
     batches = inputs.first_batches()
     num_rows = len(inputs.mixture.order(settings.seed, epoch=0))
     num_batches = len(batches) * num_rows / sum(map(len, batches))  # of the epoch, of which these are a part

@@ -57,9 +57,9 @@ def train_step(
         PairTooLargeError: there is no memory for a single pair.
     """
     num_tokens = sum(batch.global_num_tokens for batch in batches)
-    parts = Parts(batches, can_split=not is_sharded(loss_fn))
+    parts = Parts(batches, state.optimizer, can_split=not is_sharded(loss_fn))
     for batch in parts:
-        with parts.split_if_too_large(state.optimizer), sync_gradients(loss_fn, parts.is_last):
+        with parts.split_if_too_large(), sync_gradients(loss_fn, parts.is_last):
             with precision.autocast():
                 loss = loss_fn(batch.to(precision.device))
             if parts.is_last and group.is_distributed:
@@ -102,8 +102,11 @@ class Parts:
     It starts over because a pass that failed may leave half a gradient. That is impossible once other ranks take part.
     """
 
-    def __init__(self, batches: Sequence[Batch], can_split: bool) -> None:
+    def __init__(
+        self, batches: Sequence[Batch], optimizer: torch.optim.Optimizer | None = None, can_split: bool = True
+    ) -> None:
         self.batches = list(batches)
+        self.optimizer = optimizer  # Holds the gradients to drop before starting over; None in a validation
         self.can_split = can_split
         self._losses: list[Loss] = []
 
@@ -125,7 +128,7 @@ class Parts:
         return torch.stack([sum(each) for each in zip(*self._losses, strict=True)])
 
     @contextmanager
-    def split_if_too_large(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    def split_if_too_large(self) -> Iterator[None]:
         """In the block, catch a lack of memory: split the current batch and drop the gradients so far.
 
         Raises:
@@ -139,6 +142,7 @@ class Parts:
             current = len(self._losses)
             if len(self.batches[current].rows) == 1:
                 raise PairTooLargeError(self.batches[current]) from error
-            optimizer.zero_grad(set_to_none=True)
+            if self.optimizer is not None:
+                self.optimizer.zero_grad(set_to_none=True)
             self.batches[current : current + 1] = self.batches[current].halves()
             self._losses.clear()

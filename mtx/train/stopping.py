@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mtx.distributed.process_group import ProcessGroup
@@ -19,27 +19,22 @@ class StopSignals:
     """Signals to this process, and those to any rank that all ranks know of."""
 
     own: Requests
-    shared: Requests
     group: ProcessGroup
-
-    @classmethod
-    def of(cls, own: Requests, group: ProcessGroup) -> "StopSignals":
-        """Combine the signals of all ranks in `group`."""
-        return cls(own, Requests() if group.is_distributed else own, group)
+    shared: Requests = field(default_factory=Requests)
 
     def share(self) -> None:
         """Tell all ranks about the signals to each of them. All ranks call it together."""
-        if self.group.is_distributed:
-            stop, save = self.group.all_reduce_max(self.own.stop or 0, int(self.own.is_save_wanted))
-            self.shared.stop = ExitCode(stop) if stop else None
-            self.shared.is_save_wanted = bool(save)
+        stop, save = self.group.all_reduce_max(self.own.stop or 0, int(self.own.is_save_wanted))
+        self.shared.stop = ExitCode(stop) if stop else None
+        self.shared.is_save_wanted = bool(save)
 
     def forget_save(self) -> None:
         """Forget requests for a save, because one is made now."""
         self.own.is_save_wanted = self.shared.is_save_wanted = False
 
     def raise_if_stopped(self) -> None:
-        """Raise Stopped if any rank was asked to stop before the last call of `share`."""
+        """Share signals, and raise Stopped if any rank was asked to stop. All ranks call it together."""
+        self.share()
         if self.shared.stop is not None:
             raise Stopped
 
@@ -59,11 +54,11 @@ class StopSignals:
         everything is saved.
 
         Raises:
-            Stopped: one of the ranks was asked to stop.
+            Stopped: one of the ranks was asked to stop, before or during the job.
         """
+        self.raise_if_stopped()
         with suppress(Stopped):
             yield
-        self.share()
         self.raise_if_stopped()
 
     def error(self, step: int, where: str) -> UserError:

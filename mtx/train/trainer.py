@@ -12,21 +12,18 @@ from mtx.data.batching import Batch, Position, batches_from
 from mtx.distributed.process_group import SINGLE, ProcessGroup, explain_lost_peers
 from mtx.system.logs import LOGGER, log_to_file
 from mtx.system.signals import ECHO_SECONDS, deferred_signals
+from mtx.train.checkpoints import is_save_due, prune, save, start_or_resume
 from mtx.train.failures import explain_failures
 from mtx.train.finish import choose_weights, write_model
-from mtx.train.inputs import RunInputs
 from mtx.train.metrics import StepLog, progress_bar
 from mtx.train.parallel import parallelize
-from mtx.train.resume import check_ranks_agree, start_or_resume
 from mtx.train.run_folder import RunFolder
-from mtx.train.saving import is_save_due, is_validation_due, prune, save
-from mtx.train.setup import load_inputs
+from mtx.train.setup import RunInputs, check_ranks_agree, load_inputs
 from mtx.train.step import train_step
 from mtx.train.stopping import Stopped, StopSignals
-from mtx.train.validation import best_of, format_evaluation, is_out_of_patience, validate
+from mtx.train.validation import best_of, format_evaluation, is_out_of_patience, is_validation_due, validate
 
-ECHO_SECONDS_OF_LAUNCHER = 5.0
-"""Seconds within which a second signal counts as the same one, as a launcher may pass on what the ranks got already."""
+ECHO_SECONDS_OF_LAUNCHER = 5.0  # Stop signals this close count as one: a launcher may pass on what ranks got already
 
 
 def train(
@@ -40,8 +37,7 @@ def train(
     """Train, or continue a run, and return the model folder. On several ranks, rank 0 calls it.
 
     Raises:
-        UserError: anything that the user can fix; or a signal ended the run, with its state saved (INTERRUPTED,
-            TERMINATED).
+        UserError: the user can fix it; or a signal ended the run, with its state saved (INTERRUPTED, TERMINATED).
     """
     folder = RunFolder(run_dir.absolute())
     folder.check_continuable(config, resume)
@@ -65,21 +61,17 @@ def train_beside_rank0(config: Config, run_dir: Path, *, allow_data_change: bool
 
 
 def fit(inputs: RunInputs, allow_data_change: bool = False) -> None:
-    """Train from the start or the last checkpoint to the model folder. All ranks call it together.
-
-    Raises:
-        UserError: anything that the user can fix; or a signal ended the run, with its state saved.
-    """
+    """Train from the start or the last checkpoint to the model folder. All ranks call it together. See `train`."""
     group = inputs.group
     group.rendezvous()
     echo_seconds = ECHO_SECONDS_OF_LAUNCHER if group.is_distributed else ECHO_SECONDS
     with explain_lost_peers(), deferred_signals(echo_seconds, is_last=group.is_distributed) as requests:
         check_ranks_agree(inputs)
-        state, signals = start_or_resume(inputs, allow_data_change), StopSignals.of(requests, group)
+        state, signals = start_or_resume(inputs, allow_data_change), StopSignals(requests, group)
         try:
             with explain_failures(state, inputs):
                 run_steps(state, inputs, signals)
-                write_model(choose_weights(state.progress, inputs, signals), inputs, signals)
+                write_model(*choose_weights(state.progress, inputs, signals), inputs, signals)
                 if group.is_rank0:
                     prune(state.progress, inputs.folder, inputs.settings)  # again, for what could not be deleted before
         except Stopped:
@@ -95,6 +87,7 @@ def run_steps(state: TrainState, inputs: RunInputs, signals: StopSignals) -> Non
     settings, progress, precision, group = inputs.settings, state.progress, inputs.precision, inputs.group
     state, loss_fn = parallelize(state, settings, precision.device, group)
     stream, log = _batches(progress, inputs), StepLog(state, inputs)
+    spikes = log.spikes if settings.skip_spikes else None
     state.model.train()
     if progress.step:
         _validate_if_due(progress, inputs, signals)  # a kill between a save and its validation left that undone
@@ -102,9 +95,7 @@ def run_steps(state: TrainState, inputs: RunInputs, signals: StopSignals) -> Non
         while progress.step < settings.max_steps and not is_out_of_patience(progress.evaluations, settings.patience):
             start = time.perf_counter()
             positions, batches = zip(*islice(stream, settings.accumulate), strict=True)
-            stats = train_step(
-                state, loss_fn, batches, precision, settings, group, log.spikes if settings.skip_spikes else None
-            )
+            stats = train_step(state, loss_fn, batches, precision, settings, group, spikes)
             progress.epoch, progress.part, progress.batch = positions[-1]
             signals.share()
             log.add(stats, batches, time.perf_counter() - start)
@@ -144,6 +135,5 @@ def _validate_if_due(progress: Progress, inputs: RunInputs, signals: StopSignals
     progress.evaluations.append(evaluation)
     if inputs.group.is_rank0:
         inputs.folder.append_metrics({"event": "validation", **asdict(evaluation)})
-    is_best = best_of(progress.evaluations) is evaluation
-    best = "  (best so far)" if is_best else ""
+    best = "  (best so far)" if best_of(progress.evaluations) is evaluation else ""
     LOGGER.info("step %s: %s%s", f"{progress.step:,}", format_evaluation(evaluation), best)

@@ -21,7 +21,7 @@ from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import Batch
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
-from mtx.train import finish, saving, spikes, trainer
+from mtx.train import checkpoints, finish, spikes, trainer, validation
 from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
 from mtx.train.run_folder import RunFolder, read_metrics
 from mtx.train.trainer import train
@@ -177,7 +177,7 @@ def test_a_run_stopped_in_validations_ends_the_same(
     config, run = configure(), tmp_path / "run"
     places: list[tuple[Any, str, int, int]] = [
         (trainer, "validate", 1, 4), (trainer, "validate", 1, 4), (trainer, "validate", 2, 8),
-        (finish, "validate", 1, 12), (finish, "Translator", 1, 12),
+        (finish, "validate", 1, 12), (validation, "Translator", 3, 12),
     ]  # fmt: skip
     for where, name, number, step in places:
         with monkeypatch.context() as patch:
@@ -210,8 +210,8 @@ def test_a_requested_save_changes_nothing(
     [
         (trainer, "train_step", 2, False),  # before the first save
         (trainer, "train_step", 11, False),
-        (saving, "save_checkpoint", 2, True),
-        (saving, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
+        (checkpoints, "save_checkpoint", 2, True),
+        (checkpoints, "save_checkpoint", 2, False),  # not pruned, not validated: step 4
         (trainer, "validate", 2, False),  # validated, but not recorded
         (RunFolder, "append_metrics", 3, False),  # recorded, but not saved
         (finish, "validate", 1, True),
@@ -327,27 +327,12 @@ def test_a_model_shows_that_checkpoints_are_missing(configure: Configure, tmp_pa
 @pytest.mark.parametrize(
     ("settings", "where", "function", "number", "gone"),
     [
-        (
-            ["data.dev=null", "train.save_every=2"],
-            RunFolder,
-            "append_metrics",
-            3,
-            "checkpoints/*",
-        ),  # a step after a save is logged
-        (
-            ["data.dev=null", "train.save_every=2"],
-            trainer,
-            "train_step",
-            3,
-            "checkpoints",
-        ),  # none is logged, but the folder is created first
-        (
-            ["train.eval_every=2", "train.save_every=100"],
-            trainer,
-            "train_step",
-            3,
-            "checkpoints/*",
-        ),  # a validation comes after one
+        # A step after a save is logged.
+        (["data.dev=null", "train.save_every=2"], RunFolder, "append_metrics", 3, "checkpoints/*"),
+        # None is logged, but the folder is created before the first step.
+        (["data.dev=null", "train.save_every=2"], trainer, "train_step", 3, "checkpoints"),
+        # A validation comes after a save.
+        (["train.eval_every=2", "train.save_every=100"], trainer, "train_step", 3, "checkpoints/*"),
     ],
 )
 def test_the_metrics_show_that_checkpoints_are_missing(

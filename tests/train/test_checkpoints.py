@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mtx.checkpoint.training import Evaluation, Progress
 from mtx.config.settings import TrainSettings
-from mtx.train import saving
+from mtx.train import checkpoints
+from mtx.train.checkpoints import kept_steps, make_room
 from mtx.train.run_folder import RunFolder
-from mtx.train.saving import kept_steps, make_room
 from mtx.train.validation import best_of
 
 SCORES = st.sampled_from([0.0, 1.0, 1.5])
@@ -54,8 +54,8 @@ def test_making_room_keeps_what_the_run_still_needs(
 ) -> None:
     saved = list(range(10, now, 10))
     deleted: list[int] = []
-    monkeypatch.setattr(saving, "delete_checkpoints", lambda _folder, steps: deleted.extend(steps))
-    monkeypatch.setattr(saving, "saved_steps", lambda _checkpoints: saved)
+    monkeypatch.setattr(checkpoints, "delete_checkpoints", lambda _folder, steps: deleted.extend(steps))
+    monkeypatch.setattr(checkpoints, "saved_steps", lambda _checkpoints: saved)
     settings = TrainSettings(save_every=10, eval_every=80, max_steps=80, average=average, patience=patience)
     progress = Progress(step=now, evaluations=[Evaluation(10, 1.0, 9.0, 0.0), Evaluation(20, 1.0, 1.0, 0.0)])
     make_room(progress, RunFolder(Path("run")), settings)

@@ -1,0 +1,173 @@
+"""Checkpoints of a run: when they are saved, which are kept, and how a run resumes from one."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from mtx.checkpoint.training import (
+    Evaluation,
+    Progress,
+    TrainState,
+    checkpoint_bytes,
+    delete_checkpoints,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+    saved_steps,
+)
+from mtx.config.settings import TrainSettings
+from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.system.formats import format_megabytes
+from mtx.system.logs import LOGGER
+from mtx.system.rng import decorrelate_rng, random_state
+from mtx.train.optim import build_optimizer
+from mtx.train.parallel import full_state
+from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
+from mtx.train.setup import RunInputs
+from mtx.train.validation import best_of, is_validation_due
+
+BITWISE_KEYS = ("threads", "precision", "device", "torch", "ranks", "parallel")  # Metadata that decide the last bits
+
+
+# --- save ------------------------------------------------------------------------------------------------------------
+
+
+def is_save_due(step: int, settings: TrainSettings) -> bool:
+    """Whether a checkpoint is saved after `step`: also before each validation."""
+    return step % settings.save_every == 0 or is_validation_due(step, settings)
+
+
+def save(state: TrainState, inputs: RunInputs) -> None:
+    """Write a checkpoint of the current step, and delete those no longer needed. All ranks call it together.
+
+    If the disk is full, older checkpoints are deleted first.
+
+    Raises:
+        UserError: it can't be written (MACHINE), or would hold a number that is not finite (DIVERGED).
+    """
+    group, folder, settings = inputs.group, inputs.folder, inputs.settings
+    state = full_state(state, inputs.trained.model, settings, group)
+    random_states = group.all_gather(random_state())
+    if group.is_rank0:
+        checkpoint = folder.checkpoints, state, inputs.metadata, random_states[1:]
+        try:
+            save_checkpoint(*checkpoint)
+        except DiskFullError as error:
+            LOGGER.warning("%s Deleting older checkpoints to try once more.", error)
+            make_room(state.progress, folder, settings)
+            save_checkpoint(*checkpoint)
+        prune(state.progress, folder, settings)
+    group.barrier()  # so that no rank looks for the checkpoint before it exists
+
+
+def past_steps(progress: Progress, folder: RunFolder) -> list[int]:
+    """Steps of the checkpoints up to now. A later one is damaged, and will be replaced when its step comes."""
+    return [step for step in saved_steps(folder.checkpoints) if step <= progress.step]
+
+
+def steps_to_average(steps: Sequence[int], settings: TrainSettings) -> list[int]:
+    """Select from `steps`, oldest first, the newest checkpoints, which are averaged at the end of the run.
+
+    Irregular steps are left out: a save that a signal asked for must not change the result.
+    """
+    return [step for step in steps if is_save_due(step, settings)][-settings.average :]
+
+
+def kept_steps(saved: Sequence[int], evaluations: Sequence[Evaluation], averaged: Sequence[int], keep: int) -> set[int]:
+    """Select from `saved`, oldest first, the steps to keep: the `keep` newest, the best, and those `averaged`."""
+    best = {best_of(evaluations).step} if evaluations else set()
+    return {*saved[-keep:], *averaged, *best}.intersection(saved)
+
+
+def max_kept(settings: TrainSettings) -> int:
+    """Largest number of checkpoints that a run keeps at a time."""
+    num_saves = settings.max_steps // settings.save_every + settings.max_steps // settings.eval_every + 1  # at most
+    return min(max(settings.keep, settings.average) + 2, num_saves)  # 2: the best, and the one being written
+
+
+def prune(progress: Progress, folder: RunFolder, settings: TrainSettings) -> None:
+    """Delete the checkpoints that are no longer needed."""
+    saved = past_steps(progress, folder)
+    kept = kept_steps(saved, progress.evaluations, steps_to_average(saved, settings), settings.keep)
+    delete_checkpoints(folder.checkpoints, set(saved) - kept)
+
+
+def make_room(progress: Progress, folder: RunFolder, settings: TrainSettings) -> None:
+    """Delete all checkpoints that the run can do without: keep the newest, the best and those averaged at the end."""
+    saved = past_steps(progress, folder)
+    num_to_come = sum(is_save_due(step, settings) for step in range(progress.step, settings.max_steps + 1))
+    num_old = settings.average if settings.patience else max(settings.average - num_to_come, 0)
+    averaged = steps_to_average(saved, settings)
+    kept = kept_steps(saved, progress.evaluations, averaged[max(len(averaged) - num_old, 0) :], keep=1)
+    delete_checkpoints(folder.checkpoints, set(saved) - kept)
+
+
+# --- resume ----------------------------------------------------------------------------------------------------------
+
+
+def start_or_resume(inputs: RunInputs, allow_data_change: bool = False) -> TrainState:
+    """Return a new training state, or that of the newest undamaged checkpoint. All ranks call it together.
+
+    Raises:
+        UserError: the training data changed (DATA); the tokenizer changed, or every checkpoint is damaged (MODEL); the
+            disk has no space for the checkpoints to come (MACHINE).
+    """
+    model, group, folder = inputs.trained.model, inputs.group, inputs.folder
+    state = TrainState(model, build_optimizer(model, inputs.settings), inputs.precision.scaler(), Progress())
+    newest = group.broadcast_from_0(lambda: newest_checkpoint(folder.checkpoints))
+    if newest is None:
+        decorrelate_rng(group.rank)
+    else:
+        checkpoint, saved = newest
+        _check_same_inputs(saved, inputs, allow_data_change)
+        load_checkpoint(checkpoint, state, group.rank)
+        LOGGER.info("resuming from step %s", f"{state.progress.step:,}")
+    if group.is_rank0:
+        folder.rewind_metrics(state.progress.step)
+        _check_space(inputs)
+    return state
+
+
+def _check_space(inputs: RunInputs) -> None:
+    """Check that the disk has space for all checkpoints that the run keeps at a time."""
+    folder = inputs.folder
+    held = sum(path.stat().st_size for path in folder.checkpoints.rglob("*"))
+    needed = max_kept(inputs.settings) * checkpoint_bytes(inputs.trained.model) - held
+    free = shutil.disk_usage(folder.path).free
+    if free < needed:
+        what = f"no space for the checkpoints: needs {format_megabytes(needed)}, {format_megabytes(free)} free"
+        do = "Free some space, or give a --run-dir elsewhere."
+        raise DiskFullError(ExitCode.MACHINE, what, where=str(folder.path), do=do)
+
+
+def _check_same_inputs(saved: dict[str, Any], inputs: RunInputs, allow_data_change: bool) -> None:
+    """Compare a checkpoint's metadata with the inputs, and log the allowed differences.
+
+    Older checkpoints lack some of the keys.
+    """
+    now, path = inputs.metadata, inputs.folder.path
+    is_same_tokenizer = saved.get("tokenizer") == now["tokenizer"]
+    before = saved.get("sources", now["sources"])
+    on_one_side = [each for each in now["sources"] if each not in before]
+    on_one_side += [each for each in before if each not in now["sources"]]
+    changed = ", ".join(dict.fromkeys(name for name, _ in on_one_side))
+    is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != now["data"])
+    if is_changed and not allow_data_change:
+        what = "the training data is not that of the run's start"
+        do = "Restore it, give another --run-dir, or continue with --allow-data-change."
+        if not changed and "sources" in saved:
+            what = "this run was prepared by another version of mtx, which cleaned or tokenized the data differently"
+            do = "Give another --run-dir, or continue with --allow-data-change."
+        raise UserError(ExitCode.DATA, what, where=f"{path}: {changed}" if changed else str(path), do=do)
+    if not is_same_tokenizer:
+        files = " and ".join(str(path / TOKENIZER_FILES[name]) for name in inputs.trained.tokenizer.files)
+        what, do = "the tokenizer is not that of the run's start", "Restore it, or give another --run-dir."
+        raise UserError(ExitCode.MODEL, what, where=files, do=do)
+    known = [key for key in BITWISE_KEYS if key in saved]
+    differences = [f"{key} was {saved[key]}, is {now[key]}" for key in known if saved[key] != now[key]]
+    if is_changed:
+        differences.append(f"other training data ({changed or 'prepared differently'})")
+    if differences:
+        LOGGER.info("not bit-equal to an uninterrupted run: %s", "; ".join(differences))
+    if saved.get("dev", now["dev"]) != now["dev"]:
+        LOGGER.info("the dev set is not that of the run's start: scores from before can't be compared")
