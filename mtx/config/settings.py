@@ -67,7 +67,7 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     held_out: Literal["keep", "pair", "side"] = Field(
         default="keep", description="Drop what also occurs in dev or test: the whole pair, or either side."
     )
-    max_ratio: float = Field(default=9.0, ge=1, le=ANY_RATIO, description="Largest ratio of lengths, in characters.")
+    max_ratio: float = Field(default=9.0, ge=1, le=ANY_RATIO, description="Drop pairs of a larger character ratio.")
     damage: Verdict = Field(default="drop", description="Pairs with traces of a wrong encoding.")
     copies: Verdict = Field(default="keep", description="Pairs with the same text on both sides.")
     script: Verdict = Field(default="keep", description="Pairs with a side in a script that its language does not use.")
@@ -191,8 +191,8 @@ class DecodeSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     length_penalty: Annotated[float, "--length-penalty"] = Field(
         default=1.0, ge=0, le=10, description="Hypotheses are ranked by log-probability / length ** length_penalty."
     )
-    max_length_factor: float = Field(default=2.0, gt=0, le=20, description="Longest output: factor * source + extra.")
-    max_length_extra: int = Field(default=16, ge=1, le=1000, description="Longest output: factor * source + extra.")
+    max_length_factor: float = Field(default=2.0, gt=0, le=20, description="Most tokens: factor * source + extra.")
+    max_length_extra: int = Field(default=16, ge=1, le=1000, description="Most tokens: factor * source + extra.")
 
     def with_options(self, **given: Any) -> "DecodeOptions":
         """Return these settings, overridden and completed by what one command is given."""
