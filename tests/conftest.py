@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
 from mtx.model import Transformer, build_transformer
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
+from tests.faults.starter import Starter
 
 settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=10_000, deadline=None)
@@ -84,6 +85,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MTX_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """Forks `mtx` commands from a process that has imported it all (Linux)."""
+    with Starter() as starter:
+        yield starter
+
+
+@pytest.fixture(scope="session")
+def program(request: pytest.FixtureRequest) -> Sequence[str]:
+    """Command line of `mtx`, without arguments; where there is a starter, one that does not import torch anew."""
+    if sys.platform != "linux":
+        return [sys.executable, "-m", "mtx"]
+    return [str(request.getfixturevalue("starter").executable)]
 
 
 @pytest.fixture

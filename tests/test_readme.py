@@ -2,8 +2,10 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
 
 
+def shell_function(program: Sequence[str]) -> dict[str, str]:
+    """Variables with which bash takes `program` for `mtx`, whatever its PATH."""
+    return {"BASH_FUNC_mtx%%": f'() {{ {shlex.join(program)} "$@"; }}'}
+
+
 @pytest.mark.process
-def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
+def test_the_commands_run_in_their_order(program: Sequence[str], tmp_path: Path) -> None:
     [config] = blocks("yaml")
     (tmp_path / "my.yaml").write_text(config, encoding="utf-8")
     for name in ("train", "dev", "test"):
@@ -38,15 +45,14 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
         (tmp_path / f"{name}.de").write_text(german, encoding="utf-8")
     commands = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if "mtx " in line]
     assert len(commands) >= 10
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MTX_CACHE": str(tmp_path / "cache"),
-    }
-    for command in commands:
+    environment = {"MTX_CACHE": str(tmp_path / "cache")}
+    installed = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for number, command in enumerate(commands):
         # The sizes of the README would take an hour; everything else is run as it stands there.
         tiny = re.sub(r"^(mtx train .*)$", rf"\1 {TINY}", command)
+        variables = os.environ | environment | (shell_function(program) if number else installed)
         run = subprocess.run(
-            ["bash", "-c", tiny], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            ["bash", "-c", tiny], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, f"{tiny}\n{run.stderr}"
     assert (tmp_path / "test.hyp").read_text().count("\n") == 16
@@ -56,9 +62,10 @@ def test_the_commands_run_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     Path(sys.prefix) != ROOT / ".venv", reason="scripts/demo makes .venv, and these tests run elsewhere"
 )
-def test_the_demo_runs(tmp_path: Path) -> None:
+def test_the_demo_runs(program: Sequence[str], tmp_path: Path) -> None:
     sizes = ["train.max_steps=3", "train.eval_every=3", "train.eval_sentences=4", "model.d_model=16", "model.d_ff=16"]
-    environment = os.environ | {"MTX_DEMO_RUN": str(tmp_path / "demo"), "MTX_CACHE": str(tmp_path / "cache")}
+    places = {"MTX_DEMO_RUN": str(tmp_path / "demo"), "MTX_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | places | shell_function(program)
     # Hypotheses of an untrained model run to their limit: a short one is enough here.
     command = [
         ROOT / "scripts" / "demo",

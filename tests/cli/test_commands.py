@@ -4,9 +4,11 @@ import gzip
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,8 +124,8 @@ def test_a_model_whose_numbers_overflow_is_code_4(mtx: "Mtx", finished_run: Path
 
 
 @pytest.mark.process
-def test_translate_writes_lines_before_its_input_ends(finished_run: Path) -> None:
-    command = [sys.executable, "-m", "mtx", "translate", "--model", str(finished_run)]
+def test_translate_writes_lines_before_its_input_ends(program: Sequence[str], finished_run: Path) -> None:
+    command = [*program, "translate", "--model", str(finished_run)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -135,9 +137,9 @@ def test_translate_writes_lines_before_its_input_ends(finished_run: Path) -> Non
 
 
 @pytest.mark.process
-def test_translate_is_silent_when_its_reader_goes_away(finished_run: Path) -> None:
+def test_translate_is_silent_when_its_reader_goes_away(program: Sequence[str], finished_run: Path) -> None:
     lines = "The dog sees a cat.\n" * 5000
-    command = f"{sys.executable} -m mtx translate --model {finished_run} --beam 1 --batch-tokens 100"
+    command = f"{shlex.join(program)} translate --model {finished_run} --beam 1 --batch-tokens 100"
     script = f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", script], input=lines, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "141"
@@ -291,10 +293,10 @@ def test_tokenizer_train_reads_no_more_than_its_sample(mtx: "Mtx", finished_run:
 
 
 @pytest.mark.process
-def test_encode_refuses_to_write_over_its_input(mtx: "Mtx", finished_run: Path) -> None:
+def test_encode_refuses_to_write_over_its_input(mtx: "Mtx", program: Sequence[str]) -> None:
     assert mtx("tokenizer", "train", "--vocab-size", 270, "-o", "spm.model", stdin=b"some text\n").code == 0
     Path("text").write_text("some text\n")
-    command = [sys.executable, "-m", "mtx", "tokenizer", "encode", "-m", "spm.model"]
+    command = [*program, "tokenizer", "encode", "-m", "spm.model"]
     with open("text") as file, open("text", "a") as same:
         done = subprocess.run(
             command, stdin=file, stdout=same, stderr=subprocess.PIPE, text=True, check=False, timeout=900

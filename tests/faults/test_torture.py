@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,6 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux"),
 ]
-
-
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Starter]:
-    with Starter() as starter:
-        yield starter
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +144,7 @@ def test_a_damaged_model_is_not_used(whole: Path, starter: Starter, tmp_path: Pa
 
 
 def test_two_runs_in_a_folder(training: Training, starter: Starter, expected: dict[str, str], tmp_path: Path) -> None:
-    with Starter() as other:
-        assert two_at_once(training, tmp_path, starter, other, expected) is None
+    assert two_at_once(training, tmp_path, starter, expected) is None
 
 
 def test_the_starter_does_what_the_command_does(

@@ -25,20 +25,20 @@ def share_a_folder(folder: Path, tries: int, seed: int) -> list[Outcome]:
     training = Training(folder / "data", max_steps=60)
     training.write()
     rows = [Outcome(name) for name in ("two runs in a folder", "finished run again", "other config", "other data")]
-    with Starter() as one, Starter() as other:
-        _, expected = untouched(training, folder / "untouched", one.start)
+    with Starter() as starter:
+        _, expected = untouched(training, folder / "untouched", starter.start)
         for number in range(tries):
             place = folder / f"two-{number}"
-            count(rows[0], two_at_once(training, place, one, other, expected), rows[0].fault, place)
+            count(rows[0], two_at_once(training, place, starter, expected), rows[0].fault, place)
             again = folder / "untouched" / "run"
             before = contents(again)
-            failure = check_finished(one.start(training.start(folder / "untouched")).wait(), again, expected)
+            failure = check_finished(starter.start(training.start(folder / "untouched")).wait(), again, expected)
             changed = (Verdict.SILENT, "its files changed") if contents(again) != before else None
             count(rows[1], failure or changed, rows[1].fault, folder / f"none-{number}")
             place = folder / f"other-{number}"
-            count(rows[2], other_config(training, place, one, expected), rows[2].fault, place)
+            count(rows[2], other_config(training, place, starter, expected), rows[2].fault, place)
             place = folder / f"data-{number}"
-            count(rows[3], other_data(place, one), rows[3].fault, place)
+            count(rows[3], other_data(place, starter), rows[3].fault, place)
     return rows
 
 
@@ -49,12 +49,10 @@ def until_saved(running: Running) -> Running:
     return running
 
 
-def two_at_once(
-    training: Training, place: Path, one: Starter, other: Starter, expected: dict[str, str]
-) -> Failure | None:
+def two_at_once(training: Training, place: Path, starter: Starter, expected: dict[str, str]) -> Failure | None:
     """A second start while the first runs is refused and names it; once that is killed, a third goes on."""
-    first = until_saved(one.start(training.start(place)))
-    second = other.start(training.start(place)).wait()
+    first = until_saved(starter.start(training.start(place)))
+    second = starter.start(training.start(place)).wait()
     was_running = first.status(0) is None
     first.kill()
     if was_running:
@@ -62,7 +60,7 @@ def two_at_once(
             return failure
         if str(first.pid) not in second.errors[0]:
             return Verdict.LOST, f"process {first.pid} is not named: {second}"
-    return check_finished(other.start(training.start(place)).wait(), place / "run", expected)
+    return check_finished(starter.start(training.start(place)).wait(), place / "run", expected)
 
 
 def other_config(training: Training, place: Path, starter: Starter, expected: dict[str, str]) -> Failure | None:

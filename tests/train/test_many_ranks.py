@@ -5,10 +5,11 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ from safetensors.torch import load_file
 from mtx.checkpoint.training import newest_checkpoint, saved_steps
 from mtx.errors import ExitCode
 from mtx.train.run_folder import read_metrics
+from tests.faults.process import Running, Start
+from tests.faults.starter import Starter
 
 pytestmark = pytest.mark.process
 
-STEPS = 50
+STEPS = 24
 WITHOUT_DROPOUT = ["model.dropout=0", "train.lr=1e-3", f"train.max_steps={STEPS}", "train.log_every=1"]
 LIKE_ONE = {"rel": 1e-6, "abs": 1e-9}
 
@@ -28,16 +31,13 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(config_path: Path, run: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "mtx", "train", "--config", str(config_path), "--run-dir", str(run), *more]
-
-
-@pytest.fixture
-def train(config_path: Path) -> Train:
+@pytest.fixture(scope="module")
+def train(config_path: Path, program: Sequence[str]) -> Train:
     """Runs `mtx train` to its end."""
 
-    def train(run: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(config_path, run, *more), capture_output=True, text=True, check=False)
+    def train(run: Path, *more: str, program: Sequence[str] = program) -> subprocess.CompletedProcess[str]:
+        line = [*program, "train", "--config", str(config_path), "--run-dir", str(run), *more]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
 
     return train
 
@@ -63,17 +63,26 @@ def assert_alike(run: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    subprocess.run(command(config_path, run, *WITHOUT_DROPOUT), capture_output=True, check=True)
+    assert train(run, *WITHOUT_DROPOUT).returncode == 0
     assert len(records(run, "update")) == STEPS
     return run
 
 
-@pytest.mark.parametrize(("count", "parallel"), [(2, "ddp"), (4, "ddp"), (2, "fsdp")])
-def test_several_ranks_train_like_one(count: int, parallel: str, alone: Path, train: Train, tmp_path: Path) -> None:
-    done = train(tmp_path / "run", *WITHOUT_DROPOUT, f"--devices={count}", f"train.parallel={parallel}")
+NEW_PYTHON = [sys.executable, "-m", "mtx"]
+
+
+@pytest.mark.parametrize(
+    ("count", "parallel", "start"),
+    [(2, "ddp", {"program": NEW_PYTHON}), (4, "ddp", {}), (2, "fsdp", {})],
+    ids=["2-ddp", "4-ddp", "2-fsdp"],
+)
+def test_several_ranks_train_like_one(
+    count: int, parallel: str, start: dict[str, Any], alone: Path, train: Train, tmp_path: Path
+) -> None:
+    done = train(tmp_path / "run", *WITHOUT_DROPOUT, f"--devices={count}", f"train.parallel={parallel}", **start)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run' / 'model'}\n", "one line, from one rank"
     assert done.stderr.count("\nstep 7/") == 1
@@ -83,7 +92,7 @@ def test_several_ranks_train_like_one(count: int, parallel: str, alone: Path, tr
 def test_a_run_continues_with_another_number_of_ranks(alone: Path, train: Train, tmp_path: Path) -> None:
     """Two ranks, then one, then two with sharded weights see the batches in the same order as one."""
     run = tmp_path / "run"
-    ways = [(11, "--devices=2"), (29, ""), (STEPS, "--devices=2 train.parallel=fsdp")]
+    ways = [(7, "--devices=2"), (13, ""), (STEPS, "--devices=2 train.parallel=fsdp")]
     for steps, way in ways:
         done = train(run, *WITHOUT_DROPOUT, f"train.max_steps={steps}", *way.split())
         assert done.returncode == 0, done.stderr
@@ -92,27 +101,49 @@ def test_a_run_continues_with_another_number_of_ranks(alone: Path, train: Train,
     assert losses[0] == pytest.approx(losses[1], **LIKE_ONE)
 
 
-@contextmanager
-def two_ranks(
-    config_path: Path, run: Path, *more: str, until: str
-) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A run of two ranks that has logged a line starting with `until`, and the process ids of ranks 0 and 1."""
-    line = command(config_path, run, "--devices=2", *more)
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert any(line.startswith(until) for line in process.stderr)
-        tasks = Path(f"/proc/{process.pid}/task").iterdir()
-        children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-        ranks = {_variable(pid, "RANK"): pid for pid in children}
-        try:
-            yield process, [ranks["0"], ranks["1"]]
-        finally:
-            process.kill()
+@dataclass(frozen=True)
+class TwoRanks:
+    """A run of two ranks."""
+
+    launcher: Running
+    ranks: list[int]
+    """Their process ids."""
+    stderr: TextIO
+
+    def send(self, number: signal.Signals, whom: str) -> None:
+        """Send a signal to the launcher, or only to the second rank."""
+        os.kill({"launcher": self.launcher.pid, "rank": self.ranks[1]}[whom], number)
+
+    def end(self) -> tuple[int | None, str, str]:
+        """Wait for the end of all; returns exit code, stdout and the rest of stderr."""
+        err = self.stderr.read()
+        code = self.launcher.status(900)
+        assert all(map(has_ended, self.ranks))
+        return code, self.launcher.start.printed[0].read_text(), err
 
 
-def _variable(pid: int, name: str) -> str | None:
-    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return next((v.decode().split("=")[1] for v in variables if v.startswith(f"{name}=".encode())), None)
+StartTwo = Callable[..., TwoRanks]
+
+
+@pytest.fixture
+def start_two(config_path: Path, starter: Starter, tmp_path: Path) -> Iterator[StartTwo]:
+    """Starts a run of two ranks in `run` and waits until it has logged a line starting with `until`."""
+    with ExitStack() as ends:
+
+        def start_two(*more: str, until: str) -> TwoRanks:
+            arguments = ["train", "--config", str(config_path), "--run-dir", "run", "--devices=2", *more]
+            start = Start(arguments, tmp_path)
+            os.mkfifo(start.printed[1])
+            launcher = starter.start(start)
+            ends.callback(launcher.kill)
+            stderr = ends.enter_context(start.printed[1].open())
+            assert any(line.startswith(until) for line in stderr)
+            tasks = Path(f"/proc/{launcher.pid}/task").iterdir()
+            children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+            ranks = {Path(f"/proc/{pid}/comm").read_text(): pid for pid in children}
+            return TwoRanks(launcher, [ranks["rank 0\n"], ranks["rank 1\n"]], stderr)
+
+        yield start_two
 
 
 def has_ended(pid: int) -> bool:
@@ -130,16 +161,15 @@ def has_ended(pid: int) -> bool:
 @linux
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_all_and_the_run_can_continue(
-    rank: int, config_path: Path, alone: Path, train: Train, tmp_path: Path
+    rank: int, start_two: StartTwo, alone: Path, train: Train, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with two_ranks(config_path, run, *WITHOUT_DROPOUT, until="step 20/") as (process, ranks):
-        os.kill(ranks[rank], signal.SIGKILL)
-        out, err = process.communicate(timeout=900)
-    assert (process.returncode, out) == (ExitCode.PEER_LOST, "")
+    two = start_two(*WITHOUT_DROPOUT, until="step 10/")
+    os.kill(two.ranks[rank], signal.SIGKILL)
+    code, out, err = two.end()
+    assert (code, out) == (ExitCode.PEER_LOST, "")
     assert err.splitlines()[-1].startswith(f"mtx: error: rank {rank} was killed by SIGKILL. Run the same command")
     assert err.count("mtx: error") == 1
-    assert all(map(has_ended, ranks))
     assert not (run / "model").exists()
     if rank == 0:  # which held the lock
         done = train(run, *WITHOUT_DROPOUT, "--devices=2")
@@ -148,10 +178,10 @@ def test_a_killed_rank_ends_all_and_the_run_can_continue(
 
 
 @pytest.fixture(scope="module")
-def with_dropout(config_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_dropout(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run of two ranks."""
     run = tmp_path_factory.mktemp("two") / "run"
-    subprocess.run(command(config_path, run, "--devices=2", "train.max_steps=40"), capture_output=True, check=True)
+    assert train(run, "--devices=2", "train.max_steps=20").returncode == 0
     return run
 
 
@@ -161,17 +191,22 @@ def with_dropout(config_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     [(signal.SIGINT, 130, "launcher"), (signal.SIGTERM, 143, "rank")],
 )
 def test_a_signal_makes_all_ranks_save_and_the_resumed_run_is_the_same(
-    number: signal.Signals, code: int, whom: str, config_path: Path, with_dropout: Path, train: Train, tmp_path: Path
+    number: signal.Signals,
+    code: int,
+    whom: str,
+    start_two: StartTwo,
+    with_dropout: Path,
+    train: Train,
+    tmp_path: Path,
 ) -> None:
     """Each rank has its own random state for dropout, which is restored."""
-    run, more = tmp_path / "run", ["train.max_steps=40", "train.log_every=1"]
-    with two_ranks(config_path, run, *more, until="step 7/") as (process, ranks):
-        os.kill(process.pid if whom == "launcher" else ranks[1], number)
-        out, err = process.communicate(timeout=900)
-    assert (process.returncode, out) == (code, "")
+    run, more = tmp_path / "run", ["train.max_steps=20", "train.log_every=1"]
+    two = start_two(*more, until="step 7/")
+    two.send(number, whom)
+    ended, out, err = two.end()
+    assert (ended, out) == (code, "")
     assert err.count("mtx: error") == 1
     assert "stopped by a signal at step" in err.splitlines()[-1]
-    assert all(map(has_ended, ranks))
     assert saved_steps(run / "checkpoints")[-1] >= 7
     assert train(run, *more, "--devices=2").returncode == 0
     weights = [(each / "model" / "model.safetensors").read_bytes() for each in (run, with_dropout)]
@@ -179,33 +214,30 @@ def test_a_signal_makes_all_ranks_save_and_the_resumed_run_is_the_same(
 
 
 @linux
-def test_ranks_save_and_end_if_their_launcher_is_killed(config_path: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_ranks_save_and_end_if_their_launcher_is_killed(start_two: StartTwo, tmp_path: Path) -> None:
     more = ["train.max_steps=1000000", "train.log_every=1", "train.save_every=1000000", "train.eval_every=1000000"]
-    with two_ranks(config_path, run, *more, until="step 7/") as (process, ranks):
-        process.kill()
-        _, err = process.communicate(timeout=900)  # until the ranks have ended
+    two = start_two(*more, until="step 7/")
+    two.send(signal.SIGKILL, "launcher")
+    _, _, err = two.end()
     assert "stopped by a signal at step" in err
-    assert saved_steps(run / "checkpoints") != []
-    assert all(map(has_ended, ranks))
+    assert saved_steps(tmp_path / "run" / "checkpoints") != []
 
 
 @linux
 @pytest.mark.parametrize("whom", ["launcher", "rank"])
-def test_a_signal_in_a_validation_stops_all_ranks(whom: str, config_path: Path, tmp_path: Path) -> None:
+def test_a_signal_in_a_validation_stops_all_ranks(whom: str, start_two: StartTwo, tmp_path: Path) -> None:
     """A rank that alone gets the signal tells the other, which would otherwise continue or consider it lost."""
     run, dev = tmp_path / "run", tmp_path / "dev.tsv"
     dev.write_text("a b c d e f g h\th g f e d c b a\n" * 3000)
     more = [f"data.dev={{tsv: {dev}}}", "train.eval_sentences=3000", "train.eval_beam=20", "train.log_every=1"]
-    with two_ranks(config_path, run, *more, until="step 4/") as (process, ranks):
-        while not (run / "checkpoints" / "step-000004" / "manifest.json").exists():
-            os.sched_yield()
-        os.kill(process.pid if whom == "launcher" else ranks[1], signal.SIGTERM)
-        _, err = process.communicate(timeout=900)
-    assert process.returncode == ExitCode.TERMINATED
+    two = start_two(*more, until="step 4/")
+    while not (run / "checkpoints" / "step-000004" / "manifest.json").exists():
+        os.sched_yield()
+    two.send(signal.SIGTERM, whom)
+    code, _, err = two.end()
+    assert code == ExitCode.TERMINATED
     assert "stopped by a signal at step 4, state saved" in err.splitlines()[-1]
     assert "step 4: dev" not in err
-    assert all(map(has_ended, ranks))
 
 
 def test_a_data_error_is_reported_once(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
