@@ -186,6 +186,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
 class DecodeSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     """Beam search."""
 
+    # Stored with a model. Options for one command alone belong in `DecodeOptions`.
     # A text beside a type is the option's flag on the command line.
     beam_size: Annotated[int, "--beam"] = Field(default=5, ge=1, le=1000, description="Hypotheses per step; 1: greedy.")
     length_penalty: Annotated[float, "--length-penalty"] = Field(

@@ -4,16 +4,21 @@ The letters of the shapes are explained in `mtx.model`; N counts the real target
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mtx.config.settings import TrainSettings
-from mtx.data.batching import Batch
+from mtx.data.batching import Batch, collate
+from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.model import Transformer
+from mtx.model.fast.agreement import are_twins_wanted, random_model
 from mtx.model.fast.loss import projected_loss_sum
+from mtx.system.logs import LOGGER
 
 
 class Loss(NamedTuple):
@@ -56,9 +61,29 @@ FAST_TWINS: dict[LossFunction, LossFunction] = {cross_entropy: blocked_cross_ent
 
 
 def loss_function(name: str) -> LossFunction:
-    """Return the loss called `name`, or its fast twin if it has one."""
+    """Return the loss called `name`, or its fast twin if that gives the same numbers."""
     loss = LOSSES[name]
-    return FAST_TWINS.get(loss, loss)
+    twin = FAST_TWINS.get(loss)
+    return twin if twin is not None and twin_agrees(loss, twin) else loss
+
+
+@cache
+def twin_agrees(loss: LossFunction, twin: LossFunction) -> bool:
+    """Whether `twin` gives the numbers of `loss`, up to rounding. Tried once in a process; logs if it does not."""
+    if not are_twins_wanted():
+        return False
+    src, tgt = Ids.from_lists([[4, 5, 6], [7]]), Ids.from_lists([[6, 5], [4, 7, 8]])
+    rows = np.arange(len(src), dtype=np.uint8)
+    batch = collate(Corpus(src, tgt, Lines([rows]), {}, 0, ""), rows, pad_id=0, bos_id=2, eos_id=3)
+    try:
+        with random_model() as model, torch.no_grad():
+            plain, fast = (each(model.eval(), batch, TrainSettings()) for each in (loss, twin))
+            do_agree = all(map(torch.allclose, plain, fast))
+    except Exception:  # such as an attribute that the twin needs and that the changed model has no more
+        do_agree = False
+    if not do_agree:
+        LOGGER.warning("%s differs from its fast twin %s and is used without it", loss.__name__, twin.__name__)
+    return do_agree
 
 
 def select_real(values: Tensor, batch: Batch) -> Tensor:

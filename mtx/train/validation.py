@@ -15,7 +15,7 @@ from mtx.evaluate import score
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.failures import explain_large_pair
-from mtx.train.loss import blocked_cross_entropy
+from mtx.train.loss import loss_function
 from mtx.train.setup import DevSet, RunInputs
 from mtx.train.step import Parts
 from mtx.train.stopping import StopSignals
@@ -66,13 +66,14 @@ def _dev_loss(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> float:
     """Negative log-likelihood of the dev set in nats per target token. Each rank computes its share."""
     special, precision = inputs.trained.tokenizer, inputs.precision
     nll_sum, num_tokens = torch.zeros((), dtype=torch.float64, device=precision.device), 0
+    loss_fn = loss_function("cross_entropy")  # whatever the loss of the training, so that runs can be compared
     with signals.interruptible(), explain_large_pair(dev.corpus, [dev.source]):
         for rows in inputs.group.share(dev.batches):
             batch = collate(dev.corpus, rows, pad_id=special.pad_id, bos_id=special.bos_id, eos_id=special.eos_id)
             parts = Parts([batch])
             for part in parts:
                 with parts.split_if_too_large(), precision.autocast():
-                    parts.done(blocked_cross_entropy(inputs.trained.model, part.to(precision.device), inputs.settings))
+                    parts.done(loss_fn(inputs.trained.model, part.to(precision.device), inputs.settings))
             nll_sum += parts.loss_sums()[1]
             num_tokens += batch.num_tokens
             signals.check()

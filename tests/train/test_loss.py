@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mtx.config.settings import Config, TrainSettings
 from mtx.data.batching import Batch, collate
 from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.model import Transformer
-from mtx.train.loss import FAST_TWINS, LOSSES, Loss, cross_entropy, loss_function, real_logits, smoothed
+from mtx.train.loss import FAST_TWINS, LOSSES, Loss, cross_entropy, loss_function, real_logits, smoothed, twin_agrees
 from mtx.train.run_folder import read_metrics
 from mtx.train.trainer import train
 
@@ -56,6 +57,33 @@ def test_a_loss_with_another_function_has_no_fast_twin(monkeypatch: pytest.Monke
     assert loss_function("cross_entropy") is FAST_TWINS[cross_entropy]
     monkeypatch.setitem(LOSSES, "cross_entropy", r_drop)
     assert loss_function("cross_entropy") is r_drop
+
+
+def test_a_loss_that_was_changed_runs_without_its_twin(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def doubled(*args: Any) -> Loss:
+        return Loss(*(2 * number for number in cross_entropy(*args)))
+
+    monkeypatch.setitem(LOSSES, "cross_entropy", doubled)
+    monkeypatch.setitem(FAST_TWINS, doubled, FAST_TWINS[cross_entropy])
+    assert loss_function("cross_entropy") is doubled
+    assert "doubled differs from its fast twin blocked_cross_entropy" in caplog.text
+
+
+def test_logits_that_were_changed_are_trained_without_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    twin_agrees.cache_clear()
+    forward = Transformer.forward
+    monkeypatch.setattr(Transformer, "forward", lambda *args: forward(*args).tanh())
+    assert loss_function("cross_entropy") is cross_entropy
+    twin_agrees.cache_clear()
+
+
+def test_without_twins_the_plain_loss_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    twin_agrees.cache_clear()
+    monkeypatch.setenv("MTX_FAST", "0")
+    assert loss_function("cross_entropy") is cross_entropy
+    twin_agrees.cache_clear()
 
 
 def r_drop(model: Transformer, batch: Batch, settings: TrainSettings) -> Loss:

@@ -1,9 +1,12 @@
 """A check that the fast twins still compute what `mtx/model` computes: both are tried on a small random model.
 
 So whoever changes `mtx/model` need not change a twin: where one gives other numbers, the model runs as it is, slower.
+With MTX_FAST=0 in the environment it does so in any case, and a breakpoint in `mtx/model` is reached.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,24 +21,46 @@ from mtx.model.transformer import Transformer, build_transformer
 from mtx.system.logs import LOGGER
 
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=1, attention_dropout=0.2)
-NUM_TOKENS, NUM_STEPS = 60, 5  # Tokens of a sentence that is tried, and the first of them, which are also decoded
+NUM_IDS = 9  # Size of the vocabulary
+NUM_TOKENS = 140  # Tokens of a sentence that is tried: enough for the kernel of long input
+NUM_STEPS = 5  # First tokens, which are also decoded step by step
+
+
+def are_twins_wanted() -> bool:
+    """Whether to use the twins at all: with MTX_FAST=0 in the environment, the model runs as it reads."""
+    return os.environ.get("MTX_FAST") != "0"
+
+
+@contextmanager
+def random_model() -> Iterator[Transformer]:
+    """A small model to try twins on. Random numbers that are drawn inside change none that are drawn later."""
+    with torch.random.fork_rng(devices=[]):
+        model = build_transformer(SIZES, src_vocab_size=NUM_IDS, tgt_vocab_size=NUM_IDS, pad_id=0, is_joint=False)
+        for weight in model.double().parameters():
+            nn.init.normal_(weight, std=0.5)
+        yield model
 
 
 @cache
 def twins_agree() -> bool:
     """Whether the twins give the numbers of the model, up to rounding. Tried once in a process; logs if they do not."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        try:
-            model = build_transformer(SIZES, src_vocab_size=9, tgt_vocab_size=9, pad_id=0, is_joint=False).double()
-            for weight in model.parameters():
-                nn.init.normal_(weight, std=0.5)
-            expected = _logits(model, lambda model: model)
+    if not are_twins_wanted():
+        return False
+    try:
+        with random_model() as model, torch.no_grad():
+            forward, steps, whole = _logits(model, lambda model: model)
+            if not torch.allclose(steps, whole):
+                LOGGER.warning("decoding step by step differs from Transformer.forward: check DecoderLayer.step")
             use_fastest_kernel(model)
-            do_agree = torch.allclose(_logits(model, lambda model: FastDecoder(model, lambda linear: linear)), expected)
-        except Exception:  # such as an attribute that a twin needs and that the changed model has no more
-            do_agree = False
+            fast_forward, fast_steps, _ = _logits(model, lambda model: FastDecoder(model, lambda linear: linear))
+            do_agree = torch.allclose(fast_forward, forward) and torch.allclose(fast_steps, steps)
+    except Exception:  # such as an attribute that a twin needs and that the changed model has no more
+        do_agree = False
     if not do_agree:
-        LOGGER.warning("mtx/model differs from its fast twins in mtx/model/fast: it runs without them, slower")
+        LOGGER.warning(
+            "mtx/model differs from its fast twins in mtx/model/fast: it runs without them, slower; "
+            "models trained before the change may translate differently"
+        )
     return do_agree
 
 
@@ -46,16 +71,20 @@ def use_fastest_kernel(model: Transformer) -> None:
             module.kernel = fastest_attention
 
 
-def _logits(model: Transformer, as_decoder: Callable[[Transformer], Any]) -> Tensor:
-    """The logits of two sentences in training, then step by step, with two hypotheses for each from the second on."""
+def _logits(model: Transformer, as_decoder: Callable[[Transformer], Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits of two sentences: in training, step by step, and without dropout as far as the steps go.
+
+    From the second step on each sentence has two hypotheses, of which the last is taken.
+    """
     torch.default_generator.manual_seed(1)  # not that of a GPU, which would stay changed
     src_mask = torch.arange(NUM_TOKENS) < torch.tensor([[NUM_TOKENS], [NUM_TOKENS - 7]])
-    src_ids, tgt_ids = torch.randint(1, 9, (2, 2, NUM_TOKENS))
-    logits = [model.train()(src_ids, src_mask, tgt_ids).flatten(0, 1)]
-    decoder = as_decoder(model.eval())
-    state = decoder.start(src_ids, src_mask)
+    src_ids, tgt_ids = torch.randint(1, NUM_IDS, (2, 2, NUM_TOKENS))
+    forward = model.train()(src_ids, src_mask, tgt_ids)
+    whole = model.eval()(src_ids, src_mask, tgt_ids[:, :NUM_STEPS])
+    decoder = as_decoder(model)
+    state, steps = decoder.start(src_ids, src_mask), []
     for t in range(NUM_STEPS):
         logits_RV, state = decoder.step(tgt_ids[:, t].repeat_interleave(2 if t else 1), state)
         state = state.select(torch.tensor([0, 0, 3, 3] if t else [0, 0, 1, 1]), torch.arange(2))
-        logits.append(logits_RV)
-    return torch.cat(logits)
+        steps.append(logits_RV[[0, -1]])
+    return forward, torch.stack(steps, dim=1), whole

@@ -63,6 +63,14 @@ class OneProjection(nn.Module):
         return other_scale(self.proj(query)[:, None], k_B1KD, v_B1KD, mask)[:, 0]
 
 
+def colder_when_long(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: nn.Module | None = None) -> Tensor:
+    """Equation 1, with another scale from 128 keys on."""
+    return attention_as_it_is(q * (2 if k.size(2) >= 128 else 1), k, v, mask, dropout)
+
+
+attention_as_it_is = attention.scaled_dot_product_attention
+mask_as_it_is = transformer.causal_mask
+
 CHANGES: dict[str, tuple[object, str, object]] = {
     "another scale": (attention, "scaled_dot_product_attention", other_scale),
     "a subclass": (transformer, "MultiHeadAttention", GatedAttention),
@@ -122,3 +130,27 @@ def test_a_changed_model_still_decodes_in_other_precisions(
         found, _ = decoder.step(tgt_in[:, 0], decoder.start(src_ids, src_mask))
     error = (found.float() - expected).square().mean().sqrt() / expected.std()
     assert 1e-5 < error < 0.1
+
+
+def test_a_change_for_long_input_alone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", colder_when_long)
+    assert not twins_agree()
+
+
+def test_a_mask_that_steps_do_not_see_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A window of four positions: in `Transformer.forward` the mask makes it, while a step sees all of the past."""
+    monkeypatch.setattr(transformer, "causal_mask", lambda *args: mask_as_it_is(*args).triu(-3))
+    twins_agree()
+    assert "decoding step by step differs from Transformer.forward" in caplog.text
+
+
+def test_without_twins_the_model_runs_as_it_reads(
+    make_model: Callable[..., Transformer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MTX_FAST", "0")
+    assert isinstance(for_decoding(make_model(dtype=torch.float32), torch.float32), Transformer)
+    kernels = {part.kernel for part in for_training(make_model()).modules() if isinstance(part, MultiHeadAttention)}
+    assert kernels == {attention.scaled_dot_product_attention}
+    assert not caplog.messages
