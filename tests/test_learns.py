@@ -16,8 +16,8 @@ CONFIG = """
 data: {train: [{tsv: train.tsv}], dev: {tsv: dev.tsv}}
 tokenizer: {vocab_size: 30, byte_fallback: false}
 model: {d_model: 64, num_heads: 4, d_ff: 128, encoder_layers: 2, decoder_layers: 2, dropout: 0.0}
-train: {max_steps: 600, batch_tokens: 1000, lr: 3e-3, warmup_steps: 100, schedule: cosine, precision: fp32, device: cpu,
-        eval_every: 600, save_every: 600, log_every: 100, eval_sentences: 200}
+train: {max_steps: 400, batch_tokens: 600, lr: 3e-3, warmup_steps: 60, schedule: cosine, precision: fp32, device: cpu,
+        eval_every: 400, save_every: 400, log_every: 100, eval_sentences: 200}
 """
 
 

@@ -55,10 +55,11 @@ def main() -> None:
         folder = Path(scratch)
         os.environ |= {"MTX_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": str(options.threads)}
         tokenizer = train_tokenizer(folder, options.vocabulary)
-        least, _ = measure(folder, FEW, tokenizer)
+        least = start(*prepare(folder, FEW, tokenizer), STEPS)
         rows = []
         for pairs in options.pairs:
-            first, resumed = measure(folder, pairs, tokenizer)
+            files = prepare(folder, pairs, tokenizer)
+            first, resumed = (start(*files, steps) for steps in (STEPS, 2 * STEPS))  # the second one resumes
             preparation = first.seconds_to_data - resumed.seconds_to_data
             rows.append(
                 {
@@ -115,14 +116,14 @@ def write_pairs(folder: Path, count: int) -> None:
             tgt.write(f"{phrases[2][one]} {phrases[3][other]}\n")
 
 
-def measure(folder: Path, pairs: int, tokenizer: Path) -> tuple[Start, Start]:
-    """Measure the first start of a run on `pairs` pairs, and a second one that resumes it."""
+def prepare(folder: Path, pairs: int, tokenizer: Path) -> tuple[Path, Path]:
+    """Write `pairs` pairs and a config; returns it and the run folder."""
     say(f"writing {pairs:,} pairs")
     write_pairs(folder, pairs)
     config, run = folder / f"{pairs}.yaml", folder / f"run-{pairs}"
     config.write_text(CONFIG.format(folder=folder, tokenizer=tokenizer, steps=STEPS))
     time.sleep(3)  # files changed within the last seconds are read again
-    return start(config, run, STEPS), start(config, run, 2 * STEPS)
+    return config, run
 
 
 def start(config: Path, run: Path, steps: int) -> Start:

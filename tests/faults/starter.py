@@ -249,7 +249,10 @@ def _fork_ranks(count: int) -> None:
     subprocess_handler.Popen = Rank  # type: ignore[misc, assignment]
 
 
-def _import_all_of_mtx() -> None:
+def _prepare() -> None:
+    """Import all of mtx, and measure what each training measures: the children then have it."""
+    import torch
+
     import mtx
 
     for module in pkgutil.walk_packages(mtx.__path__, "mtx."):
@@ -257,11 +260,15 @@ def _import_all_of_mtx() -> None:
             importlib.import_module(module.name)
     for name in IMPORTED_LATER:
         importlib.import_module(name)
-    assert len(os.listdir("/proc/self/task")) == 1, "an import has started a thread"
+    from mtx.system.device import choose_precision
+    from mtx.train.flops import matrix_rate
+
+    matrix_rate(choose_precision("fp32", torch.device("cpu")))
+    assert len(os.listdir("/proc/self/task")) == 1, "a thread has been started"
 
 
 if __name__ == "__main__":
-    _import_all_of_mtx()
+    _prepare()
     gc.freeze()  # else the end of each child would collect, and so copy, all that is imported here
     serve(socket.socket(fileno=int(sys.argv[1])))
     from mtx.cli import main

@@ -22,8 +22,11 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("beam_size", [1, 5])
-@pytest.mark.parametrize(("dtype", "num_sentences"), [(torch.float32, 1000), (torch.float64, 200)])
+@pytest.mark.parametrize(
+    ("dtype", "num_sentences", "beam_size"),
+    [(torch.float32, 300, 1), (torch.float32, 300, 5), (torch.float64, 100, 5)],
+    ids=str,
+)
 def test_the_batch_does_not_matter(
     dtype: torch.dtype, num_sentences: int, beam_size: int, learned: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

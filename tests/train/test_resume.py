@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +158,12 @@ def test_a_run_with_skips_and_spikes_stopped_after_each_of_thirty_steps_ends_the
 
 @pytest.mark.process
 @pytest.mark.parametrize("threads", [1, 2])
-def test_new_processes_give_the_same_run(threads: int, config_path: Path, tmp_path: Path) -> None:
-    """Python's hash seed does not matter."""
-    code = "import sys; from mtx.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "train", "--config", str(config_path), "train.max_steps=4", "--run-dir"]
+def test_new_processes_give_the_same_run(
+    threads: int, config_path: Path, program: Sequence[str], tmp_path: Path
+) -> None:
+    """Python's hash seed does not matter; it differs only where Python is started, not where `program` forks."""
+    mtx = program if threads == 1 else [sys.executable, "-m", "mtx"]
+    command = [*mtx, "train", "--config", str(config_path), "train.max_steps=4", "--run-dir"]
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": str(threads)}
         environment["MTX_CACHE"] = str(tmp_path / f"cache-{hash_seed}")

@@ -25,34 +25,31 @@ def loss_and_gradients(model: Transformer, batch: tuple[Tensor, ...]) -> tuple[T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_every_layer_is_one_graph_for_all_sizes(
-    dtype: torch.dtype,
     make_model: Callable[..., Transformer],
     make_batch: Callable[..., tuple[Tensor, Tensor, Tensor]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Traced as for a compiler, then run as it is; a graph that breaks, or is made anew for a new size, is an error."""
     torch._dynamo.reset()
-    model = for_training(make_model(1, dtype=dtype))
+    model = for_training(make_model(1, dtype=torch.float32))
     monkeypatch.setattr("mtx.model.fast.attention.FUSED_FROM_KEYS", 0)  # torch's kernel, as on a GPU
     compiled = deepcopy(model)
     compile_layers(compiled, backend="aot_eager")
-    tolerance = 1e-4 if dtype == torch.float32 else 1e-10
 
     def assert_equal(seed: int) -> None:
         batch = make_batch(seed, sizes=SIZES[seed])
         loss, gradients = loss_and_gradients(compiled, batch)
         expected_loss, expected = loss_and_gradients(model, batch)
-        torch.testing.assert_close(loss, expected_loss, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(loss, expected_loss, rtol=1e-4, atol=1e-4)
         for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, expected[name], rtol=tolerance, atol=tolerance, msg=name)
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-4, msg=name)
 
     assert_equal(0)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for seed in range(1, len(SIZES)):
             assert_equal(seed)
-    dropping = for_training(make_model(1, dtype=dtype, dropout=0.5)).train()
+    dropping = for_training(make_model(1, dtype=torch.float32, dropout=0.5)).train()
     compile_layers(dropping, backend="aot_eager")
     assert not torch.equal(*(dropping(*make_batch(0)) for _ in range(2)))
     assert all(layer._compiled_call_impl is None for layer in deepcopy(compiled).modules()), "for_decoding copies"
