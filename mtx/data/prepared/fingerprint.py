@@ -15,6 +15,7 @@ from mtx.data.sources.read import reader
 from mtx.files.atomic import replace_file
 
 MIN_CACHED_BYTES = 1 << 20  # Size of a file from which its digest is cached
+PREPARING = "data/sources", "data/cleaning", "data/prepared", "text"  # Packages whose code decides the prepared ids
 SETTLED_SECONDS = 2.0  # Age of a change for a digest to be cached: a later one in the clock's resolution looks the same
 
 
@@ -30,6 +31,14 @@ def content_key(source: Source, settings: DataSettings) -> list[str]:
     for src, tgt in source_reader.pairs(settings.src_lang, settings.tgt_lang):
         digest.update(f"{len(src)} {len(tgt)} {src}{tgt}".encode())
     return [source.model_dump_json(exclude=UNRELATED_TO_CONTENT), digest.hexdigest()]
+
+
+def code_digest(root: Path = Path(__file__).parents[2]) -> str:
+    """sha256 in hex of the source code in the package at `root` that prepares data."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in PREPARING for path in (root / package).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:

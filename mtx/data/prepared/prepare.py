@@ -18,7 +18,7 @@ from mtx.data.cleaning.clean import Cleaner, held_out_sources, nothing_kept, rea
 from mtx.data.cleaning.hashes import pair_hashes
 from mtx.data.prepared.cache import building, cache_folder
 from mtx.data.prepared.corpus import Corpus, Ids, Lines, Shard
-from mtx.data.prepared.fingerprint import content_key
+from mtx.data.prepared.fingerprint import code_digest, content_key
 from mtx.data.prepared.shards import EncodedChunk, open_shards, write_shards
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import machine_error
@@ -83,15 +83,16 @@ def _cached_corpus(key: str, write: Callable[[Path], None]) -> Corpus:
             raise OSError(errno.EIO, "data read back differs from data written", str(folder))
         return corpus
 
+    name = f"{key}-{code_digest()[:16]}"  # after an edit of the code, runs in progress keep their key
     if (cache := cache_folder()) is not None:
         try:
-            corpus = _load(cache / key, key)
-            return build(cache / key) if corpus is None else corpus
+            corpus = _load(cache / name, key)
+            return build(cache / name) if corpus is None else corpus
         except OSError as error:
             LOGGER.info("prepared data is not cached: %s", error)
     try:
         with tempfile.TemporaryDirectory(prefix="mtx-") as folder:  # open files stay readable after deletion
-            return build(Path(folder) / key)
+            return build(Path(folder) / name)
     except OSError as error:
         raise machine_error(error, "cannot write prepared data", tempfile.gettempdir()) from error
 

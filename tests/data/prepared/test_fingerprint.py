@@ -94,3 +94,17 @@ def test_it_works_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert file_digest(path) == sha256(path)
     monkeypatch.setattr(fingerprint, "cache_folder", lambda: Path("/proc"))
     assert file_digest(path) == sha256(path)
+
+
+@pytest.mark.parametrize("name", ["data/sources/tsv.py", "data/cleaning/rules.py", "text/tokenizer.py"])
+def test_each_edit_of_the_code_that_prepares_data_is_noticed(name: str, tmp_path: Path) -> None:
+    for folder in fingerprint.PREPARING:
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / name).write_text("LIMIT = 3\n")
+    before = fingerprint.code_digest(tmp_path)
+    (tmp_path / name).write_text("LIMIT = 4\n")
+    assert fingerprint.code_digest(tmp_path) != before
+    (tmp_path / name).write_text("LIMIT = 3\n")
+    (tmp_path / "data" / "batching.py").write_text("")
+    assert fingerprint.code_digest(tmp_path) == before
+    assert fingerprint.code_digest() == fingerprint.code_digest() != before

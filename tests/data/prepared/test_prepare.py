@@ -21,7 +21,7 @@ from mtx.config.sources import Demo, HubDataset, Source, Tsv, TwoFiles
 from mtx.data.prepared import prepare as module
 from mtx.data.prepared import shards
 from mtx.data.prepared.corpus import Corpus, StoredArray
-from mtx.data.prepared.fingerprint import content_key
+from mtx.data.prepared.fingerprint import code_digest, content_key
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources import read
 from mtx.data.sources.demo import DemoReader
@@ -46,6 +46,11 @@ def a_tokenizer(model_type: str = "unigram") -> Tokenizer:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MTX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def entry(cache: Path, corpus: Corpus) -> Path:
+    """The folder of `corpus` in the cache."""
+    return cache / f"{corpus.key}-{code_digest()[:16]}"
 
 
 def tsv(folder: Path, pairs: list[tuple[str, str]], name: str = "a.tsv") -> Tsv:
@@ -208,6 +213,18 @@ def test_rules_added_since_a_run_began_do_not_change_its_key(tmp_path: Path) -> 
     assert prepared(source, clean=LaterSettings(quotes="drop")).key != before
 
 
+def test_changed_code_prepares_anew_under_the_same_key(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tsv(tmp_path, [("dog", "cat")])
+    before = prepared(source)
+    monkeypatch.setattr(module, "code_digest", lambda: "f" * 64)
+    encoded_pairs = note_encoding(monkeypatch)
+    assert prepared(source).key == before.key
+    assert len(encoded_pairs) == 1
+    assert set(os.listdir(cache)) == {entry(cache, before).name, f"{before.key}-{'f' * 16}"}
+
+
 @pytest.mark.parametrize("kind", ["tsv", "parquet", "saved"])
 def test_changed_text_of_the_same_size_and_time_is_prepared_anew(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "source"
@@ -231,10 +248,10 @@ def test_changed_text_of_the_same_size_and_time_is_prepared_anew(kind: str, tmp_
 def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tsv(tmp_path, [("dog", "cat"), ("", "x"), ("the bird", "old horse")])
     fresh = prepared(source)
-    names = sorted(path.name for path in (cache / fresh.key).iterdir())
+    names = sorted(path.name for path in entry(cache, fresh).iterdir())
     assert names == ["shard-00000.arrays", "shard-00000.json"]
     for name in names:
-        path = cache / fresh.key / name
+        path = entry(cache, fresh) / name
         whole = path.read_bytes()
         flipped = whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]
         for damaged in (None, b"", whole[:-1], flipped, whole.replace(b'"empty": 1', b'"empty": 7')):
@@ -245,7 +262,7 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path, monkeypatch: py
             assert ids_of(again) == ids_of(fresh)
             assert again.dropped == fresh.dropped
             assert path.read_bytes() == whole
-    assert os.listdir(cache) == [fresh.key]
+    assert os.listdir(cache) == [entry(cache, fresh).name]
     forbid_encoding(monkeypatch)
     prepared(source)
 
@@ -331,7 +348,7 @@ def test_the_same_pair_of_another_tag_is_no_duplicate(duplicates: str, tmp_path:
 def test_shards_are_one_corpus(tmp_path: Path, cache: Path) -> None:
     first, second = tsv(tmp_path, MANY[:47]), tsv(tmp_path, [("", "x"), *MANY[47:]], "b.tsv")
     corpus = prepared(first, second)
-    assert len(list((cache / corpus.key).glob("*.arrays"))) == 3
+    assert len(list(entry(cache, corpus).glob("*.arrays"))) == 3
     assert ids_of(corpus) == encoded(MANY)
     assert lines_of(corpus) == [*range(47), *range(48, 96)]
     assert corpus.source_sizes == (47, 49)
@@ -346,7 +363,7 @@ def test_shards_are_one_corpus(tmp_path: Path, cache: Path) -> None:
 def test_a_shard_is_full_of_tokens_too(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD_TOKENS", 1)
     corpus = prepared(tsv(tmp_path, MANY))
-    assert len(list((cache / corpus.key).glob("*.arrays"))) == 10
+    assert len(list(entry(cache, corpus).glob("*.arrays"))) == 10
     assert ids_of(corpus) == encoded(MANY)
 
 
@@ -377,7 +394,7 @@ def test_many_processes_prepare_what_one_does(tmp_path: Path, cache: Path, monke
     for num_threads in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", num_threads)
         corpus = prepared(source, clean=clean)
-        contents.append(files_of(cache / corpus.key))
+        contents.append(files_of(entry(cache, corpus)))
         shutil.rmtree(cache)
     assert contents[0] == contents[1]
     assert corpus.dropped["duplicate"] == 190
@@ -392,7 +409,7 @@ def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, m
     clean = CleanSettings()
     expected = prepared(source, clean=clean)
     assert (len(expected), expected.dropped) == (95, {"duplicate": 10})
-    files = files_of(cache / expected.key)
+    files = files_of(entry(cache, expected))
     shutil.rmtree(cache)
     process = os.fork()
     if process == 0:
@@ -412,8 +429,8 @@ def test_killed_while_it_is_prepared(number: int, tmp_path: Path, cache: Path, m
     assert ids_of(again) == ids_of(expected)
     assert again.dropped == expected.dropped
     assert len(encoded_pairs) == max(105 - 30 * number, 0)
-    assert os.listdir(cache) == [again.key]
-    assert files_of(cache / again.key) == files
+    assert os.listdir(cache) == [entry(cache, again).name]
+    assert files_of(entry(cache, again)) == files
 
 
 def interrupt() -> None:
@@ -434,7 +451,7 @@ def test_stopped_with_workers_at_work_and_going_on_without(
     """Ctrl-C and kill -9 end the workers too, and the prepared files show no trace of the interruption."""
     source, clean = tsv(tmp_path, MANY * 3), CleanSettings()
     expected = prepared(source, clean=clean)
-    files = files_of(cache / expected.key)
+    files = files_of(entry(cache, expected))
     shutil.rmtree(cache)
     reading, writing = os.pipe()
     process = os.fork()
@@ -459,8 +476,8 @@ def test_stopped_with_workers_at_work_and_going_on_without(
     encoded_pairs = note_encoding(monkeypatch)
     again = prepared(source, clean=clean)
     assert len(encoded_pairs) == 3 * 95 - 90
-    assert files_of(cache / again.key) == files
-    assert os.listdir(cache) == [again.key]
+    assert files_of(entry(cache, again)) == files
+    assert os.listdir(cache) == [entry(cache, again).name]
 
 
 def test_what_a_killed_process_left_goes_once_it_is_old(tmp_path: Path, cache: Path) -> None:
