@@ -8,9 +8,8 @@ from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import Source
 from mtx.data.check.alignment import BLOCK
 from mtx.data.check.overlap import Overlap, OverlapIndex
-from mtx.data.check.scan import SeenPairs, SourceReport, scan_source
+from mtx.data.check.scan import RULE_KEYS, SeenPairs, SourceReport, scan_source
 from mtx.data.cleaning.hashes import HashSet64
-from mtx.data.cleaning.rules import REASONS
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import expand_folders, read_pairs
 from mtx.errors import ExitCode, UserError
@@ -95,7 +94,7 @@ def _problems_of(report: SourceReport) -> Iterator[str]:
         yield f"misaligned {format_unrelated(report)}"
     for finding in report.findings:
         is_many = report.num_pairs >= MIN_PAIRS and finding.count > MAX_DROPPED * report.num_pairs
-        if is_many and finding.rule in REASONS.values():
+        if is_many and finding.rule in RULE_KEYS:
             yield f"{finding.count:,} of {report.num_pairs:,} pairs are {finding.rule}"
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from mtx.data.check.alignment import MAX_LENGTH, Alignment, compare_lengths
 from mtx.data.check.overlap import MAX_EXAMPLES, Example, OverlapIndex, example_of
 from mtx.data.cleaning.clean import HELD_OUT, UNUSABLE, Cleaner, build_cleaner, read_cleaner
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
-from mtx.data.cleaning.rules import REASONS, size_of
+from mtx.data.cleaning.rules import RULES, size_of
 from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
@@ -25,6 +25,7 @@ from mtx.system.parallel import parallel_map
 LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths in letters, and number of bars
 MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones
 REPAIRED = "with damaged Unicode"
+RULE_KEYS = {reason: key for key, (reason, _) in RULES.items()}  # Keys under `clean`, by the reason that a rule gives
 # Findings about duplicates, by the part of a pair that occurred before.
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
 
@@ -135,11 +136,16 @@ class ChunkScanner:
 
 def _all_rules(config: Config) -> Cleaner:
     """All rules whose packages are installed, with their usual limits."""
-    settings: dict[str, Any] = dict.fromkeys(REASONS, "drop")
-    settings |= {"max_ratio": CleanSettings().max_ratio, "repair": find_spec("ftfy") is not None}
+    settings: dict[str, Any] = {key: "drop" for key in RULES if _can_drop(key)}
+    settings["repair"] = find_spec("ftfy") is not None
     if find_spec("py3langid") is None:
         settings["language"] = "keep"
     return build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
+
+
+def _can_drop(key: str) -> bool:
+    """Whether the setting that enables a rule is the word drop, and not a limit."""
+    return "drop" in get_args(CleanSettings.model_fields[key].annotation)
 
 
 def scan_source(
@@ -207,7 +213,7 @@ def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
 
 def _verdict(rule: str, role: str, cleaner: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:
     """Return how the config treats the pairs that `rule` is about, and the key that enables the rule."""
-    keys = {name: key for names in (REASONS, DUPLICATES) for key, name in names.items()}
+    keys = {name: key for key, name in DUPLICATES.items()} | RULE_KEYS
     if rule in UNUSABLE:
         return "dropped", None
     if rule == HELD_OUT:
@@ -219,7 +225,7 @@ def _verdict(rule: str, role: str, cleaner: Cleaner, clean: CleanSettings) -> tu
         setting = f"clean.duplicates={keys[rule]}"
         is_on = clean.duplicates == keys[rule] or (keys[rule] == "pair" and clean.duplicates != "keep")
     else:
-        setting = f"clean.{keys[rule]}" + ("" if keys[rule] == "max_ratio" else "=drop")
+        setting = f"clean.{keys[rule]}" + ("=drop" if _can_drop(keys[rule]) else "")
         is_on = rule in cleaner.rules
     if not is_on and role != "train":
         return "noted", setting

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
@@ -28,37 +29,6 @@ _NUMBER = re.compile(r"\d+(?:[.,\u00a0\u202f']\d+)*")
 _SEPARATORS = re.compile(r"[.,\u00a0\u202f']")
 
 Rule = Callable[[str, str], bool]  # Returns whether to drop a pair
-
-REASONS = {
-    "damage": "damaged by a wrong encoding",
-    "markup": "with markup on one side",
-    "copies": "copies",
-    "script": "in another script",
-    "numbers": "with other numbers",
-    "language": "in another language",
-    "max_ratio": "of unlike lengths",
-}
-"""The reason that a rule gives, by its key under `clean`. The first rule that a pair breaks counts."""
-
-
-def enabled_rules(clean: CleanSettings, src_lang: str, tgt_lang: str) -> dict[str, Rule]:
-    """The rules that a config enables, by their reasons.
-
-    Raises:
-        UserError: a package that a rule needs is not installed (MACHINE).
-    """
-    if clean.language == "drop":
-        _identifier()
-    rules: dict[str, Rule] = {
-        "damage": has_damage,
-        "markup": has_unequal_markup,
-        "copies": is_copy,
-        "script": partial(is_in_another_script, src_lang=src_lang, tgt_lang=tgt_lang),
-        "numbers": has_other_numbers,
-        "language": partial(is_in_another_language, src_lang=src_lang, tgt_lang=tgt_lang),
-        "max_ratio": partial(is_unlike_in_length, max_ratio=clean.max_ratio),
-    }
-    return {REASONS[key]: rule for key, rule in rules.items() if getattr(clean, key) not in ("keep", ANY_RATIO)}
 
 
 def is_unlike_in_length(src: str, tgt: str, max_ratio: float) -> bool:
@@ -119,6 +89,37 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
             if guess != code and probability > MIN_PROBABILITY:
                 return True
     return False
+
+
+RULES: dict[str, tuple[str, Callable[..., bool]]] = {
+    "damage": ("damaged by a wrong encoding", has_damage),
+    "markup": ("with markup on one side", has_unequal_markup),
+    "copies": ("copies", is_copy),
+    "script": ("in another script", is_in_another_script),
+    "numbers": ("with other numbers", has_other_numbers),
+    "language": ("in another language", is_in_another_language),
+    "max_ratio": ("of unlike lengths", is_unlike_in_length),
+}
+"""The reason that each rule gives, and the rule, by its key under `clean`. The first rule that a pair breaks counts.
+
+After the two texts, a rule takes languages (`src_lang`, `tgt_lang`) and settings of `clean` by their names.
+"""
+
+
+def enabled_rules(clean: CleanSettings, src_lang: str, tgt_lang: str) -> dict[str, Rule]:
+    """The rules that a config enables, by their reasons.
+
+    Raises:
+        UserError: a package that a rule needs is not installed (MACHINE).
+    """
+    if clean.language == "drop":
+        _identifier()
+    options = {"src_lang": src_lang, "tgt_lang": tgt_lang, **dict(clean)}
+    return {
+        reason: partial(rule, **{name: options[name] for name in list(signature(rule).parameters)[2:]})
+        for key, (reason, rule) in RULES.items()
+        if options[key] not in ("keep", ANY_RATIO)
+    }
 
 
 def repair(text: str) -> str:

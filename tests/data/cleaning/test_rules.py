@@ -29,6 +29,12 @@ from mtx.text.train_tokenizer import train_tokenizer
 STRICT = CleanSettings(level="strict", language="drop")
 
 
+def test_each_rule_has_a_key_and_each_key_a_rule() -> None:
+    others = {"level", "duplicates", "held_out", "repair"}
+    assert set(cleaning.RULES) == set(CleanSettings.model_fields) - others, "add a row to RULES, or a key to `clean`"
+    assert list(cleaning.enabled_rules(STRICT, "en", "de")) == [reason for reason, _ in cleaning.RULES.values()]
+
+
 @pytest.mark.parametrize("text", ["CafÃ© au lait", "a \ufffd b", "donâ€™t", "a\x00b", "a\x07", "\x85", "\ue000", "Â©"])
 def test_what_a_wrong_encoding_leaves_is_damage(text: str) -> None:
     assert has_damage(text, "Kaffee")
