@@ -21,7 +21,7 @@ from mtx.checkpoint.tensors import check_weights, load_tensors, save_tensors
 from mtx.config.settings import DecodeSettings, Language, ModelSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
-from mtx.files.untrusted import Schema, read_json
+from mtx.files.untrusted import Schema, UnknownKeyError, read_json
 from mtx.model import Transformer, build_transformer
 from mtx.model.fast.blank import blank_weights, fill
 from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
@@ -125,7 +125,9 @@ def _read_json(path: Path, schema: type[Schema]) -> Schema:
         return read_json(path, MAX_JSON_BYTES, schema)
     except (OSError, ValueError) as error:
         what = f"{path.name} is unusable: {error}"
-        raise UserError(ExitCode.MODEL, what, where=str(path.parent), do="Copy it again.") from None
+        made_by = f"Use the version of mtx that wrote it; {MANIFEST} names it."
+        do = made_by if isinstance(error, UnknownKeyError) else "Copy it again."
+        raise UserError(ExitCode.MODEL, what, where=str(path.parent), do=do) from None
 
 
 def find_model(given: Path | None, runs: Path) -> Path:

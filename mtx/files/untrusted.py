@@ -10,6 +10,10 @@ from pydantic import BaseModel, ValidationError
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
+class UnknownKeyError(ValueError):
+    """A key that this version of mtx does not know."""
+
+
 def read_small_file(path: Path, max_bytes: int) -> bytes:
     """Read a regular file completely.
 
@@ -30,13 +34,15 @@ def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
 
     Raises:
         ValueError, OSError: as `read_small_file`; or it has other keys or values, with a reason of one line.
+        UnknownKeyError: the first that is wrong is a key too many.
     """
     try:
         return schema.model_validate_json(read_small_file(path, max_bytes))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{place[:100]}: {first['msg'][:200]}".removeprefix(": ")) from None
+        kind = UnknownKeyError if first["type"] == "extra_forbidden" else ValueError
+        raise kind(f"{place[:100]}: {first['msg'][:200]}".removeprefix(": ")) from None
 
 
 def check_regular(path: Path) -> None:

@@ -192,6 +192,20 @@ CONFIG_CLAIMS: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("key", "advice"), [("nucleus", "Use the version of mtx that wrote it"), ("beam_size", "Copy")]
+)
+def test_a_key_that_this_version_lacks_was_written_by_another(
+    key: str, advice: str, tmp_path: Path, ours: TrainedModel
+) -> None:
+    whole = save(tmp_path / "whole", ours)
+    content = json.loads((whole / "generation_config.json").read_text())
+    content["decode"][key] = "unusual"
+    folder = changed(whole, tmp_path / "changed", {"generation_config.json": json.dumps(content).encode()})
+    with pytest.raises(UserError, match=rf"decode.{key}: .*\. {advice}"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(("key", "value", "message"), CONFIG_CLAIMS)
 def test_a_config_that_claims_too_much_is_refused(
     key: str, value: Any, message: str, tmp_path: Path, ours: TrainedModel
