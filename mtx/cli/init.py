@@ -15,14 +15,12 @@ from mtx.errors import ExitCode, UserError, escape_controls
 if TYPE_CHECKING:
     from mtx.config.sources import Source
 
+SOURCES_HELP = "Pairs of text files, files of other kinds (mtx config show --doc data lists them), folders, Hub ids."
 HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
 
 
 def init(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE", help="Pairs of text files, .tsv, .jsonl, .tmx, .zip, folders, Hub ids."),
-    ],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES_HELP)],
     dev: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Dev"))] = None,
     test: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Test"))] = None,
     output: Annotated[Path | None, path_option("Config to write; default: SRC-TGT.yaml.", "--output", "-o")] = None,

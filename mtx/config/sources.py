@@ -18,7 +18,10 @@ TagName = Annotated[
 
 
 class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Base class of the settings of a source."""
+    """Base class of the settings of a source.
+
+    The first field of a new kind is the key that names the kind. Add its class to `Source` below, with that key as tag.
+    """
 
     example: ClassVar[str]  # A source of this kind as written in a config
 
@@ -80,7 +83,7 @@ class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 class Folder(SourceSettings, extra="forbid", frozen=True, strict=True):
-    """All parallel files in a folder, found by name: FILE.en and FILE.de, .tsv, .jsonl, .tmx, .zip, .parquet."""
+    """All parallel files in a folder, found by name: FILE.en and FILE.de, and files of any other kind of source."""
 
     example: ClassVar[str] = "{folder: FOLDER}"
     folder: FilePath = Field(description="Folder with files of any of these kinds, plain or compressed.")

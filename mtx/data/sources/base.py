@@ -32,7 +32,7 @@ class Languages(NamedTuple):
 
 
 class Reader(ABC, Generic[Settings]):
-    """Reads one source. A new kind of source is a subclass in a file beside this one, and its settings."""
+    """Reads one source. A new kind is a subclass in a file beside this one, and a class of `SourceSettings`."""
 
     settings_type: ClassVar[type[SourceSettings]]
     suffixes: ClassVar[tuple[str, ...]] = ()  # Suffixes of files that are a source of this kind
@@ -49,7 +49,9 @@ class Reader(ABC, Generic[Settings]):
 
     @abstractmethod
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        """All (source, target) pairs in order. Nothing is dropped; empty sentences are "".
+        """All (source, target) pairs in order. Nothing is dropped: a sentence that is empty or missing is "".
+
+        In a file of lines each line gives a pair, ("", "") if it holds none, so that pair n is from line n.
 
         Raises:
             UserError: a file is missing, damaged or not in the expected form (DATA).

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtx.config.sources import Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
-from mtx.data.sources.read import read_pairs, reader
+from mtx.config.sources import SOURCE_KINDS, Demo, HubDataset, Jsonl, Source, Tsv, TwoFiles
+from mtx.data.sources.read import read_pairs, reader, readers
 from mtx.demo import read_demo
 from mtx.errors import ExitCode, UserError
 
@@ -107,6 +107,12 @@ def test_every_kind_of_source_yields_the_same_pairs(
     assert list(read_pairs(source, "en", "de")) == PAIRS
     assert capfd.readouterr() == ("", "")
     assert reader(source).label
+
+
+def test_each_reader_has_settings_in_the_union_of_sources() -> None:
+    assert set(readers()) == set(SOURCE_KINDS.values()), "add the settings to `Source` in mtx/config/sources.py"
+    for tag, kind in SOURCE_KINDS.items():
+        assert kind is TwoFiles or tag == next(iter(kind.model_fields)), "the tag is the first key"
 
 
 def test_the_demo_is_a_source_like_any_other() -> None:
