@@ -125,8 +125,8 @@ def _read_json(path: Path, schema: type[Schema]) -> Schema:
         return read_json(path, MAX_JSON_BYTES, schema)
     except (OSError, ValueError) as error:
         what = f"{path.name} is unusable: {error}"
-        made_by = f"Use the version of mtx that wrote it; {MANIFEST} names it."
-        do = made_by if isinstance(error, UnknownKeyError) else "Copy it again."
+        is_other = isinstance(error, UnknownKeyError)
+        do = f"Use the version of mtx that wrote it: see {MANIFEST}." if is_other else "Copy it again."
         raise UserError(ExitCode.MODEL, what, where=str(path.parent), do=do) from None
 
 

@@ -18,10 +18,7 @@ TagName = Annotated[
 
 
 class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Base class of the settings of a source.
-
-    The first field of a new kind is the key that names the kind. Add its class to `Source` below, with that key as tag.
-    """
+    """Base class of a source's settings. The first field is the key that names the kind; add each to `Source` below."""
 
     example: ClassVar[str]  # A source of this kind as written in a config
 

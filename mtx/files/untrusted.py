@@ -33,8 +33,7 @@ def read_json(path: Path, max_bytes: int, schema: type[Schema]) -> Schema:
     """Read a JSON file that has exactly the keys of `schema`.
 
     Raises:
-        ValueError, OSError: as `read_small_file`; or it has other keys or values, with a reason of one line.
-        UnknownKeyError: the first that is wrong is a key too many.
+        ValueError, OSError: as `read_small_file`; or other values or keys (UnknownKeyError), with a reason of one line.
     """
     try:
         return schema.model_validate_json(read_small_file(path, max_bytes))

@@ -26,6 +26,7 @@ LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths 
 MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones
 REPAIRED = "with damaged Unicode"
 RULE_KEYS = {reason: key for key, (reason, _) in RULES.items()}  # Keys under `clean`, by the reason that a rule gives
+WITHOUT_LIMIT = [key for key in RULES if "drop" in get_args(CleanSettings.model_fields[key].annotation)]  # keep or drop
 # Findings about duplicates, by the part of a pair that occurred before.
 DUPLICATES = {"pair": "duplicates", "src": "with a source that came before", "tgt": "with a target that came before"}
 
@@ -136,16 +137,10 @@ class ChunkScanner:
 
 def _all_rules(config: Config) -> Cleaner:
     """All rules whose packages are installed, with their usual limits."""
-    settings: dict[str, Any] = {key: "drop" for key in RULES if _can_drop(key)}
-    settings["repair"] = find_spec("ftfy") is not None
+    settings: dict[str, Any] = {"repair": find_spec("ftfy") is not None, **dict.fromkeys(WITHOUT_LIMIT, "drop")}
     if find_spec("py3langid") is None:
         settings["language"] = "keep"
     return build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
-
-
-def _can_drop(key: str) -> bool:
-    """Whether the setting that enables a rule is the word drop, and not a limit."""
-    return "drop" in get_args(CleanSettings.model_fields[key].annotation)
 
 
 def scan_source(
@@ -225,7 +220,7 @@ def _verdict(rule: str, role: str, cleaner: Cleaner, clean: CleanSettings) -> tu
         setting = f"clean.duplicates={keys[rule]}"
         is_on = clean.duplicates == keys[rule] or (keys[rule] == "pair" and clean.duplicates != "keep")
     else:
-        setting = f"clean.{keys[rule]}" + ("=drop" if _can_drop(keys[rule]) else "")
+        setting = f"clean.{keys[rule]}" + ("=drop" if keys[rule] in WITHOUT_LIMIT else "")
         is_on = rule in cleaner.rules
     if not is_on and role != "train":
         return "noted", setting

@@ -91,6 +91,8 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
     return False
 
 
+# The reason that each rule gives, and the rule, by its key under `clean`. The first rule that a pair breaks counts.
+# After the two texts, a rule takes languages (`src_lang`, `tgt_lang`) and settings of `clean` by their names.
 RULES: dict[str, tuple[str, Callable[..., bool]]] = {
     "damage": ("damaged by a wrong encoding", has_damage),
     "markup": ("with markup on one side", has_unequal_markup),
@@ -100,10 +102,6 @@ RULES: dict[str, tuple[str, Callable[..., bool]]] = {
     "language": ("in another language", is_in_another_language),
     "max_ratio": ("of unlike lengths", is_unlike_in_length),
 }
-"""The reason that each rule gives, and the rule, by its key under `clean`. The first rule that a pair breaks counts.
-
-After the two texts, a rule takes languages (`src_lang`, `tgt_lang`) and settings of `clean` by their names.
-"""
 
 
 def enabled_rules(clean: CleanSettings, src_lang: str, tgt_lang: str) -> dict[str, Rule]:

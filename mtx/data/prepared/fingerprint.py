@@ -35,10 +35,8 @@ def content_key(source: Source, settings: DataSettings) -> list[str]:
 
 def code_digest(root: Path = Path(__file__).parents[2]) -> str:
     """sha256 in hex of the source code in the package at `root` that prepares data."""
-    digest = hashlib.sha256()
-    for path in sorted(path for package in PREPARING for path in (root / package).glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    paths = sorted(path for package in PREPARING for path in (root / package).glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def file_digest(path: Path) -> str:
