@@ -131,7 +131,7 @@ def test_a_loss_scale_below_its_minimum_ends_the_run(
     monkeypatch.setattr(Precision, "scaler", lambda _: scaler)
     faulty(lambda loss, _, number: loss._replace(total=loss.total * math.nan) if number % 2 else loss)
     with pytest.raises(UserError, match=r"overflow fp16 even if scaled by 0.0001 \(step 5, last good step 4,") as e:
-        train(configure("train.max_steps=40", "train.accumulate=1"), tmp_path / "run")
+        train(configure("train.max_steps=40", "train.accumulate=1", "data.dev=null"), tmp_path / "run")
     assert e.value.code == ExitCode.DIVERGED
 
 
@@ -218,7 +218,7 @@ def test_validation_in_parts_gives_the_same_scores(
         def limited(model: Transformer, batch: Batch, settings: TrainSettings, too_large: Any = too_large) -> Loss:
             return too_large(blocked_cross_entropy(model, batch, settings), batch, 0)  # type: ignore[no-any-return]
 
-        monkeypatch.setattr(validation, "blocked_cross_entropy", limited)
+        monkeypatch.setattr(validation, "loss_function", lambda _, limited=limited: limited)
         if is_enough:
             train(configure(), tmp_path / "parts")
             for found, expected in zip(scores(tmp_path / "parts"), scores(tmp_path / "whole"), strict=True):
