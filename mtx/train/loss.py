@@ -69,7 +69,7 @@ def loss_function(name: str) -> LossFunction:
 
 @cache
 def twin_agrees(loss: LossFunction, twin: LossFunction) -> bool:
-    """Whether `twin` gives the numbers of `loss`, up to rounding. Tried once in a process; logs if it does not."""
+    """Whether `twin` gives the numbers of `loss`, up to rounding. Checked once per process; a mismatch is logged."""
     if not are_twins_wanted():
         return False
     src, tgt = Ids.from_lists([[4, 5, 6], [7]]), Ids.from_lists([[6, 5], [4, 7, 8]])
@@ -79,7 +79,7 @@ def twin_agrees(loss: LossFunction, twin: LossFunction) -> bool:
         with random_model() as model, torch.no_grad():
             plain, fast = (each(model.eval(), batch, TrainSettings()) for each in (loss, twin))
             do_agree = all(map(torch.allclose, plain, fast))
-    except Exception:  # such as an attribute that the twin needs and that the changed model has no more
+    except Exception:  # such as a missing attribute: the changed model may lack what the twin needs
         do_agree = False
     if not do_agree:
         LOGGER.warning("%s differs from its fast twin %s and is used without it", loss.__name__, twin.__name__)

@@ -1,7 +1,7 @@
-"""A check that the fast twins still compute what `mtx/model` computes: both are tried on a small random model.
+"""A check that the fast twins still compute what `mtx/model` computes. Both run on a small random model.
 
-So whoever changes `mtx/model` need not change a twin: where one gives other numbers, the model runs as it is, slower.
-With MTX_FAST=0 in the environment it does so in any case, and a breakpoint in `mtx/model` is reached.
+You can change `mtx/model` without changing a twin: if their numbers differ, the model runs as it is, only slower.
+With MTX_FAST=0 in the environment it always does, so that breakpoints in `mtx/model` are reached.
 """
 
 import os
@@ -22,8 +22,8 @@ from mtx.system.logs import LOGGER
 
 SIZES = ModelSettings(d_model=8, num_heads=2, d_ff=12, encoder_layers=1, decoder_layers=1, attention_dropout=0.2)
 NUM_IDS = 9  # Size of the vocabulary
-NUM_TOKENS = 140  # Tokens of a sentence that is tried: enough for the kernel of long input
-NUM_STEPS = 5  # First tokens, which are also decoded step by step
+NUM_TOKENS = 140  # Length of the longer test sentence: enough to reach the kernel for long input
+NUM_STEPS = 5  # Tokens that are also decoded step by step, from the first
 
 
 def are_twins_wanted() -> bool:
@@ -33,7 +33,7 @@ def are_twins_wanted() -> bool:
 
 @contextmanager
 def random_model() -> Iterator[Transformer]:
-    """A small model to try twins on. Random numbers that are drawn inside change none that are drawn later."""
+    """A small model for comparing twins. Drawing random numbers inside does not change those drawn afterwards."""
     with torch.random.fork_rng(devices=[]):
         model = build_transformer(SIZES, src_vocab_size=NUM_IDS, tgt_vocab_size=NUM_IDS, pad_id=0, is_joint=False)
         for weight in model.double().parameters():
@@ -43,7 +43,7 @@ def random_model() -> Iterator[Transformer]:
 
 @cache
 def twins_agree() -> bool:
-    """Whether the twins give the numbers of the model, up to rounding. Tried once in a process; logs if they do not."""
+    """Whether the twins give the model's numbers, up to rounding. Checked once per process; a mismatch is logged."""
     if not are_twins_wanted():
         return False
     try:
@@ -54,7 +54,7 @@ def twins_agree() -> bool:
             use_fastest_kernel(model)
             fast_forward, fast_steps, _ = _logits(model, lambda model: FastDecoder(model, lambda linear: linear))
             do_agree = torch.allclose(fast_forward, forward) and torch.allclose(fast_steps, steps)
-    except Exception:  # such as an attribute that a twin needs and that the changed model has no more
+    except Exception:  # such as a missing attribute: the changed model may lack what a twin needs
         do_agree = False
     if not do_agree:
         LOGGER.warning(
@@ -72,9 +72,10 @@ def use_fastest_kernel(model: Transformer) -> None:
 
 
 def _logits(model: Transformer, as_decoder: Callable[[Transformer], Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits of two sentences: in training, step by step, and without dropout as far as the steps go.
+    """Logits of two sentences in three ways: `forward` in training, `step` by step, and `forward` without dropout.
 
-    From the second step on each sentence has two hypotheses, of which the last is taken.
+    The last covers the same positions as the steps. From the second step on, each sentence has two equal hypotheses.
+    Shapes: (2, NUM_TOKENS, V), (2, NUM_STEPS, V), (2, NUM_STEPS, V).
     """
     torch.default_generator.manual_seed(1)  # not that of a GPU, which would stay changed
     src_mask = torch.arange(NUM_TOKENS) < torch.tensor([[NUM_TOKENS], [NUM_TOKENS - 7]])
