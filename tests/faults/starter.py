@@ -142,12 +142,14 @@ def _reap() -> None:
 def _keep(connection: socket.socket) -> None:
     """Fork the command, tell its process id and its exit status, and end; returns only in the command."""
     message, streams, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 3)
+    set_up, setting_up = os.pipe()
     pid = os.fork()
     if not pid:
         _become(json.loads(message), streams, connection)
         return
-    for stream in streams:
+    for stream in (*streams, setting_up):
         os.close(stream)
+    os.read(set_up, 1)  # returns once the command has closed its end: no signal comes before it is set up
     connection.send(str(pid).encode())
     status = os.waitpid(pid, 0)[1]
     try:
@@ -174,12 +176,12 @@ def _become(start: dict[str, Any], streams: Sequence[int], connection: socket.so
         # As Python finds them at a start of its own: what it had may have been a file where there is a terminal now.
         buffering = 1 if name == "stderr" else -1
         setattr(sys, name, open(number, "w" if number else "r", buffering, closefd=False))  # noqa: SIM115
-    os.closerange(3, connection.fileno())
-    os.closerange(connection.fileno() + 1, 256)
     for number in start.get("ignored", ()):
         signal.signal(number, signal.SIG_IGN)
     if start.get("file_size") is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (start["file_size"], resource.RLIM_INFINITY))
+    os.closerange(3, connection.fileno())
+    os.closerange(connection.fileno() + 1, 256)
     if start.get("is_held"):
         connection.recv(LONGEST_MESSAGE)
     connection.close()
@@ -268,10 +270,13 @@ def _prepare() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C before the command begins kills it, without a traceback
     _prepare()
     gc.freeze()  # else the end of each child would collect, and so copy, all that is imported here
     serve(socket.socket(fileno=int(sys.argv[1])))
     from mtx.cli import main
 
     # What follows, up to the end of the interpreter, is the child as the `mtx` command.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
