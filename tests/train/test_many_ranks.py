@@ -134,9 +134,11 @@ def start_two(config_path: Path, starter: Starter, tmp_path: Path) -> Iterator[S
             arguments = ["train", "--config", str(config_path), "--run-dir", "run", "--devices=2", *more]
             start = Start(arguments, tmp_path)
             os.mkfifo(start.printed[1])
+            reading = os.open(start.printed[1], os.O_RDONLY | os.O_NONBLOCK)  # else the launcher waits for a reader
+            stderr = ends.enter_context(open(reading))
             launcher = starter.start(start)
             ends.callback(launcher.kill)
-            stderr = ends.enter_context(start.printed[1].open())
+            os.set_blocking(reading, True)
             assert any(line.startswith(until) for line in stderr)
             tasks = Path(f"/proc/{launcher.pid}/task").iterdir()
             children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
