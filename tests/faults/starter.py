@@ -140,7 +140,7 @@ def _reap() -> None:
 
 
 def _keep(connection: socket.socket) -> None:
-    """Fork the command, tell its process id and its exit status, and end; returns only in the command."""
+    """Fork the command, tell its process id once it is set up, then its exit status; returns only in the command."""
     message, streams, _, _ = socket.recv_fds(connection, LONGEST_MESSAGE, 3)
     set_up, setting_up = os.pipe()
     pid = os.fork()

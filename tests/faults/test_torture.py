@@ -1,6 +1,7 @@
 """Short versions of the tortures of `scripts/torture`, and proof that these notice damage."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -15,7 +16,7 @@ from tests.faults.disks import check_full, disk_at, remount
 from tests.faults.injections import FAULTS, SystemCall, injected_run, run_under_strace
 from tests.faults.kills import killed_run
 from tests.faults.outcome import Outcome, SkippedError, Verdict, merged, table
-from tests.faults.process import Ended, start_command
+from tests.faults.process import Ended, Start, start_command
 from tests.faults.run_files import check_continued, check_translated, stop, translate
 from tests.faults.signals import EXIT_CODES, Moment, signalled_run
 from tests.faults.starter import Starter
@@ -46,6 +47,18 @@ def whole(training: Training, starter: Starter, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def expected(whole: Path) -> dict[str, str]:
     return result(whole / "run")
+
+
+def test_a_command_is_set_up_before_its_process_id_is_known(starter: Starter, tmp_path: Path) -> None:
+    """Else a signal sent at once could come before its files are open, or miss its process group."""
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        running = starter.start(Start(["--version"], folder, is_held=True))
+        assert all(path.exists() for path in running.start.printed)
+        assert os.getpgid(running.pid) == running.pid
+        starter.release()
+        assert running.wait().code == 0
 
 
 def test_kills_at_random_moments(
