@@ -3,17 +3,28 @@
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtx.decode.translator import Translation, Translator
 from mtx.errors import ExitCode, UserError
-from mtx.text.languages import base_language
+from mtx.text.languages import is_language_code, nearest_code, script_of
+from mtx.text.writing_systems import SPACELESS, spaceless_language
+
+if TYPE_CHECKING:
+    from mtx.decode.translator import Translation, Translator
 
 BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
+
+# sacreBLEU's tokenizers of the scripts for which its default, 13a, does not do, by their ISO 15924 codes
+TOKENIZERS = {
+    **dict.fromkeys(SPACELESS, "char"),
+    **dict.fromkeys(("Hans", "Hant", "Hani"), "zh"),
+    **dict.fromkeys(("Jpan", "Hira", "Kana", "Hrkt"), "ja-mecab"),
+    **dict.fromkeys(("Kore", "Hang"), "ko-mecab"),
+}
 
 # A lone comma or full stop, or what tokenizers write for hyphens, apostrophes and subwords.
 _TOKENIZED = re.compile(r"\S [.,](?: |$)|\S @-@ \S|&(?:apos|quot);|@@ |\u2581")
@@ -57,20 +68,42 @@ class Report:
         return "\n".join(lines)
 
 
-def bleu_metric(tgt_lang: str) -> Any:
-    """Build sacreBLEU's BLEU with the tokenizer of a language: its own for zh, ja and ko, else 13a.
+def tokenizer_of(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
+    """Choose sacreBLEU's tokenizer for BLEU by the script of a language; by that of `references` if it is not known.
 
-    Raises:
-        UserError: the tokenizer's package is not installed (USAGE).
+    Where the one for Japanese or Korean is not installed, it is `char`: each character counts as a word.
     """
+    language = tgt_lang if tgt_lang and script_of(tgt_lang) else spaceless_language(references)
+    wanted = _wanted_tokenizer(language)
+    return wanted if _is_installed(wanted) else "char"
+
+
+def scoring_notes(languages: Iterable[str]) -> Iterator[str]:
+    """Yield what a user should know about scores in each of these target languages before a training, a line each."""
+    for language in dict.fromkeys(languages):
+        wanted = _wanted_tokenizer(language)
+        if not _is_installed(wanted):
+            what = f"BLEU of {language} counts characters (tok:char): {wanted}, which cuts words, is not installed"
+            yield f"{what}. Install it with: pip install 'mtx[cjk]'."
+        elif not is_language_code(language):
+            near = nearest_code(language)
+            do = "Write x-NAME for a language without a code." if near == language else f"Did you mean {near}?"
+            yield f"{language} is not a language code: rules and scores cannot know the language. {do}"
+
+
+def _wanted_tokenizer(language: str | None) -> str:
+    return TOKENIZERS.get(script_of(language or "") or "", "13a")
+
+
+def _is_installed(tokenizer: str) -> bool:
+    """Whether the packages of a tokenizer of sacreBLEU are installed."""
     from sacrebleu.metrics import BLEU
 
-    language = base_language(tgt_lang)
     try:
-        return BLEU(trg_lang="zh" if language in ("lzh", "yue") else language)
-    except (ImportError, RuntimeError) as error:
-        what = f"BLEU for {tgt_lang} needs a tokenizer that is not installed"
-        raise UserError(ExitCode.USAGE, what, do="Install it with: pip install 'mtx[cjk]'.") from error
+        BLEU(tokenize=tokenizer)
+    except (ImportError, RuntimeError):
+        return False
+    return True
 
 
 def looks_tokenized(lines: Sequence[str]) -> bool:
@@ -80,9 +113,9 @@ def looks_tokenized(lines: Sequence[str]) -> bool:
 
 
 def score(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tgt_lang: str, num_samples: int = 1000
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str, num_samples: int = 1000
 ) -> tuple[Score, Score, float]:
-    """BLEU, chrF2 and the length ratio of a corpus, equal to those of the `sacrebleu` command.
+    """BLEU, chrF2 and the length ratio of a corpus, equal to those of the `sacrebleu` command with this `tokenizer`.
 
     Each of `references` is a translation of the whole text. Intervals come from `num_samples` bootstrap samples; 1
     means no interval.
@@ -96,10 +129,10 @@ def score(
             raise UserError(ExitCode.DATA, what, do="Give one reference a line for each hypothesis.")
     if not hypotheses:
         raise UserError(ExitCode.DATA, "nothing to score: no lines", do="Give files with at least one line.")
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics import BLEU, CHRF
 
     corpus_scores, scores = [], []
-    for metric in (bleu_metric(tgt_lang), CHRF()):
+    for metric in (BLEU(tokenize=tokenizer), CHRF()):
         stats = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
         corpus_scores.append(metric._aggregate_and_compute(stats))
         ci = _bootstrap_ci(metric, stats, num_samples) if num_samples > 1 else 0.0
@@ -125,26 +158,30 @@ def _bootstrap_ci(metric: Any, stats: Sequence[Sequence[int]], num_samples: int)
 
 
 def evaluate(
-    translator: Translator, sources: Sequence[str], references: Sequence[Sequence[str]], model: str
-) -> tuple[Report, list[Translation]]:
-    """Translate `sources` and score the result."""
+    translator: "Translator", sources: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str, model: str
+) -> tuple[Report, "list[Translation]"]:
+    """Translate `sources` and score the result, with BLEU by this `tokenizer`."""
     start = time.perf_counter()
     translations = translator.translate(sources)
     seconds = time.perf_counter() - start
-    return report_on_model(translations, references, translator.trained.tgt_lang, model, seconds), translations
+    return report_on_model(translations, references, tokenizer, model, seconds), translations
 
 
 def report_on_model(
-    translations: Sequence[Translation], references: Sequence[Sequence[str]], tgt_lang: str, model: str, seconds: float
+    translations: "Sequence[Translation]",
+    references: Sequence[Sequence[str]],
+    tokenizer: str,
+    model: str,
+    seconds: float,
 ) -> Report:
     """Score `translations`, which `model` made in `seconds`."""
-    report = report_on([translation.tgt for translation in translations], references, tgt_lang)
+    report = report_on([translation.tgt for translation in translations], references, tokenizer)
     num_tokens = sum(translation.num_tokens for translation in translations)
     return replace(report, model=model, seconds=seconds, tokens_per_second=num_tokens / seconds)
 
 
-def report_on(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tgt_lang: str) -> Report:
+def report_on(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str) -> Report:
     """Score `hypotheses`, made by any system."""
-    bleu, chrf, length_ratio = score(hypotheses, references, tgt_lang)
+    bleu, chrf, length_ratio = score(hypotheses, references, tokenizer)
     num_empty = sum(not line.strip() for line in hypotheses)
     return Report(None, len(hypotheses), bleu, chrf, length_ratio, num_empty=num_empty)

@@ -15,7 +15,7 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import Report, Score, bleu_metric, evaluate, score
+from mtx.evaluate import Report, Score, evaluate, score, scoring_notes, tokenizer_of
 from mtx.system.device import Precision
 
 WORDS = [
@@ -23,6 +23,7 @@ WORDS = [
     "a\u2028b", "x\x85y",
 ]  # fmt: skip
 CHINESE = "今天天气很好，我们去公园吧。ABC 12"
+THAI = "วันนี้อากาศดีมาก เราไปสวนกันเถอะ ABC 12"
 ODD = [
     "\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\ufeff", "\u2581",
     "\0", "\t", "\u3000", "ab", "C", " d", ".",
@@ -54,22 +55,25 @@ def sacrebleu_command(
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("lang", "num_references", "options"), [("de", 1, []), ("de", 3, []), ("zh_Hans", 1, ["-tok", "zh"])]
+    ("lang", "num_references", "options"),
+    [("de", 1, []), ("de", 3, []), ("zho", 1, ["-tok", "zh"]), ("tha", 1, ["-tok", "char"])],
 )
 def test_scores_are_those_of_the_sacrebleu_command(
     lang: str, num_references: int, options: list[str], tmp_path: Path
 ) -> None:
-    hypotheses, first = corpus(1, WORDS, " ") if lang == "de" else corpus(2, CHINESE, "")
+    alphabets = {"de": (1, WORDS, " "), "zho": (2, CHINESE, ""), "tha": (2, THAI, "")}
+    hypotheses, first = corpus(*alphabets[lang])
     references = [first, *(corpus(seed, WORDS, " ")[1] for seed in range(2, num_references + 1))]
     expected = sacrebleu_command(tmp_path, hypotheses, references, "--confidence", *options)
-    *scores, length_ratio = score(hypotheses, references, lang)
+    tokenizer = tokenizer_of(lang)
+    *scores, length_ratio = score(hypotheses, references, tokenizer)
     for found, theirs in zip(scores, expected, strict=True):
         assert found.score == pytest.approx(theirs["score"], abs=1e-11)
         assert found.ci == pytest.approx(float(theirs["confidence_var"]), abs=1e-11)
         assert found.signature == theirs["signature"]
         assert 0 < found.ci < found.score < 100
     assert f"ratio = {length_ratio:.3f}" in expected[0]["verbose_score"]
-    bleu, chrf, _ = score(hypotheses, references, lang, num_samples=1)
+    bleu, chrf, _ = score(hypotheses, references, tokenizer, num_samples=1)
     assert (bleu.score, chrf.score, bleu.ci) == (scores[0].score, scores[1].score, 0.0)
     assert "bs:" not in bleu.signature
 
@@ -80,7 +84,7 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
         seed % 4
     ]
     hypotheses, references = corpus(seed, alphabet, joint)
-    bleu, chrf, length_ratio = score(hypotheses, [references], lang, num_samples=1)
+    bleu, chrf, length_ratio = score(hypotheses, [references], tokenizer_of(lang), num_samples=1)
     expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh" if lang == "zh" else "13a")
     assert bleu.score == expected.score
     assert length_ratio == expected.sys_len / expected.ref_len
@@ -88,24 +92,56 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lang", "tokenizer"),
-    [("de", "13a"), ("pt-BR", "13a"), ("zh", "zh"), ("yue_Hant", "zh"), ("ZH-cn", "zh"), ("zho_Hans", "zh")],
+    ("tokenizer", "codes"),
+    [
+        ("13a", "de deu ger pt-BR zh-Latn ja_Latn id in iw ar vi jv sr xx x-toy und"),
+        ("zh", "zh ZH-cn zho zho_Hans chi cmn zh_TW zh-Hant-TW yue yue_Hant lzh wuu"),
+        ("char", "th tha my mya bur my-MM km khm lo lao bo tib bod dz dzo jv-Java ban_Bali nod shn"),
+    ],
 )
-def test_each_language_has_its_tokenizer(lang: str, tokenizer: str) -> None:
-    metric = bleu_metric(lang)
-    metric.corpus_score(["a"], [["a"]])
-    assert f"tok:{tokenizer}|" in str(metric.get_signature())
+def test_each_language_has_its_tokenizer(tokenizer: str, codes: str) -> None:
+    assert {code: tokenizer_of(code) for code in codes.split()} == dict.fromkeys(codes.split(), tokenizer)
+    assert f"tok:{tokenizer}|" in score(["a"], [["a"]], tokenizer, num_samples=1)[0].signature
 
 
-@pytest.mark.parametrize("lang", ["ja", "ko_KR"])
-def test_a_tokenizer_that_is_not_installed_is_named(lang: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "tokenizer"),
+    [("今天天气很好。", "zh"), ("他说 OK，然后去了 New York。", "zh"), ("สวัสดี", "char"), ("မင်္ဂလာပါ", "char"),
+     ("សួស្តី", "char"), ("ສະບາຍດີ", "char"), ("Guten Tag, 世界!", "13a"), ("Привет", "13a"), ("1997", "13a"), ("", "13a")],
+)  # fmt: skip
+@pytest.mark.parametrize("code", [None, "xx", "x-toy"])
+def test_a_language_that_is_not_known_has_the_tokenizer_of_its_script(
+    code: str | None, text: str, tokenizer: str
+) -> None:
+    assert tokenizer_of(code, [text]) == tokenizer
+    assert tokenizer_of("fr", [text]) == "13a"
+
+
+@pytest.mark.parametrize("lang", ["ja", "jpn", "ko_KR", "kor"])
+@pytest.mark.parametrize("is_installed", [False, True])
+def test_japanese_and_korean_count_characters_without_the_extra(
+    lang: str, is_installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
 
-    for module in (tokenizer_ja_mecab, tokenizer_ko_mecab):
-        monkeypatch.setattr(module, "MeCab", None)
-    with pytest.raises(UserError, match=rf"BLEU for {lang} needs .* pip install 'mtx\[cjk\]'") as caught:
-        score(["x"], [["x"]], lang)
-    assert caught.value.code == ExitCode.USAGE
+    module, kind = (tokenizer_ja_mecab, "Ja") if lang.startswith("j") else (tokenizer_ko_mecab, "Ko")
+    monkeypatch.setattr(module, "MeCab", None)
+    if is_installed:
+        tokenizer = getattr(module, f"Tokenizer{kind}Mecab")
+        monkeypatch.setattr(tokenizer, "__init__", lambda self: None)
+        monkeypatch.setattr(tokenizer, "signature", lambda self: "mecab")
+    assert tokenizer_of(lang) == tokenizer_of(None, ["これは犬です" if kind == "Ja" else "이것은 개입니다"])
+    assert tokenizer_of(lang) == (f"{kind.lower()}-mecab" if is_installed else "char")
+    notes = list(scoring_notes([lang, lang]))
+    assert [f"BLEU of {lang} " in note and "pip install 'mtx[cjk]'" in note for note in notes] == (
+        [] if is_installed else [True]
+    )
+
+
+def test_what_is_no_language_is_told() -> None:
+    assert list(scoring_notes(["zho", "pt_BR", "x-toy"])) == []
+    notes = list(scoring_notes(["jp", "cz", "toy2"]))
+    assert ["Did you mean ja?" in notes[0], "Did you mean cs?" in notes[1], "x-NAME" in notes[2]] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -119,21 +155,21 @@ def test_a_tokenizer_that_is_not_installed_is_named(lang: str, monkeypatch: pyte
 )
 def test_unusable_lines_are_refused(hypotheses: list[str], references: list[list[str]], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        score(hypotheses, references, "de")
+        score(hypotheses, references, "13a")
     assert caught.value.code == ExitCode.DATA
 
 
 def test_extremes() -> None:
     same = ["the same four words", "and again the same words"]
-    bleu, chrf, ratio = score(same, [same], "de")
+    bleu, chrf, ratio = score(same, [same], "13a")
     assert (round(bleu.score, 9), chrf.score, ratio) == (100.0, 100.0, 1.0)
-    nothing, _, ratio = score(["", ""], [same], "de")
+    nothing, _, ratio = score(["", ""], [same], "13a")
     assert (nothing.score, ratio) == (0.0, 0.0)
-    assert score([""], [[""]], "de")[0].score == 0.0
+    assert score([""], [[""]], "13a")[0].score == 0.0
     # So small that some bootstrap samples score 0, where sacreBLEU's own bootstrap fails.
-    poor = score(["x", "a", "y", "z"], [["b c d e", "a b c d", "f", "g"]], "de")
+    poor = score(["x", "a", "y", "z"], [["b c d e", "a b c d", "f", "g"]], "13a")
     assert all(0 <= found.ci < 50 for found in poor[:2])
-    folded, _, _ = score([line.upper() for line in same], [same], "de")
+    folded, _, _ = score([line.upper() for line in same], [same], "13a")
     assert folded.score < 100
 
 
@@ -141,9 +177,9 @@ def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sent
     options = trained.generation.decode.with_options(beam_size=1, batch_tokens=200)
     translator = Translator(trained, options, Precision(torch.float32, torch.device("cpu")))
     sources = [*sentences[:6], ""]
-    report, translations = evaluate(translator, sources, [sentences[:7]], "runs/my/model")
+    report, translations = evaluate(translator, sources, [sentences[:7]], "13a", "runs/my/model")
     assert [translation.src for translation in translations] == sources
-    bleu, chrf, ratio = score([translation.tgt for translation in translations], [sentences[:7]], "de")
+    bleu, chrf, ratio = score([translation.tgt for translation in translations], [sentences[:7]], "13a")
     assert (report.bleu, report.chrf, report.length_ratio) == (bleu, chrf, ratio)
     assert (report.model, report.num_sentences, report.num_empty) == ("runs/my/model", 7, 1)
     num_tokens = sum(translation.num_tokens for translation in translations)

@@ -42,6 +42,7 @@ WITHOUT_TORCH = [
     "mtx.demo",
     "mtx.files.sealed",
     "mtx.system.parallel",
+    "mtx.evaluate",
 ]
 
 

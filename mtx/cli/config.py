@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mtx.cli.streams import path_text, print_line
+from mtx.cli.streams import path_text, print_line, warn
 from mtx.errors import UserError
 
 config_app = typer.Typer(help="Explain settings and check config files.")
@@ -27,15 +27,17 @@ def validate_command(
 ) -> None:
     """Check config files without reading any data."""
     from mtx.config.load import load_config
+    from mtx.evaluate import scoring_notes
 
     problems = []
     for file in files:
         try:
-            load_config(file, [])
+            data = load_config(file, []).data
         except UserError as error:
             problems.append(error)
         else:
             print_line(f"{path_text(file)}: ok")
+            warn(*scoring_notes([data.tgt_lang]))
     if problems:
         raise UserError.several(problems)
 

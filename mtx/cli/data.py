@@ -11,7 +11,7 @@ import typer
 
 from mtx.cli.options import ConfigOption, Overrides, path_option
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting
+from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import make_folder, new_file
 
@@ -39,8 +39,10 @@ def check(
     from mtx.data.check.report import to_json, to_text
     from mtx.data.cleaning.clean import held_out_sources
     from mtx.data.sources.read import reader
+    from mtx.evaluate import scoring_notes
 
     settings = load_config(config, overrides or [])
+    warn(*scoring_notes([settings.data.tgt_lang]))
     if html == STANDARD:
         raise command_line_error("--html needs a file name", "Give one.")
     if html is not None:

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,11 @@ from mtx.cli.options import (
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import print_line, refuse_overwriting
+from mtx.cli.streams import print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
+
+TGT_LANG_HELP = "Target language, which decides how BLEU cuts words; default: the model's, or by the script of --ref."
 
 
 @with_decode_flags("n_best")
@@ -36,7 +39,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[Path | None, path_option("Also write the translations to this file.")] = None,
     minimum: Annotated[list[str] | None, typer.Option("--min", help="Exit with code 1 below a score: bleu=30.")] = None,
-    tgt_lang: Annotated[str, typer.Option(help="Target language, with --hyp.")] = "en",
+    tgt_lang: Annotated[str | None, typer.Option(help=TGT_LANG_HELP)] = None,
 ) -> None:
     """Score a model on a test set, or a file of translations, by BLEU and chrF2.
 
@@ -57,11 +60,16 @@ def evaluate(
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
     with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
         from mtx.evaluate import evaluate as run_evaluation
-        from mtx.evaluate import report_on
+        from mtx.evaluate import report_on, scoring_notes, tokenizer_of
+        from mtx.text.writing_systems import spaceless_language
 
         if hyp is not None:
             hypotheses, references = _parallel_files(hyp, ref_files)
-            report = report_on(hypotheses, references, tgt_lang)
+            language = tgt_lang or spaceless_language(chain.from_iterable(references))
+            if language and not tgt_lang:
+                what = f"by their script the references are in {language}: scored as that"
+                print(f"mtx: {what}. --tgt-lang gives another language.", file=sys.stderr)
+            report = report_on(hypotheses, references, tokenizer_of(language))
         else:
             from mtx.checkpoint.model_folder import find_model
 
@@ -72,10 +80,13 @@ def evaluate(
                 sources, references, recorded_tag = _recorded_test_set(folder, save_hyp)
                 given = {"tag": recorded_tag, **given}
             translator = load_translator(folder, {"with_scores": False, **given}, precision, device)
-            report, translations = run_evaluation(translator, sources, references, str(folder))
+            language = tgt_lang or translator.trained.tgt_lang
+            tokenizer = tokenizer_of(language, references[0])
+            report, translations = run_evaluation(translator, sources, references, tokenizer, str(folder))
             hypotheses = [translation.tgt for translation in translations]
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
+    warn(*scoring_notes(filter(None, [language])))
     _warn_if_tokenized(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():
@@ -127,7 +138,7 @@ def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> No
 
     sides = [("hypotheses", hypotheses), *(("references", lines) for lines in references)]
     for name in dict.fromkeys(name for name, lines in sides if looks_tokenized(lines)):
-        print(f"mtx: warning: most {name} look tokenized; only scores of plain text are comparable", file=sys.stderr)
+        warn(f"most {name} look tokenized; only scores of plain text are comparable")
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:

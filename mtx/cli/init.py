@@ -9,7 +9,7 @@ import typer
 
 from mtx.cli.options import DeviceOption, path_option
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import STANDARD, path_text, print_line
+from mtx.cli.streams import STANDARD, path_text, print_line, warn
 from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
@@ -58,10 +58,12 @@ def init(
         src_lang=src, tgt_lang=tgt, train=tuple(found), dev=_held_out(dev, "dev"), test=_held_out(test, "test")
     )
 
+    from mtx.evaluate import scoring_notes
     from mtx.init.write_config import write_config
     from mtx.system.logs import log_to_stderr
 
     log_to_stderr()
+    warn(*scoring_notes([tgt]))
     path = output or Path(f"{src}-{tgt}.yaml")
     write_config(data, path, device, ["mtx", *sys.argv[1:]])
     name = escape_controls(shlex.quote(str(path)))

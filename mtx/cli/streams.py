@@ -50,6 +50,12 @@ def print_line(line: str) -> None:
         raise machine_error(error, "cannot write", where="stdout") from error
 
 
+def warn(*messages: str) -> None:
+    """Print warnings on stderr, a line each."""
+    for message in messages:
+        print(f"mtx: warning: {message}", file=sys.stderr)
+
+
 @contextmanager
 def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
     """Yield a function that writes a line to stdout (None or -) or to the file `output`.

@@ -11,11 +11,11 @@ from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
 from mtx.data.cleaning.clean import HeldOutKeys, build_cleaner, format_reasons, nothing_kept
 from mtx.data.cleaning.rules import size_of
-from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import read_pairs, reader
 from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
 from mtx.system.logs import ProgressLog
+from mtx.text.writing_systems import script_counts
 
 COMMON = 0.9995  # Share of a text that its common characters make up
 LENGTH_PERCENTILE = 0.99  # Share of pairs that `CorpusStats.long_pair` covers

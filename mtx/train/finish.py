@@ -76,7 +76,7 @@ def _score(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> str:
     translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
     seconds = time.perf_counter() - start
     model = str(inputs.folder.model)
-    report = report_on_model(translations, [dev.references], inputs.trained.tgt_lang, model, seconds)
+    report = report_on_model(translations, [dev.references], dev.tokenizer, model, seconds)
     LOGGER.info("dev, beam %d:", beam_size)
     for line in report.to_text().split("\n"):
         LOGGER.info("%s", line)

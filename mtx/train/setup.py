@@ -19,7 +19,7 @@ from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import bleu_metric
+from mtx.evaluate import scoring_notes, tokenizer_of
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
@@ -46,6 +46,7 @@ class DevSet:
     batches: list[Rows]
     sources: list[str]
     references: list[str]
+    tokenizer: str  # sacreBLEU's name for the one that BLEU uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     precision = choose_precision(settings.precision, group.device(settings.device))
     check_parallel(settings, precision, group)
     threads = use_threads()
+    for note in scoring_notes([data.tgt_lang]):
+        LOGGER.warning("%s", note)
     check_sources(data)
     tokenizer = folder.tokenizer() or make_tokenizer(config)
     for source in _all_sources(data):
@@ -199,16 +202,16 @@ def load_dev_set(config: Config, tokenizer: Tokenizer) -> DevSet | None:
     """Load the config's dev set, if it has one.
 
     Raises:
-        UserError: it is empty or can't be read (DATA), or BLEU does not support its language (USAGE).
+        UserError: it is empty or can't be read (DATA).
     """
     data, settings = config.data, config.train
     if data.dev is None:
         return None
-    bleu_metric(data.tgt_lang)  # so that what BLEU lacks is found now, not at the first validation
     corpus = prepare([data.dev], data, NO_CLEANING, tokenizer)
     pairs = list(islice(read_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
-    return DevSet(data.dev, corpus, batches, [src for src, _ in pairs], [tgt for _, tgt in pairs])
+    sources, references = [src for src, _ in pairs], [tgt for _, tgt in pairs]
+    return DevSet(data.dev, corpus, batches, sources, references, tokenizer_of(data.tgt_lang, references))
 
 
 def log_summary(inputs: RunInputs) -> None:

@@ -40,7 +40,7 @@ def validate(inputs: RunInputs, dev: DevSet, step: int, signals: StopSignals) ->
     translations = translate_dev(inputs, dev, signals, inputs.precision, **options)
     model.train()
     hypotheses = [translation.tgt for translation in translations]
-    bleu, chrf, _ = score(hypotheses, [dev.references], inputs.trained.tgt_lang, num_samples=1)
+    bleu, chrf, _ = score(hypotheses, [dev.references], dev.tokenizer, num_samples=1)
     # The same few sentences every time, spread over the dev set.
     for index in list(range(0, len(hypotheses), max(1, len(hypotheses) // NUM_SAMPLES)))[:NUM_SAMPLES]:
         LOGGER.info("  source     %s", dev.sources[index])

@@ -348,7 +348,6 @@ def test_leftovers_of_a_killed_run_are_removed_and_logged(
     [
         ("data.train=[{tsv: missing.tsv}]", ExitCode.DATA),
         ("data.dev={tsv: missing.tsv}", ExitCode.DATA),
-        ("data.tgt_lang=ja", ExitCode.USAGE),
         ("tokenizer.vocab_size=9", ExitCode.DATA),
         ("tokenizer.file=missing.model", ExitCode.MODEL),
         ("train.batch_tokens=8", ExitCode.USAGE),
@@ -357,11 +356,8 @@ def test_leftovers_of_a_killed_run_are_removed_and_logged(
     ],
 )
 def test_an_error_before_the_first_step_leaves_no_run_folder(
-    override: str, code: ExitCode, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    override: str, code: ExitCode, configure: Configure, tmp_path: Path
 ) -> None:
-    from sacrebleu.tokenizers import tokenizer_ja_mecab
-
-    monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
     with pytest.raises(UserError) as caught:
         train(configure(override), tmp_path / "run")
     assert caught.value.code == code

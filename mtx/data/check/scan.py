@@ -16,11 +16,11 @@ from mtx.data.check.overlap import MAX_EXAMPLES, Example, OverlapIndex, example_
 from mtx.data.cleaning.clean import HELD_OUT, UNUSABLE, Cleaner, build_cleaner, read_cleaner
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.cleaning.rules import RULES, size_of
-from mtx.data.cleaning.writing_systems import script_counts
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
+from mtx.text.writing_systems import script_counts
 
 LENGTH_STEP, NUM_LENGTHS = 10, 41  # Width of a bar of the histogram of lengths in letters, and number of bars
 MAX_SCRIPTS = 6  # Number of scripts reported for a side, the most frequent ones

@@ -9,8 +9,9 @@ from inspect import signature
 from typing import Any
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
-from mtx.data.cleaning.writing_systems import scripts_of, share_in
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import base_language, macrolanguage
+from mtx.text.writing_systems import scripts_of, share_in
 
 LENGTH_OFFSET = 15  # Characters added to both sides before their ratio is taken: that of single words varies widely
 MIN_LETTERS = 4  # Letters that a text needs for its script to be judged
@@ -83,10 +84,10 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
     """Whether a side is almost certainly in the wrong language."""
     identifier = _identifier()
     for text, language in ((src, src_lang), (tgt, tgt_lang)):
-        code = re.split("[-_]", language.lower())[0]
-        if code in identifier.nb_classes and sum(map(str.isalpha, text)) >= MIN_LETTERS_FOR_LANGUAGE:
+        if _is_identified(language) and sum(map(str.isalpha, text)) >= MIN_LETTERS_FOR_LANGUAGE:
             guess, probability = identifier.classify(text)
-            if guess != code and probability > MIN_PROBABILITY:
+            is_it = base_language(language) in (base_language(guess), macrolanguage(guess))
+            if probability > MIN_PROBABILITY and not is_it:
                 return True
     return False
 
@@ -144,6 +145,13 @@ def load_fixer() -> Callable[[str], str]:
 def _identifier() -> Any:
     langid = _import("py3langid.langid", "clean.language")
     return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+
+
+@cache
+def _is_identified(language: str) -> bool:
+    """Whether the identifier knows `language`, in the script that its code names; its codes are its own."""
+    is_usual = scripts_of(language) == scripts_of(base_language(language))  # Serbian in Latin looks Croatian
+    return is_usual and base_language(language) in map(base_language, _identifier().nb_classes)
 
 
 def _import(module: str, key: str) -> Any:

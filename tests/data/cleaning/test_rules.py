@@ -21,10 +21,10 @@ from mtx.data.cleaning.rules import (
     is_in_another_script,
     is_unlike_in_length,
 )
-from mtx.data.cleaning.writing_systems import SCRIPTS, scripts_of, share_in
 from mtx.data.prepared.prepare import prepare
 from mtx.errors import ExitCode, UserError
 from mtx.text.train_tokenizer import train_tokenizer
+from mtx.text.writing_systems import SCRIPTS, scripts_of, share_in
 
 STRICT = CleanSettings(level="strict", language="drop")
 
@@ -96,6 +96,19 @@ def test_copies_are_the_same_letters(src: str, tgt: str, expected: bool) -> None
 )
 def test_scripts_are_those_of_the_languages(src: str, tgt: str, langs: tuple[str, str], expected: bool) -> None:
     assert is_in_another_script(src, tgt, *langs) == expected
+
+
+@pytest.mark.parametrize("code", ["zho", "cmn", "chi", "zh_TW", "zho_Hans"])
+def test_any_code_of_a_language_knows_its_script_and_its_identifier(code: str) -> None:
+    english, chinese = (
+        "The house is very old and stands on a hill.",
+        "这座房子很旧，在一座小山上。它很大，也很漂亮，我们都喜欢。",
+    )
+    assert is_in_another_script(english, english, "eng", code)
+    assert not is_in_another_script(english, chinese, "eng", code)
+    pytest.importorskip("py3langid")
+    assert is_in_another_language(english, english, "eng", code)
+    assert not is_in_another_language(english, chinese, "eng", code)
 
 
 @pytest.mark.slow

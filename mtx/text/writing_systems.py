@@ -1,14 +1,17 @@
 """The writing systems (Unicode scripts) of languages and texts."""
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import regex
 
+from mtx.text.languages import base_language, language_in, script_of
+
 _LATIN = (
     "af az bs ca cs cy da de en eo es et eu fi fo fr ga gl ha hr hu id is it jv lb lt lv mg ms mt nb nl nn no oc pl pt "
-    "ro sk sl so sq sv sw tl tr uz vi xh yo zu"
+    "ro sk sl so sq sv sw fil tr uz vi xh yo zu"
 )
 # Unicode scripts by language. Languages that are not listed may have any.
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -25,12 +28,46 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "ko": ("Hangul", "Han"), "bo": ("Tibetan",), "dz": ("Tibetan",),
 }  # fmt: skip
 
+# Scripts that put no spaces between words, by their ISO 15924 codes
+SPACELESS = ("Thai", "Laoo", "Mymr", "Khmr", "Tibt", "Java", "Bali", "Lana", "Talu", "Tale", "Tavt", "Ahom")
+# Unicode scripts of the ISO 15924 codes that stand for several, or for one in some form
+_COMPOUND = {
+    "Hans": ("Han",), "Hant": ("Han",), "Hani": ("Han",), "Jpan": ("Han", "Hiragana", "Katakana"),
+    "Kore": ("Hangul", "Han"),
+}  # fmt: skip
+MIN_KANA = 0.05  # Share of kana among the letters of Chinese and Japanese from which a text is Japanese
+
 _ALL_SCRIPTS = tuple(sorted({script for scripts in SCRIPTS.values() for script in scripts}))
 
 
+@cache
 def scripts_of(language: str) -> tuple[str, ...]:
-    """The scripts of `language`; none if not known."""
-    return SCRIPTS.get(regex.split("[-_]", language.lower())[0], ())
+    """Return the scripts of a language code: those of its language, or another that it names; none if not known."""
+    language_alone, script = base_language(language), script_of(language)
+    known = _COMPOUND.get(script or "", ())
+    if known or script in (None, script_of(language_alone)):
+        return known or SCRIPTS.get(language_alone, ())
+    try:
+        _letters_of((str(script),))
+    except regex.error:  # no such script
+        return ()
+    return (str(script),)
+
+
+def spaceless_language(texts: Iterable[str]) -> str | None:
+    """Return the language of `texts` by their script if it puts no spaces between words, or is Korean; else None.
+
+    Chinese and Japanese are told apart by their share of kana.
+    """
+    counts = {char: count for char, count in Counter("".join(texts)).items() if char.isalpha()}
+    han, kana, hangul, *others = (
+        sum(count for char, count in counts.items() if _letters_of(scripts).match(char))
+        for scripts in (("Han",), ("Hiragana", "Katakana"), ("Hangul",), *((script,) for script in SPACELESS))
+    )
+    chinese_or_japanese = han + kana, "Jpan" if kana > MIN_KANA * (han + kana) else "Hani"
+    most, script = max(chinese_or_japanese, (hangul, "Kore"), *zip(others, SPACELESS, strict=True))
+    # A letter of these scripts stands for about two of an alphabet.
+    return language_in(script) if 2 * most > sum(counts.values()) - most else None
 
 
 def share_in(text: str, scripts: tuple[str, ...]) -> float:

@@ -1,0 +1,103 @@
+"""Languages on the command line: codes of any standard, scripts without spaces, and packages that are missing."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mtx.train.run_folder import read_metrics
+
+if TYPE_CHECKING:
+    from .conftest import Mtx
+
+PAIRS = [(f"the {a} sees the {b}", f"{c}は{d}を見る。") for a, c in (("dog", "犬"), ("cat", "猫"), ("man", "男"))
+         for b, d in (("bird", "鳥"), ("fish", "魚"), ("tree", "木"), ("house", "家"))]  # fmt: skip
+
+CONFIG = """
+data: {src_lang: en, tgt_lang: TGT, train: [{tsv: train.tsv}], dev: {tsv: train.tsv}, test: {tsv: train.tsv}}
+tokenizer: {vocab_size: 70, byte_fallback: false}
+model: {d_model: 16, num_heads: 2, d_ff: 16, encoder_layers: 1, decoder_layers: 1}
+train: {max_steps: 2, batch_tokens: 256, eval_every: 2, precision: fp32}
+"""
+
+
+@pytest.fixture
+def japanese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config into Japanese, without the packages that cut Japanese and Korean into words."""
+    from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
+
+    for module in (tokenizer_ja_mecab, tokenizer_ko_mecab):
+        monkeypatch.setattr(module, "MeCab", None)
+    (tmp_path / "train.tsv").write_text("".join(f"{src}\t{tgt}\n" for src, tgt in PAIRS), encoding="utf-8")
+    (tmp_path / "my.yaml").write_text(CONFIG.replace("TGT", "jpn"))
+    return tmp_path / "my.yaml"
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def write_lines(name: str, *lines: str) -> str:
+    Path(name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("codes", "tokenizer", "lines"),
+    [
+        (["zh", "zho", "cmn", "chi", "zh-Hant-TW", "zho_Hans"], "zh", ("今天天气很好，我们去公园。", "他在看书。")),
+        (["th", "tha", "TH"], "char", ("วันนี้อากาศดี", "เขาอ่านหนังสือ")),
+        (["my", "mya", "bur"], "char", ("ယနေ့ ရာသီဥတု ကောင်းသည်", "သူ စာဖတ်သည်")),
+        (["km", "khm"], "char", ("ថ្ងៃនេះអាកាសធាតុល្អ", "គាត់អានសៀវភៅ")),
+        (["lo", "lao"], "char", ("ມື້ນີ້ອາກາດດີ", "ລາວອ່ານປຶ້ມ")),
+    ],
+)
+def test_all_codes_of_a_language_score_the_same(
+    mtx: "Mtx", codes: list[str], tokenizer: str, lines: tuple[str, str]
+) -> None:
+    files = ["--hyp", write_lines("hyp", lines[0][:-2], lines[1]), "--ref", write_lines("ref", *lines), "--json"]
+    answers = [mtx("evaluate", *files, "--tgt-lang", code) for code in codes]
+    assert {answer.err for answer in answers} == {""}
+    [first] = {answer.out for answer in answers}
+    bleu = json.loads(first)["bleu"]
+    assert f"tok:{tokenizer}|" in bleu["signature"]
+    assert 50 < bleu["score"] < 100
+    by_script = mtx("evaluate", *files)
+    assert by_script.out == first
+    assert f"by their script the references are in {codes[0]}: scored as that" in by_script.err
+    as_german = mtx("evaluate", *files, "--tgt-lang", "de")
+    assert ("tok:13a" in as_german.out, as_german.err) == (True, "")
+
+
+def test_a_given_language_decides_for_a_model_too(mtx: "Mtx", finished_run: Path) -> None:
+    scored = {code: mtx("evaluate", "--model", finished_run, "--json", "--tgt-lang", code) for code in ("deu", "zho")}
+    assert "tok:13a|" in scored["deu"].out
+    assert "tok:zh|" in scored["zho"].out
+
+
+# --- packages that are missing ---------------------------------------------------------------------------------------
+
+
+def test_every_command_that_knows_tells_what_japanese_lacks(mtx: "Mtx", japanese: Path) -> None:
+    commands = [
+        ["config", "validate", japanese],
+        ["init", "train.tsv", "--src-lang", "en", "--tgt-lang", "ja", "--output", "new.yaml"],
+        ["data", "check", "--config", japanese],
+        ["train", "--config", japanese, "--dry-run"],
+        ["evaluate", "--hyp", "train.tsv", "--ref", "train.tsv", "--tgt-lang", "ja"],
+    ]
+    for command in commands:
+        answer = mtx(*command)
+        assert answer.code in (0, 1), command  # 1: dev is train
+        assert answer.err.count("counts characters (tok:char)") == 1, command
+        assert "pip install 'mtx[cjk]'" in answer.err
+
+
+def test_training_into_japanese_needs_no_extra(mtx: "Mtx", japanese: Path) -> None:
+    answer = mtx("train", "--config", japanese, "--run-dir", "run")
+    assert answer.code == 0
+    assert answer.err.startswith("BLEU of jpn counts characters (tok:char)")
+    [validation] = [record for record in read_metrics(Path("run/metrics.jsonl")) if record["event"] == "validation"]
+    assert validation["chrf"] >= 0
+    assert "tok:char" in Path("run/model/README.md").read_text()
+    assert "tok:char" in mtx("evaluate", "--model", "run", "--json").out
