@@ -9,6 +9,7 @@ README.md                the model card, which may be edited
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,21 @@ def save_model(
         for name, data in trained.tokenizer.files.items():
             (new / name).write_bytes(data)
         (new / CARD).write_text(card, encoding="utf-8")
+
+
+def set_decode(folder: Path, decode: DecodeSettings) -> None:
+    """Give a model folder other defaults of the search; all else in it stays.
+
+    Raises:
+        UserError: it is damaged (MODEL), or can't be written (MACHINE).
+    """
+    about = open_sealed(folder, needed=(GENERATION,))
+    generation = _read_json(folder / GENERATION, GenerationDefaults).model_copy(update={"decode": decode})
+    with sealed_folder(folder, about, unsealed=[CARD]) as new:
+        for path in folder.iterdir():
+            if path.name != MANIFEST:
+                shutil.copyfile(path, new / path.name)
+        (new / GENERATION).write_text(generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path) -> TrainedModel:

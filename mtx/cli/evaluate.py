@@ -20,9 +20,8 @@ from mtx.cli.options import (
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import print_line, refuse_overwriting, warn
-from mtx.errors import ExitCode, UserError
-from mtx.files.atomic import new_file
+from mtx.cli.streams import STANDARD, input_lines, input_name, new_text_file, print_line, refuse_overwriting, warn
+from mtx.errors import ExitCode, UserError, escape_controls
 
 TGT_LANG_HELP = "Target language, which decides how BLEU cuts words; default: the model's, or by the script of --ref."
 
@@ -31,9 +30,11 @@ TGT_LANG_HELP = "Target language, which decides how BLEU cuts words; default: th
 def evaluate(
     given: dict[str, Any],
     model: ModelOption = None,
-    src: Annotated[Path | None, path_option("Source sentences; default: the test set of the model's run.")] = None,
+    src: Annotated[
+        Path | None, path_option("Source sentences, - for stdin; default: the test set of the model's run.")
+    ] = None,
     ref: Annotated[list[Path] | None, path_option("Reference translations; repeat for several references.")] = None,
-    hyp: Annotated[Path | None, path_option("Translations to score instead of a model.")] = None,
+    hyp: Annotated[Path | None, path_option("Translations to score instead of a model; - is stdin.")] = None,
     precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -58,7 +59,7 @@ def evaluate(
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
-    with new_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
+    with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
         from mtx.evaluate import evaluate as run_evaluation
         from mtx.evaluate import report_on, scoring_notes, tokenizer_of
         from mtx.text.writing_systems import spaceless_language
@@ -102,12 +103,12 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
     Raises:
         UserError: (DATA) their numbers of lines differ, or one cannot be read.
     """
-    from mtx.data.sources.text import read_lines
-
-    lines, *others = (list(read_lines(path)) for path in (file, *references))
+    if [file, *references].count(STANDARD) > 1:
+        raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
+    lines, *others = (list(chain.from_iterable(input_lines(path))) for path in (file, *references))
     for path, other in zip(references, others, strict=True):
         if len(other) != len(lines):
-            what = f"{file} has {len(lines):,} lines, {path} {len(other):,}"
+            what = f"{input_name(file)} has {len(lines):,} lines, {input_name(path)} {len(other):,}"
             raise UserError(ExitCode.DATA, what, do="Give one reference per line.")
     return lines, others
 
@@ -119,17 +120,21 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         UserError: there is none, or `output` is one of its files (USAGE); it cannot be read (DATA).
     """
     from mtx.config.load import load_config
-    from mtx.data.sources.read import read_pairs, reader
+    from mtx.data.sources.read import read_pairs, reader, relocated
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
     if data is None or data.test is None:
         what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
+    test = relocated(data.test, folder.absolute().parent)
+    if test != data.test:
+        found = " and ".join(escape_controls(str(path)) for path in reader(test).files())
+        print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
     if output is not None:
-        refuse_overwriting(output, reader(data.test).files())
-    pairs = list(read_pairs(data.test, data.src_lang, data.tgt_lang))
-    return [source for source, _ in pairs], [[reference for _, reference in pairs]], data.test.tag
+        refuse_overwriting(output, reader(test).files())
+    pairs = list(read_pairs(test, data.src_lang, data.tgt_lang))
+    return [source for source, _ in pairs], [[reference for _, reference in pairs]], test.tag
 
 
 def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> None:

@@ -67,6 +67,8 @@ def train(
             run.check_continuable(settings, resume)
             if (num_steps := run.finished_steps()) >= settings.train.max_steps:
                 LOGGER.info("already finished at step %s", f"{num_steps:,}")
+                if not dry_run:
+                    run.update_finished(settings)
             elif dry_run:
                 estimate_run(settings, run, group)
             else:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -57,15 +57,32 @@ def dump_config(config: Config) -> str:
     return dump(config)
 
 
-def differences(old: Any, new: Any, key: Key = ()) -> list[str]:
-    """List a line `key: old -> new` for each setting that differs between two configs, or two values of `key`."""
+class Difference(NamedTuple):
+    """A setting that differs between two configs."""
+
+    key: Key
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{key_text(self.key)}: {dump_line(self.old)} -> {dump_line(self.new)}"
+
+    @property
+    def is_in_place_only(self) -> bool:
+        """Whether both are paths: of files, or of a data set on this machine."""
+        is_data_set = self.key[-1] == "dataset"
+        return all(isinstance(path, Path) or (is_data_set and os.path.isabs(path)) for path in self[1:])
+
+
+def differences(old: Any, new: Any, key: Key = ()) -> list[Difference]:
+    """List the settings that differ between two configs, or two values of `key`."""
     if isinstance(old, BaseModel) and type(old) is type(new):
         pairs = [((*key, name), value, getattr(new, name)) for name, value in old]
     elif isinstance(old, tuple) and len(old) == len(new):
         pairs = [((*key, index), *values) for index, values in enumerate(zip(old, new, strict=True))]
     else:
-        return [] if old == new else [f"{key_text(key)}: {dump_line(old)} -> {dump_line(new)}"]
-    return [line for inner, one, other in pairs for line in differences(one, other, inner)]
+        return [] if old == new else [Difference(key, old, new)]
+    return [each for inner, one, other in pairs for each in differences(one, other, inner)]
 
 
 def _read(path: Path | None) -> Document:
@@ -134,7 +151,7 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
         case tuple():
             return tuple(_with_absolute_paths(item, (*key, index), document) for index, item in enumerate(value))
         case HubDataset():
-            local = _absolute(value.dataset, (*key, "dataset"), document)
+            local = _absolute(os.path.expanduser(value.dataset), (*key, "dataset"), document)
             return value.model_copy(update={"dataset": local}) if os.path.exists(local) else value
         case BaseModel():
             inner = {name: _with_absolute_paths(item, (*key, name), document) for name, item in value}
@@ -143,4 +160,4 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
 
 
 def _absolute(path: Path | str, key: Key, document: Document) -> str:
-    return os.path.abspath(document.location_of(key).folder / os.path.expanduser(path))
+    return os.path.abspath(document.location_of(key).folder / path)

@@ -15,14 +15,16 @@ from mtx.checkpoint.training import (
     save_checkpoint,
     saved_steps,
 )
-from mtx.config.settings import TrainSettings
+from mtx.config.messages import key_text
+from mtx.config.settings import Config, TrainSettings
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.system.formats import format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.rng import decorrelate_rng, random_state
+from mtx.text.tokenizer import load_tokenizer
 from mtx.train.optim import build_optimizer
 from mtx.train.parallel import full_state
-from mtx.train.run_folder import TOKENIZER_FILES, RunFolder
+from mtx.train.run_folder import SCORING_KEYS, TOKENIZER_FILES, RunFolder
 from mtx.train.setup import RunInputs
 from mtx.train.validation import best_of, is_validation_due
 
@@ -128,6 +130,27 @@ def start_or_resume(inputs: RunInputs, allow_data_change: bool = False) -> Train
     return state
 
 
+def check_changes(config: Config, inputs: RunInputs) -> None:
+    """Refuse other data than the run began with, at paths other than those that it recorded (USAGE)."""
+    folder, now = inputs.folder, inputs.metadata
+    changes = folder.changes(config)
+    for change in changes:
+        if key_text(change.key) in SCORING_KEYS:
+            LOGGER.warning("%s: dev scores from before can't be compared with those to come", change)
+    moved = [change for change in changes if change.key[0] in ("data", "tokenizer")]
+    if not moved or (newest := newest_checkpoint(folder.checkpoints)) is None:
+        return
+    saved, file = newest[1], config.tokenizer.file
+    is_same_text = [digest for _, digest in saved.get("sources", now["sources"])] == [own for _, own in now["sources"]]
+    is_other = {
+        "train": not is_same_text,
+        "dev": saved.get("dev", now["dev"]) != now["dev"],
+        "test": is_same_text and saved["data"] != now["data"],  # `clean.held_out` keeps it from the training
+        "file": file is not None and load_tokenizer(file).digest != saved["tokenizer"],
+    }
+    folder.refuse(change for change in moved if is_other.get(str(change.key[1])))
+
+
 def _check_space(inputs: RunInputs) -> None:
     """Check that the disk has space for all checkpoints that the run keeps at a time."""
     folder = inputs.folder
@@ -147,10 +170,10 @@ def _check_same_inputs(saved: dict[str, Any], inputs: RunInputs, allow_data_chan
     """
     now, path = inputs.metadata, inputs.folder.path
     is_same_tokenizer = saved.get("tokenizer") == now["tokenizer"]
-    before = saved.get("sources", now["sources"])
-    on_one_side = [each for each in now["sources"] if each not in before]
-    on_one_side += [each for each in before if each not in now["sources"]]
-    changed = ", ".join(dict.fromkeys(name for name, _ in on_one_side))
+    names = {digest: name for name, digest in saved.get("sources", now["sources"])}  # a name may have changed
+    names_now = {digest: name for name, digest in now["sources"]}
+    on_one_side = [name for digest, name in (names_now | names).items() if (digest in names) != (digest in names_now)]
+    changed = ", ".join(dict.fromkeys(on_one_side))
     is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != now["data"])
     if is_changed and not allow_data_change:
         what = "the training data is not that of the run's start"

@@ -4,14 +4,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mtx.checkpoint.model_folder import set_decode
 from mtx.checkpoint.training import CHECKPOINT_NAMES, saved_steps
-from mtx.config.load import differences, dump_config, load_config
+from mtx.config.load import Difference, differences, dump_config, load_config
+from mtx.config.messages import key_text
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import make_folder, remove_leftovers, write_file
@@ -23,8 +25,9 @@ from mtx.text.tokenizer import Tokenizer, load_tokenizer
 # Keys that may change when a run continues, because they affect no step that was done already
 CHANGEABLE_KEYS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
-    "train.keep", "train.patience", "train.parallel",
+    "train.keep", "train.patience", "train.parallel", "train.eval_beam", "train.eval_sentences", "data.test", "decode",
 )  # fmt: skip
+SCORING_KEYS = ("train.eval_beam", "train.eval_sentences")  # Keys among them that decide the scores of validations
 # Names of a tokenizer's files in a run folder
 TOKENIZER_FILES = {
     "spm.model": "tokenizer.model",
@@ -79,15 +82,30 @@ class RunFolder:
             raise self._refusal("the run folder is not empty", do)
         if not self.config.is_file():
             raise self._refusal("the run folder holds something else")
-        changes = differences(load_config(self.config, []), config)
+        self.refuse(change for change in self.changes(config) if not _is_changeable(change))
+
+    def changes(self, config: Config) -> list[Difference]:
+        """List the settings in which `config` differs from that of the run."""
+        return differences(load_config(self.config, []), config) if self.config.is_file() else []
+
+    def refuse(self, changes: Iterable[Difference]) -> None:
+        """Refuse `changes` of the config, if there are any (USAGE)."""
         what, do = "this run was started with another config", "Set it back, or give another --run-dir."
-        problems = [
-            UserError(ExitCode.USAGE, f"{what}: {change}", where=str(self.config), do=do)
-            for change in changes
-            if change.split(":")[0] not in CHANGEABLE_KEYS
-        ]
-        if problems:
+        where = str(self.config)
+        if problems := [UserError(ExitCode.USAGE, f"{what}: {change}", where=where, do=do) for change in changes]:
             raise UserError.several(problems)
+
+    def update_finished(self, config: Config) -> None:
+        """Record the test set and the search of `config` in a finished run: `mtx evaluate` and the model use them."""
+        recorded = load_config(self.config, [])
+        data = recorded.data.model_copy(update={"test": config.data.test})
+        updated = recorded.model_copy(update={"data": data, "decode": config.decode})
+        if changes := differences(recorded, updated):
+            with self.locked():
+                if recorded.decode != config.decode:
+                    set_decode(self.model, config.decode)
+                write_file(self.config, dump_config(updated).encode())
+            LOGGER.info("recorded    %s", ", ".join(map(str, changes)))
 
     def check_checkpoints(self) -> None:
         """Refuse to restart from step 0 if the run once had checkpoints (MODEL): its log would be overwritten."""
@@ -179,6 +197,11 @@ class RunFolder:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
+
+
+def _is_changeable(change: Difference) -> bool:
+    key = key_text(change.key)
+    return change.is_in_place_only or any(key == free or key.startswith(f"{free}.") for free in CHANGEABLE_KEYS)
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The training of a model: from a config to a model folder."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from mtx.data.batching import Batch, Position, batches_from
 from mtx.distributed.process_group import SINGLE, ProcessGroup, explain_lost_peers
 from mtx.system.logs import LOGGER, log_to_file
 from mtx.system.signals import ECHO_SECONDS, deferred_signals
-from mtx.train.checkpoints import is_save_due, prune, save, start_or_resume
+from mtx.train.checkpoints import check_changes, is_save_due, prune, save, start_or_resume
 from mtx.train.failures import explain_failures
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.metrics import StepLog, progress_bar
@@ -45,12 +46,15 @@ def train(
         folder.check_continuable(config, resume)  # again, now that no other process can change it
         folder.check_checkpoints()
         inputs = load_inputs(config, folder, group)
+        if not allow_data_change:
+            check_changes(config, inputs)
         folder.begin(config, inputs.trained.tokenizer)
         group.publish("train")
         with log_to_file(folder.log):
             fit(inputs, allow_data_change)
             LOGGER.info("model folder: %s", folder.model)
-            LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', run_dir, run_dir)
+            name = shlex.quote(str(run_dir))
+            LOGGER.info('next: mtx evaluate --model %s    mtx translate --model %s "a sentence"', name, name)
     return folder.model
 
 

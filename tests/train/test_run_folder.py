@@ -30,11 +30,13 @@ Configure = Callable[..., Config]
 
 CHANGEABLE = {
     "train.max_steps": 13, "train.eval_every": 7, "train.save_every": 7, "train.log_every": 7, "train.device": "auto",
-    "train.keep": 5, "train.patience": 1, "train.parallel": "fsdp",
+    "train.keep": 5, "train.patience": 1, "train.parallel": "fsdp", "train.eval_sentences": 7, "train.eval_beam": 2,
+    "data.test": "{demo: test}", "decode.beam_size": 4, "decode.length_penalty": 0.5, "decode.max_length_factor": 3.0,
+    "decode.max_length_extra": 3,
 }  # fmt: skip
 FIXED = {
     "data.src_lang": "fr", "data.tgt_lang": "fr", "data.train": "[{demo: train}]", "data.dev": "{demo: dev}",
-    "data.test": "{demo: test}", "data.max_tokens": 99, "data.temperature": 2.0,
+    "data.max_tokens": 99, "data.temperature": 2.0,
     "clean.level": "strict", "clean.duplicates": "keep", "clean.max_ratio": 5.0, "clean.damage": "keep",
     "clean.copies": "drop", "clean.script": "drop", "clean.markup": "drop", "clean.numbers": "drop",
     "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
@@ -48,8 +50,7 @@ FIXED = {
     "train.schedule": "cosine", "train.label_smoothing": 0.2, "train.weight_decay": 0.1, "train.adam_beta1": 0.8,
     "train.adam_beta2": 0.9, "train.adam_eps": 1e-6, "train.clip_norm": 2.0,
     "train.skip_spikes": "true", "train.precision": "bf16",
-    "train.compile": "never", "train.seed": 2, "train.eval_sentences": 7, "train.eval_beam": 2, "train.average": 2,
-    "decode.beam_size": 4, "decode.length_penalty": 0.5, "decode.max_length_factor": 3.0, "decode.max_length_extra": 3,
+    "train.compile": "never", "train.seed": 2, "train.average": 2,
 }  # fmt: skip
 ONE_VALUE = {"train.loss"}
 

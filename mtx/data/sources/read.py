@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from itertools import product
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
 from mtx.config.sources import Source, SourceSettings
 from mtx.data.sources.base import Pair, Reader
+from mtx.errors import ExitCode, UserError
 
 # A chunk ends when it has reached one of these; its last line alone may have four times as many characters.
 MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
@@ -58,6 +60,28 @@ def is_same_text(one: Source, other: Source) -> bool:
         return True
     files = product(reader(one).files(), reader(other).files())
     return any(all(map(os.path.exists, pair)) and os.path.samefile(*pair) for pair in files)
+
+
+def relocated(source: Source, near: Path) -> Source:
+    """`source` with each path that is gone replaced by that with the same end, as long as possible, at or above `near`.
+
+    A project that was moved or copied as a whole is found.
+
+    Raises:
+        UserError: there is none (DATA).
+    """
+    found: dict[str, Path] = {}
+    for name, path in source:
+        if isinstance(path, Path) and not path.exists():
+            ends = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
+            places = (folder / end for end in ends for folder in (near, *near.parents))
+            if (place := next(filter(Path.exists, places), None)) is None:
+                do = (
+                    "Give --src FILE and --ref FILE, or its new place as data.test to the mtx train command of the run."
+                )
+                raise UserError(ExitCode.DATA, f"{path} is gone", where=f"test set of {near}", do=do)
+            found[name] = place
+    return source.model_copy(update=found)
 
 
 class Chunk(NamedTuple):
