@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mtx.cli.options import path_argument
 from mtx.cli.streams import path_text, print_line, warn
 from mtx.errors import UserError
 
@@ -23,7 +24,7 @@ def show_command(
 
 @config_app.command("validate")
 def validate_command(
-    files: Annotated[list[Path], typer.Argument(help="Config files.", readable=False)],
+    files: Annotated[list[Path], path_argument("Config files.")],
 ) -> None:
     """Check config files without reading any data."""
     from mtx.config.load import load_config

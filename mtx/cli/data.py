@@ -11,7 +11,7 @@ import typer
 
 from mtx.cli.options import ConfigOption, Overrides, path_option
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import STANDARD, path_text, print_line, refuse_overwriting, warn
+from mtx.cli.streams import STANDARD, new_text_file, path_text, print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import make_folder, new_file
 
@@ -50,7 +50,7 @@ def check(
         files = [path for source in sources for path in reader(source).files()]
         refuse_overwriting(html, [*filter(None, [config]), *files])
     # The page is opened before the work, so that an error is reported at once.
-    with new_file(html) if html is not None else nullcontext() as page:
+    with new_text_file(html) if html is not None else nullcontext() as page:
         diagnosis = diagnose(settings)
         if page is not None:
             page.write(to_html(diagnosis).encode())

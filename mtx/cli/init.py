@@ -1,9 +1,10 @@
 """`mtx init`."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
     from mtx.config.sources import Source
 
 SOURCES_HELP = "Pairs of text files, files of other kinds (mtx config show --doc data lists them), folders, Hub ids."
-HELD_OUT_HELP = "{} set; repeat the option for the second file. Default: split off the training data."
+
+
+def held_out_option(name: str) -> Any:
+    """Describe the option for the dev or test set."""
+    what = f"{name} set; repeat the option for the second file. Default: split off the training data."
+    return typer.Option(metavar="FILE", help=what, parser=os.path.expanduser)
 
 
 def init(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES_HELP)],
-    dev: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Dev"))] = None,
-    test: Annotated[list[str] | None, typer.Option(metavar="FILE", help=HELD_OUT_HELP.format("Test"))] = None,
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, parser=os.path.expanduser)],
+    dev: Annotated[list[str] | None, held_out_option("Dev")] = None,
+    test: Annotated[list[str] | None, held_out_option("Test")] = None,
     output: Annotated[Path | None, path_option("Config to write; default: SRC-TGT.yaml.", "--output", "-o")] = None,
     src_lang: Annotated[str | None, typer.Option(help="Source language code.")] = None,
     tgt_lang: Annotated[str | None, typer.Option(help="Target language code.")] = None,

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mtx.cli.reporting import command_line_error
 from mtx.config.settings import DecodeOptions
 
 if TYPE_CHECKING:
@@ -17,9 +19,19 @@ if TYPE_CHECKING:
 RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
 
+def to_path(text: str) -> Path:
+    """The path `text`, with `~` expanded, which shells leave in --output=~/file; not in ./~."""
+    return Path(os.path.expanduser(text))
+
+
 def path_option(description: str, *names: str) -> Any:
     """Describe an option for a path. Whether it can be read is left to the command, whose error has another code."""
-    return typer.Option(*names, help=description, readable=False)
+    return typer.Option(*names, help=description, metavar="<path>", parser=to_path)
+
+
+def path_argument(description: str) -> Any:
+    """Describe an argument for paths, as `path_option` does an option."""
+    return typer.Argument(help=description, metavar="files", parser=to_path)
 
 
 ModelOption = Annotated[Path | None, path_option("Model or run folder; default: newest in ./runs.", "--model", "-m")]
@@ -76,7 +88,9 @@ def load_translator(model: Path | None, given: dict[str, Any], precision: str, d
     trained = load_model(find_model(model, RUNS))
     trained.model.to(arithmetic.device)
     options = trained.generation.decode.with_options(**given)
-    options = options.model_copy(update={"beam_size": max(options.beam_size, options.n_best)})
+    if options.n_best > options.beam_size:
+        what = f"--n-best {options.n_best} is above the beam size, {options.beam_size}"
+        raise command_line_error(what, f"Add --beam {options.n_best}, which may change the best translations, too.")
     if options.beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
     if options.tag is None and len(tags := trained.tokenizer.tags) > 1:

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from mtx.data.sources.text import Repair, explain_unreadable, stream_lines
+from mtx.data.sources.base import PACKED_SUFFIXES
+from mtx.data.sources.text import Repair, explain_unreadable, pack, stream_lines
 from mtx.errors import ExitCode, UserError, machine_error
 from mtx.files.atomic import new_file
 from mtx.files.sealed import MANIFEST
@@ -68,8 +70,19 @@ def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
     if output is None or output == STANDARD:
         yield print_line
     else:
-        with new_file(output) as file:
+        with new_text_file(output) as file:
             yield lambda line: file.write(line.encode() + b"\n")
+
+
+@contextmanager
+def new_text_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file as `new_file` makes it, packed if its name ends in .gz, .xz or .zst."""
+    with new_file(path) as file:
+        if path.suffix not in PACKED_SUFFIXES:
+            yield file
+            return
+        with pack(file, path.suffix) as packed:
+            yield packed
 
 
 def input_lines(path: Path | None, repair: Repair | None = None) -> Iterator[list[str]]:

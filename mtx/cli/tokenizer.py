@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtx.cli.options import path_option
+from mtx.cli.options import path_argument, path_option
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
 from mtx.config.settings import MAX_VOCAB_SIZE, Normalization, TokenizerSettings
@@ -26,7 +26,7 @@ ModelFile = Annotated[Path, path_option("SentencePiece model, model folder or ru
 
 @tokenizer_app.command("train")
 def train_tokenizer_command(
-    files: Annotated[list[Path] | None, typer.Argument(help="Text files; default: stdin.", readable=False)] = None,
+    files: Annotated[list[Path] | None, path_argument("Text files; default: stdin.")] = None,
     output: Annotated[Path, path_option("Model file to write.", "--output", "-o")] = SPM_MODEL,
     vocab_size: Annotated[
         int, typer.Option(help="Pieces, special symbols included.", min=8, max=MAX_VOCAB_SIZE)

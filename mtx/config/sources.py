@@ -1,11 +1,18 @@
 """Settings of each kind of data source. A source's kind is given by the key that only this kind has."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 
-FilePath = Annotated[Path, Field(strict=False)]  # A path given as text; `load_config` makes it absolute
+
+def _expand_home(value: Any) -> Any:
+    """`value` with `~` expanded if it is text: as a path, ./~ could no longer be told from ~."""
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
+FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_expand_home)]  # `load_config` makes it absolute
 Encoding = Literal[  # In each of these the byte LF is a line end and nothing else
     "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
     "cp1250", "cp1251", "cp1252", "koi8-r",

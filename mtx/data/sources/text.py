@@ -5,6 +5,7 @@ before the LF and a byte-order mark at the start are dropped; every other charac
 Files packed by gzip, xz or Zstandard are recognised by their first bytes and unpacked in bounded memory.
 """
 
+import gzip
 import os
 import sys
 import zlib
@@ -158,11 +159,27 @@ def _decompressor(kind: str) -> tuple[Any, type[Exception]]:
 
         # lzma.open can't limit the memory that a file may ask for.
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_BYTES), lzma.LZMAError
+    zstd = _zstd()
+    return zstd.ZstdDecompressor(), zstd.ZstdError  # its windows are limited to 128 MiB
+
+
+def _zstd() -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-    return zstd.ZstdDecompressor(), zstd.ZstdError  # its windows are limited to 128 MiB
+    return zstd
+
+
+def pack(file: BinaryIO, suffix: str) -> Any:
+    """A stream that packs what is written to it into `file`, by the suffix of its name; to be closed. Holds no time."""
+    if suffix == ".gz":
+        return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+    if suffix == ".xz":
+        import lzma
+
+        return lzma.LZMAFile(file, "wb")
+    return _zstd().ZstdFile(file, "wb")
 
 
 def plain_blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
