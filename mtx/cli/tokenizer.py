@@ -35,8 +35,11 @@ def train_tokenizer_command(
     byte_fallback: Annotated[bool, typer.Option(help="Encode characters without a piece as bytes.")] = True,
     normalization: Annotated[
         Normalization,
-        typer.Option(help="Unicode normalization; identity changes spaces only, lossless nothing."),
-    ] = "nmt_nfkc",
+        typer.Option(
+            help="Unicode normalization; source spares targets, identity all but spaces, lossless spaces too."
+        ),
+    ] = "source",
+    split_digits: Annotated[bool, typer.Option(help="Cut numbers into digits.")] = True,
     sample_megabytes: Annotated[int, typer.Option(help="Megabytes of text to sample.", min=1, max=100_000)] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
@@ -55,11 +58,13 @@ def train_tokenizer_command(
         model_type=model_type,
         byte_fallback=byte_fallback,
         normalization=normalization,
+        split_digits=split_digits,
         sample_megabytes=sample_megabytes,
     )
     with new_file(output) as file:
         lines = (line for path in inputs for group in input_lines(path) for line in group)
-        tokenizer = train_tokenizer(lines, [], settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
+        # As targets, so that the vocabulary has all characters of both languages.
+        tokenizer = train_tokenizer([], lines, settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
         file.write(tokenizer.files["spm.model"])
     print_line(path_text(output))
 
@@ -68,16 +73,19 @@ def train_tokenizer_command(
 def encode_command(
     model: ModelFile = SPM_MODEL,
     as_ids: Annotated[bool, typer.Option("--ids", help="Print token ids instead of pieces.")] = False,
+    as_target: Annotated[bool, typer.Option("--target", help="Text of the target language.")] = False,
 ) -> None:
     """Split each line of stdin into pieces, separated by spaces.
 
-    Pieces write a space as U+2581. A U+2581 in the text is read as a space, except by a lossless model.
+    Pieces write a space as U+2581. A U+2581 in the text is read as a space, except in a target or by a lossless model.
     """
     refuse_overwriting(None, [None])
     tokenizer = _load_tokenizer(model)
+    encode = tokenizer.encode_tgt if as_target else tokenizer.encode_src
+    pieces = tokenizer.tgt_pieces if as_target else tokenizer.src_pieces
     for line in chain.from_iterable(input_lines(None)):
-        ids = tokenizer.encode_src([line])[0]
-        print_line(" ".join(map(str, ids) if as_ids else tokenizer.src_pieces.id_to_piece(ids)))
+        ids = encode([line])[0]
+        print_line(" ".join(map(str, ids) if as_ids else pieces.id_to_piece(ids)))
 
 
 @tokenizer_app.command("decode")

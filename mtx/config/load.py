@@ -155,7 +155,8 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
             return value.model_copy(update={"dataset": local}) if os.path.exists(local) else value
         case BaseModel():
             inner = {name: _with_absolute_paths(item, (*key, name), document) for name, item in value}
-            return value.model_copy(update=inner)
+            # Only what has changed, so that the copy still knows which keys were given.
+            return value.model_copy(update={name: item for name, item in inner.items() if item != getattr(value, name)})
     return value
 
 

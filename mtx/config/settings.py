@@ -17,7 +17,7 @@ ANY_RATIO = 1000.0  # Ratio of lengths that switches the rule off: no pair has a
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
-Normalization = Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
+Normalization = Literal["source", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
 Verdict = Literal["keep", "drop"]
 
 # Sizes from the literature: `base` and `big` are in Table 3 of Vaswani et al. 2017, `tiny` is used for captions by
@@ -93,8 +93,10 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     byte_fallback: bool = Field(default=True, description="Encode characters without a piece as bytes, not as unknown.")
     character_coverage: float = Field(default=1.0, ge=0.98, le=1.0, description="Share of characters that get a piece.")
     normalization: Normalization = Field(
-        default="nmt_nfkc", description="Unicode normalization; identity changes spaces only, lossless nothing."
+        default="source",
+        description="Unicode normalization; source changes the source only, identity spaces only, lossless nothing.",
     )
+    split_digits: bool = Field(default=True, description="Cut numbers into digits, so that unseen ones can be copied.")
     sample_megabytes: int = Field(
         default=64, ge=1, le=100_000, description="Megabytes of text to sample; unigram needs 20 times the memory."
     )

@@ -1,10 +1,8 @@
 """Statistics of a corpus, collected in one pass over its sources."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate
 
 from mtx.config.settings import CleanSettings
@@ -15,6 +13,7 @@ from mtx.data.sources.base import Pair
 from mtx.data.sources.read import read_pairs, reader
 from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
 from mtx.system.logs import ProgressLog
+from mtx.text.normalization import fold
 from mtx.text.writing_systems import script_counts
 
 COMMON = 0.9995  # Share of a text that its common characters make up
@@ -83,8 +82,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))
-    # After NFKC, as the tokenizer sees them.
-    src_chars, tgt_chars = (_count_parts(each, partial(unicodedata.normalize, "NFKC")) for each in chars)
+    src_chars, tgt_chars = _count_parts(chars[0], fold), chars[1]  # as the tokenizer sees them
     ordered = sorted(lengths)
     totals = accumulate(lengths[length] for length in ordered)
     wanted = LENGTH_PERCENTILE * num_usable

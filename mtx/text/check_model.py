@@ -33,7 +33,7 @@ def check_model(model: bytes) -> None:
         raise ValueError(f"larger than {MAX_MODEL_BYTES >> 20} MiB")
     num_pieces = 0
     try:
-        for key, value in _fields(model):
+        for key, value in fields(model):
             if key == PIECE:
                 num_pieces += 1
                 _check_piece(value, num_pieces)
@@ -46,7 +46,7 @@ def check_model(model: bytes) -> None:
 
 
 def _check_piece(piece: bytes, number: int) -> None:
-    for key, value in _fields(piece):
+    for key, value in fields(piece):
         if key == TEXT:
             if not 0 < len(value) <= MAX_PIECE_BYTES:
                 raise ValueError(f"piece {number} has {len(value):,} bytes")
@@ -58,7 +58,7 @@ def _check_piece(piece: bytes, number: int) -> None:
             raise ValueError(f"piece {number} has an unknown type")
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the key and the raw value of each field of `message`."""
     pos, end = 0, len(message)
     while pos < end:

@@ -1,9 +1,11 @@
 """SentencePiece models: text to ids and back. Special ids are read from the model.
 
 Decoding gives the text as the model's normalization left it, on one line. A model is lossless if it normalizes
-nothing, keeps all spaces and falls back to bytes: then decoding gives the original text, except for line feeds.
-SentencePiece writes a space as U+2581. If that character occurs in a text, lossless models get it escaped; for others
-it becomes a space.
+nothing, keeps all spaces and falls back to bytes: then decoding gives the original text, except for line feeds. A model
+whose normalization is meant for the source only serves the target without it: then decoding gives the original target,
+except for spaces at its ends and control characters other than tabs.
+SentencePiece writes a space as U+2581. If that character occurs in a text, models that keep all others get it escaped;
+for others it becomes a space.
 """
 
 import hashlib
@@ -17,16 +19,18 @@ from typing import Any, Self
 from mtx.errors import ExitCode, UserError
 from mtx.files.untrusted import read_small_file
 from mtx.text.check_model import MAX_MODEL_BYTES, check_model
+from mtx.text.normalization import is_for_source, without_rules
 
 _MODEL_FOLDER = (("spm.model",), ("source.spm", "target.spm"))
 _RUN_FOLDER = (("tokenizer.model",), ("tokenizer.src.model", "tokenizer.tgt.model"))
 
 # Characters that some reader takes for a line end, or that control a terminal.
 BREAKS_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BREAKS_BUT_TABS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _SPACES = re.compile("[ \x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _SPACE_MARK = "\u2581"
-_ESCAPE = "\ufdd0"  # A noncharacter that begins each escape for lossless models
+_ESCAPE = "\ufdd0"  # A noncharacter that begins each escape
 _PROBE = "  \ufb01 \0e\u0301\u3000\ufdd0 "
 """Text that only a lossless model gives back: spaces everywhere, and characters that are rare or get normalized."""
 
@@ -43,6 +47,8 @@ class Tokenizer:
     bos_id: int
     eos_id: int
     is_lossless: bool  # Whether both models are lossless
+    folds_source_only: bool  # Whether the target is not normalized, though the source is
+    escapes_tgt: bool  # Whether a space mark in a target is escaped, so that it comes back
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:
@@ -58,7 +64,18 @@ class Tokenizer:
             do = "Train both with the same pad, unk, bos and eos ids."
             raise UserError(ExitCode.MODEL, "source.spm and target.spm differ in their special symbols", do=do)
         is_lossless = all(map(_gives_back_probe, pieces))
-        return cls(files, src_pieces, tgt_pieces, **specials, is_lossless=is_lossless)
+        if folds_source_only := is_for_source(next(iter(files.values()))):
+            tgt_pieces = _load_pieces(without_rules([*files.values()][-1]), where or "the target's model")
+        escapes_tgt = is_lossless or (folds_source_only and _gives_back_probe(tgt_pieces))
+        return cls(
+            files,
+            src_pieces,
+            tgt_pieces,
+            **specials,
+            is_lossless=is_lossless,
+            folds_source_only=folds_source_only,
+            escapes_tgt=escapes_tgt,
+        )
 
     @property
     def is_joint(self) -> bool:
@@ -104,11 +121,13 @@ class Tokenizer:
 
     def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of source sentences, without bos and eos. Of the special ids, text can only yield unk."""
-        return self._encode(self.src_pieces, sentences)
+        return _encode(self.src_pieces, sentences, is_escaped=self.is_lossless)
 
     def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of target sentences, without bos and eos. Of the special ids, text can only yield unk."""
-        return self._encode(self.tgt_pieces, sentences)
+        if self.folds_source_only:
+            sentences = [_BREAKS_BUT_TABS.sub(" ", sentence).strip() for sentence in sentences]
+        return _encode(self.tgt_pieces, sentences, is_escaped=self.escapes_tgt)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Target sentences, one line each. Special ids become nothing, and characters that break a line a space.
@@ -123,15 +142,19 @@ class Tokenizer:
         except UnicodeDecodeError as error:
             what, do = "the target's SentencePiece model yields text that is not UTF-8", "Train a new one."
             raise UserError(ExitCode.MODEL, what, do=do) from error
-        return [_unescape(text).replace("\n", " ") if self.is_lossless else _on_one_line(text) for text in texts]
-
-    def _encode(self, pieces: Any, sentences: Sequence[str]) -> list[list[int]]:
+        if self.escapes_tgt:
+            texts = [_unescape(text) for text in texts]
         if self.is_lossless:
-            texts = [escape(sentence) for sentence in sentences]
-        else:
-            texts = [sentence.replace(_SPACE_MARK, " ") for sentence in sentences]
-        ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
-        return ids
+            return [text.replace("\n", " ") for text in texts]
+        if self.folds_source_only:
+            return [_BREAKS_BUT_TABS.sub(" ", text).strip() for text in texts]
+        return [_on_one_line(text) for text in texts]
+
+
+def _encode(pieces: Any, sentences: Sequence[str], *, is_escaped: bool) -> list[list[int]]:
+    texts = [escape(text) if is_escaped else text.replace(_SPACE_MARK, " ") for text in sentences]
+    ids: list[list[int]] = pieces.encode(texts, out_type=int, num_threads=1)
+    return ids
 
 
 def tag_symbol(tag: str) -> str:
@@ -145,7 +168,7 @@ def _on_one_line(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape `text` for a lossless model: the mark for a space, and the character that begins an escape."""
+    """Escape `text` for a model that keeps it: the mark for a space, and the character that begins an escape."""
     return text.replace(_ESCAPE, f"{_ESCAPE}.").replace(_SPACE_MARK, f"{_ESCAPE}_")
 
 

@@ -9,11 +9,14 @@ from itertools import zip_longest
 
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
+from mtx.text.normalization import fold, with_source_rules, without_rules
 from mtx.text.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer, tag_symbol
 
 MAX_LINE_BYTES = 16384  # Longer lines are skipped
 MIN_LINE_BYTES = 32  # Minimum size to count per line, since each line takes memory besides its text
 _RESERVED = "\u2585"  # Separator used by SentencePiece's trainer, which silently skips lines that contain it
+_CUT = "\ufdd1"  # A noncharacter at which the trainer cuts text, so that no piece extends across
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\d)")
 
 
 def train_tokenizer(
@@ -33,11 +36,27 @@ def train_tokenizer(
     """
     if settings.file is not None:
         return load_tokenizer(settings.file)
+    folds_source = settings.normalization == "source"
+    if folds_source:
+        src, tgt = map(fold, src), map(_printable, tgt)
+    elif settings.normalization == "lossless":
+        src, tgt = map(_printable, src), map(_printable, tgt)
     if settings.joint:
         both = (line for pair in zip_longest(src, tgt) for line in pair if line is not None)
-        return Tokenizer.from_files({"spm.model": _train_model(both, settings, log, tags)})
-    models = {"source.spm": _train_model(src, settings, log, tags), "target.spm": _train_model(tgt, settings, log)}
+        models = {"spm.model": _train_model(both, settings, log, tags)}
+    else:
+        models = {"source.spm": _train_model(src, settings, log, tags), "target.spm": _train_model(tgt, settings, log)}
+    if folds_source:
+        models = {
+            name: without_rules(model) if name == "target.spm" else with_source_rules(model)
+            for name, model in models.items()
+        }
     return Tokenizer.from_files(models)
+
+
+def _printable(line: str) -> str:
+    """Escape `line`, without the characters that break it: these get no piece, only bytes, so that all can be shown."""
+    return BREAKS_LINE.sub(" ", escape(line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +101,6 @@ def _train_model(
     import sentencepiece
 
     is_lossless = settings.normalization == "lossless"
-    if is_lossless:
-        # Characters that break a line get no piece, only bytes, so that each piece can be printed on one line.
-        lines = (BREAKS_LINE.sub(" ", escape(line)) for line in lines)
     sample = draw_sample((line.replace(_RESERVED, " ") for line in lines), settings.sample_megabytes * 10**6)
     if sample.num_long:
         log(f"vocabulary trained without {sample.num_long:,} lines of more than {MAX_LINE_BYTES:,} bytes")
@@ -93,6 +109,8 @@ def _train_model(
             f"vocabulary trained on {len(sample.lines):,} lines drawn evenly from {sample.num_read:,}"
             f" (tokenizer.sample_megabytes: {settings.sample_megabytes})"
         )
+    if settings.split_digits:  # SentencePiece's own option knows the digits of ASCII only
+        sample.lines[:] = [line if line.isascii() else _BETWEEN_DIGITS.sub(_CUT, line) for line in sample.lines]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -104,7 +122,11 @@ def _train_model(
             hard_vocab_limit=False,
             character_coverage=settings.character_coverage,
             byte_fallback=settings.byte_fallback,
-            normalization_rule_name="identity" if is_lossless else settings.normalization,
+            split_digits=settings.split_digits,
+            pretokenization_delimiter=_CUT if settings.split_digits else "",
+            normalization_rule_name="identity"
+            if settings.normalization in ("source", "lossless")
+            else settings.normalization,
             remove_extra_whitespaces=not is_lossless,
             max_sentence_length=MAX_LINE_BYTES,
             num_threads=1,  # with more, the result depends on timing

@@ -28,6 +28,8 @@ CHANGEABLE_KEYS = (
     "train.keep", "train.patience", "train.parallel", "train.eval_beam", "train.eval_sentences", "data.test", "decode",
 )  # fmt: skip
 SCORING_KEYS = ("train.eval_beam", "train.eval_sentences")  # Keys among them that decide the scores of validations
+# Defaults that keys of `tokenizer` had when earlier runs began, which keep them
+FORMER_DEFAULTS = {"normalization": "nmt_nfkc", "split_digits": False}
 # Names of a tokenizer's files in a run folder
 TOKENIZER_FILES = {
     "spm.model": "tokenizer.model",
@@ -86,7 +88,19 @@ class RunFolder:
 
     def changes(self, config: Config) -> list[Difference]:
         """List the settings in which `config` differs from that of the run."""
-        return differences(load_config(self.config, []), config) if self.config.is_file() else []
+        return differences(self.recorded(), self._with_former_defaults(config)) if self.config.is_file() else []
+
+    def recorded(self) -> Config:
+        """The config of the run. Keys that were not known yet have the values that it began with."""
+        config = load_config(self.config, [])
+        unknown = FORMER_DEFAULTS.keys() - config.tokenizer.model_fields_set
+        return _with_tokenizer(config, {name: FORMER_DEFAULTS[name] for name in unknown})
+
+    def _with_former_defaults(self, config: Config) -> Config:
+        """`config` with the defaults that the run began with, for keys that it leaves out."""
+        begun, given = self.recorded().tokenizer, config.tokenizer.model_fields_set
+        former = {name: value for name, value in FORMER_DEFAULTS.items() if getattr(begun, name) == value}
+        return _with_tokenizer(config, {name: value for name, value in former.items() if name not in given})
 
     def refuse(self, changes: Iterable[Difference]) -> None:
         """Refuse `changes` of the config, if there are any (USAGE)."""
@@ -97,7 +111,7 @@ class RunFolder:
 
     def update_finished(self, config: Config) -> None:
         """Record the test set and the search of `config` in a finished run: `mtx evaluate` and the model use them."""
-        recorded = load_config(self.config, [])
+        recorded = self.recorded()
         data = recorded.data.model_copy(update={"test": config.data.test})
         updated = recorded.model_copy(update={"data": data, "decode": config.decode})
         if changes := differences(recorded, updated):
@@ -172,6 +186,8 @@ class RunFolder:
 
     def begin(self, config: Config, tokenizer: Tokenizer) -> None:
         """Write config and tokenizer, and remove files that a killed process left half-written."""
+        if self.config.is_file():
+            config = self._with_former_defaults(config)
         write_file(self.config, dump_config(config).encode())  # first, because it marks the folder as a run
         left = remove_leftovers(self.path, WRITTEN_NAMES) + remove_leftovers(self.checkpoints, [CHECKPOINT_NAMES])
         if left:
@@ -213,6 +229,10 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict):
             yield record
+
+
+def _with_tokenizer(config: Config, settings: dict[str, Any]) -> Config:
+    return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update=settings)})
 
 
 def _precedes(record: dict[str, Any], step: int) -> bool:

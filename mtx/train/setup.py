@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, tee
+from itertools import chain, islice, tee
 from typing import Any
 
 import torch
@@ -28,12 +28,14 @@ from mtx.system.formats import format_flops
 from mtx.system.logs import LOGGER
 from mtx.system.memory import ONEDNN_KERNELS_TRAINING, configure_malloc, limit_onednn_cache
 from mtx.system.rng import seed_everything
+from mtx.text.changes import describe_changes, round_trip
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.flops import matrix_rate
 from mtx.train.parallel import check_parallel
 from mtx.train.run_folder import RunFolder
 
+MAX_COMPARED = 10_000  # Targets of each source that a new tokenizer is tried on
 NO_CLEANING = CleanSettings(level="none")  # For dev: a rule must not change the pairs that scores are measured on
 
 
@@ -161,17 +163,22 @@ def check_sources(data: DataSettings) -> None:
 def make_tokenizer(config: Config) -> Tokenizer:
     """Load the tokenizer that the config names, or train one on its training data."""
     languages = config.data.src_lang, config.data.tgt_lang
-    held_out = read_cleaner(config.data, config.clean).held_out
+    cleaner = read_cleaner(config.data, config.clean)
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from (pair for pair in read_pairs(source, *languages) if pair not in held_out)
+            yield from (pair for pair in read_pairs(source, *languages) if pair not in cleaner.held_out)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
     # A joint vocabulary reads both sides in step, so that one pass over the text is enough.
     src_pairs, tgt_pairs = tee(pairs()) if config.tokenizer.joint else (pairs(), pairs())
     sides = (src for src, _ in src_pairs), (tgt for _, tgt in tgt_pairs)
-    return train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
+    tokenizer = train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
+    first = chain.from_iterable(islice(read_pairs(source, *languages), MAX_COMPARED) for source in config.data.train)
+    if changes := describe_changes((tgt for _, tgt in cleaner.kept(first)), round_trip(tokenizer)):
+        do = "to keep all, leave out tokenizer.normalization, byte_fallback and file"
+        LOGGER.warning("the tokenizer changes %s (first %s lines); %s", changes, f"{MAX_COMPARED:,}", do)
+    return tokenizer
 
 
 def build_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision: Precision) -> TrainedModel:

@@ -54,7 +54,7 @@ def test_lengths_are_those_of_all_pairs(tmp_path: Path) -> None:
 
 def test_alphabets_of_each_side_and_of_both(tmp_path: Path) -> None:
     found = stats_of(tmp_path, [("abc", "cde"), ("ﬁ", "ｅ")])
-    assert (found.src.num_all, found.tgt.num_all, found.both.num_all) == (5, 3, 7)  # fi is f and i; a wide e is an e
+    assert (found.src.num_all, found.tgt.num_all, found.both.num_all) == (5, 4, 8)  # fi is f and i in a source
     rare = stats_of(tmp_path, [("e" * 100, "e" * 100)] * 200 + [("q", "e")])
     assert (rare.src.num_all, rare.src.num_common) == (2, 1)
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.text import tokenizer as module
+from mtx.text.normalization import fold
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
 from mtx.text.train_tokenizer import train_tokenizer
 
+BREAKS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # Characters that break a line, without tabs
 WORDS = ["the", "dog", "cat", "house", "sees", "big", "<s>", "</s>", "<pad>", "<unk>", "with", "red", "happily"]
 RNG = random.Random(0)
 SRC = [" ".join(RNG.choices(WORDS, k=8)) for _ in range(300)]
@@ -55,12 +57,16 @@ VARIANTS = {
     "bpe": train(model_type="bpe"),
     "separate": train(joint=False, vocab_size=300),
     "no bytes": train(byte_fallback=False, vocab_size=80),
+    "nmt_nfkc": train(normalization="nmt_nfkc"),
     "as it is": train(normalization="identity"),
     "nfkc": train(normalization="nfkc"),
     "lossless": train(normalization="lossless"),
+    "no bytes nfkc": train(normalization="nfkc", byte_fallback=False, vocab_size=80),
     "separate lossless": train(normalization="lossless", model_type="bpe", joint=False),
 }
 LOSSLESS = ["lossless", "separate lossless"]
+FOR_SOURCE = ["unigram", "bpe", "separate"]  # whose normalization is for the source only
+NORMALIZING = ["nmt_nfkc", "as it is", "nfkc"]
 ANY_TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map(
     "".join
 )
@@ -81,7 +87,7 @@ def pieces_model(**options: Any) -> bytes:
 def test_no_text_yields_a_special_id(variant: str, text: str) -> None:
     tokenizer = VARIANTS[variant]
     forbidden = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
-    if variant != "no bytes":
+    if "no bytes" not in variant:
         forbidden.add(tokenizer.unk_id)
     for encode in (tokenizer.encode_src, tokenizer.encode_tgt):
         ids = encode([text])[0]
@@ -97,6 +103,9 @@ def test_any_ids_decode_to_one_valid_line(variant: str, data: st.DataObject) -> 
     text.encode()
     if variant in LOSSLESS:
         assert "\n" not in text
+    elif VARIANTS[variant].folds_source_only:
+        assert not BREAKS.search(text)
+        assert text == text.strip()
     else:
         assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", text)
         assert text == text.strip()
@@ -111,7 +120,32 @@ def test_decoding_undoes_encoding_and_ignores_specials(variant: str) -> None:
     assert tokenizer.decode([[tokenizer.eos_id]]) == [""]
 
 
-@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant not in ("no bytes", *LOSSLESS)])
+@pytest.mark.parametrize("variant", FOR_SOURCE)
+@given(ANY_TEXT)
+@example("dog\u2581\u2581dog \ufdd0_ \u2585 a  b\tc")
+@example("１½ cups, 10⁶, 2³ = 8, 25 m², ﬁ e\u0301 می\u200cخواهم, Vraiment\u202f? «\u00a0oui\u00a0», ，？！：；（）")
+def test_a_target_comes_back_as_it_was(variant: str, text: str) -> None:
+    tokenizer = VARIANTS[variant]
+    assert tokenizer.decode(tokenizer.encode_tgt([text])) == [BREAKS.sub(" ", text.strip()).strip()]
+
+
+@pytest.mark.parametrize("variant", FOR_SOURCE)
+@given(ANY_TEXT)
+def test_a_source_has_the_ids_of_its_folded_text(variant: str, text: str) -> None:
+    tokenizer = VARIANTS[variant]
+    assert tokenizer.encode_src([text]) == tokenizer.encode_src([fold(text.replace("\u2581", " "))])
+
+
+def test_a_model_that_folds_sources_is_one_file_that_other_programs_use_alike() -> None:
+    tokenizer = VARIANTS["unigram"]
+    other = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.files["spm.model"])
+    for text in ("ﬁne ｄｏｇ\u00a0e\u0301", "the dog  sees"):
+        assert tokenizer.encode_src([text]) == [other.encode(text)] == [other.encode(fold(text))]
+    ids = tokenizer.encode_tgt(["Ein ½ ﬁ"])
+    assert tokenizer.decode(ids) == other.decode(ids) == ["Ein ½ ﬁ"]
+
+
+@pytest.mark.parametrize("variant", NORMALIZING)
 @given(ANY_TEXT)
 @example("dog\u2581\u2581dog")
 @example("dog \1 dog")
@@ -184,7 +218,7 @@ def test_characters_without_a_piece_become_bytes() -> None:
 
 
 def test_a_line_break_in_bytes_becomes_a_space() -> None:
-    tokenizer = VARIANTS["unigram"]
+    tokenizer = VARIANTS["nmt_nfkc"]
     newline, carriage_return = (tokenizer.tgt_pieces.piece_to_id(piece) for piece in ("<0x0A>", "<0x0D>"))
     word = tokenizer.encode_tgt(["DOG"])[0]
     assert tokenizer.decode([[*word, newline, carriage_return, *word, newline]]) == ["DOG DOG"]

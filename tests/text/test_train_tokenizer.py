@@ -155,6 +155,25 @@ def test_lines_with_the_trainers_own_separator_are_used() -> None:
     assert marked.files == plain.files
 
 
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_numbers_are_cut_into_digits_in_every_script(model_type: str) -> None:
+    numbers = ["1997", "4871", "١٩٩٧", "१९८४", "１９８４"]
+    lines = [f"{word} {number} {number}%" for word in WORDS for number in numbers] * 5
+    cut, whole = (
+        train_tokenizer([], lines, TokenizerSettings(vocab_size=420, model_type=model_type, split_digits=each), print)
+        for each in (True, False)
+    )
+    for number in numbers:
+        assert all(sum(map(str.isdigit, piece)) <= 1 for piece in pieces_of(cut, f"the {number}"))
+    assert any(sum(map(str.isdigit, piece)) > 1 for piece in pieces_of(whole, "the 1997"))
+    assert cut.decode(cut.encode_tgt(lines[:5])) == lines[:5]
+
+
+def pieces_of(tokenizer: Tokenizer, text: str) -> list[str]:
+    pieces = map(tokenizer.tgt_pieces.id_to_piece, tokenizer.encode_tgt([text])[0])
+    return [piece for piece in pieces if not piece.startswith("<0x")]
+
+
 strange = st.sampled_from([*"aab c\t\0\u2581\u2585é日🙂\u2028\x85.\u0300⁇", "<s>", "</s>", "<pad>", "<unk>"])
 strange_text = st.lists(strange, max_size=12).map("".join) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=8
@@ -165,7 +184,7 @@ tokenizer_settings = st.builds(
     model_type=st.sampled_from(["unigram", "bpe"]),
     byte_fallback=st.booleans(),
     character_coverage=st.sampled_from([0.98, 0.999, 1.0]),
-    normalization=st.sampled_from(["nmt_nfkc", "nfkc_cf", "identity"]),
+    normalization=st.sampled_from(["source", "nmt_nfkc", "nfkc_cf", "identity"]),
 )
 
 

@@ -42,7 +42,7 @@ FIXED = {
     "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
     "tokenizer.vocab_size": 41, "tokenizer.model_type": "bpe", "tokenizer.joint": "false",
     "tokenizer.byte_fallback": "true", "tokenizer.character_coverage": 0.99, "tokenizer.normalization": "nfkc",
-    "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",
+    "tokenizer.split_digits": "false", "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",
     "model.preset": "tiny", "model.d_model": 18, "model.num_heads": 4, "model.d_ff": 33, "model.encoder_layers": 2,
     "model.decoder_layers": 2, "model.dropout": 0.2, "model.attention_dropout": 0.1, "model.activation_dropout": 0.1,
     "model.norm": "post",
@@ -85,6 +85,22 @@ def test_only_some_keys_may_change_when_a_run_continues(run: RunFolder, configur
     assert len(caught.value.lines) == 2
     assert "train.lr: 0.005 -> 0.1" in "".join(caught.value.lines)
     assert "model.d_ff: 32 -> 33" in "".join(caught.value.lines)
+
+
+def test_a_run_from_before_a_default_changed_keeps_the_old_one(
+    run: RunFolder, configure: Configure, tokenizer: Tokenizer
+) -> None:
+    """A config of that time gave neither key. One that asks for another normalization is another config."""
+    begun = dump_config(configure("tokenizer.normalization=nmt_nfkc"))
+    run.config.write_text("".join(line for line in begun.splitlines(True) if "split_digits" not in line))
+    for _ in range(2):  # the second time with the config that the first has written
+        run.check_continuable(configure(), "auto")
+        for change in ("tokenizer.normalization=source", "tokenizer.split_digits=true"):
+            with pytest.raises(UserError, match="another config"):
+                run.check_continuable(configure(change), "auto")
+        run.begin(configure(), tokenizer)
+        recorded = run.recorded().tokenizer
+        assert (recorded.normalization, recorded.split_digits) == ("nmt_nfkc", False)
 
 
 def test_other_files_in_the_folder_are_never_overwritten(run: RunFolder, configure: Configure, tmp_path: Path) -> None:

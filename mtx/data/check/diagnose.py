@@ -9,10 +9,12 @@ from mtx.config.sources import Source
 from mtx.data.check.alignment import BLOCK
 from mtx.data.check.overlap import Overlap, OverlapIndex
 from mtx.data.check.scan import RULE_KEYS, SeenPairs, SourceReport, scan_source
+from mtx.data.cleaning.clean import build_cleaner
 from mtx.data.cleaning.hashes import HashSet64
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import expand_folders, read_pairs
 from mtx.errors import ExitCode, UserError
+from mtx.text.changes import describe_changes, round_trip_by
 
 # Shares of pairs above which there is a problem.
 MAX_DROPPED, MAX_MISALIGNED, MAX_UNRELATED, MAX_OVERLAP = 0.5, 0.01, 0.5, 0.05
@@ -26,6 +28,7 @@ class Diagnosis:
     problems: list[str]  # Reasons not to start a training, one line each
     sources: list[SourceReport]
     overlaps: list[Overlap]
+    notes: Sequence[str] = ()  # Changes that a training will make to the text, one line each
 
 
 def diagnose(config: Config) -> Diagnosis:
@@ -54,7 +57,7 @@ def diagnose(config: Config) -> Diagnosis:
         own = [index for (_, other), index in indexes.items() if other == within]
         reports += [scan_source(source, within, config, seen, own) for source in sources[within]]
     overlaps = [index.overlap(_pairs(sources[roles[0]], data), *roles) for roles, index in indexes.items()]
-    return Diagnosis(list(_problems(reports, overlaps)), reports, overlaps)
+    return Diagnosis(list(_problems(reports, overlaps)), reports, overlaps, list(_notes(config, sources["train"])))
 
 
 def _pairs(sources: Sequence[Source], data: DataSettings) -> Iterator[Pair]:
@@ -65,6 +68,15 @@ def _pairs(sources: Sequence[Source], data: DataSettings) -> Iterator[Pair]:
     except UserError as error:
         if error.code != ExitCode.DATA:
             raise
+
+
+def _notes(config: Config, train: Sequence[Source]) -> Iterator[str]:
+    if config.tokenizer.file is None and config.tokenizer.normalization in ("source", "lossless"):
+        return
+    pairs = build_cleaner(config.clean, config.data.src_lang, config.data.tgt_lang).kept(_pairs(train, config.data))
+    if changes := describe_changes((tgt for _, tgt in pairs), round_trip_by(config.tokenizer)):
+        name = "file" if config.tokenizer.file is not None else "normalization"
+        yield f"tokenizer.{name} changes {changes}; leave it out to keep all"
 
 
 def _problems(reports: Sequence[SourceReport], overlaps: Sequence[Overlap]) -> Iterator[str]:

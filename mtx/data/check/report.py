@@ -13,7 +13,7 @@ MAX_SHOWN = 60  # Length to which the sentences of an example are cut, in charac
 
 
 def to_json(diagnosis: Diagnosis) -> str:
-    """Return one object with `problems` (what should stop a training, one line each), `sources` and `overlaps`.
+    """Return one object with `problems` and `notes` (one line each), `sources` and `overlaps`.
 
     Each source has `name`, `role`, `num_pairs`, `num_dropped`, `error`, `findings` (`rule`, `verdict`, `setting`,
     `count`, `examples`), `sides` (`language`, `num_letters`, `num_words`, `longest`, `histogram`, `scripts`) and
@@ -76,6 +76,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield from _example_lines(each.examples)
     if diagnosis.overlaps:
         yield ""
+    yield from (f"note: {escape_controls(note)}" for note in diagnosis.notes)
     yield from (f"problem: {escape_controls(problem)}" for problem in diagnosis.problems)
     if not diagnosis.problems:
         yield "no problems found"

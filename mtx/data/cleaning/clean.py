@@ -1,6 +1,6 @@
 """Cleaning: the pairs that a config drops, the same for training, `mtx data check` and `mtx data clean`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -67,6 +67,10 @@ class Cleaner:
         """`pairs` after their repair, and for each the first reason to drop it, or None."""
         pairs = [self.repaired(pair) for pair in pairs]
         return pairs, [self.drop_reason(pair) for pair in pairs]
+
+    def kept(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """Pass on `pairs`, repaired, without those that there is a reason to drop."""
+        return (pair for pair in map(self.repaired, pairs) if self.drop_reason(pair) is None)
 
 
 def build_cleaner(clean: CleanSettings, src_lang: str, tgt_lang: str, held_out: HeldOutKeys = NOTHING) -> Cleaner:

@@ -332,3 +332,13 @@ def test_many_translations_of_the_same_are_no_problem(tmp_path: Path) -> None:
     diagnosis = diagnose(config(write(tmp_path, "a", sorted(several, key=lambda pair: len(pair[1])))))
     assert findings(diagnosis)[DUPLICATES["src"]] == 200
     assert not any("are with a source" in problem for problem in diagnosis.problems)
+
+
+def test_a_normalization_that_changes_targets_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text("1½ cups\t1½ Tassen，2 cl\n" * 3 + "broken\t½\ufffd\n", encoding="utf-8")
+    data = DataSettings(train=(Tsv(tsv=path),))
+    assert not diagnose(Config(data=data)).notes
+    (note,) = diagnose(Config(data=data, tokenizer=TokenizerSettings(normalization="nmt_nfkc"))).notes
+    changes = "changes 6 characters of the target, such as ½ as 1⁄2, ， as ,"
+    assert note == f"tokenizer.normalization {changes}; leave it out to keep all"

@@ -29,7 +29,7 @@ def diagnosis(text: str = HOSTILE, problems: int = 1) -> Diagnosis:
     empty = Side("en", 0, 0, 0, [0] * 41, {})
     dev = SourceReport("dev", "dev", 1, 0, [], [empty, empty], Alignment([], 0, None, []), None)
     shared = [Overlap("dev", "train", 10, 4, 5, 6, 2, [example])]
-    return Diagnosis([f"{text} is bad"] * problems, [train, dev], shared)
+    return Diagnosis([f"{text} is bad"] * problems, [train, dev], shared, [f"{text} becomes another"] * problems)
 
 
 def test_text_says_everything() -> None:
@@ -45,7 +45,7 @@ def test_text_says_everything() -> None:
     assert lines[8].startswith("  misaligned  200 of 4,000 lines, in blocks from line 401 on")
     assert "dev: dev: 1 pair" in lines
     assert "of 10 dev pairs in train: 4 whole, 5 by source, 6 by target, 2 nearly" in lines
-    assert lines[-1] == "problem: Ein Hund. is bad"
+    assert lines[-2:] == ["note: Ein Hund. becomes another", "problem: Ein Hund. is bad"]
     assert to_text(diagnosis(problems=0)).endswith("no problems found")
 
 

@@ -1,0 +1,62 @@
+"""Characters that a tokenizer changes in targets, so that no translation can ever hold them."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from mtx.config.settings import TokenizerSettings
+from mtx.text.tokenizer import Tokenizer, load_tokenizer
+
+RoundTrip = Callable[[list[str]], list[str]]  # Targets as they come back from ids
+NUM_EXAMPLES = 3
+_BATCH = 1000
+
+
+def round_trip(tokenizer: Tokenizer) -> RoundTrip:
+    """The way of targets through `tokenizer` and back."""
+    return lambda texts: tokenizer.decode(tokenizer.encode_tgt(texts))
+
+
+def round_trip_by(settings: TokenizerSettings) -> RoundTrip:
+    """The way of targets through a tokenizer that is not trained yet, which depends on its normalization alone."""
+    import sentencepiece
+
+    if settings.file is not None:
+        return round_trip(load_tokenizer(settings.file))
+    if settings.normalization in ("source", "lossless"):
+        return lambda texts: texts
+    normalizer = sentencepiece.SentencePieceNormalizer(
+        rule_name=settings.normalization,
+        add_dummy_prefix=False,
+        escape_whitespaces=False,
+        remove_extra_whitespaces=True,
+    )
+    return lambda texts: normalizer.normalize(texts)
+
+
+def describe_changes(targets: Iterable[str], through: RoundTrip) -> str | None:
+    """Count the characters of `targets` that do not come back, and show the most frequent; None if all do.
+
+    Spaces at the ends of a target, and several in a row, do not count.
+    """
+    lost, remaining = Counter[str](), iter(targets)
+    while texts := [" ".join(filter(None, text.strip().split(" "))) for text in islice(remaining, _BATCH)]:
+        for text, back in zip(texts, through(texts), strict=True):
+            if text != back:
+                lost += Counter(text) - Counter(back)
+    del lost[" "]
+    if not lost:
+        return None
+    chars = [char for char, _ in lost.most_common(NUM_EXAMPLES)]
+    # Spaces are removed at the ends, but not between brackets.
+    become = [through([char])[0] or through([f"({char})"])[0][1:-1] for char in chars]
+    examples = [f"{_name(char)} as {_name(back)}" for char, back in zip(chars, become, strict=True)]
+    return f"{lost.total():,} characters of the target, such as {', '.join(examples)}"
+
+
+def _name(text: str) -> str:
+    """`text` itself if it can be seen, else its name."""
+    if text.isprintable() and text.strip() and not unicodedata.combining(text[0]):
+        return text
+    return " ".join(unicodedata.name(char, f"U+{ord(char):04X}") for char in text) or "nothing"

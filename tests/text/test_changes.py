@@ -1,0 +1,33 @@
+"""Characters that a tokenizer changes are counted, and shown with what becomes of them."""
+
+import pytest
+
+from mtx.config.settings import TokenizerSettings
+from mtx.text.changes import describe_changes, round_trip, round_trip_by
+from mtx.text.train_tokenizer import train_tokenizer
+
+TEXTS = ["Take 1½ cups，and 25 m².", "Vraiment\u202f?", "an apple，a pear", "two  spaces ", "a\tb"]
+
+
+@pytest.mark.parametrize(
+    ("normalization", "wanted"),
+    [
+        ("source", None),
+        ("lossless", None),
+        ("identity", None),
+        ("nmt_nfkc", "5 characters of the target, such as ， as ,, ½ as 1⁄2, ² as 2"),
+        ("nfkc_cf", "7 characters of the target, such as ， as ,, T as t, ½ as 1⁄2"),
+    ],
+)
+def test_a_normalization_tells_the_same_before_and_after_a_training(normalization: str, wanted: str | None) -> None:
+    settings = TokenizerSettings(vocab_size=340, normalization=normalization)
+    texts = TEXTS if normalization == "source" else TEXTS[:-1]
+    tokenizer = train_tokenizer(texts, texts, settings, lambda line: None)
+    assert describe_changes(texts, round_trip_by(settings)) == describe_changes(texts, round_trip(tokenizer)) == wanted
+
+
+def test_characters_without_a_piece_or_bytes_are_told() -> None:
+    tokenizer = train_tokenizer(["abc"] * 9, ["abc"] * 9, TokenizerSettings(vocab_size=9, byte_fallback=False), print)
+    assert describe_changes(["abç", "a\u200b"], round_trip(tokenizer)) == (
+        "2 characters of the target, such as ç as ⁇, ZERO WIDTH SPACE as ⁇"
+    )
