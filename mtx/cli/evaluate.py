@@ -120,7 +120,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         UserError: there is none, or `output` is one of its files (USAGE); it cannot be read (DATA).
     """
     from mtx.config.load import load_config
-    from mtx.data.sources.read import read_pairs, reader, relocated
+    from mtx.data.sources.read import reader, relocated, usable_pairs
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
@@ -133,7 +133,7 @@ def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], li
         print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
     if output is not None:
         refuse_overwriting(output, reader(test).files())
-    pairs = list(read_pairs(test, data.src_lang, data.tgt_lang))
+    pairs = list(usable_pairs(test, data.src_lang, data.tgt_lang))
     return [source for source, _ in pairs], [[reference for _, reference in pairs]], test.tag
 
 

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Normalization = Literal["source", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
+OnBadRow = Literal["skip", "stop"]
 Verdict = Literal["keep", "drop"]
 
 # Sizes from the literature: `base` and `big` are in Table 3 of Vaswani et al. 2017, `tiny` is used for captions by
@@ -41,6 +42,9 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     dev: Source | None = Field(default=None, description="Pairs that select the best checkpoint.")
     test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
     max_tokens: int = Field(default=256, ge=2, le=100_000, description="Drop pairs with more tokens on either side.")
+    on_bad_row: OnBadRow = Field(
+        default="skip", description="Rows that can't be read: skip up to 1 % of a source and count them, or stop."
+    )
     temperature: float = Field(
         default=1.0,
         ge=1,

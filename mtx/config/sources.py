@@ -18,6 +18,7 @@ Encoding = Literal[  # In each of these the byte LF is a line end and nothing el
     "cp1250", "cp1251", "cp1252", "koi8-r",
 ]  # fmt: skip
 Weight = Annotated[float, Field(gt=0, le=1000, description="How often each pair occurs in an epoch.")]
+Header = Annotated[bool, Field(description="Whether the first line names the columns.")]
 TagName = Annotated[
     str | None,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="Tag before each source sentence: 2de adds <2de>."),
@@ -48,6 +49,26 @@ class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
     tsv: FilePath = Field(description="File with one pair per line, columns separated by tabs.")
     src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
     tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    header: Header = False
+    encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
+    weight: Weight = 1.0
+    tag: TagName = None
+
+
+class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
+    """One file with comma-separated columns, as spreadsheets write it. Quoted fields may hold commas and line breaks.
+
+    A line break in a field becomes a space.
+    """
+
+    example: ClassVar[str] = "{csv: FILE}"
+    csv: FilePath = Field(description="CSV file, plain or compressed.")
+    src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
+    tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    header: Header = False
+    delimiter: Literal["auto", "comma", "semicolon", "tab"] = Field(
+        default="auto", description="Character between columns; auto: the one that gives most lines the same number."
+    )
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
     weight: Weight = 1.0
     tag: TagName = None
@@ -76,10 +97,10 @@ class Tmx(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
-    """A zip archive from OPUS in Moses format, or with one TMX file. It is read without unpacking."""
+    """A zip archive from OPUS in Moses format, or with TMX files, of which all are read. It is not unpacked."""
 
     example: ClassVar[str] = "{zip: FILE}"
-    zip: FilePath = Field(description="Zip archive with one file per language, or one TMX file.")
+    zip: FilePath = Field(description="Zip archive with one file per language, or TMX files.")
     src: str | None = Field(default=None, description="Source file in it; default: the one with the language code.")
     tgt: str | None = Field(default=None, description="Target file in it; default: the one with the language code.")
     weight: Weight = 1.0
@@ -130,6 +151,7 @@ def _kind_of_source(value: Any) -> str:
 Source = Annotated[
     Annotated[TwoFiles, Tag("files")]
     | Annotated[Tsv, Tag("tsv")]
+    | Annotated[Csv, Tag("csv")]
     | Annotated[Jsonl, Tag("jsonl")]
     | Annotated[Tmx, Tag("tmx")]
     | Annotated[Zip, Tag("zip")]

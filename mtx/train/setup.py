@@ -16,7 +16,7 @@ from mtx.data.cleaning.clean import read_cleaner
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.data.prepared.prepare import prepare
-from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
+from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader, usable_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
 from mtx.evaluate import scoring_notes, tokenizer_of
@@ -156,18 +156,18 @@ def check_sources(data: DataSettings) -> None:
             what = "the %s pairs are training pairs: scores will not show how new sentences are translated"
             LOGGER.warning(what, name)
     if data.test is not None and not isinstance(data.test, HubDataset):
-        for _ in read_pairs(data.test, data.src_lang, data.tgt_lang):
+        for _ in usable_pairs(data.test, data.src_lang, data.tgt_lang, data.on_bad_row):
             pass
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
     """Load the tokenizer that the config names, or train one on its training data."""
-    languages = config.data.src_lang, config.data.tgt_lang
+    languages, on_bad_row = (config.data.src_lang, config.data.tgt_lang), config.data.on_bad_row
     cleaner = read_cleaner(config.data, config.clean)
 
     def pairs() -> Iterator[tuple[str, str]]:
         for source in config.data.train:
-            yield from (pair for pair in read_pairs(source, *languages) if pair not in cleaner.held_out)
+            yield from (pair for pair in read_pairs(source, *languages, on_bad_row) if pair not in cleaner.held_out)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
     # A joint vocabulary reads both sides in step, so that one pass over the text is enough.
@@ -215,7 +215,7 @@ def load_dev_set(config: Config, tokenizer: Tokenizer) -> DevSet | None:
     if data.dev is None:
         return None
     corpus = prepare([data.dev], data, NO_CLEANING, tokenizer)
-    pairs = list(islice(read_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
+    pairs = list(islice(usable_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
     sources, references = [src for src, _ in pairs], [tgt for _, tgt in pairs]
     return DevSet(data.dev, corpus, batches, sources, references, tokenizer_of(data.tgt_lang, references))

@@ -9,7 +9,7 @@ import regex
 from numpy.typing import NDArray
 
 from mtx.data.cleaning.hashes import words_of
-from mtx.data.sources.base import Pair
+from mtx.data.sources.base import Pair, as_read
 from mtx.data.sources.read import in_chunks
 
 NGRAM = 8  # Length of the n-grams that are compared, in words; in characters for scripts without spaces
@@ -34,7 +34,7 @@ class Example:
 
 def example_of(line: int, pair: Pair) -> Example:
     """`pair`, in `line`, as an example."""
-    return Example(line, *(shortened(text, MAX_EXAMPLE_CHARS) for text in pair))
+    return Example(line, *(shortened(text, MAX_EXAMPLE_CHARS) for text in as_read(pair)))
 
 
 def shortened(text: str, max_chars: int) -> str:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import compress
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -13,10 +14,10 @@ from mtx.config.settings import CleanSettings, Config
 from mtx.config.sources import Source
 from mtx.data.check.alignment import MAX_LENGTH, Alignment, compare_lengths
 from mtx.data.check.overlap import MAX_EXAMPLES, Example, OverlapIndex, example_of
-from mtx.data.cleaning.clean import HELD_OUT, UNUSABLE, Cleaner, build_cleaner, read_cleaner
+from mtx.data.cleaning.clean import HELD_OUT, Cleaner, build_cleaner, read_cleaner
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.cleaning.rules import RULES, size_of
-from mtx.data.sources.base import Pair
+from mtx.data.sources.base import NoPair, Pair
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
@@ -108,7 +109,8 @@ class ChunkScanner:
         for index, (pair, reason, original) in enumerate(zip(pairs, reasons, chunk.pairs, strict=True)):
             for rule in self._rules_about(pair, reason, original):
                 indices.setdefault(rule, []).append(index)
-        to_compare = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason not in (*UNUSABLE, HELD_OUT)]
+        comparable = [not is_unusable(reason) and reason != HELD_OUT for reason in reasons]
+        to_compare = list(compress(pairs, comparable))
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         return ChunkFindings(
             indices,
@@ -122,9 +124,9 @@ class ChunkScanner:
 
     def _rules_about(self, pair: Pair, reason: str | None, original: Pair) -> Iterator[str]:
         """All rules that `pair` breaks, given the first `reason` for which the config drops it."""
-        if reason in (*UNUSABLE, HELD_OUT):
+        if reason == HELD_OUT or is_unusable(reason):
             yield str(reason)
-        if reason in UNUSABLE:
+        if is_unusable(reason):
             return
         for rule, is_broken in self.every.rules.items():
             # A pair without a reason passed all enabled rules.
@@ -133,6 +135,11 @@ class ChunkScanner:
         repaired = pair if self.enabled.is_repaired else self.every.repaired(pair)
         if repaired != original:
             yield REPAIRED
+
+
+def is_unusable(reason: str | None) -> bool:
+    """Whether pairs are dropped for this reason under any config: empty, over 1 MB, or not read."""
+    return reason is not None and reason not in RULE_KEYS and reason != HELD_OUT
 
 
 def _all_rules(config: Config) -> Cleaner:
@@ -163,10 +170,10 @@ def scan_source(
     lengths = [np.zeros((2, 0), np.uint16)]
     num_pairs = num_dropped = 0
     errors: list[str] = []
-    pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang), errors)
+    pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row), errors)
     for chunk, part in parallel_map(in_chunks(pairs), scanner):
         indices = dict(part.indices)
-        usable = np.flatnonzero([reason not in UNUSABLE for reason in part.reasons])
+        usable = np.flatnonzero([not is_unusable(reason) for reason in part.reasons])
         for kind, rule in DUPLICATES.items():
             is_new = seen[kind].add(part.hashes[kind][usable])
             indices[rule] = usable[~is_new].tolist()
@@ -198,7 +205,7 @@ def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
     has_pairs = False
     try:
         for pair in pairs:
-            has_pairs = True
+            has_pairs = has_pairs or not isinstance(pair, NoPair)
             yield pair
     except UserError as error:
         if error.code != ExitCode.DATA or not has_pairs:
@@ -209,12 +216,12 @@ def _readable(pairs: Iterator[Pair], errors: list[str]) -> Iterator[Pair]:
 def _verdict(rule: str, role: str, cleaner: Cleaner, clean: CleanSettings) -> tuple[Verdict, str | None]:
     """Return how the config treats the pairs that `rule` is about, and the key that enables the rule."""
     keys = {name: key for key, name in DUPLICATES.items()} | RULE_KEYS
-    if rule in UNUSABLE:
-        return "dropped", None
     if rule == HELD_OUT:
         return "dropped", f"clean.held_out={clean.held_out}"
     if rule == REPAIRED:
         setting, is_on = "clean.repair=true", cleaner.is_repaired
+    elif rule not in keys:  # unusable
+        return "dropped", None
     elif rule in DUPLICATES.values():
         # If a pair came before, so did its source and its target.
         setting = f"clean.duplicates={keys[rule]}"

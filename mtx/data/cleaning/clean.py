@@ -8,12 +8,12 @@ from mtx.config.settings import CleanSettings, DataSettings
 from mtx.config.sources import Source
 from mtx.data.cleaning.hashes import text_keys
 from mtx.data.cleaning.rules import Rule, enabled_rules, load_fixer, repair
-from mtx.data.sources.base import Pair
+from mtx.data.sources.base import NoPair, Pair
 from mtx.data.sources.read import read_pairs
 from mtx.errors import ExitCode, UserError
 
 MAX_SENTENCE_BYTES = 1_000_000  # Longer sentences are always dropped
-TOO_LONG, EMPTY = UNUSABLE = ("over 1 MB", "empty")  # Reasons to drop a pair under any config
+TOO_LONG, EMPTY = "over 1 MB", "empty"  # Reasons to drop a pair under any config
 HELD_OUT = "in dev or test"  # Reason to drop a pair under `clean.held_out`
 
 
@@ -50,7 +50,7 @@ class Cleaner:
 
     def repaired(self, pair: Pair) -> Pair:
         """`pair`, with damaged Unicode repaired if the config asks for it."""
-        return (repair(pair[0]), repair(pair[1])) if self.is_repaired else pair
+        return (repair(pair[0]), repair(pair[1])) if self.is_repaired and not isinstance(pair, NoPair) else pair
 
     def drop_reason(self, pair: Pair) -> str | None:
         """The first reason to drop `pair`, if any; duplicates and pairs with too many tokens are found later."""
@@ -58,7 +58,7 @@ class Cleaner:
             if len(text) > MAX_SENTENCE_BYTES // 4 and len(text.encode()) > MAX_SENTENCE_BYTES:
                 return TOO_LONG
         if not all(text.strip() for text in pair):
-            return EMPTY
+            return pair.reason if isinstance(pair, NoPair) else EMPTY
         if pair in self.held_out:
             return HELD_OUT
         return next((reason for reason, rule in self.rules.items() if rule(*pair)), None)

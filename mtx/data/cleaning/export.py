@@ -10,7 +10,7 @@ import numpy as np
 from mtx.config.settings import Config
 from mtx.data.cleaning.clean import format_kept, read_cleaner
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
-from mtx.data.sources.base import Pair
+from mtx.data.sources.base import Pair, as_read
 from mtx.data.sources.read import Chunk, expand_folders, in_chunks, read_pairs, reader
 from mtx.data.sources.text import as_line
 from mtx.errors import ExitCode, UserError
@@ -49,13 +49,13 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
             return pairs, reasons, pair_hashes(kept, clean.duplicates, tag)
 
         line = 0
-        pairs = read_pairs(source, data.src_lang, data.tgt_lang)
+        pairs = read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row)
         for chunk, (cleaned, reasons, hashes) in parallel_map(in_chunks(pairs), work):
             if len(hashes):
                 kept = np.flatnonzero([reason is None for reason in reasons])
                 for index in kept[~seen.add(hashes)]:
                     reasons[index] = "duplicate"
-            for (src, tgt), pair, reason in zip(chunk.pairs, cleaned, reasons, strict=True):
+            for (src, tgt), pair, reason in zip(map(as_read, chunk.pairs), cleaned, reasons, strict=True):
                 line += 1
                 if reason is None:
                     for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):

@@ -43,13 +43,18 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     contents = [content_key(source, settings) for source in sources]
     languages = settings.src_lang, settings.tgt_lang
     held_out = [content_key(source, settings) for source in held_out_sources(settings) if clean.held_out != "keep"]
-    key = _digest(
-        [CODE_VERSION, contents, *languages, settings.max_tokens, _key_rules(clean), tokenizer.digest, *held_out]
-    )
+    policy = (
+        [settings.on_bad_row] if settings.on_bad_row != "skip" else []
+    )  # runs from before this setting keep their key
+    rules = [settings.max_tokens, _key_rules(clean), tokenizer.digest, *held_out, *policy]
+    key = _digest([CODE_VERSION, contents, *languages, *rules])
 
     def write(folder: Path) -> None:
         encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, read_cleaner(settings, clean), tokenizer)
-        each = (in_chunks(read_pairs(source, *languages), index) for index, source in enumerate(sources))
+        each = (
+            in_chunks(read_pairs(source, *languages, settings.on_bad_row), index)
+            for index, source in enumerate(sources)
+        )
         write_shards(folder, chain.from_iterable(each), len(sources), encoder)
 
     corpus = _cached_corpus(key, write)

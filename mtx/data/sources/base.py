@@ -2,14 +2,38 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from mtx.config.sources import Source, SourceSettings
 from mtx.errors import ExitCode, UserError
 from mtx.text.languages import is_language_code
 
 Pair = tuple[str, str]  # A source sentence and its translation
+
+
+class NoPair(tuple[str, str]):
+    """A row that gives no pair, in the place of one, so that pair n stays row n: an empty pair with a reason."""
+
+    reason: str  # Reason to drop it, the same for all rows of a kind
+    text: str  # Beginning of the row
+    fault: tuple[str, str, str] | None  # Problem, place and remedy; None if nothing is wrong, as with a header
+
+    @classmethod
+    def of(cls, reason: str, text: str, fault: tuple[str, str, str] | None = None) -> Self:
+        row = cls(("", ""))
+        row.reason, row.text, row.fault = reason, text[:MAX_SHOWN_CHARS], fault
+        return row
+
+    def error(self, prefix: str = "") -> UserError:
+        """The error for a row with a fault (DATA)."""
+        what, where, do = self.fault or (self.reason, "", "Correct it.")
+        return UserError(ExitCode.DATA, prefix + what, where=where, do=do)
+
+
+MAX_SHOWN_CHARS = 1000  # Characters of a row without a pair that are kept to be shown
+NUM_CHECKED = 100  # Rows that are read for a first pair before long work begins
 
 PACKED_SUFFIXES = (".gz", ".xz", ".zst")
 
@@ -51,10 +75,10 @@ class Reader(ABC, Generic[Settings]):
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         """All (source, target) pairs in order. Nothing is dropped: a sentence that is empty or missing is "".
 
-        In a file of lines each line gives a pair, ("", "") if it holds none, so that pair n is from line n.
+        In a file of lines each line gives a pair, a `NoPair` if it can't be read, so that pair n is from line n.
 
         Raises:
-            UserError: a file is missing, damaged or not in the expected form (DATA).
+            UserError: a file is missing, damaged, or as a whole not in the expected form (DATA).
         """
 
     @property
@@ -72,15 +96,21 @@ class Reader(ABC, Generic[Settings]):
 
     def content_options(self) -> str:
         """The settings that decide which pairs the files give, as JSON."""
-        # Default encoding and tag are omitted, so that runs begun before these settings existed keep their key.
-        defaults = {"encoding": "utf-8", "tag": None}
+        # Defaults of these are omitted, so that runs begun before these settings existed keep their key.
+        defaults = {"encoding": "utf-8", "tag": None, "header": False}
         omitted = {key for key, default in defaults.items() if getattr(self.settings, key, default) == default}
         omitted |= {key for key, value in self.settings if isinstance(value, Path) or key in self.location}
         return self.settings.model_dump_json(exclude=omitted | UNRELATED_TO_CONTENT)
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
-        """Read the first pair, so that an error, such as for a missing file, is raised before long work begins."""
-        next(self.pairs(src_lang, tgt_lang), None)
+        """Read to the first pair, so that an error, such as for a missing file, is raised before long work begins."""
+        first: NoPair | None = None
+        for pair in islice(self.pairs(src_lang, tgt_lang), NUM_CHECKED):
+            if not isinstance(pair, NoPair):
+                return
+            first = first or (pair if pair.fault else None)
+        if first is not None:
+            raise first.error()
 
     def parts(self, src_lang: str, tgt_lang: str) -> list[Source]:
         """The sources that this one consists of: itself, unless it is a folder."""
@@ -96,6 +126,11 @@ def not_found(what: str, where: str, kind: str, choices: Sequence[str]) -> UserE
     listed = ", ".join(choices[:10]) + (", …" if len(choices) > 10 else "")
     do = f"Set src and tgt of the source to two of its {kind}: {listed or 'none'}."
     return UserError(ExitCode.DATA, what, where=where, do=do)
+
+
+def as_read(pair: Pair) -> Pair:
+    """The pair, or what was read in the place of one, with nothing on the target side."""
+    return (pair.text, "") if isinstance(pair, NoPair) else pair
 
 
 def plain_name(path: Path) -> Path:

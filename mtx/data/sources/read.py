@@ -1,6 +1,7 @@
 """The readers of all kinds of sources, and their pairs in chunks, the unit of work of one process."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
@@ -9,12 +10,17 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
+from mtx.config.settings import OnBadRow
 from mtx.config.sources import Source, SourceSettings
-from mtx.data.sources.base import Pair, Reader
+from mtx.data.sources.base import NoPair, Pair, Reader
 from mtx.errors import ExitCode, UserError
+from mtx.system.logs import LOGGER
 
 # A chunk ends when it has reached one of these; its last line alone may have four times as many characters.
 MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
+
+MAX_BAD_SHARE = 0.01  # Share of rows that may be unreadable before a source is refused
+FEW_ROWS = 10  # Rows of a source below which none may be unreadable
 
 
 @cache
@@ -36,13 +42,45 @@ def reader(source: Source) -> Reader[Any]:
     return readers()[type(source)](source)
 
 
-def read_pairs(source: Source, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-    """All (source, target) pairs of `source` in order.
+def read_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
+    """All (source, target) pairs of `source` in order, with a `NoPair` for each row that gives none.
 
     Raises:
-        UserError: a file is missing, damaged or not in the expected form (DATA).
+        UserError: a file is missing, damaged or not in the expected form, see also `limit_bad_rows` (DATA).
     """
-    return reader(source).pairs(src_lang, tgt_lang)
+    return limit_bad_rows(reader(source).pairs(src_lang, tgt_lang), on_bad_row)
+
+
+def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
+    """Pass on `pairs`.
+
+    Raises:
+        UserError: more than 1 % of the rows can't be read, or one with "stop" (DATA).
+    """
+    first, num_bad, number = None, 0, 0
+    for number, pair in enumerate(pairs, start=1):  # noqa: B007 - used after the loop
+        if isinstance(pair, NoPair) and pair.fault is not None:
+            first, num_bad = first or pair, num_bad + 1
+            if on_bad_row == "stop":
+                raise pair.error()
+        yield pair
+    # A single row is no reason to stop, except in a file of few.
+    allowed = max(1, int(MAX_BAD_SHARE * number)) if number >= FEW_ROWS else 0
+    if first is not None and num_bad > allowed:
+        raise first.error(f"{num_bad:,} of {number:,} rows can't be read, the first: " if num_bad > 1 else "")
+
+
+def usable_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
+    """The pairs of `read_pairs` without rows that give none; it logs how many can't be read."""
+    reasons: Counter[str] = Counter()
+    for pair in read_pairs(source, src_lang, tgt_lang, on_bad_row):
+        if not isinstance(pair, NoPair):
+            yield pair
+        elif pair.fault is not None:
+            reasons[pair.reason] += 1
+    if reasons:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        LOGGER.warning("%s: skipped rows: %s", reader(source).label, counts)
 
 
 def expand_folders(sources: Iterable[Source], src_lang: str, tgt_lang: str) -> tuple[Source, ...]:

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mtx.data.sources.base import NoPair
 from mtx.errors import ExitCode, UserError
 
 BLOCK_BYTES = 1 << 16  # Bytes that are read and unpacked at a time
@@ -23,6 +24,9 @@ MAX_XZ_BYTES = 1 << 28  # Limit of the memory for unpacking xz, 4 times what its
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+Row = str | NoPair
+CONVERT = "Convert the text to UTF-8."
 
 # Returns the text to use for a line that is not in its encoding, given its bytes and where it is; or raises.
 Repair = Callable[[bytes, str], str]
@@ -38,10 +42,28 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
         yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
 
 
-def read_regular_file(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """Lines of a file that can be read several times, which a pipe can not; see `read_lines`."""
+def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
+    """Lines of a file that can be read several times, which a pipe can not; one that is not in `encoding` is a NoPair.
+
+    Raises:
+        UserError: see `read_lines`.
+    """
     with open_regular(path) as stream:
-        yield from chain.from_iterable(stream_lines(stream, str(path), encoding))
+        yield from stream_rows(stream, str(path), encoding)
+
+
+def stream_rows(stream: BinaryIO, name: str, encoding: str = "utf-8") -> Iterator[Row]:
+    """Lines of a stream, see `stream_lines`, and a NoPair for each that is not in `encoding`."""
+
+    def bad_row(line: bytes, position: str) -> Any:
+        what = _not_in(encoding)
+        return NoPair.of(what, line.decode(encoding, "replace"), (what, position, CONVERT))
+
+    return chain.from_iterable(stream_lines(stream, name, encoding, bad_row))
+
+
+def _not_in(encoding: str) -> str:
+    return f"not {encoding.upper()}"
 
 
 @contextmanager
@@ -106,8 +128,7 @@ def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair
     except UnicodeDecodeError as error:
         position = f"{where} byte {error.start + 1}"
         if repair is None:
-            do = "Convert the text to UTF-8."
-            raise UserError(ExitCode.DATA, f"not {encoding.upper()}", where=position, do=do) from error
+            raise UserError(ExitCode.DATA, _not_in(encoding), where=position, do=CONVERT) from error
         return repair(line, position)
 
 
@@ -119,16 +140,16 @@ def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Rep
             raise UserError(ExitCode.DATA, what, where=where, do="Convert the file to UTF-8.")
         block = block.removeprefix(_BOM)
     try:
-        lines = block.decode(encoding).split("\n")
+        yield [line.removesuffix("\r") for line in block.decode(encoding).split("\n")]
     except UnicodeDecodeError:
         lines = []
         for number, line in enumerate(block.split(b"\n"), start=num_before + 1):
             try:
-                lines.append(decode_line(line, f"{name} line {number}", encoding, repair))
+                lines.append(decode_line(line.removesuffix(b"\r"), f"{name} line {number}", encoding, repair))
             except UserError:
-                yield [good.removesuffix("\r") for good in lines]
+                yield lines
                 raise
-    yield [line.removesuffix("\r") for line in lines]
+        yield lines
 
 
 # --- packed files ----------------------------------------------------------------------------------------------------

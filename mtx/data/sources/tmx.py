@@ -4,16 +4,20 @@ The format: https://www.gala-global.org/tmx-14b. A file may come from anyone: de
 other file or address is opened, and libxml2's limits on depth and size stay in force.
 """
 
+import html.entities
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 from mtx.config.sources import Tmx
-from mtx.data.sources.base import Languages, Pair, Reader, not_found
+from mtx.data.sources.base import Languages, NoPair, Pair, Reader, not_found
 from mtx.data.sources.text import open_regular, plain_blocks
 from mtx.errors import ExitCode, UserError
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
+MAX_PIECE_BYTES = 1 << 16  # Bytes up to which a unit is read at once; in a larger one, invalid XML is an error
+UNIT_BEGIN, UNIT_END = re.compile(rb"<tu[\s>]"), b"</tu>"  # As in every encoding but UTF-16
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # Elements in a segment that contain formatting, not text of the sentence
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -28,7 +32,8 @@ class TmxReader(Reader[Tmx]):
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         path = self.settings.tmx
         with open_regular(path) as stream:
-            yield from read_tmx(stream, str(path), self.settings.src or src_lang, self.settings.tgt or tgt_lang)
+            languages = self.settings.src or src_lang, self.settings.tgt or tgt_lang
+            yield from read_tmx([(stream, str(path))], str(path), *languages)
 
     def languages(self) -> Languages:
         """The languages of the first unit, and which of them is the source by the header."""
@@ -37,6 +42,8 @@ class TmxReader(Reader[Tmx]):
         try:
             with path.open("rb") as stream:
                 for unit in _units(plain_blocks(stream, str(path)), str(path)):
+                    if isinstance(unit, NoPair):
+                        continue
                     header = next(_children(unit.getroottree().getroot(), "header"), None)
                     src = "" if header is None else _code(header.get("srclang"))
                     codes = [_language(variant) for variant in _children(unit, "tuv")]
@@ -51,8 +58,10 @@ class TmxReader(Reader[Tmx]):
         return Languages(names)
 
 
-def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-    """The (source, target) pairs of the units of a TMX file, in order. A unit without a language has "" for it.
+def read_tmx(files: Iterable[tuple[BinaryIO, str]], name: str, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+    """The (source, target) pairs of the units of TMX files, in order. A unit without a language has "" for it.
+
+    Each of `files` has its own name; `name` is that of them all.
 
     Languages (`xml:lang`) match regardless of case, or else by their main part: en matches en-US.
 
@@ -60,8 +69,12 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
         UserError: not XML, damaged, not TMX, or no unit in both languages (DATA).
     """
     languages: dict[str, None] = {}
-    has_both = False
-    for unit in _units(plain_blocks(stream, name), name):
+    has_both = has_bad = False
+    for unit in chain.from_iterable(_units(plain_blocks(stream, part), part) for stream, part in files):
+        if isinstance(unit, NoPair):
+            has_bad = True
+            yield unit
+            continue
         variants: dict[str, Any] = {}
         for variant in _children(unit, "tuv"):
             variants.setdefault(_language(variant), variant)
@@ -69,49 +82,124 @@ def read_tmx(stream: BinaryIO, name: str, src_lang: str, tgt_lang: str) -> Itera
         src, tgt = _text_in(variants, src_lang), _text_in(variants, tgt_lang)
         has_both = has_both or bool(src and tgt)
         yield src, tgt
-    if not has_both:
+    if not has_both and not (has_bad and not languages):  # if all are bad, that is the error
         raise not_found(f"no unit with both {src_lang} and {tgt_lang}", name, "languages", list(languages))
 
 
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
-    """Each complete `tu` element. It is freed after use; all other elements are freed at once."""
+    """Each complete `tu` element, freed after use, or a NoPair for one that is not XML, after which reading goes on."""
     from lxml import etree
 
-    parser: Any = etree.XMLPullParser(
-        events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True,
-        remove_pis=True,
-    )  # fmt: skip
-    is_first = True
-    unit = None
-    num_held = num_bytes = 0  # elements and bytes since the last element was freed
+    pieces = _pieces(blocks)
+    head = next(pieces)
+    parser, num_lines = _Parser(name), head.count(b"\n")
     try:
-        for block in blocks:
-            parser.feed(block)
-            num_bytes += len(block)
-            for event, element in parser.read_events():
-                tag = _name(element)
-                if is_first and tag != "tmx":
-                    what, do = f"the root element is {tag[:40]}, not tmx", "Give a TMX file."
-                    raise UserError(ExitCode.DATA, what, where=name, do=do)
-                is_first = False
-                if event == "start":
-                    num_held += 1
-                    unit = element if unit is None and tag == "tu" else unit
-                elif unit is None or element is unit:
-                    if unit is not None:
-                        yield element
-                    _free(element)
-                    unit, num_held, num_bytes = None, 0, 0
-            if num_held > MAX_ELEMENTS or num_bytes > MAX_BYTES:
-                where = name if unit is None else f"{name} line {unit.sourceline}"
-                raise UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
+        yield from parser.units(head)
+        for piece in pieces:
+            num_units, is_unit = 0, _is_unit(piece)
+            num_lines += piece.count(b"\n")
+            try:
+                for unit in parser.units(piece):
+                    num_units += 1
+                    yield unit
+                if num_units or not is_unit:
+                    continue
+                parser.close()  # raises an error that was not raised yet
+            except etree.XMLSyntaxError as error:
+                if not is_unit:
+                    raise
+                what, line, _ = _explain(error)
+                fault = what, f"{name} line {line + parser.lines_before}", "Correct the unit there, or remove it."
+                yield NoPair.of("with invalid XML", piece.decode(errors="replace").strip(), fault)
+            # A new parser goes on behind the unit, once it has read the head again, for its names and encoding.
+            parser = _Parser(name, num_lines - head.count(b"\n"))
+            list(parser.units(head))
         parser.close()
     except etree.XMLSyntaxError as error:
-        line = error.position[0] if error.position else 0
-        reason = _POSITION.sub("", " ".join((error.msg or "not XML").split()))[:200]
-        is_encoding = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
-        do = "Correct the text there, or convert it to UTF-8." if is_encoding else "Give a complete TMX file."
-        raise UserError(ExitCode.DATA, f"invalid XML: {reason}", where=f"{name} line {line}", do=do) from error
+        what, line, do = _explain(error)
+        raise UserError(ExitCode.DATA, what, where=f"{name} line {line + parser.lines_before}", do=do) from error
+
+
+def _is_unit(piece: bytes) -> bool:
+    """Whether `piece` ends with a unit that is in no comment."""
+    is_open = any(piece.rfind(begin) > piece.rfind(end) for begin, end in ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>")))
+    return not is_open and piece.endswith(UNIT_END) and UNIT_BEGIN.search(piece) is not None
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """All before the first unit, each unit with what comes before it, and the rest; or else pieces of limited size."""
+    begun, is_head = b"", True
+    for block in blocks:
+        begun += block
+        if is_head and ((unit := UNIT_BEGIN.search(begun)) or len(begun) > MAX_PIECE_BYTES):
+            end = unit.start() if unit else len(begun)
+            yield begun[:end]
+            begun, is_head = begun[end:], False
+        if not is_head:
+            *units, begun = begun.split(UNIT_END)
+            yield from (unit + UNIT_END for unit in units)
+            if len(begun) > MAX_PIECE_BYTES:
+                yield begun
+                begun = b""
+    yield begun
+
+
+def _explain(error: Any) -> tuple[str, int, str]:
+    """The problem, its line and the remedy for XML that is not valid."""
+    from lxml import etree
+
+    reason = _POSITION.sub("", " ".join((error.msg or "not XML").split()))[:200]
+    is_encoding = error.code in (etree.ErrorTypes.ERR_INVALID_ENCODING, etree.ErrorTypes.ERR_INVALID_CHAR)
+    do = "Correct the text there, or convert it to UTF-8." if is_encoding else "Give a complete TMX file."
+    return f"invalid XML: {reason}", error.position[0] if error.position else 0, do
+
+
+class _Parser:
+    """Parser that is fed bytes and gives complete `tu` elements. All elements are freed after use."""
+
+    def __init__(self, name: str, lines_before: int = 0) -> None:
+        """Begin at the start of a file, or behind `lines_before` lines that it does not see."""
+        from lxml import etree
+
+        self.lines_before = lines_before
+        self._name, self._is_first, self._unit = name, True, None
+        self._num_held = self._num_bytes = 0  # elements and bytes since the last element was freed
+        self._parser: Any = etree.XMLPullParser(
+            events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True,
+            remove_pis=True,
+        )  # fmt: skip
+
+    def units(self, data: bytes) -> Iterator[Any]:
+        """Each `tu` element that `data` completes.
+
+        Raises:
+            XMLSyntaxError: it is not XML.
+            UserError: it is not TMX, or a unit is too large (DATA).
+        """
+        self._parser.feed(data)
+        self._num_bytes += len(data)
+        for event, element in self._parser.read_events():
+            tag = _name(element)
+            if self._is_first and tag != "tmx":
+                what, do = f"the root element is {tag[:40]}, not tmx", "Give a TMX file."
+                raise UserError(ExitCode.DATA, what, where=self._name, do=do)
+            self._is_first = False
+            if event == "start":
+                self._num_held += 1
+                self._unit = element if self._unit is None and tag == "tu" else self._unit
+            elif self._unit is None or element is self._unit:
+                if self._unit is not None:
+                    yield element
+                _free(element)
+                self._unit, self._num_held, self._num_bytes = None, 0, 0
+        if self._num_held > MAX_ELEMENTS or self._num_bytes > MAX_BYTES:
+            where = (
+                self._name if self._unit is None else f"{self._name} line {self._unit.sourceline + self.lines_before}"
+            )
+            raise UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
+
+    def close(self) -> None:
+        self._parser.close()
 
 
 def _free(element: Any) -> None:
@@ -154,6 +242,8 @@ def _text_of(segment: Any) -> Iterator[str]:
     """The text that the translator saw: without formatting codes, with the text between them."""
     yield segment.text or ""
     for child in segment:
-        if isinstance(child.tag, str) and _name(child) not in _CODES:
+        if not isinstance(child.tag, str):  # an entity, as everything else was removed
+            yield html.entities.html5.get(str(child.text)[1:], "")  # one of HTML; no other is expanded
+        elif _name(child) not in _CODES:
             yield from _text_of(child)
         yield child.tail or ""

@@ -1,11 +1,12 @@
 """Tab-separated files: one pair a line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from mtx.config.sources import Tsv
-from mtx.data.sources.base import Pair, Reader
-from mtx.data.sources.text import read_regular_file
-from mtx.errors import ExitCode, UserError
+from mtx.config.sources import Csv, Tsv
+from mtx.data.sources.base import NoPair, Pair, Reader
+from mtx.data.sources.text import read_rows
+
+Columns = Sequence[str]
 
 
 class TsvReader(Reader[Tsv]):
@@ -13,18 +14,34 @@ class TsvReader(Reader[Tsv]):
     suffixes = (".tsv",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        src, tgt, path = self.settings.src, self.settings.tgt, self.settings.tsv
-        needed, expected = max(src, tgt), 0
-        for number, line in enumerate(read_regular_file(path, self.settings.encoding), start=1):
-            if not line:
-                yield "", ""
-                continue
-            columns = line.split("\t")
-            if len(columns) < needed:
-                what, do = f"found {len(columns)} columns, needed {needed}", "Separate columns by one tab."
-                raise UserError(ExitCode.DATA, what, where=f"{path} line {number}", do=do)
-            expected = expected or len(columns)
-            if len(columns) > expected:  # text after a stray tab would be lost
-                what, do = f"found {len(columns)} columns, {expected} in the lines before", "Remove the stray tabs."
-                raise UserError(ExitCode.DATA, what, where=f"{path} line {number}", do=do)
+        remedies = "Separate columns by one tab.", "Remove the stray tabs."
+        return pairs_of_columns(self.rows(), self.settings, str(self.settings.tsv), remedies)
+
+    def rows(self) -> Iterator[Columns | NoPair]:
+        """The columns of each line."""
+        for row in read_rows(self.settings.tsv, self.settings.encoding):
+            yield row.split("\t") if isinstance(row, str) else row
+
+
+def pairs_of_columns(
+    rows: Iterable[Columns | NoPair], settings: Tsv | Csv, name: str, remedies: tuple[str, str]
+) -> Iterator[Pair]:
+    """The pairs in two columns of `rows`; `remedies` are those for too few columns and for too many."""
+    src, tgt = settings.src, settings.tgt
+    needed, expected = max(src, tgt), 0
+    for number, columns in enumerate(rows, start=1):
+        if isinstance(columns, NoPair):
+            yield columns
+        elif number == 1 and settings.header:
+            yield NoPair.of("header", " | ".join(columns))
+        elif not any(columns):
+            yield "", ""
+        elif len(columns) < needed:
+            fault = f"found {len(columns)} columns, needed {needed}", f"{name} line {number}", remedies[0]
+            yield NoPair.of("with too few columns", " | ".join(columns), fault)
+        elif len(columns) > (expected := expected or len(columns)):  # text after a stray delimiter would be lost
+            what = f"found {len(columns)} columns, {expected} in the lines before"
+            fault = what, f"{name} line {number}", remedies[1]
+            yield NoPair.of("with too many columns", " | ".join(columns), fault)
+        else:
             yield columns[src - 1], columns[tgt - 1]

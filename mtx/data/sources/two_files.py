@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from mtx.config.sources import TwoFiles
-from mtx.data.sources.base import Languages, Pair, Reader, language_of_name
-from mtx.data.sources.text import read_regular_file
+from mtx.data.sources.base import Languages, NoPair, Pair, Reader, language_of_name
+from mtx.data.sources.text import Row, read_rows
 from mtx.errors import ExitCode, UserError
 
 
@@ -33,14 +33,15 @@ class TwoFilesReader(Reader[TwoFiles]):
         return f"lengths agree up to line {number}"
 
     def _lengths(self) -> Iterator[tuple[int, int]]:
-        return ((len(src.strip()), len(tgt.strip())) for src, tgt in zip(*self._sides(), strict=False))
+        sides = ((len(row.strip()) if isinstance(row, str) else 0 for row in side) for side in self._sides())
+        return zip(*sides, strict=False)
 
-    def _sides(self) -> list[Iterator[str]]:
-        return [read_regular_file(path, self.settings.encoding) for path in self.files()]
+    def _sides(self) -> list[Iterator[Row]]:
+        return [read_rows(path, self.settings.encoding) for path in self.files()]
 
 
-def pair_lines(sides: Iterable[Iterable[str]], names: Sequence[str], where: Callable[[], str]) -> Iterator[Pair]:
-    """Lines with equal numbers.
+def pair_lines(sides: Iterable[Iterable[Row]], names: Sequence[str], where: Callable[[], str]) -> Iterator[Pair]:
+    """Lines with equal numbers. One that can't be read takes the other with it.
 
     Raises:
         UserError: one side has more lines; the error names the two files and the place that `where` finds (DATA).
@@ -50,7 +51,10 @@ def pair_lines(sides: Iterable[Iterable[str]], names: Sequence[str], where: Call
         counts[0] += src is not None
         counts[1] += tgt is not None
         if src is not None and tgt is not None:
-            yield src, tgt
+            if isinstance(src, NoPair):
+                yield src
+            else:
+                yield tgt if isinstance(tgt, NoPair) else (src, tgt)
     if counts[0] != counts[1]:
         what = f"{names[0]} has {counts[0]} lines, {names[1]} {counts[1]}"
         raise UserError(ExitCode.DATA, what, where=where(), do="Line n of each must translate the other's.")

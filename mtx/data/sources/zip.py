@@ -1,17 +1,16 @@
-"""Zip archives as OPUS offers them: two files in Moses format, or one TMX file. They are read without unpacking."""
+"""Zip archives as OPUS offers them: two files in Moses format, or TMX files. They are read without unpacking."""
 
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mtx.config.sources import Zip
 from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, not_found, plain_name
-from mtx.data.sources.text import open_regular, stream_lines
+from mtx.data.sources.text import open_regular, stream_rows
 from mtx.data.sources.tmx import read_tmx
 from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
@@ -31,7 +30,7 @@ class ZipReader(Reader[Zip]):
     suffixes = (".zip",)
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
-        """The pairs of one TMX file, or of two files of text.
+        """The pairs of all TMX files, one after another, or of two files of text.
 
         Raises:
             UserError: not a zip, damaged, encrypted, compressed in an unusual way, no two matching files, or unequal
@@ -40,15 +39,14 @@ class ZipReader(Reader[Zip]):
         path = self.settings.zip
         with open_regular(path) as file, _explain_damage(path), zipfile.ZipFile(file) as archive:
             names = _names(archive)
-            tmx = [name for name in names if plain_name(Path(name)).name.lower().endswith(".tmx")]
-            if self.settings.src is None and self.settings.tgt is None and len(tmx) == 1:
-                with self._open(archive, tmx[0]) as stream:
-                    yield from read_tmx(stream, self._where(tmx[0]), src_lang, tgt_lang)
+            tmx = [name for name in names if _is_tmx(name)]
+            if tmx and self.settings.src is None and self.settings.tgt is None:
+                yield from read_tmx(self._open_each(archive, tmx), str(path), src_lang, tgt_lang)
                 return
             src, tgt = self._members(names, src_lang, tgt_lang)
             with self._open(archive, src) as src_stream, self._open(archive, tgt) as tgt_stream:
                 sides = ((src_stream, src), (tgt_stream, tgt))
-                lines = [chain.from_iterable(stream_lines(stream, self._where(name))) for stream, name in sides]
+                lines = [stream_rows(stream, self._where(name)) for stream, name in sides]
                 yield from pair_lines(lines, (src, tgt), lambda: str(path))
 
     def languages(self) -> Languages:
@@ -60,20 +58,35 @@ class ZipReader(Reader[Zip]):
 
     def _members(self, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
         """The names of the two files to read."""
-        where = str(self.settings.zip)
+        texts = sorted(name for name in names if not _is_tmx(name))
         members = []
         for name, language in ((self.settings.src, src_lang), (self.settings.tgt, tgt_lang)):
-            if name is not None and name not in names:
-                raise not_found(f"no file {name}", where, "files", sorted(names))
+            if name is not None and name not in texts:
+                raise self._not_found(f"no file {name}", texts, names)
             ending = f".{language}"
-            members.append([name] if name else [each for each in names if plain_name(Path(each)).name.endswith(ending)])
+            members.append([name] if name else [each for each in texts if plain_name(Path(each)).name.endswith(ending)])
         src, tgt = members
         if len(src) == len(tgt) == 1:
             return src[0], tgt[0]
         what = f"no two files that end in .{src_lang} and .{tgt_lang}"
         if src and tgt:
             what = f"{len(src)} files that end in .{src_lang}, {len(tgt)} in .{tgt_lang}"
-        raise not_found(what, where, "files", sorted(names))
+        raise self._not_found(what, texts, names)
+
+    def _not_found(self, what: str, texts: Sequence[str], names: Sequence[str]) -> UserError:
+        """The error for files that are not among `texts`, with advice that can be followed."""
+        where = str(self.settings.zip)
+        if len(texts) < len(names):
+            return UserError(ExitCode.DATA, what, where=where, do="Leave src and tgt out: its TMX files are read.")
+        if len(texts) == 1:
+            return UserError(ExitCode.DATA, f"{what}, only {texts[0]}", where=where, do="Unpack it, and give the file.")
+        return not_found(what, where, "files", texts)
+
+    def _open_each(self, archive: zipfile.ZipFile, members: Sequence[str]) -> Iterator[tuple[BinaryIO, str]]:
+        """Each member with its name in messages, closed when the next is asked for."""
+        for member in members:
+            with self._open(archive, member) as stream:
+                yield stream, self._where(member)
 
     def _open(self, archive: zipfile.ZipFile, member: str) -> BinaryIO:
         if archive.getinfo(member).compress_type not in BOUNDED_METHODS:
@@ -87,7 +100,13 @@ class ZipReader(Reader[Zip]):
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    return [name for name in archive.namelist() if not name.endswith("/")]
+    """The files, without those that macOS adds: ._NAME has the attributes of NAME, .DS_Store those of a folder."""
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    return [name for name in names if not (name.startswith("__MACOSX/") or Path(name).name.startswith((".DS_", "._")))]
+
+
+def _is_tmx(name: str) -> bool:
+    return plain_name(Path(name)).name.lower().endswith(".tmx")
 
 
 @contextmanager

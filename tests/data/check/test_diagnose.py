@@ -314,8 +314,8 @@ def test_what_cannot_be_read_at_all_is_bad_data(tmp_path: Path) -> None:
 def test_a_line_without_two_columns_is_told_with_what_was_before(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("the dog\tder Hund\nnothing else\n")
     diagnosis = diagnose(config(Tsv(tsv=tmp_path / "a.tsv")))
-    assert diagnosis.sources[0].num_pairs == 1
-    assert "found 1 columns" in diagnosis.problems[0]
+    assert diagnosis.sources[0].num_pairs == 2
+    assert "found 1 columns" in diagnosis.problems[-1]
 
 
 def test_huge_lines_are_one_pair_and_short_examples(tmp_path: Path) -> None:

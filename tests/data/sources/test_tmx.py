@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from mtx.config.sources import Tmx
-from mtx.data.sources.read import read_pairs, reader
+from mtx.data.sources.read import limit_bad_rows, read_pairs, reader
 from mtx.data.sources.tmx import read_tmx
 from mtx.errors import ExitCode, UserError
 
@@ -24,7 +24,8 @@ def variant(language: str, text: str, attribute: str = "xml:lang") -> str:
 
 
 def pairs_of(data: bytes, src: str = "en", tgt: str = "de") -> list[tuple[str, str]]:
-    return list(read_tmx(io.BufferedReader(cast(Any, io.BytesIO(data))), "memory.tmx", src, tgt))
+    stream = io.BufferedReader(cast(Any, io.BytesIO(data)))
+    return list(limit_bad_rows(read_tmx([(stream, "memory.tmx")], "memory.tmx", src, tgt)))
 
 
 def test_units_in_their_order_with_the_languages_asked_for() -> None:
@@ -98,11 +99,11 @@ def test_what_is_wrong_is_one_line(data: bytes, message: str) -> None:
     [
         (
             document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\xff"),
-            r"\(.* line \d+\)\. Correct the text there",
+            r"\(.* line \d+\)\. Correct the unit there",
         ),
         (
             document(variant("en", "a") + variant("de", "@@")).replace(b"@@", b"\x01"),
-            r"\(.* line \d+\)\. Correct the text there",
+            r"\(.* line \d+\)\. Correct the unit there",
         ),
         (document("x")[:-20], r"\(.* line \d+\)\. Give a complete TMX file"),
     ],
@@ -157,7 +158,7 @@ def test_memory_does_not_grow_with_the_file(middle: bytes) -> None:
     for count in (1, 12):
         stream = Stream(middle, count, end=UNIT)
         num_units = middle.count(UNIT) * count + 1
-        assert sum(1 for _ in read_tmx(cast(Any, stream), "memory.tmx", "en", "de")) == num_units
+        assert sum(1 for _ in read_tmx([(cast(Any, stream), "memory.tmx")], "memory.tmx", "en", "de")) == num_units
         peaks.append(stream.peak)
     assert peaks[1] - peaks[0] < 6 << 10
 
@@ -168,7 +169,7 @@ def test_a_unit_without_end_takes_no_memory(begin: str, middle: str) -> None:
     block = middle * (1 + 65_536 // len(middle))
     stream = Stream(block.encode(), 100, begin.encode())
     with pytest.raises(UserError, match=r"a unit is too large.*memory.tmx line \d") as caught:
-        list(read_tmx(cast(Any, stream), "memory.tmx", "en", "de"))
+        list(read_tmx([(cast(Any, stream), "memory.tmx")], "memory.tmx", "en", "de"))
     assert caught.value.code == ExitCode.DATA
     assert stream.peak < 16 << 10
 
@@ -178,7 +179,7 @@ def test_text_that_is_no_element_takes_no_memory() -> None:
     stream = Stream(b"&a;" * 20_000, 100)
     stream._pieces = iter([doctype.encode(), *list(stream._pieces)[1:]])
     with pytest.raises(UserError, match=r"memory\.tmx") as caught:
-        list(read_tmx(cast(Any, stream), "memory.tmx", "en", "de"))
+        list(read_tmx([(cast(Any, stream), "memory.tmx")], "memory.tmx", "en", "de"))
     assert caught.value.code == ExitCode.DATA
     assert stream.peak < 16 << 10
 

@@ -57,13 +57,34 @@ def test_one_translation_memory(tmp_path: Path) -> None:
     assert pairs_of(Zip(zip=archive(tmp_path, {"a.tmx.gz": gzip.compress(TMX.encode())}))) == [("yes", "ja")]
 
 
+def test_several_translation_memories_are_read_one_after_another(tmp_path: Path) -> None:
+    other = TMX.replace("yes", "no").replace("ja", "nein")
+    foreign = TMX.replace('"de"', '"fr"')
+    files = {"b.tmx": TMX, "a/a.tmx.gz": gzip.compress(other.encode()), "c.tmx": foreign}
+    assert pairs_of(Zip(zip=archive(tmp_path, files))) == [("yes", "ja"), ("no", "nein"), ("yes", "")]
+    with pytest.raises(UserError, match=r"no unit with both en and de \(.*a.zip\)\. .* its languages: en, fr"):
+        pairs_of(Zip(zip=archive(tmp_path, {"a.tmx": foreign, "b.tmx": foreign})))
+
+
+@pytest.mark.parametrize("files", [{"Books.tmx": TMX}, {"a.en": "yes\n", "a.de": "ja\n"}])
+def test_what_macos_adds_is_ignored(files: dict[str, str], tmp_path: Path) -> None:
+    forks: dict[str, str | bytes] = {f"__MACOSX/._{name}": b"\0\5\x16\7\0Mac OS X" for name in files}
+    added = {".DS_Store": b"\0\0\0\1Bud1", "in/.DS_Store": b"Bud1", "in/._a.tmx": b"\0\5\x16\7"}
+    assert pairs_of(Zip(zip=archive(tmp_path, {**added, **forks, **files}))) == [("yes", "ja")]
+
+
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
         ({}, {}, "no two files that end in .en and .de .* its files: none"),
         ({"a.en": "x\n", "README": "x"}, {}, "no two files that end in .en and .de .*: README, a.en"),
+        ({"pairs.tsv": "x\ty\n"}, {}, r"only pairs.tsv \(.*Unpack it, and give the file"),
         ({**OPUS, "b.en": "x\n"}, {}, "2 files that end in .en, 1 in .de"),
-        ({"a.tmx": TMX, "b.tmx": TMX}, {}, "no two files that end in .en and .de .*: a.tmx, b.tmx"),
+        (
+            {"a.tmx": TMX, "b.tmx": TMX},
+            {"src": "a.tmx"},
+            "no file a.tmx .*Leave src and tgt out: its TMX files are read",
+        ),
         (OPUS, {"src": "c.en"}, r"no file c.en \(.*a.zip\)"),
         (OPUS, {"tgt": "../a"}, r"no file ../a \(.*a.zip\)"),
         ({"a.en": "x\ny\n", "a.de": "x\n"}, {}, "a.en has 2 lines, a.de 1"),

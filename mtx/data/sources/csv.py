@@ -1,0 +1,91 @@
+"""Comma-separated files, as spreadsheets write them: fields in quotes may hold delimiters and line breaks."""
+
+import csv
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain, islice
+
+from mtx.config.sources import Csv
+from mtx.data.sources.base import NoPair, Pair, Reader
+from mtx.data.sources.text import Row, read_rows
+from mtx.data.sources.tsv import Columns, pairs_of_columns
+from mtx.system.logs import LOGGER
+
+MAX_RECORD_LINES = 100  # Lines of a record; more mean that a quote was never closed
+NUM_SNIFFED = 100  # Lines that tell the delimiter
+DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ","}  # The rarest in text first
+QUOTE = "Put fields with delimiters or quotes into quotes, and double the quotes in them."
+
+
+class CsvReader(Reader[Csv]):
+    settings_type = Csv
+    suffixes = (".csv",)
+
+    def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+        remedies = "Set src, tgt and delimiter of the source.", QUOTE
+        return pairs_of_columns(self.rows(), self.settings, str(self.settings.csv), remedies)
+
+    def rows(self) -> Iterator[Columns | NoPair]:
+        """The columns of each record; a line break in a field becomes a space."""
+        settings, num_breaks = self.settings, 0
+        lines = read_rows(settings.csv, settings.encoding)
+        first = list(islice(lines, NUM_SNIFFED))
+        delimiter = DELIMITERS.get(settings.delimiter) or _most_regular([row for row in first if isinstance(row, str)])
+        for record in _records(chain(first, lines), delimiter, str(settings.csv)):
+            if not isinstance(record, NoPair) and any("\n" in field for field in record):
+                num_breaks += sum(field.count("\n") for field in record)
+                yield [field.replace("\n", " ") for field in record]
+            else:
+                yield record
+        if num_breaks:
+            _tell_breaks(self.label, num_breaks)
+
+
+def _records(lines: Iterator[Row], delimiter: str, name: str) -> Iterator[Columns | NoPair]:
+    """The fields of each record. The first line of one that is not CSV can't be read; the next are read anew."""
+    pending, taken = deque[Row](), list[Row]()  # lines to read before the others, and those of the current record
+    num_lines = 0
+
+    def feed() -> Iterator[str]:
+        while (
+            len(taken) < MAX_RECORD_LINES and (row := pending.popleft() if pending else next(lines, None)) is not None
+        ):
+            taken.append(row)
+            if not isinstance(row, str):
+                return
+            yield f"{row}\n"
+
+    while True:
+        try:
+            for record in csv.reader(feed(), delimiter=delimiter, strict=True):
+                num_lines += len(taken)
+                taken.clear()
+                yield record
+            if not taken:
+                return
+            bad = taken[0]
+        except csv.Error as error:
+            bad = taken[0]
+            if isinstance(bad, str):
+                bad = NoPair.of("not CSV", bad, (f"not CSV: {error}", f"{name} line {num_lines + 1}", QUOTE))
+        pending.extendleft(reversed(taken[1:]))
+        taken.clear()
+        num_lines += 1
+        if isinstance(bad, NoPair):
+            yield bad
+
+
+def _most_regular(lines: Sequence[str]) -> str:
+    """The delimiter that gives the most of `lines` the same number of columns, more than one."""
+
+    def regularity(delimiter: str) -> int:
+        widths = Counter(len(record) for record in csv.reader(lines, delimiter=delimiter))
+        return max((count for width, count in widths.items() if width > 1), default=0)
+
+    return max(DELIMITERS.values(), key=regularity)
+
+
+@cache  # told once, however often the file is read
+def _tell_breaks(name: str, count: int) -> None:
+    LOGGER.info("%s: %s line breaks inside fields became spaces", name, f"{count:,}")
