@@ -1,10 +1,12 @@
 """Scores of translations: BLEU and chrF by sacreBLEU, with signatures and confidence intervals."""
 
 import json
+import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,10 +40,17 @@ class Score:
     ci: float  # Half-width of the 95 % bootstrap interval over sentences, in percent; 0 if not computed
     signature: str
 
+    @classmethod
+    def mean_of(cls, scores: Sequence["Score"]) -> "Score":
+        """The mean of scores of independent texts, with the interval of the mean and all signatures."""
+        ci = math.hypot(*(each.ci for each in scores)) / len(scores)
+        signatures = dict.fromkeys(each.signature for each in scores)
+        return cls(fmean(each.score for each in scores), ci, "; ".join(signatures))
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of `mtx evaluate`."""
+    """The result of `mtx evaluate`, for one test set or the mean over several."""
 
     model: str | None
     num_sentences: int
@@ -51,14 +60,43 @@ class Report:
     seconds: float = 0.0  # Translation time, without loading the model
     tokens_per_second: float = 0.0
     num_empty: int = 0  # Hypotheses without text; not in the JSON
+    name: str | None = None  # Name of the test set, if it is one of several
+    sets: tuple["Report", ...] = ()  # Reports on each test set, if these scores are means
+
+    @classmethod
+    def mean_of(cls, reports: Sequence["Report"]) -> "Report":
+        """The report itself if it is the only one, else one with the means of all scores, and with the totals."""
+        first, *others = reports
+        if not others:
+            return replace(first, name=None)
+        seconds = sum(each.seconds for each in reports)
+        num_tokens = sum(each.tokens_per_second * each.seconds for each in reports)
+        return cls(
+            first.model,
+            sum(each.num_sentences for each in reports),
+            Score.mean_of([each.bleu for each in reports]),
+            Score.mean_of([each.chrf for each in reports]),
+            fmean(each.length_ratio for each in reports),
+            seconds,
+            num_tokens / seconds if seconds else 0.0,
+            sum(each.num_empty for each in reports),
+            sets=tuple(reports),
+        )
 
     def to_json(self) -> str:
-        """The report as one JSON object on one line."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name != "num_empty"})
+        """The report as one JSON object on one line; several sets are a list of such objects under `sets`."""
+        return json.dumps(self._to_dict())
+
+    def _to_dict(self) -> dict[str, Any]:
+        values = {name: value for name, value in asdict(self).items() if name not in ("num_empty", "name", "sets")}
+        name = {"name": self.name} if self.name is not None else {}
+        return {**name, **values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}
 
     def to_text(self) -> str:
         """The report as a few lines for people."""
-        lines = [
+        lines = [line for each in self.sets for line in (f"{each.name}:", each.to_text())]
+        lines += [f"mean of {len(self.sets)} sets:"] if self.sets else []
+        lines += [
             f"{name:<6} {score.score:6.2f} ± {score.ci:.2f}   {score.signature}"
             for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf))
         ]
@@ -75,27 +113,28 @@ def tokenizer_of(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
     """
     language = tgt_lang if tgt_lang and script_of(tgt_lang) else spaceless_language(references)
     wanted = _wanted_tokenizer(language)
-    return wanted if _is_installed(wanted) else "char"
+    return wanted if is_installed(wanted) else "char"
 
 
-def scoring_notes(languages: Iterable[str]) -> Iterator[str]:
-    """Yield what a user should know about scores in each of these target languages before a training, a line each."""
-    for language in dict.fromkeys(languages):
+def language_notes(src_langs: Iterable[str], tgt_langs: Collection[str]) -> Iterator[str]:
+    """Yield what a user should know about languages and their scores before a training, a line each."""
+    for language in dict.fromkeys(tgt_langs):
         wanted = _wanted_tokenizer(language)
-        if not _is_installed(wanted):
+        if not is_installed(wanted):
             what = f"BLEU of {language} counts characters (tok:char): {wanted}, which cuts words, is not installed"
             yield f"{what}. Install it with: pip install 'mtx[cjk]'."
-        elif not is_language_code(language):
+    for language in dict.fromkeys([*src_langs, *tgt_langs]):
+        if not is_language_code(language):
             near = nearest_code(language)
             do = "Write x-NAME for a language without a code." if near == language else f"Did you mean {near}?"
-            yield f"{language} is not a language code: rules and scores cannot know the language. {do}"
+            yield f"{language} is not a language code, so rules and scores do not know the language. {do}"
 
 
 def _wanted_tokenizer(language: str | None) -> str:
     return TOKENIZERS.get(script_of(language or "") or "", "13a")
 
 
-def _is_installed(tokenizer: str) -> bool:
+def is_installed(tokenizer: str) -> bool:
     """Whether the packages of a tokenizer of sacreBLEU are installed."""
     from sacrebleu.metrics import BLEU
 

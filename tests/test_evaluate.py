@@ -15,7 +15,7 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import Report, Score, evaluate, score, scoring_notes, tokenizer_of
+from mtx.evaluate import Report, Score, evaluate, language_notes, score, tokenizer_of
 from mtx.system.device import Precision
 
 WORDS = [
@@ -132,15 +132,15 @@ def test_japanese_and_korean_count_characters_without_the_extra(
         monkeypatch.setattr(tokenizer, "signature", lambda self: "mecab")
     assert tokenizer_of(lang) == tokenizer_of(None, ["これは犬です" if kind == "Ja" else "이것은 개입니다"])
     assert tokenizer_of(lang) == (f"{kind.lower()}-mecab" if is_installed else "char")
-    notes = list(scoring_notes([lang, lang]))
+    notes = list(language_notes(["en"], [lang, lang]))
     assert [f"BLEU of {lang} " in note and "pip install 'mtx[cjk]'" in note for note in notes] == (
         [] if is_installed else [True]
     )
 
 
 def test_what_is_no_language_is_told() -> None:
-    assert list(scoring_notes(["zho", "pt_BR", "x-toy"])) == []
-    notes = list(scoring_notes(["jp", "cz", "toy2"]))
+    assert list(language_notes(["zho"], ["pt_BR", "x-toy"])) == []
+    notes = list(language_notes(["jp"], ["cz", "toy2"]))
     assert ["Did you mean ja?" in notes[0], "Did you mean cs?" in notes[1], "x-NAME" in notes[2]] == [True] * 3
 
 

@@ -11,7 +11,7 @@ README.md                the model card, which may be edited
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mtx.checkpoint.tensors import check_weights, load_tensors, save_tensors
-from mtx.config.settings import DecodeSettings, Language, ModelSettings
+from mtx.config.settings import DecodeSettings, ModelSettings
+from mtx.config.sources import Language
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.files.untrusted import Schema, UnknownKeyError, read_json
@@ -45,6 +46,7 @@ class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
     bos_id: int
     eos_id: int
     model: ModelSettings
+    tag_languages: dict[str, Language] = {}  # Target languages of tags, except of those into `tgt_lang`
 
 
 class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -64,6 +66,11 @@ class TrainedModel:
     src_lang: str
     tgt_lang: str
     generation: GenerationDefaults
+    tag_languages: Mapping[str, str] = field(default_factory=dict)  # Target languages of tags other than `tgt_lang`
+
+    def language_of(self, tag: str | None) -> str:
+        """The target language of a tag."""
+        return self.tag_languages.get(tag or "", self.tgt_lang)
 
 
 def save_model(
@@ -82,10 +89,12 @@ def save_model(
         UserError: it can't be written (MACHINE).
     """
     fields = {name: getattr(trained.tokenizer, name) for name in TOKENIZER_FIELDS}
-    config = ModelDescription(src_lang=trained.src_lang, tgt_lang=trained.tgt_lang, model=settings, **fields)
+    fields |= {name: getattr(trained, name) for name in ("src_lang", "tgt_lang", "tag_languages")}
+    config = ModelDescription(model=settings, **fields)
+    unused = set() if trained.tag_languages else {"tag_languages"}  # so that older versions can read the folder
     with sealed_folder(folder, metadata, unsealed=[CARD]) as new:
         save_tensors(new / WEIGHTS, weights)
-        (new / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (new / CONFIG).write_text(config.model_dump_json(indent=1, exclude=unused) + "\n", encoding="utf-8")
         (new / GENERATION).write_text(trained.generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for name, data in trained.tokenizer.files.items():
             (new / name).write_bytes(data)
@@ -133,7 +142,7 @@ def load_model(folder: Path) -> TrainedModel:
     weights = load_tensors(folder / WEIGHTS)
     check_weights(model, weights, folder)
     fill(model, weights)
-    return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation)
+    return TrainedModel(model.eval(), tokenizer, config.src_lang, config.tgt_lang, generation, config.tag_languages)
 
 
 def _read_json(path: Path, schema: type[Schema]) -> Schema:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -24,18 +25,41 @@ from mtx.system.rng import decorrelate_rng, random_state, restore_random_state
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
-MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes about 120 bytes
+MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes some hundred bytes
 CHECKPOINT_NAMES = r"step-\d+"  # Names of checkpoint folders, as a regular expression
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores of one validation."""
+class SetScores:
+    """Scores of one dev set."""
 
-    step: int
+    name: str
     loss: float  # Negative log-likelihood per target token, in nats, without label smoothing
     bleu: float
     chrf: float
+    tokenizer: str  # sacreBLEU's name for the one that BLEU uses
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores of one validation: the mean over all dev sets."""
+
+    step: int
+    loss: float
+    bleu: float
+    chrf: float
+    sets: list[SetScores] = field(default_factory=list)  # Empty in checkpoints of earlier versions
+
+    @classmethod
+    def of(cls, step: int, sets: list[SetScores]) -> "Evaluation":
+        """The evaluation of a model with these scores."""
+        loss, bleu, chrf = (fmean(getattr(each, name) for each in sets) for name in ("loss", "bleu", "chrf"))
+        return cls(step, loss, bleu, chrf, sets)
+
+    @property
+    def tokenizers(self) -> list[str]:
+        """The tokenizer of each dev set."""
+        return [each.tokenizer for each in self.sets]
 
 
 @dataclass(slots=True)

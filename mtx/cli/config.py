@@ -28,7 +28,7 @@ def validate_command(
 ) -> None:
     """Check config files without reading any data."""
     from mtx.config.load import load_config
-    from mtx.evaluate import scoring_notes
+    from mtx.evaluate import language_notes
 
     problems = []
     for file in files:
@@ -38,7 +38,7 @@ def validate_command(
             problems.append(error)
         else:
             print_line(f"{path_text(file)}: ok")
-            warn(*scoring_notes([data.tgt_lang]))
+            warn(*language_notes(*data.all_languages))
     if problems:
         raise UserError.several(problems)
 

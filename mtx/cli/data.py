@@ -37,16 +37,15 @@ def check(
     from mtx.data.check.diagnose import diagnose
     from mtx.data.check.page import to_html
     from mtx.data.check.report import to_json, to_text
-    from mtx.data.cleaning.clean import held_out_sources
     from mtx.data.sources.read import reader
-    from mtx.evaluate import scoring_notes
+    from mtx.evaluate import language_notes
 
     settings = load_config(config, overrides or [])
-    warn(*scoring_notes([settings.data.tgt_lang]))
+    warn(*language_notes(*settings.data.all_languages))
     if html == STANDARD:
         raise command_line_error("--html needs a file name", "Give one.")
     if html is not None:
-        sources = [*settings.data.train, *held_out_sources(settings.data)]
+        sources = [*settings.data.train, *settings.data.held_out]
         files = [path for source in sources for path in reader(source).files()]
         refuse_overwriting(html, [*filter(None, [config]), *files])
     # The page is opened before the work, so that an error is reported at once.

@@ -4,9 +4,10 @@ import math
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -23,7 +24,24 @@ from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, input_lines, input_name, new_text_file, print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError, escape_controls
 
-TGT_LANG_HELP = "Target language, which decides how BLEU cuts words; default: the model's, or by the script of --ref."
+if TYPE_CHECKING:
+    from mtx.decode.translator import Translator
+    from mtx.evaluate import Report
+
+TGT_LANG_HELP = (
+    "Target language: decides how BLEU cuts words, and which of several test sets are scored; default: that of the "
+    "model, or by the script of --ref."
+)
+
+
+class TestSet(NamedTuple):
+    """Sentences to translate and their references."""
+
+    name: str
+    sources: list[str]
+    references: list[list[str]]  # Each is a translation of all sources
+    tag: str | None
+    language: str | None  # Language of the references; None for the model's
 
 
 @with_decode_flags("n_best")
@@ -60,34 +78,29 @@ def evaluate(
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
     with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
-        from mtx.evaluate import evaluate as run_evaluation
-        from mtx.evaluate import report_on, scoring_notes, tokenizer_of
-        from mtx.text.writing_systems import spaceless_language
+        from mtx.evaluate import Report, language_notes, report_on, tokenizer_of
 
         if hyp is not None:
             hypotheses, references = _parallel_files(hyp, ref_files)
-            language = tgt_lang or spaceless_language(chain.from_iterable(references))
-            if language and not tgt_lang:
-                what = f"by their script the references are in {language}: scored as that"
-                print(f"mtx: {what}. --tgt-lang gives another language.", file=sys.stderr)
-            report = report_on(hypotheses, references, tokenizer_of(language))
+            languages = [_language_of_file(tgt_lang, references)]
+            report = report_on(hypotheses, references, tokenizer_of(languages[0]))
         else:
             from mtx.checkpoint.model_folder import find_model
 
             folder = find_model(model, RUNS)
             if src is not None:
-                sources, references = _parallel_files(src, ref_files)
+                sets = [TestSet(input_name(src), *_parallel_files(src, ref_files), given.get("tag"), tgt_lang)]
             else:
-                sources, references, recorded_tag = _recorded_test_set(folder, save_hyp)
-                given = {"tag": recorded_tag, **given}
-            translator = load_translator(folder, {"with_scores": False, **given}, precision, device)
-            language = tgt_lang or translator.trained.tgt_lang
-            tokenizer = tokenizer_of(language, references[0])
-            report, translations = run_evaluation(translator, sources, references, tokenizer, str(folder))
-            hypotheses = [translation.tgt for translation in translations]
+                sets = _recorded_test_sets(folder, save_hyp, given.get("tag"), tgt_lang)
+            options = {"with_scores": False, **given, "tag": sets[0].tag}
+            translator = load_translator(folder, options, precision, device)
+            reports, translated = zip(*(_score(translator, each, folder) for each in sets), strict=True)
+            report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
+            references = [list(lines) for each in sets for lines in each.references]
+            languages = [each.language or translator.trained.language_of(each.tag) for each in sets]
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
-    warn(*scoring_notes(filter(None, [language])))
+    warn(*language_notes((), list(filter(None, languages))))
     _warn_if_tokenized(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():
@@ -113,28 +126,63 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
     return lines, others
 
 
-def _recorded_test_set(folder: Path, output: Path | None) -> tuple[list[str], list[list[str]], str | None]:
-    """Read the test set in the config of the model's run: sources, references and tag.
+def _language_of_file(tgt_lang: str | None, references: list[list[str]]) -> str | None:
+    """The language that is given, else that of the script of `references` if BLEU depends on it, which is told."""
+    from mtx.text.writing_systems import spaceless_language
+
+    language = tgt_lang or spaceless_language(chain.from_iterable(references))
+    if language and not tgt_lang:
+        what = f"by their script the references are in {language}: scored as that"
+        print(f"mtx: {what}. --tgt-lang gives another language.", file=sys.stderr)
+    return language
+
+
+def _recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None) -> list[TestSet]:
+    """Read the test sets in the config of the model's run, of several those with a given `tag` and `tgt_lang`.
 
     Raises:
-        UserError: there is none, or `output` is one of its files (USAGE); it cannot be read (DATA).
+        UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).
     """
     from mtx.config.load import load_config
     from mtx.data.sources.read import reader, relocated, usable_pairs
+    from mtx.text.languages import is_same_language
 
     config_path = folder.parent / "config.yaml"
     data = load_config(config_path, []).data if os.path.isfile(config_path) else None
-    if data is None or data.test is None:
+    if data is None or not data.test:
         what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
-    test = relocated(data.test, folder.absolute().parent)
-    if test != data.test:
-        found = " and ".join(escape_controls(str(path)) for path in reader(test).files())
-        print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
-    if output is not None:
-        refuse_overwriting(output, reader(test).files())
-    pairs = list(usable_pairs(test, data.src_lang, data.tgt_lang))
-    return [source for source, _ in pairs], [[reference for _, reference in pairs]], test.tag
+    languages = {source: data.languages_of(source)[1] for source in data.test}
+    chosen = [source for source in data.test if tag in (None, source.tag)] or list(data.test)
+    if tgt_lang is not None and len(chosen) > 1:
+        chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source])]
+        if not chosen:
+            do = f"Give one of {', '.join(dict.fromkeys(languages.values()))}, or --src FILE and --ref FILE."
+            raise UserError(ExitCode.USAGE, f"no test set of the run is in {tgt_lang}", where=str(folder), do=do)
+    sets = []
+    for recorded in chosen:
+        source = relocated(recorded, folder.absolute().parent)
+        if source != recorded:
+            found = " and ".join(escape_controls(str(path)) for path in reader(source).files())
+            print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
+        if output is not None:
+            refuse_overwriting(output, reader(source).files())
+        pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
+        sides = [src for src, _ in pairs], [[tgt for _, tgt in pairs]]
+        sets.append(TestSet(reader(source).label, *sides, tag or source.tag, tgt_lang or languages[recorded]))
+    return sets
+
+
+def _score(translator: "Translator", test_set: TestSet, folder: Path) -> "tuple[Report, list[str]]":
+    """Translate a test set; return its scores and the translations."""
+    from mtx.evaluate import evaluate as run_evaluation
+    from mtx.evaluate import tokenizer_of
+
+    _, sources, references, tag, language = test_set
+    translator.set_tag(tag)
+    tokenizer = tokenizer_of(language or translator.tgt_lang, references[0])
+    report, translations = run_evaluation(translator, sources, references, tokenizer, str(folder))
+    return replace(report, name=test_set.name), [translation.tgt for translation in translations]
 
 
 def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> None:

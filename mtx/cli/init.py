@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,15 +13,12 @@ from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, path_text, print_line, warn
 from mtx.errors import ExitCode, UserError, escape_controls
 
-if TYPE_CHECKING:
-    from mtx.config.sources import Source
-
 SOURCES_HELP = "Pairs of text files, files of other kinds (mtx config show --doc data lists them), folders, Hub ids."
 
 
 def held_out_option(name: str) -> Any:
-    """Describe the option for the dev or test set."""
-    what = f"{name} set; repeat the option for the second file. Default: split off the training data."
+    """Describe the option for the dev or test sets."""
+    what = f"{name} set; repeat the option for the second file and for more sets. Default: split off the training data."
     return typer.Option(metavar="FILE", help=what, parser=os.path.expanduser)
 
 
@@ -60,32 +57,17 @@ def init(
             raise UserError(ExitCode.USAGE, f"{language} is not a language code", do=do)
     found = sources_of(sources, "train")
     src, tgt = languages_of(found, src_lang, tgt_lang)
-    data = DataSettings(
-        src_lang=src, tgt_lang=tgt, train=tuple(found), dev=_held_out(dev, "dev"), test=_held_out(test, "test")
-    )
+    dev_sets, test_sets = (tuple(sources_of(files or [], role)) for role, files in (("dev", dev), ("test", test)))
+    data = DataSettings(src_lang=src, tgt_lang=tgt, train=tuple(found), dev=dev_sets, test=test_sets)
 
-    from mtx.evaluate import scoring_notes
+    from mtx.evaluate import language_notes
     from mtx.init.write_config import write_config
     from mtx.system.logs import log_to_stderr
 
     log_to_stderr()
-    warn(*scoring_notes([tgt]))
+    warn(*language_notes(*data.all_languages))
     path = output or Path(f"{src}-{tgt}.yaml")
     write_config(data, path, device, ["mtx", *sys.argv[1:]])
     name = escape_controls(shlex.quote(str(path)))
     print(f"next: mtx train --config {name}    or first: mtx data check --config {name}", file=sys.stderr)
     print_line(path_text(path))
-
-
-def _held_out(files: list[str] | None, role: str) -> "Source | None":
-    """The one source given as `--dev` or `--test`.
-
-    Raises:
-        UserError: more than one is given (USAGE).
-    """
-    from mtx.data.sources.guess import sources_of
-
-    found = sources_of(files or [], role)
-    if len(found) > 1:
-        raise UserError(ExitCode.USAGE, f"--{role} takes one source", do="Leave the others out.")
-    return found[0] if found else None

@@ -39,8 +39,15 @@ class Document:
     locations: dict[Key, Location]
     problems: list[Problem] = field(default_factory=list)
 
+    def written(self, key: Key) -> Key:
+        """Return `key` as it was written: without the index of a single source that was given instead of a list."""
+        alone = (depth for depth, part in enumerate(key) if part == 0 and key[: depth + 1] not in self.locations)
+        depth = next(alone, len(key))
+        return key[:depth] + key[depth + 1 :]
+
     def location_of(self, key: Key) -> Location:
         """Return the location of `key`, or of its nearest parent that was written."""
+        key = self.written(key)
         while key not in self.locations:
             key = key[:-1]
         return self.locations[key]

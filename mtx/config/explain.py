@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from mtx.config.document import dump_line
 from mtx.config.messages import SECTIONS, SOURCE_KEYS, choices, key_text, nearest, range_text, shorten, type_text
 from mtx.config.settings import PRESETS, Config
-from mtx.config.sources import SOURCE_KINDS
+from mtx.config.sources import SOURCE_KINDS, SourceSettings
 from mtx.errors import ExitCode, UserError, escape_controls
 
 WIDTH = 100  # Columns of a line
@@ -69,7 +69,8 @@ def _source_kinds() -> Iterator[str]:
 
 def _rows(settings: type[BaseModel], indent: str = "  ") -> Iterator[str]:
     """Align name, type, default and description of each key."""
-    for name, field in settings.model_fields.items():
+    fields = settings.own_first() if issubclass(settings, SourceSettings) else settings.model_fields
+    for name, field in fields.items():
         listed = choices(field)
         kind = "choice" if listed else type_text(field).removeprefix("a ")
         text = f"{field.description} One of {', '.join(listed)}." if listed else f"{field.description}"
@@ -80,4 +81,4 @@ def _rows(settings: type[BaseModel], indent: str = "  ") -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return "none" if field.default is None else dump_line(field.default)
+    return "none" if field.default in (None, ()) else dump_line(field.default)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from mtx.config.document import Document, dump, dump_line, parse
 from mtx.config.messages import (
     COMMAND_LINE,
+    SINGLE_OR_LIST,
     Key,
     Location,
     Problem,
@@ -19,7 +20,7 @@ from mtx.config.messages import (
     shorten,
     value_text,
 )
-from mtx.config.settings import PRESETS, Config
+from mtx.config.settings import HELD_OUT_ROLES, PRESETS, Config
 from mtx.config.sources import HubDataset
 from mtx.errors import escape_controls
 
@@ -45,7 +46,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
     try:
         config = Config.model_validate(document.values)
     except ValidationError as error:
-        problems = [*problems, *problems_of(error, document.location_of)]
+        problems = [*problems, *problems_of(error, document.location_of, document.written)]
     if problems:
         raise join_problems(problems)
     absolute: Config = _with_absolute_paths(config, (), document)
@@ -76,6 +77,8 @@ class Difference(NamedTuple):
 
 def differences(old: Any, new: Any, key: Key = ()) -> list[Difference]:
     """List the settings that differ between two configs, or two values of `key`."""
+    if key in SINGLE_OR_LIST:  # as they are written
+        old, new = (sets if len(sets) > 1 else next(iter(sets), None) for sets in (old, new))
     if isinstance(old, BaseModel) and type(old) is type(new):
         pairs = [((*key, name), value, getattr(new, name)) for name, value in old]
     elif isinstance(old, tuple) and len(old) == len(new):
@@ -138,7 +141,7 @@ def _apply(override: str, document: Document) -> None:
 def _drop_demo_sets(document: Document) -> None:
     """Drop the demo's dev and test sets if other training data is given, which they have nothing to do with."""
     given = {key[:2] for key, location in document.locations.items() if location == COMMAND_LINE}
-    for name in ("dev", "test"):
+    for name in HELD_OUT_ROLES:
         if ("data", "train") in given and ("data", name) not in given:
             document.values["data"].pop(name, None)
 

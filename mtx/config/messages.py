@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mtx.config.settings import Config
+from mtx.config.settings import HELD_OUT_ROLES, Config
 from mtx.config.sources import SOURCE_KINDS, FilePath, Source
 from mtx.errors import ExitCode, UserError, escape_controls
 
@@ -20,7 +20,8 @@ Key = tuple[str | int, ...]  # Path of a key: ("data", "train", 0, "src") is pri
 MAX_PROBLEMS = 20  # Problems printed at once
 
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
-SOURCE_KEYS = (("data", "train"), ("data", "dev"), ("data", "test"))  # Keys whose values are sources
+SINGLE_OR_LIST = tuple(("data", role) for role in HELD_OUT_ROLES)  # Keys whose value may be a source or a list
+SOURCE_KEYS = (("data", "train"), *SINGLE_OR_LIST)  # Keys whose values are sources
 TYPE_NAMES = {
     int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
     Source: "a source", tuple[Source, ...]: "a list of sources",
@@ -111,6 +112,8 @@ def type_text(field: FieldInfo) -> str:
     if listed := choices(field):
         return _one_of(listed)
     annotation = _without_none(field.annotation)
+    if annotation == tuple[Source, ...] and not field.is_required():
+        return "a source, or a list of sources"
     return TYPE_NAMES.get(Path if annotation == FilePath else annotation, "a mapping of keys")
 
 
@@ -143,13 +146,15 @@ A_SOURCE = _one_of([kind.example for kind in SOURCE_KINDS.values()])
 # --- pydantic's errors in plain words --------------------------------------------------------------------------------
 
 
-def problems_of(error: ValidationError, location_of: Callable[[Key], Location]) -> list[Problem]:
-    """Translate the errors of a validation; each has the location of its key."""
+def problems_of(
+    error: ValidationError, location_of: Callable[[Key], Location], written: Callable[[Key], Key]
+) -> list[Problem]:
+    """Translate the errors of a validation; each has the location of its key, and the key as it was written."""
     problems = []
     for details in error.errors(include_url=False):
         if not _is_repeated(details):
             key, field, owner = _find_setting(details["loc"])
-            problems.append(Problem(location_of(key), *_in_words(details, key, field, owner)))
+            problems.append(Problem(location_of(key), *_in_words(details, written(key), field, owner)))
     return problems
 
 
@@ -171,9 +176,8 @@ def _find_setting(location: Key) -> tuple[Key, FieldInfo | None, type[BaseModel]
     if location[:2] not in SOURCE_KEYS or len(location) == 2:
         owner = Config if len(location) == 1 else SECTIONS[str(location[0])]
         return location, owner.model_fields.get(str(location[-1])), owner
-    position = 3 if isinstance(location[2], int) else 2
-    owner, inner = SOURCE_KINDS[str(location[position])], location[position + 1 :]
-    return location[:position] + inner, owner.model_fields.get(str(inner[0])) if inner else None, owner
+    owner, inner = SOURCE_KINDS[str(location[3])], location[4:]
+    return location[:3] + inner, owner.model_fields.get(str(inner[0])) if inner else None, owner
 
 
 def _in_words(details: ErrorDetails, path: Key, field: FieldInfo | None, owner: type[BaseModel]) -> tuple[str, str]:

@@ -5,18 +5,17 @@ The models are frozen and strict: an unknown key or a value of another type is a
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from mtx.config.sources import FilePath, Source
+from mtx.config.sources import FilePath, HeldOutSets, Language, Source
 
-LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 MAX_COUNT = 1_000_000_000  # Largest number of steps, tokens or sentences; products of two still fit into 64 bits
 MAX_VOCAB_SIZE = 500_000
+HELD_OUT_ROLES = ("dev", "test")  # Keys of the data that training must not see
 ANY_RATIO = 1000.0  # Ratio of lengths that switches the rule off: no pair has a larger one
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Normalization = Literal["source", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
 OnBadRow = Literal["skip", "stop"]
 Verdict = Literal["keep", "drop"]
@@ -39,8 +38,12 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     train: Annotated[tuple[Source, ...], Field(strict=False, min_length=1)] = Field(
         description="Sources of training pairs, sampled by size and weight."
     )
-    dev: Source | None = Field(default=None, description="Pairs that select the best checkpoint.")
-    test: Source | None = Field(default=None, description="Pairs that `mtx evaluate` scores by default.")
+    dev: HeldOutSets = Field(
+        default=(), description="Pairs that select the best checkpoint; of several sets, the mean of their scores does."
+    )
+    test: HeldOutSets = Field(
+        default=(), description="Pairs that `mtx evaluate` scores by default, in one or more sets."
+    )
     max_tokens: int = Field(default=256, ge=2, le=100_000, description="Drop pairs with more tokens on either side.")
     on_bad_row: OnBadRow = Field(
         default="skip", description="Rows that can't be read: skip up to 1 % of a source and count them, or stop."
@@ -51,6 +54,29 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         le=100,
         description="Temperature T: a source's share is weight * size ** (1/T); above 1, small ones are upsampled.",
     )
+
+    @property
+    def held_out(self) -> tuple[Source, ...]:
+        """The dev and the test sets."""
+        return (*self.dev, *self.test)
+
+    def languages_of(self, source: Source) -> tuple[str, str]:
+        """The source and the target language of one of the sources."""
+        return source.languages(self.src_lang, self.tgt_lang)
+
+    @property
+    def all_languages(self) -> tuple[list[str], list[str]]:
+        """The source and the target languages of all sources, each once."""
+        src, tgt = zip(*map(self.languages_of, (*self.train, *self.held_out)), strict=True)
+        return list(dict.fromkeys(src)), list(dict.fromkeys(tgt))
+
+    @model_serializer(mode="wrap")
+    def _single_sets_without_list(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a single dev or test set without a list, and none not at all, as earlier versions did."""
+        values = serialize(self)
+        sets = {role: values[role] for role in HELD_OUT_ROLES if role in values}
+        single = {role: given[0] for role, given in sets.items() if len(given) == 1}
+        return {name: single.get(name, value) for name, value in values.items() if value or name not in sets}
 
 
 # Values of the other keys at each level. Keys that are given win.

@@ -4,7 +4,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+)
+from pydantic.fields import FieldInfo
 
 
 def _expand_home(value: Any) -> Any:
@@ -17,18 +26,41 @@ Encoding = Literal[  # In each of these the byte LF is a line end and nothing el
     "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
     "cp1250", "cp1251", "cp1252", "koi8-r",
 ]  # fmt: skip
-Weight = Annotated[float, Field(gt=0, le=1000, description="How often each pair occurs in an epoch.")]
 Header = Annotated[bool, Field(description="Whether the first line names the columns.")]
-TagName = Annotated[
-    str | None,
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", description="Tag before each source sentence: 2de adds <2de>."),
-]
+LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
+Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 
 
 class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Base class of a source's settings. The first field is the key that names the kind; add each to `Source` below."""
+    """Base class of a source's settings, with those of every kind. Add each kind to `Source` below.
+
+    The first field of a kind is the key that names it.
+    """
 
     example: ClassVar[str]  # A source of this kind as written in a config
+    weight: float = Field(default=1.0, gt=0, le=1000, description="How often each pair occurs in an epoch.")
+    tag: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+        description="Tag before each source sentence: 2de adds <2de>.",
+    )
+    src_lang: Language | None = Field(default=None, description="Language of its sources; default: data.src_lang.")
+    tgt_lang: Language | None = Field(default=None, description="Language of its targets; default: data.tgt_lang.")
+
+    @classmethod
+    def own_first(cls) -> dict[str, FieldInfo]:
+        """The fields of this kind, then those of every kind."""
+        shared = SourceSettings.model_fields
+        return {name: each for name, each in cls.model_fields.items() if name not in shared} | shared
+
+    @model_serializer(mode="wrap")
+    def _own_first(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = serialize(self)
+        return {name: values[name] for name in self.own_first() if name in values}
+
+    def languages(self, src_lang: str, tgt_lang: str) -> tuple[str, str]:
+        """The languages of both sides, given those of the whole data."""
+        return self.src_lang or src_lang, self.tgt_lang or tgt_lang
 
 
 class TwoFiles(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -38,8 +70,6 @@ class TwoFiles(SourceSettings, extra="forbid", frozen=True, strict=True):
     src: FilePath = Field(description="File of source sentences, one per line.")
     tgt: FilePath = Field(description="File of target sentences, one per line.")
     encoding: Encoding = Field(default="utf-8", description="Encoding of both files.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -51,8 +81,6 @@ class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
     tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
     header: Header = False
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -70,8 +98,6 @@ class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
         default="auto", description="Character between columns; auto: the one that gives most lines the same number."
     )
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Jsonl(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -81,8 +107,6 @@ class Jsonl(SourceSettings, extra="forbid", frozen=True, strict=True):
     jsonl: FilePath = Field(description="File with one JSON object per line.")
     src: str | None = Field(default=None, description="Field of the source; default: src, then the language code.")
     tgt: str | None = Field(default=None, description="Field of the target; default: tgt, then the language code.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Tmx(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -92,8 +116,6 @@ class Tmx(SourceSettings, extra="forbid", frozen=True, strict=True):
     tmx: FilePath = Field(description="TMX file, plain or compressed.")
     src: str | None = Field(default=None, description="xml:lang of the source; default: the language code.")
     tgt: str | None = Field(default=None, description="xml:lang of the target; default: the language code.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -103,8 +125,6 @@ class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
     zip: FilePath = Field(description="Zip archive with one file per language, or TMX files.")
     src: str | None = Field(default=None, description="Source file in it; default: the one with the language code.")
     tgt: str | None = Field(default=None, description="Target file in it; default: the one with the language code.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Folder(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -115,8 +135,6 @@ class Folder(SourceSettings, extra="forbid", frozen=True, strict=True):
     match: str = Field(
         default="*", min_length=1, description="Pattern of file names, such as *.tmx; **/* also searches subfolders."
     )
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class HubDataset(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -129,8 +147,6 @@ class HubDataset(SourceSettings, extra="forbid", frozen=True, strict=True):
     src: str | None = Field(default=None, description="Column of the source sentence; default: the language code.")
     tgt: str | None = Field(default=None, description="Column of the target sentence; default: the language code.")
     streaming: bool = Field(default=False, description="Stream it from the hub instead of downloading it first.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 class Demo(SourceSettings, extra="forbid", frozen=True, strict=True):
@@ -138,8 +154,6 @@ class Demo(SourceSettings, extra="forbid", frozen=True, strict=True):
 
     example: ClassVar[str] = "{demo: SPLIT}"
     demo: Literal["train", "dev", "test", "pronouns"] = Field(description="Split of the built-in corpus.")
-    weight: Weight = 1.0
-    tag: TagName = None
 
 
 def _kind_of_source(value: Any) -> str:
@@ -159,6 +173,19 @@ Source = Annotated[
     | Annotated[HubDataset, Tag("dataset")]
     | Annotated[Demo, Tag("demo")],
     Discriminator(_kind_of_source),
+]
+
+
+def _as_list(value: Any) -> Any:
+    """Put one source into a list; none is an empty one."""
+    return [] if value is None else [value] if isinstance(value, dict | SourceSettings) else value
+
+
+# The dev or the test sets: one source or a list of them
+HeldOutSets = Annotated[
+    tuple[Source, ...],
+    Field(strict=False),
+    BeforeValidator(_as_list, json_schema_input_type=Source | list[Source] | None),
 ]
 
 SOURCE_KINDS: dict[str, type[SourceSettings]] = {

@@ -76,7 +76,17 @@ class Translator:
         self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" and can_fork() else 1
         self._workers: ProcessPoolExecutor | None = None
         self._num_batches = 0  # searched by this process
-        self._prefix = [] if options.tag is None else [trained.tokenizer.tag_id(options.tag)]
+        self.set_tag(options.tag)
+
+    def set_tag(self, tag: str | None) -> None:
+        """Put `tag` before each sentence from now on.
+
+        Raises:
+            UserError: the model has no such tag (USAGE).
+        """
+        self.options = self.options.model_copy(update={"tag": tag})
+        self.tgt_lang = self.trained.language_of(tag)
+        self._prefix = [] if tag is None else [self.trained.tokenizer.tag_id(tag)]
 
     def translate(
         self, lines: Sequence[str], after_batch: Callable[[int], None] = lambda num_segments: None
@@ -185,7 +195,7 @@ class Translator:
         for rank in range(max(len(part.nbest) for part in parts)):
             chosen = [part.nbest[min(rank, len(part.nbest) - 1)] for part in parts]
             score = sum(candidate.score for candidate in chosen) / len(chosen)  # falls from rank to rank as theirs do
-            nbest.append(Candidate(join_parts([c.tgt for c in chosen], self.trained.tgt_lang), score))
+            nbest.append(Candidate(join_parts([c.tgt for c in chosen], self.tgt_lang), score))
         num_tokens, num_left_out = sum(part.num_tokens for part in parts), sum(part.num_left_out for part in parts)
         return Translation(line, tuple(nbest), num_tokens, num_left_out)
 

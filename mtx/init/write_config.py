@@ -12,7 +12,7 @@ from typing import Any
 from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import HubDataset, Source
-from mtx.data.cleaning.clean import HeldOutKeys, held_out_sources
+from mtx.data.cleaning.clean import HeldOutKeys
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.files.atomic import new_file
@@ -45,7 +45,7 @@ def write_config(data: DataSettings, output: Path, device: str, command: Sequenc
             can't be written (MACHINE).
     """
     sides = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
-    missing = [role for role in ("dev", "test") if getattr(data, role) is None]
+    missing = [role for role in ("dev", "test") if not getattr(data, role)]
     files = {role: [output.with_suffix(f".{role}.{side}") for side in sides] for role in missing}
     _check_outputs([output, *chain.from_iterable(files.values())])
     kind = choose_device(device).type
@@ -86,13 +86,12 @@ def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutKeys]:
         UserError: see `scan`; a dev or test set is training data itself (USAGE).
     """
     languages = data.src_lang, data.tgt_lang
-    given = held_out_sources(data)
-    for source in (*data.train, *given):
+    for source in (*data.train, *data.held_out):
         reader(source).check(*languages)
-    if any(is_same_text(source, other) for source in given for other in data.train):
+    if any(is_same_text(source, other) for source in data.held_out for other in data.train):
         what, do = "a dev or test set is a file of the training data", "Leave it out: mtx init splits one off."
         raise UserError(ExitCode.USAGE, what, do=do)
-    pairs = [pair for source in given for pair in read_pairs(source, *languages)]
+    pairs = [pair for source in data.held_out for pair in read_pairs(source, *languages)]
     stats = scan(data.train, *languages, HeldOutKeys.of(pairs, "pair"))
     return stats, HeldOutKeys.of(pairs, "side")
 
@@ -146,16 +145,16 @@ def _data_settings(
     settings: Settings = {"src_lang": (data.src_lang, ""), "tgt_lang": (data.tgt_lang, "")}
     settings["train"] = [_relative_source(source, folder) for source in data.train], f"{stats.num_read:,} pairs"
     for role, purpose in (("dev", "chooses the best checkpoint"), ("test", "scored by mtx evaluate")):
-        given: Source | None = getattr(data, role)
+        given = [_relative_source(source, folder) for source in getattr(data, role)]
         if role in new_sets:
             src, tgt = (path.name for path in new_sets[role])
             settings[role] = {"src": src, "tgt": tgt}, f"{purpose}; a random sample, split off"
-        elif given is not None:
-            settings[role] = _relative_source(given, folder), purpose
+        elif given:
+            settings[role] = given if len(given) > 1 else given[0], purpose
     if new_sets:
         reason = "training sees no sentence of dev or test, ignoring case and punctuation"
         return {"data": settings, "clean": {"held_out": ("side", reason)}}
-    if held_out_sources(data):
+    if data.held_out:
         return {"data": settings, "clean": {"held_out": ("pair", "training sees no pair of dev or test")}}
     return {"data": settings}
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any
 
-from mtx.config.settings import LANGUAGE_PATTERN
+from mtx.config.sources import LANGUAGE_PATTERN
 
 
 def is_language_code(text: str) -> bool:

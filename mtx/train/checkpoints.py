@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mtx.checkpoint.training import (
@@ -18,6 +19,7 @@ from mtx.checkpoint.training import (
 from mtx.config.messages import key_text
 from mtx.config.settings import Config, TrainSettings
 from mtx.errors import DiskFullError, ExitCode, UserError
+from mtx.evaluate import is_installed
 from mtx.system.formats import format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.rng import decorrelate_rng, random_state
@@ -149,6 +151,26 @@ def check_changes(config: Config, inputs: RunInputs) -> None:
         "file": file is not None and load_tokenizer(file).digest != saved["tokenizer"],
     }
     folder.refuse(change for change in moved if is_other.get(str(change.key[1])))
+
+
+def keep_tokenizers(inputs: RunInputs, progress: Progress) -> RunInputs:
+    """Let BLEU of each dev set use the tokenizer that it had before, so that all scores of a run can be compared.
+
+    It is another one now if packages were installed or removed since.
+    """
+    before = progress.evaluations[-1].tokenizers if progress.evaluations else []
+    now = [each.tokenizer for each in inputs.dev]
+    dev = []
+    for each, tokenizer in zip(inputs.dev, before if len(before) == len(now) else now, strict=True):
+        if tokenizer != each.tokenizer and is_installed(tokenizer):
+            what = "%s: BLEU stays that of tok:%s, with which this run began; a new run would use tok:%s"
+            LOGGER.warning(what, each.name, tokenizer, each.tokenizer)
+            each = replace(each, tokenizer=tokenizer)
+        elif tokenizer != each.tokenizer:
+            what = "%s: BLEU is that of tok:%s from now on, not comparable with earlier scores: tok:%s is not installed"
+            LOGGER.warning(what, each.name, each.tokenizer, tokenizer)
+        dev.append(each)
+    return replace(inputs, dev=tuple(dev))
 
 
 def _check_space(inputs: RunInputs) -> None:

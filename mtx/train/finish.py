@@ -1,6 +1,7 @@
 """End of a run: choose the final weights, score them, write the model folder and its card."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
@@ -11,11 +12,11 @@ from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.tensors import load_weights
 from mtx.checkpoint.training import Progress, average_weights, undamaged_steps
 from mtx.data.sources.read import reader
-from mtx.evaluate import report_on_model
+from mtx.evaluate import Report, report_on_model
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.checkpoints import past_steps, steps_to_average
-from mtx.train.setup import DevSet, RunInputs
+from mtx.train.setup import RunInputs
 from mtx.train.stopping import StopSignals
 from mtx.train.validation import best_of, format_evaluation, translate_dev, validate
 
@@ -34,14 +35,14 @@ def choose_weights(progress: Progress, inputs: RunInputs, signals: StopSignals) 
     undamaged = inputs.group.broadcast_from_0(lambda: undamaged_steps(checkpoints, past_steps(progress, folder)))
     averaged = steps_to_average(undamaged, inputs.settings)
     evaluations = [evaluation for evaluation in progress.evaluations if evaluation.step in undamaged]
-    if inputs.dev is None or not evaluations:
+    if not inputs.dev or not evaluations:
         return average_weights(checkpoints, undamaged[-1:]), undamaged[-1:]
     best = best_of(evaluations)
     LOGGER.info("best single checkpoint: step %d, %s", best.step, format_evaluation(best))
     if len(averaged) > 1:
         mean = average_weights(checkpoints, averaged)
         load_weights(inputs.trained.model, mean, checkpoints)
-        evaluation = validate(inputs, inputs.dev, averaged[-1], signals)
+        evaluation = validate(inputs, averaged[-1], signals)
         is_better = best_of([best, evaluation]) is evaluation
         verdict = "better, kept" if is_better else "no better, dropped"
         LOGGER.info("mean of the last %d: %s: %s", len(averaged), format_evaluation(evaluation), verdict)
@@ -60,7 +61,7 @@ def write_model(weights: dict[str, Tensor], steps: list[int], inputs: RunInputs,
     """
     trained = inputs.trained
     load_weights(trained.model.eval(), weights, inputs.folder.checkpoints)
-    scores = "no dev set" if inputs.dev is None else _score(inputs, inputs.dev, signals)
+    scores = _score(inputs, signals) if inputs.dev else "no dev set"
     metadata = {"max_steps": inputs.settings.max_steps, "steps": steps}
     metadata |= {"tokenizer": trained.tokenizer.digest, "data": inputs.corpus.key}
     if inputs.group.is_rank0:
@@ -68,36 +69,41 @@ def write_model(weights: dict[str, Tensor], steps: list[int], inputs: RunInputs,
         save_model(inputs.folder.model, trained, inputs.config.model, weights, metadata, card)
 
 
-def _score(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> str:
-    """Score the final weights on the dev set in float32, and log the scores."""
+def _score(inputs: RunInputs, signals: StopSignals) -> str:
+    """Score the final weights on the dev sets in float32, and log the scores."""
     beam_size = inputs.trained.generation.decode.beam_size
-    LOGGER.info("translating %s dev sentences, beam %d", f"{len(dev.sources):,}", beam_size)
-    start = time.perf_counter()
-    translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
-    seconds = time.perf_counter() - start
-    model = str(inputs.folder.model)
-    report = report_on_model(translations, [dev.references], dev.tokenizer, model, seconds)
+    num_sentences = sum(len(dev.sources) for dev in inputs.dev)
+    LOGGER.info("translating %s dev sentences, beam %d", f"{num_sentences:,}", beam_size)
+    reports = []
+    for dev in inputs.dev:
+        start = time.perf_counter()
+        translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
+        seconds, model = time.perf_counter() - start, str(inputs.folder.model)
+        report = report_on_model(translations, [dev.references], dev.tokenizer, model, seconds)
+        reports.append(replace(report, name=dev.name))
+    text = Report.mean_of(reports).to_text()
     LOGGER.info("dev, beam %d:", beam_size)
-    for line in report.to_text().split("\n"):
+    for line in text.split("\n"):
         LOGGER.info("%s", line)
-    return report.to_text()
+    return text
 
 
 def _card(steps: list[int], scores: str, inputs: RunInputs) -> str:
     """Write the model card, in the form that model hubs read."""
     trained, sizes = inputs.trained, inputs.config.model
-    tokenizer, src, tgt = trained.tokenizer, trained.src_lang, trained.tgt_lang
+    tokenizer, (src, tgt) = trained.tokenizer, inputs.config.data.all_languages
     sources = "\n".join(f"- {reader(source).label}" for source in inputs.config.data.train)
     num_parameters = sum(weight.numel() for weight in trained.model.parameters())
     width = f"d_model {sizes.d_model}, {sizes.num_heads} heads, d_ff {sizes.d_ff}, {sizes.norm}-norm"
     vocabulary = f"{tokenizer.src_vocab_size:,} source, {tokenizer.tgt_vocab_size:,} target pieces"
     beam_size = trained.generation.decode.beam_size
+    dev = "dev sets (of each the" if len(inputs.dev) > 1 else "dev set (its"
     return f"""---
-language: [{src}, {tgt}]
+language: [{", ".join(dict.fromkeys([*src, *tgt]))}]
 pipeline_tag: translation
 library_name: mtx
 ---
-# {src} → {tgt}
+# {", ".join(src)} → {", ".join(tgt)}
 
 A Transformer trained with mtx {__version__} on {datetime.now(UTC):%Y-%m-%d}.
 
@@ -111,7 +117,7 @@ Use it: `mtx translate --model THIS_FOLDER "a sentence"`
 | training pairs | {inputs.corpus.summary()} |
 | weights of step | {", ".join(f"{step:,}" for step in steps)} |
 
-Scores on the dev set (its first {inputs.settings.eval_sentences:,} pairs at most, beam {beam_size}):
+Scores on the {dev} first {inputs.settings.eval_sentences:,} pairs at most, beam {beam_size}):
 
 ```text
 {scores}

@@ -210,14 +210,13 @@ class RunFolder:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append a record to the metrics file; JSON has no NaN or infinity, so they become null."""
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+            file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
 
 
 def _is_changeable(change: Difference) -> bool:
-    key = key_text(change.key)
-    return change.is_in_place_only or any(key == free or key.startswith(f"{free}.") for free in CHANGEABLE_KEYS)
+    keys = [key_text(change.key[:depth]) for depth in range(1, len(change.key) + 1)]
+    return change.is_in_place_only or not set(CHANGEABLE_KEYS).isdisjoint(keys)
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -233,6 +232,18 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 def _with_tokenizer(config: Config, settings: dict[str, Any]) -> Config:
     return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update=settings)})
+
+
+def _finite(value: Any) -> Any:
+    """Replace each number in `value` that is not finite by None."""
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
 
 
 def _precedes(record: dict[str, Any], step: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, tee
+from itertools import chain, islice, product, tee
 from typing import Any
 
 import torch
@@ -12,14 +12,14 @@ from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.config.settings import CleanSettings, Config, DataSettings, TrainSettings
 from mtx.config.sources import HubDataset, Source
 from mtx.data.batching import check_longest, fixed_batches, padding_share, part_batches
-from mtx.data.cleaning.clean import read_cleaner
+from mtx.data.cleaning.clean import read_cleaners
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader, usable_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import scoring_notes, tokenizer_of
+from mtx.evaluate import language_notes, tokenizer_of
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
@@ -44,6 +44,7 @@ class DevSet:
     """A dev set: all pairs as ids for the loss, and the first pairs as text for decoding."""
 
     source: Source
+    name: str
     corpus: Corpus
     batches: list[Rows]
     sources: list[str]
@@ -60,7 +61,7 @@ class RunInputs:
     trained: TrainedModel  # Model in training with its tokenizer; with FSDP, whole weights as of the last save
     corpus: Corpus
     mixture: Mixture
-    dev: DevSet | None
+    dev: tuple[DevSet, ...]
     precision: Precision
     matrix_rate: float  # Speed of matrix products measured on this machine in this precision, in FLOP/s
     metadata: dict[str, Any]  # In each checkpoint's manifest: all that a resumed run is compared with
@@ -93,11 +94,11 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     precision = choose_precision(settings.precision, group.device(settings.device))
     check_parallel(settings, precision, group)
     threads = use_threads()
-    for note in scoring_notes([data.tgt_lang]):
+    for note in language_notes(*data.all_languages):
         LOGGER.warning("%s", note)
     check_sources(data)
     tokenizer = folder.tokenizer() or make_tokenizer(config)
-    for source in _all_sources(data):
+    for source in (*data.train, *data.held_out):
         if source.tag is not None:
             tokenizer.tag_id(source.tag)  # an unknown tag is an error
     corpus = prepare(data.train, data, config.clean, tokenizer)
@@ -106,11 +107,12 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     limit_onednn_cache(ONEDNN_KERNELS_TRAINING)
     seed_everything(settings.seed)
     trained = build_model(config, tokenizer, corpus, precision)
-    dev = load_dev_set(config, tokenizer)
+    dev = load_dev_sets(config, tokenizer)
     metadata = {
         "data": corpus.key,
         "sources": corpus.sources,
-        "dev": dev.corpus.key if dev is not None else None,
+        "dev": " ".join(each.corpus.key for each in dev) or None,
+        "bleu": [each.tokenizer for each in dev],
         "tokenizer": tokenizer.digest,
         "threads": threads,
         "precision": str(precision),
@@ -132,7 +134,8 @@ def check_ranks_agree(inputs: RunInputs) -> None:
         for key, value in metadata[0].items():
             if other[key] != value and key != "threads":
                 code = ExitCode.MODEL if key == "tokenizer" else ExitCode.DATA
-                what, do = f"rank {rank} has another {key} than rank 0", "Give all machines the same files and torch."
+                what = f"rank {rank} has another {key} than rank 0"
+                do = "Give all machines the same files and packages."
                 raise UserError(code, what, where=str(value)[:40], do=do)
 
 
@@ -143,30 +146,27 @@ def expand_config(config: Config) -> Config:
     return config.model_copy(update={"data": data.model_copy(update={"train": sources})})
 
 
-def _all_sources(data: DataSettings) -> list[Source]:
-    return [source for source in (*data.train, data.dev, data.test) if source is not None]
-
-
 def check_sources(data: DataSettings) -> None:
-    """Refuse sources that can't be read (DATA). The test set, which is needed last, is read to its end."""
-    for source in _all_sources(data):
-        reader(source).check(data.src_lang, data.tgt_lang)
-    for name, held_out in (("dev", data.dev), ("test", data.test)):
-        if held_out is not None and any(is_same_text(held_out, source) for source in data.train):
+    """Refuse sources that can't be read (DATA). Test sets, which are needed last, are read to their ends."""
+    for source in (*data.train, *data.held_out):
+        reader(source).check(*data.languages_of(source))
+    for name, sets in (("dev", data.dev), ("test", data.test)):
+        if any(is_same_text(*each) for each in product(sets, data.train)):
             what = "the %s pairs are training pairs: scores will not show how new sentences are translated"
             LOGGER.warning(what, name)
-    if data.test is not None and not isinstance(data.test, HubDataset):
-        for _ in usable_pairs(data.test, data.src_lang, data.tgt_lang, data.on_bad_row):
-            pass
+    for source in data.test:
+        if not isinstance(source, HubDataset):
+            for _ in usable_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row):
+                pass
 
 
 def make_tokenizer(config: Config) -> Tokenizer:
     """Load the tokenizer that the config names, or train one on its training data."""
     languages, on_bad_row = (config.data.src_lang, config.data.tgt_lang), config.data.on_bad_row
-    cleaner = read_cleaner(config.data, config.clean)
+    cleaners = read_cleaners(config.data, config.clean, config.data.train)
 
     def pairs() -> Iterator[tuple[str, str]]:
-        for source in config.data.train:
+        for source, cleaner in zip(config.data.train, cleaners, strict=True):
             yield from (pair for pair in read_pairs(source, *languages, on_bad_row) if pair not in cleaner.held_out)
 
     tags = sorted({source.tag for source in config.data.train if source.tag is not None})
@@ -174,8 +174,11 @@ def make_tokenizer(config: Config) -> Tokenizer:
     src_pairs, tgt_pairs = tee(pairs()) if config.tokenizer.joint else (pairs(), pairs())
     sides = (src for src, _ in src_pairs), (tgt for _, tgt in tgt_pairs)
     tokenizer = train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
-    first = chain.from_iterable(islice(read_pairs(source, *languages), MAX_COMPARED) for source in config.data.train)
-    if changes := describe_changes((tgt for _, tgt in cleaner.kept(first)), round_trip(tokenizer)):
+    kept = (
+        cleaner.kept(islice(read_pairs(source, *languages), MAX_COMPARED))
+        for source, cleaner in zip(config.data.train, cleaners, strict=True)
+    )
+    if changes := describe_changes((tgt for _, tgt in chain.from_iterable(kept)), round_trip(tokenizer)):
         do = "to keep all, leave out tokenizer.normalization, byte_fallback and file"
         LOGGER.warning("the tokenizer changes %s (first %s lines); %s", changes, f"{MAX_COMPARED:,}", do)
     return tokenizer
@@ -202,23 +205,28 @@ def build_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision:
     if wanted == "always" or (wanted == "auto" and has_one and precision.device.type == "cuda"):
         compile_layers(model)
     generation = GenerationDefaults(decode=config.decode, max_source_tokens=int(corpus.src.lengths.max()) + 1)
-    return TrainedModel(model, tokenizer, config.data.src_lang, config.data.tgt_lang, generation)
+    data = config.data
+    by_tag = {source.tag: data.languages_of(source)[1] for source in data.train if source.tag is not None}
+    other = {tag: language for tag, language in sorted(by_tag.items()) if language != data.tgt_lang}
+    return TrainedModel(model, tokenizer, data.src_lang, data.tgt_lang, generation, other)
 
 
-def load_dev_set(config: Config, tokenizer: Tokenizer) -> DevSet | None:
-    """Load the config's dev set, if it has one.
+def load_dev_sets(config: Config, tokenizer: Tokenizer) -> tuple[DevSet, ...]:
+    """Load the config's dev sets.
 
     Raises:
-        UserError: it is empty or can't be read (DATA).
+        UserError: one is empty or can't be read (DATA).
     """
-    data, settings = config.data, config.train
-    if data.dev is None:
-        return None
-    corpus = prepare([data.dev], data, NO_CLEANING, tokenizer)
-    pairs = list(islice(usable_pairs(data.dev, data.src_lang, data.tgt_lang), settings.eval_sentences))
+    return tuple(_load_dev_set(source, config.data, config.train, tokenizer) for source in config.data.dev)
+
+
+def _load_dev_set(source: Source, data: DataSettings, settings: TrainSettings, tokenizer: Tokenizer) -> DevSet:
+    corpus = prepare([source], data, NO_CLEANING, tokenizer)
+    pairs = list(islice(usable_pairs(source, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
     sources, references = [src for src, _ in pairs], [tgt for _, tgt in pairs]
-    return DevSet(data.dev, corpus, batches, sources, references, tokenizer_of(data.tgt_lang, references))
+    bleu_tokenizer = tokenizer_of(data.languages_of(source)[1], references)
+    return DevSet(source, reader(source).label, corpus, batches, sources, references, bleu_tokenizer)
 
 
 def log_summary(inputs: RunInputs) -> None:

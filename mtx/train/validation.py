@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mtx.checkpoint.training import Evaluation
+from mtx.checkpoint.training import Evaluation, SetScores
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import collate
 from mtx.decode.translator import Translation, Translator
@@ -28,12 +28,18 @@ def is_validation_due(step: int, settings: TrainSettings) -> bool:
     return step % settings.eval_every == 0 or step >= settings.max_steps
 
 
-def validate(inputs: RunInputs, dev: DevSet, step: int, signals: StopSignals) -> Evaluation:
-    """Score the model after `step`: loss, BLEU and chrF. Logs a few translations. All ranks call it together.
+def validate(inputs: RunInputs, step: int, signals: StopSignals) -> Evaluation:
+    """Score the model after `step` on each dev set: loss, BLEU and chrF. All ranks call it together.
+
+    Logs a few translations.
 
     Raises:
         Stopped: a signal asked for it.
     """
+    return Evaluation.of(step, [_scores_on(inputs, dev, signals) for dev in inputs.dev])
+
+
+def _scores_on(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> SetScores:
     model, options = inputs.trained.model, {"beam_size": inputs.settings.eval_beam, "with_scores": False}
     model.eval()
     loss = _dev_loss(inputs, dev, signals)
@@ -42,11 +48,12 @@ def validate(inputs: RunInputs, dev: DevSet, step: int, signals: StopSignals) ->
     hypotheses = [translation.tgt for translation in translations]
     bleu, chrf, _ = score(hypotheses, [dev.references], dev.tokenizer, num_samples=1)
     # The same few sentences every time, spread over the dev set.
-    for index in list(range(0, len(hypotheses), max(1, len(hypotheses) // NUM_SAMPLES)))[:NUM_SAMPLES]:
+    num_samples = max(1, NUM_SAMPLES // len(inputs.dev))
+    for index in list(range(0, len(hypotheses), max(1, len(hypotheses) // num_samples)))[:num_samples]:
         LOGGER.info("  source     %s", dev.sources[index])
         LOGGER.info("  reference  %s", dev.references[index])
         LOGGER.info("  hypothesis %s", hypotheses[index])
-    return Evaluation(step, loss, bleu.score, chrf.score)
+    return SetScores(dev.name, loss, bleu.score, chrf.score, dev.tokenizer)
 
 
 def translate_dev(
@@ -83,8 +90,12 @@ def _dev_loss(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> float:
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the evaluation with the highest BLEU, then the lowest loss; those with a finite loss come first."""
-    return max(evaluations, key=lambda e: (math.isfinite(e.loss), e.bleu, -e.loss))
+    """Return the evaluation with the highest BLEU, then the lowest loss; those with a finite loss come first.
+
+    BLEU of other tokenizers than those of the last evaluation can't be compared; earlier versions recorded none.
+    """
+    comparable = [e for e in evaluations if e.tokenizers in ([], evaluations[-1].tokenizers)]
+    return max(comparable, key=lambda e: (math.isfinite(e.loss), e.bleu, -e.loss))
 
 
 def is_out_of_patience(evaluations: Sequence[Evaluation], patience: int) -> bool:
@@ -93,7 +104,14 @@ def is_out_of_patience(evaluations: Sequence[Evaluation], patience: int) -> bool
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
+    """Format the scores, and after a mean of several dev sets those of each."""
+    each = "; ".join(f"{one.name}: {_format_scores(one)}" for one in evaluation.sets)
+    several = f" (means of: {each})" if len(evaluation.sets) > 1 else ""
     return (
         f"dev loss {evaluation.loss:.4f}, perplexity {math.exp(min(evaluation.loss, 50)):.2f}, "
-        f"BLEU {evaluation.bleu:.2f}, chrF2 {evaluation.chrf:.2f}"
+        f"BLEU {evaluation.bleu:.2f}, chrF2 {evaluation.chrf:.2f}{several}"
     )
+
+
+def _format_scores(scores: SetScores) -> str:
+    return f"loss {scores.loss:.4f}, BLEU {scores.bleu:.2f}, chrF2 {scores.chrf:.2f}"

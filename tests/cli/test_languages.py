@@ -101,3 +101,26 @@ def test_training_into_japanese_needs_no_extra(mtx: "Mtx", japanese: Path) -> No
     assert validation["chrf"] >= 0
     assert "tok:char" in Path("run/model/README.md").read_text()
     assert "tok:char" in mtx("evaluate", "--model", "run", "--json").out
+
+
+def test_a_run_keeps_its_tokenizer_when_the_extra_is_installed_or_removed(
+    mtx: "Mtx", japanese: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sacrebleu.tokenizers.tokenizer_ja_mecab import TokenizerJaMecab
+
+    def tokenizers() -> list[str]:
+        records = list(read_metrics(Path("run/metrics.jsonl")))
+        return [each["tokenizer"] for record in records if record["event"] == "validation" for each in record["sets"]]
+
+    command = ["train", "--config", japanese, "--run-dir"]
+    assert mtx(*command, "run", "train.max_steps=4").code == 0
+    with monkeypatch.context() as patch:
+        for name, value in (("__init__", None), ("signature", "mecab"), ("__call__", "x")):
+            patch.setattr(TokenizerJaMecab, name, lambda *_, value=value: value)
+        kept = mtx(*command, "run", "train.max_steps=6")
+        assert (kept.code, tokenizers()) == (0, ["char"] * 3)
+        assert "train.tsv: BLEU stays that of tok:char, with which this run began" in kept.err
+        assert "tok:char" not in mtx(*command, "new", "train.max_steps=4").err
+        assert "tok:mecab" in mtx("evaluate", "--model", "new", "--json").out
+    lost = mtx(*command, "new", "train.max_steps=6")
+    assert "BLEU is that of tok:char from now on, not comparable with earlier scores" in lost.err

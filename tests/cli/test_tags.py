@@ -91,8 +91,8 @@ def prepared(
 
     def prepare(*overrides: str) -> tuple[Tokenizer, Corpus, Corpus]:
         inputs = load_inputs(configure_tags(*overrides), RunFolder(tmp_path / "none"))
-        assert inputs.dev is not None
-        return inputs.trained.tokenizer, inputs.corpus, inputs.dev.corpus
+        [dev] = inputs.dev
+        return inputs.trained.tokenizer, inputs.corpus, dev.corpus
 
     return prepare
 

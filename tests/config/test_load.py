@@ -98,7 +98,7 @@ def test_reads_a_file_that_begins_with_a_byte_order_mark(load):
 
 def test_overrides_win_over_the_file_and_later_over_earlier_ones(load):
     config = load(DATA + "train: {lr: 1, seed: 5}", "train.lr=2", "train.lr=3e-4", "data.dev.demo=dev")
-    assert (config.train.lr, config.train.seed, config.data.dev) == (3e-4, 5, Demo(demo="dev"))
+    assert (config.train.lr, config.train.seed, config.data.dev) == (3e-4, 5, (Demo(demo="dev"),))
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_paths_are_relative_to_the_file_in_overrides_to_the_current_folder_and_a
         HubDataset(dataset=str(configs / "corpus")),
         HubDataset(dataset="owner/name"),
     )
-    assert config.data.dev == Jsonl(jsonl=configs / "$HOME" / "c")
-    assert config.data.test == TwoFiles(src=here / "d.en", tgt=tmp_path / "d.de")
+    assert config.data.dev == (Jsonl(jsonl=configs / "$HOME" / "c"),)
+    assert config.data.test == (TwoFiles(src=here / "d.en", tgt=tmp_path / "d.de"),)
     assert config.tokenizer.file == home / "spm.model"
 
 
@@ -170,7 +170,7 @@ configs = st.builds(
         src_lang=words,
         tgt_lang=words,
         train=st.lists(sources, min_size=1, max_size=3).map(tuple),
-        dev=st.none() | sources,
+        dev=st.lists(sources, max_size=2).map(tuple),
     ),
     tokenizer=st.builds(TokenizerSettings, vocab_size=st.integers(8, MAX_VOCAB_SIZE), file=st.none() | paths),
     model=st.builds(
@@ -243,10 +243,13 @@ def test_names_each_setting_that_differs(load):
     assert list(map(str, differences(old, new))) == [
         "data.src_lang: en -> no",
         "data.train[0].demo: train -> dev",
-        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2, encoding: utf-8, weight: 1.0}",
+        "data.dev: null -> {tsv: /a b, src: 1, tgt: 2, header: false, encoding: utf-8, weight: 1.0}",
         "model.d_model: 256 -> 512",
         "train.lr: 0.001 -> 0.0003",
     ]
+    one = load("data: {train: [{demo: dev}], dev: {tsv: /a}, test: [{tsv: /a}, {demo: test}]}")
+    other = load("data: {train: [{demo: dev}], dev: [{tsv: /b}], test: [{tsv: /a}, {demo: dev}]}")
+    assert list(map(str, differences(one, other))) == ["data.dev.tsv: /a -> /b", "data.test[1].demo: test -> dev"]
     assert list(map(str, differences(old, load("data: {train: [{demo: dev}, {demo: test}]}")))) == [
         "data.train: [{demo: train, weight: 1.0}] -> [{demo: dev, weight: 1.0}, {demo: test, weight: 1.0}]"
     ]
@@ -263,14 +266,14 @@ def test_reading_a_config_imports_no_heavy_library():
 def test_other_training_data_drops_the_demos_dev_and_test_sets() -> None:
     train = "data.train=[{tsv: /a.tsv}]"
     data = load_config(None, [train]).data
-    assert (data.dev, data.test) == (None, None)
-    assert load_config(None, ["data.dev={tsv: /b.tsv}", train]).data.dev == Tsv(tsv=Path("/b.tsv"))
-    assert load_config(None, [train, "data.test.demo=test"]).data.test == Demo(demo="test")
-    assert load_config(None, ["data={dev: {demo: test}}", train]).data.dev == Demo(demo="test")
+    assert (data.dev, data.test) == ((), ())
+    assert load_config(None, ["data.dev={tsv: /b.tsv}", train]).data.dev == (Tsv(tsv=Path("/b.tsv")),)
+    assert load_config(None, [train, "data.test.demo=test"]).data.test == (Demo(demo="test"),)
+    assert load_config(None, ["data={dev: {demo: test}}", train]).data.dev == (Demo(demo="test"),)
     whole = load_config(None, ["data={train: [{tsv: /a.tsv}], dev: {demo: dev}}"]).data
-    assert (whole.dev, whole.test) == (Demo(demo="dev"), None)
+    assert (whole.dev, whole.test) == ((Demo(demo="dev"),), ())
     demo = load_config(None, ["train.lr=1"]).data
-    assert (demo.dev, demo.test) == (Demo(demo="dev"), Demo(demo="test"))
+    assert (demo.dev, demo.test) == ((Demo(demo="dev"),), (Demo(demo="test"),))
 
 
 @pytest.mark.parametrize("override", ["data=5", "data=null", "data.train=null"])
@@ -281,4 +284,4 @@ def test_replacing_the_demo_data_by_bad_data_is_an_error(override: str) -> None:
 
 def test_overriding_the_training_data_of_a_file_keeps_its_dev_set(load: Callable[..., Config]) -> None:
     data = load(DATA[:-2] + ", dev: {demo: dev}}", "data.train=[{tsv: /a.tsv}]").data
-    assert data.dev == Demo(demo="dev")
+    assert data.dev == (Demo(demo="dev"),)

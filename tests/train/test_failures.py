@@ -67,7 +67,7 @@ EVERY_STEP = ("train.save_every=1", "train.log_every=1", "train.keep=99", "train
 
 
 def without_dev(config: Config) -> Config:
-    return config.model_copy(update={"data": config.data.model_copy(update={"dev": None})})
+    return config.model_copy(update={"data": config.data.model_copy(update={"dev": ()})})
 
 
 # --- numbers that are not finite -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from mtx.config.settings import Config
 from mtx.data.cleaning.clean import build_cleaner
 from mtx.text.tokenizer import Tokenizer
-from mtx.train.setup import load_dev_set, make_tokenizer
+from mtx.train.setup import load_dev_sets, make_tokenizer
 
 
 def test_no_rule_drops_a_dev_pair(configure: Callable[..., Config], tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -17,8 +17,7 @@ def test_no_rule_drops_a_dev_pair(configure: Callable[..., Config], tokenizer: T
     config = configure(f"data.dev={{tsv: {tmp_path}/dev.tsv}}", "clean.level=strict", "train.batch_tokens=1000")
     cleaner = build_cleaner(config.clean, "en", "de")
     assert [cleaner.drop_reason(pair) is None for pair in pairs] == [True, True, False, False, False]
-    dev = load_dev_set(config, tokenizer)
-    assert dev is not None
+    [dev] = load_dev_sets(config, tokenizer)
     assert list(zip(dev.sources, dev.references, strict=True)) == pairs
     assert len(dev.corpus) == len(pairs)
     assert dev.corpus.dropped == {}

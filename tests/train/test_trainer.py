@@ -27,10 +27,10 @@ def train_with_scores(config: Config, run: Path, scores: Sequence[float], score_
     """Train, with these BLEU scores in the validations; return the steps whose weights were chosen."""
     coming = iter(scores)
 
-    def validate(_inputs: Any, _dev: Any, step: int, _signals: Any) -> Evaluation:
+    def validate(_inputs: Any, step: int, _signals: Any) -> Evaluation:
         return Evaluation(step, loss=1.0, bleu=next(coming), chrf=0.0)
 
-    def validate_mean(_inputs: Any, _dev: Any, step: int, _signals: Any) -> Evaluation:
+    def validate_mean(_inputs: Any, step: int, _signals: Any) -> Evaluation:
         return Evaluation(step, loss=1.0, bleu=score_of_mean, chrf=0.0)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -118,14 +118,14 @@ def test_training_ends_when_dev_scores_stop_improving(configure: Configure, tmp_
     config = configure("train.eval_every=1", "train.save_every=100", "train.patience=2", "train.log_every=1")
     assert train_with_scores(config, tmp_path / "run", [1.0, 3.0, 2.0, 4.0, 4.0, 3.9]) == [4]
     metrics = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
-    assert metrics[-1] == {"event": "validation", "step": 6, "loss": 1.0, "bleu": 3.9, "chrf": 0.0}
+    assert metrics[-1] == {"event": "validation", "step": 6, "loss": 1.0, "bleu": 3.9, "chrf": 0.0, "sets": []}
     assert [record["step"] for record in metrics if record["event"] == "update"] == [1, 2, 3, 4, 5, 6]
     assert RunFolder(tmp_path / "run").finished_steps() == config.train.max_steps
 
 
 def test_the_last_weights_are_used_without_a_dev_set(configure: Configure, config_path: Path, tmp_path: Path) -> None:
     config = configure("train.max_steps=5", "train.eval_every=5")
-    config = config.model_copy(update={"data": config.data.model_copy(update={"dev": None})})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dev": ()})})
     model = load_file(train(config, tmp_path / "run") / "model.safetensors")
     last = load_file(tmp_path / "run" / "checkpoints" / "step-000005" / "weights.safetensors")
     assert model.keys() == last.keys()
@@ -136,7 +136,7 @@ def test_divergence_ends_the_run_and_is_in_no_checkpoint(configure: Configure, t
     config = configure(
         "train.lr=1e30", "train.warmup_steps=0", "train.max_steps=30", "train.save_every=1", "train.log_every=1"
     )
-    config = config.model_copy(update={"data": config.data.model_copy(update={"dev": None})})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"dev": ()})})
     with pytest.raises(UserError, match="training diverged: 10 steps in a row") as caught:
         train(config, tmp_path / "run")
     assert caught.value.code == ExitCode.DIVERGED

@@ -43,8 +43,8 @@ def diagnose(config: Config) -> Diagnosis:
     """
     data = config.data
     sources = {
-        role: expand_folders((source for source in given if source is not None), data.src_lang, data.tgt_lang)
-        for role, given in (("train", data.train), ("dev", (data.dev,)), ("test", (data.test,)))
+        role: expand_folders(given, data.src_lang, data.tgt_lang)
+        for role, given in (("train", data.train), ("dev", data.dev), ("test", data.test))
     }
     indexes = {
         (role, within): OverlapIndex(_pairs(sources[role], data))

@@ -14,7 +14,7 @@ from mtx.config.settings import CleanSettings, Config
 from mtx.config.sources import Source
 from mtx.data.check.alignment import MAX_LENGTH, Alignment, compare_lengths
 from mtx.data.check.overlap import MAX_EXAMPLES, Example, OverlapIndex, example_of
-from mtx.data.cleaning.clean import HELD_OUT, Cleaner, build_cleaner, read_cleaner
+from mtx.data.cleaning.clean import HELD_OUT, Cleaner, build_cleaner, read_cleaners
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.cleaning.rules import RULES, size_of
 from mtx.data.sources.base import NoPair, Pair
@@ -142,12 +142,12 @@ def is_unusable(reason: str | None) -> bool:
     return reason is not None and reason not in RULE_KEYS and reason != HELD_OUT
 
 
-def _all_rules(config: Config) -> Cleaner:
+def _all_rules(languages: tuple[str, str]) -> Cleaner:
     """All rules whose packages are installed, with their usual limits."""
     settings: dict[str, Any] = {"repair": find_spec("ftfy") is not None, **dict.fromkeys(WITHOUT_LIMIT, "drop")}
     if find_spec("py3langid") is None:
         settings["language"] = "keep"
-    return build_cleaner(CleanSettings(**settings), config.data.src_lang, config.data.tgt_lang)
+    return build_cleaner(CleanSettings(**settings), *languages)
 
 
 def scan_source(
@@ -162,7 +162,8 @@ def scan_source(
     """
     data = config.data
     clean = config.clean if role == "train" else CleanSettings(level="none")  # dev and test sets are not cleaned
-    enabled, every = read_cleaner(data, clean), _all_rules(config)
+    [enabled], languages = read_cleaners(data, clean, [source]), data.languages_of(source)
+    every = _all_rules(languages)
     every = replace(every, rules=every.rules | enabled.rules)  # for rules that the config enables, its own limits count
     scanner = ChunkScanner(enabled, every, indexes, source.tag)
     findings: dict[str, Finding] = {}
@@ -194,7 +195,7 @@ def scan_source(
         lengths.append(part.lengths)
         num_pairs += len(chunk.pairs)
     sizes = [[part[side] for part in lengths] for side in (0, 1)]
-    sides = list(map(Side.of, (data.src_lang, data.tgt_lang), sizes, num_words, scripts))
+    sides = list(map(Side.of, languages, sizes, num_words, scripts))
     found = sorted((each for each in findings.values() if each.count), key=lambda each: (each.verdict, -each.count))
     alignment, error = compare_lengths(*np.concatenate(lengths, axis=1)), errors[0] if errors else None
     return SourceReport(reader(source).label, role, num_pairs, num_dropped, found, sides, alignment, error)

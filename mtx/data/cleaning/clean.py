@@ -1,7 +1,7 @@
 """Cleaning: the pairs that a config drops, the same for training, `mtx data check` and `mtx data clean`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from mtx.config.settings import CleanSettings, DataSettings
@@ -84,24 +84,28 @@ def build_cleaner(clean: CleanSettings, src_lang: str, tgt_lang: str, held_out: 
     return Cleaner(enabled_rules(clean, src_lang, tgt_lang), clean.repair, held_out)
 
 
-def held_out_sources(data: DataSettings) -> list[Source]:
-    """The dev and the test set, if given."""
-    return [source for source in (data.dev, data.test) if source is not None]
-
-
-def read_cleaner(data: DataSettings, clean: CleanSettings) -> Cleaner:
-    """The cleaner of a config, which knows the pairs and sentences that `clean.held_out` keeps from training.
+def read_cleaners(data: DataSettings, clean: CleanSettings, sources: Sequence[Source]) -> list[Cleaner]:
+    """The cleaner of each of `sources`, which knows what `clean.held_out` keeps from training.
 
     Raises:
-        UserError: the dev or the test set can't be read (DATA); see `build_cleaner`.
+        UserError: a dev or a test set can't be read (DATA); see `build_cleaner`.
     """
-    cleaner = build_cleaner(clean, data.src_lang, data.tgt_lang)
+    held_out = read_held_out(data, clean)
+    return [build_cleaner(clean, *data.languages_of(source), held_out) for source in sources]
+
+
+def read_held_out(data: DataSettings, clean: CleanSettings) -> HeldOutKeys:
+    """The pairs and sentences that `clean.held_out` keeps from training.
+
+    Raises:
+        UserError: a dev or a test set can't be read (DATA); see `build_cleaner`.
+    """
     if clean.held_out == "keep":
-        return cleaner
-    pairs = (pair for source in held_out_sources(data) for pair in read_pairs(source, data.src_lang, data.tgt_lang))
+        return NOTHING
+    pairs = (pair for source in data.held_out for pair in read_pairs(source, data.src_lang, data.tgt_lang))
     # Training pairs are compared after their repair.
-    both = (each for pair in pairs for each in {pair, cleaner.repaired(pair)})
-    return replace(cleaner, held_out=HeldOutKeys.of(both, clean.held_out))
+    cleaner = Cleaner({}, clean.repair)
+    return HeldOutKeys.of((each for pair in pairs for each in {pair, cleaner.repaired(pair)}), clean.held_out)
 
 
 def format_reasons(dropped: Mapping[str, int]) -> str:

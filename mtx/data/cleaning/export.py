@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mtx.config.settings import Config
-from mtx.data.cleaning.clean import format_kept, read_cleaner
+from mtx.data.cleaning.clean import Cleaner, format_kept, read_cleaners
 from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.sources.base import Pair, as_read
 from mtx.data.sources.read import Chunk, expand_folders, in_chunks, read_pairs, reader
@@ -22,10 +22,10 @@ DROPPED_FILE = "dropped.jsonl"
 def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
     """Write the training pairs into files that `new_file` creates, given their names; return the counts in one line.
 
-    `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so. If sources differ in tag
-    or weight, there are two files for each combination: `train-1.SRC` and so on. `dropped.jsonl` has the others as
-    they were read, one object a line with `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs with too many
-    tokens are not among them, because that depends on the tokenizer.
+    `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so. If sources differ in tag,
+    weight or languages, there are two files for each combination: `train-1.SRC` and so on. `dropped.jsonl` has the
+    others as they were read, one object a line with `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs with
+    too many tokens are not among them, because that depends on the tokenizer.
 
     Memory grows by 8 bytes for each pair that is kept, or not at all if duplicates are.
 
@@ -35,15 +35,19 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
     """
     data, clean = config.data, config.clean
     sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
-    kinds = list(dict.fromkeys((source.tag, source.weight) for source in sources))
-    names = [f"train-{number}" if len(kinds) > 1 else "train" for number in range(1, len(kinds) + 1)]
-    endings = (data.src_lang, data.tgt_lang) if data.src_lang != data.tgt_lang else ("src", "tgt")
-    files = [[new_file(f"{name}.{ending}") for ending in endings] for name in names]
+    kinds = [(source.tag, source.weight, data.languages_of(source)) for source in sources]
+    files: dict[tuple[Any, ...], list[BinaryIO]] = {}
+    for number, kind in enumerate(distinct := dict.fromkeys(kinds), start=1):
+        src, tgt = kind[2] if len(set(kind[2])) == 2 else ("src", "tgt")
+        name = f"train-{number}" if len(distinct) > 1 else "train"
+        files[kind] = [new_file(f"{name}.{src}"), new_file(f"{name}.{tgt}")]
     dropped_file = new_file(DROPPED_FILE)
-    cleaner, seen, dropped, num_read = read_cleaner(data, clean), HashSet64(), Counter[str](), 0
-    for source in sources:
+    cleaners, seen, dropped, num_read = read_cleaners(data, clean, sources), HashSet64(), Counter[str](), 0
+    for source, kind, cleaner in zip(sources, kinds, cleaners, strict=True):
 
-        def work(chunk: Chunk, tag: str | None = source.tag) -> tuple[list[Pair], list[str | None], Hashes]:
+        def work(
+            chunk: Chunk, tag: str | None = source.tag, cleaner: Cleaner = cleaner
+        ) -> tuple[list[Pair], list[str | None], Hashes]:
             pairs, reasons = cleaner.clean(chunk.pairs)
             kept = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
             return pairs, reasons, pair_hashes(kept, clean.duplicates, tag)
@@ -58,7 +62,7 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
             for (src, tgt), pair, reason in zip(map(as_read, chunk.pairs), cleaned, reasons, strict=True):
                 line += 1
                 if reason is None:
-                    for file, text in zip(files[kinds.index((source.tag, source.weight))], pair, strict=True):
+                    for file, text in zip(files[kind], pair, strict=True):
                         file.write(f"{as_line(text)}\n".encode())
                 else:
                     dropped[reason] += 1

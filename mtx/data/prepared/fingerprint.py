@@ -28,9 +28,10 @@ def content_key(source: Source, settings: DataSettings) -> list[str]:
     if paths := source_reader.content_files():
         return [type(source).__name__, source_reader.content_options(), *map(_digest_if_readable, paths)]
     digest = hashlib.sha256()
-    for src, tgt in source_reader.pairs(settings.src_lang, settings.tgt_lang):
+    for src, tgt in source_reader.pairs(*settings.languages_of(source)):
         digest.update(f"{len(src)} {len(tgt)} {src}{tgt}".encode())
-    return [source.model_dump_json(exclude=UNRELATED_TO_CONTENT), digest.hexdigest()]
+    unset = {name for name in ("src_lang", "tgt_lang") if getattr(source, name) is None}
+    return [source.model_dump_json(exclude=UNRELATED_TO_CONTENT | unset), digest.hexdigest()]
 
 
 def code_digest(root: Path = Path(__file__).parents[2]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mtx.config.settings import CleanSettings, DataSettings
 from mtx.config.sources import Source
-from mtx.data.cleaning.clean import Cleaner, held_out_sources, nothing_kept, read_cleaner
+from mtx.data.cleaning.clean import Cleaner, nothing_kept, read_cleaners
 from mtx.data.cleaning.hashes import pair_hashes
 from mtx.data.prepared.cache import building, cache_folder
 from mtx.data.prepared.corpus import Corpus, Ids, Lines, Shard
@@ -42,7 +42,7 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     """
     contents = [content_key(source, settings) for source in sources]
     languages = settings.src_lang, settings.tgt_lang
-    held_out = [content_key(source, settings) for source in held_out_sources(settings) if clean.held_out != "keep"]
+    held_out = [content_key(source, settings) for source in settings.held_out if clean.held_out != "keep"]
     policy = (
         [settings.on_bad_row] if settings.on_bad_row != "skip" else []
     )  # runs from before this setting keep their key
@@ -50,7 +50,8 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     key = _digest([CODE_VERSION, contents, *languages, *rules])
 
     def write(folder: Path) -> None:
-        encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, read_cleaner(settings, clean), tokenizer)
+        cleaners = read_cleaners(settings, clean, sources)
+        encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, cleaners, tokenizer)
         each = (
             in_chunks(read_pairs(source, *languages, settings.on_bad_row), index)
             for index, source in enumerate(sources)
@@ -126,11 +127,11 @@ class _Encoder:
     sources: Sequence[Source]
     max_tokens: int
     duplicates: str
-    cleaner: Cleaner
+    cleaners: Sequence[Cleaner]  # Cleaner of each source
     tokenizer: Tokenizer
 
     def __call__(self, chunk: Chunk) -> EncodedChunk:
-        cleaned, faults = self.cleaner.clean(chunk.pairs)
+        cleaned, faults = self.cleaners[chunk.source].clean(chunk.pairs)
         usable = [index for index, fault in enumerate(faults) if fault is None]
         pairs = [cleaned[index] for index in usable]
         tag = self.sources[chunk.source].tag

@@ -68,8 +68,8 @@ class Reader(ABC, Generic[Settings]):
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
         """Settings for a file with one of the `suffixes`; only data sets have a `split`."""
-        kind = next(iter(cls.settings_type.model_fields))
-        return cls.settings_type(**{kind: path}, **options)  # type: ignore[return-value]
+        kind = next(iter(cls.settings_type.own_first()))
+        return cls.settings_type(**{kind: path}, **options)  # type: ignore[arg-type, return-value]
 
     @abstractmethod
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
@@ -96,8 +96,8 @@ class Reader(ABC, Generic[Settings]):
 
     def content_options(self) -> str:
         """The settings that decide which pairs the files give, as JSON."""
-        # Defaults of these are omitted, so that runs begun before these settings existed keep their key.
-        defaults = {"encoding": "utf-8", "tag": None, "header": False}
+        # Defaults of later settings are omitted, so that runs begun before these existed keep their key.
+        defaults = {"encoding": "utf-8", "tag": None, "header": False, "src_lang": None, "tgt_lang": None}
         omitted = {key for key, default in defaults.items() if getattr(self.settings, key, default) == default}
         omitted |= {key for key, value in self.settings if isinstance(value, Path) or key in self.location}
         return self.settings.model_dump_json(exclude=omitted | UNRELATED_TO_CONTENT)

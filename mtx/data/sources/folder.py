@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
 
-from mtx.config.sources import Folder, Source, TwoFiles
+from mtx.config.sources import Folder, Source, SourceSettings, TwoFiles
 from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, plain_name
 from mtx.data.sources.read import read_pairs, reader, readers_by_suffix
 from mtx.errors import ExitCode, UserError
@@ -57,7 +56,7 @@ class FolderReader(Reader[Folder]):
         if not folder.is_dir():
             raise UserError(ExitCode.DATA, "no such folder", where=str(folder), do="Give a folder that exists.")
         by_suffix, files = readers_by_suffix(), self._by_plain_name()
-        options: dict[str, Any] = {"weight": self.settings.weight, "tag": self.settings.tag}
+        options = {name: getattr(self.settings, name) for name in SourceSettings.model_fields}
         parts: list[Source] = []
         ignored: list[str] = []
         for name, path in files.items():

@@ -45,10 +45,12 @@ def reader(source: Source) -> Reader[Any]:
 def read_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
     """All (source, target) pairs of `source` in order, with a `NoPair` for each row that gives none.
 
+    Languages of its own replace those given.
+
     Raises:
         UserError: a file is missing, damaged or not in the expected form, see also `limit_bad_rows` (DATA).
     """
-    return limit_bad_rows(reader(source).pairs(src_lang, tgt_lang), on_bad_row)
+    return limit_bad_rows(reader(source).pairs(*source.languages(src_lang, tgt_lang)), on_bad_row)
 
 
 def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
@@ -89,7 +91,7 @@ def expand_folders(sources: Iterable[Source], src_lang: str, tgt_lang: str) -> t
     Raises:
         UserError: see `FolderReader.parts`.
     """
-    return tuple(part for source in sources for part in reader(source).parts(src_lang, tgt_lang))
+    return tuple(part for source in sources for part in reader(source).parts(*source.languages(src_lang, tgt_lang)))
 
 
 def is_same_text(one: Source, other: Source) -> bool:

@@ -101,7 +101,7 @@ def test_what_is_dropped_is_what_a_recount_drops(rule: str, tmp_path: Path) -> N
 def test_what_is_held_out_is_read_for_new_ids_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = settings(tmp_path)
     before = prepared(data, "side")
-    monkeypatch.setattr(module, "read_cleaner", lambda *_: pytest.fail("the ids are in the cache"))
+    monkeypatch.setattr(module, "read_cleaners", lambda *_: pytest.fail("the ids are in the cache"))
     assert prepared(data, "side").dropped == before.dropped
 
 
@@ -124,7 +124,7 @@ def test_other_sets_are_prepared_for_anew_and_only_if_they_count(tmp_path: Path)
     after = {rule: prepared(data, rule).key for rule in before}
     assert after["keep"] == before["keep"]
     assert not set(after.values()) & {before["pair"], before["side"]}
-    assert prepared(data.model_copy(update={"test": None}), "side").key != after["side"]
+    assert prepared(data.model_copy(update={"test": ()}), "side").key != after["side"]
 
 
 def test_runs_that_began_before_there_was_the_rule_keep_their_key(

@@ -64,7 +64,7 @@ def test_lines_are_told_source_by_source(sources: list[Source], tokenizer: Token
         "b.jsonl line 2",
         "c.en and c.de line 2",
     ]
-    file = {"tsv": str(tmp_path / "a.tsv"), "src": 1, "tgt": 2, "encoding": "utf-8", "weight": 1.0}
+    file = {"tsv": str(tmp_path / "a.tsv"), "src": 1, "tgt": 2, "header": False, "encoding": "utf-8", "weight": 1.0}
     assert found[1].to_json() == {"source": file, "lines": [1, 3]}
     files = {"src": str(tmp_path / "c.en"), "tgt": str(tmp_path / "c.de"), "encoding": "utf-8", "weight": 1.0}
     assert found[3].to_json() == {"source": files, "lines": [2]}
