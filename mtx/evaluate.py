@@ -16,7 +16,8 @@ from mtx.text.languages import is_language_code, nearest_code, script_of
 from mtx.text.writing_systems import SPACELESS, spaceless_language
 
 if TYPE_CHECKING:
-    from mtx.decode.translator import Translation, Translator
+    from mtx.decode.lines import Translation
+    from mtx.decode.translator import Translator
 
 BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
 

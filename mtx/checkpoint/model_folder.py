@@ -2,7 +2,7 @@
 
 model.safetensors        the weights
 config.json              sizes, languages, special ids
-generation_config.json   defaults of the search, and the longest source seen in training
+generation_config.json   defaults of the search; the longest source seen in training, and how many sentences sources had
 spm.model                the tokenizer (source.spm and target.spm if each side has its own)
 manifest.json            size and SHA-256 of each file above
 README.md                the model card, which may be edited
@@ -12,8 +12,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -26,11 +27,15 @@ from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder
 from mtx.files.untrusted import Schema, UnknownKeyError, read_json
 from mtx.model import Transformer, build_transformer
 from mtx.model.fast.blank import blank_weights, fill
+from mtx.text.sentences import MAX_COUNTED_SENTENCES
 from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 WEIGHTS, CONFIG, GENERATION, CARD = "model.safetensors", "config.json", "generation_config.json", "README.md"
 MAX_JSON_BYTES = 1 << 20
 MAX_SOURCE_TOKENS = 100_001  # Maximum of `data.max_tokens`, plus the end symbol. Attention needs the square of it
+# Share of the training sources from which on a number of sentences counts as learnt. A model that saw two in 0.01 %
+# of them left out every other sentence; a tenth of a corpus is thousands of examples
+TAUGHT_SHARE = 0.1
 TOKENIZER_FIELDS = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
 
 
@@ -55,6 +60,19 @@ class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
     decode: DecodeSettings
     # Length of the longest training source, including the end symbol; longer input is translated in parts
     max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
+    # Numbers of training sources with 1 sentence, 2, 3 …; the last is of those with as many or more. Models from before
+    # this was counted have none
+    sentences_per_source: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=MAX_COUNTED_SENTENCES)
+
+    @property
+    def max_sentences(self) -> int:
+        """The number of sentences that training has taught the model to translate together.
+
+        It is the largest that at least `TAUGHT_SHARE` of the training sources reached; 1 if they were not counted.
+        """
+        least = TAUGHT_SHARE * sum(self.sentences_per_source)
+        num_with_more = accumulate(reversed(self.sentences_per_source))
+        return max(1, sum(count >= least for count in num_with_more))
 
 
 @dataclass(frozen=True, slots=True)

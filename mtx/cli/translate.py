@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +19,7 @@ from mtx.data.sources.text import Repair, decode_line
 from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
-    from mtx.decode.translator import Translation
+    from mtx.decode.lines import Translation
 
 
 TEXT_MARK = "\0"  # Hides the dash of a sentence from the option parser; no argument of a process can contain it
@@ -40,7 +40,7 @@ def translate(
     ] = "text",
     on_too_long: Annotated[
         Literal["split", "error", "truncate"],
-        typer.Option(help="Lines longer than any training sentence: split into parts, exit with code 3, or cut off."),
+        typer.Option(help="Sentences longer than any training line: split into parts, exit with code 3, or cut off."),
     ] = "split",
     errors: Annotated[
         Literal["stop", "replace", "keep"],
@@ -142,4 +142,5 @@ def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool
 
 def _to_json(translation: "Translation") -> str:
     nbest = [{"tgt": candidate.tgt, "score": candidate.score} for candidate in translation.nbest]
-    return json.dumps({"src": translation.src, **nbest[0], "nbest": nbest}, ensure_ascii=False)
+    sentences = [asdict(sentence) for sentence in translation.sentences]
+    return json.dumps({"src": translation.src, **nbest[0], "nbest": nbest, "sentences": sentences}, ensure_ascii=False)

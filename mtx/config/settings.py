@@ -244,8 +244,11 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     tag: Annotated[str | None, "--tag"] = Field(
         default=None, description="Tag to put before each source, such as 2de, for a model trained with several tags."
     )
+    split: Annotated[Literal["auto", "always", "never"], "--split"] = Field(
+        default="auto", description="Translate the sentences of a line one by one; auto: if training lines had fewer."
+    )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
-    splits_long: bool = True  # Whether lines longer than any training source are translated in parts, not cut off
+    splits_long: bool = True  # Whether what is longer than any training source is translated in parts, not cut off
     lookahead: int = 3
     """Free tokens that an unfinished hypothesis gets when it is decided whether it can still win.
 

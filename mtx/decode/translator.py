@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +9,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
+from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, translate_line
 from mtx.decode.search import Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model.fast import for_decoding
 from mtx.system.device import Precision, is_out_of_memory
 from mtx.system.memory import prepare_forked_process, trim_malloc
 from mtx.system.parallel import can_fork, map_as_completed, start_workers
-from mtx.text.segments import join_parts, split_long
 
 Sentences = list[list[int]]
 Found = list[list[Hypothesis]]  # For each sentence its hypotheses, best first
@@ -24,38 +23,6 @@ Found = list[list[Hypothesis]]  # For each sentence its hypotheses, best first
 MIN_ROWS_PER_WORKER = 64  # Fewest hypotheses for which another process pays: with fewer a step takes hardly less time
 MIN_TOKENS = 16  # Tokens that a shorter sentence counts in a batch: the logits of its next token take as much memory
 BATCHES_BETWEEN_TRIMS = 64  # Batches after which freed memory is given back: it would take a tenth of one's time
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One translation of a sentence."""
-
-    tgt: str
-    score: float  # Mean over the parts of a long line; NaN without scores
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """A sentence and its translations, best first; an empty line has one empty translation."""
-
-    src: str
-    nbest: tuple[Candidate, ...]
-    num_tokens: int  # Tokens generated for the best one, end symbols included
-    num_left_out: int = 0  # Source tokens at the end that were not translated, where long lines are cut off
-
-    @property
-    def tgt(self) -> str:
-        """The best translation."""
-        return self.nbest[0].tgt
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """Token ids of a line, or of a part of a line that is too long for the model."""
-
-    line: int
-    ids: list[int]
-    num_left_out: int = 0  # Tokens of the line after these that belong to no segment
 
 
 class Translator:
@@ -86,7 +53,7 @@ class Translator:
         """
         self.options = self.options.model_copy(update={"tag": tag})
         self.tgt_lang = self.trained.language_of(tag)
-        self._prefix = [] if tag is None else [self.trained.tokenizer.tag_id(tag)]
+        self.segmenter = Segmenter(self.trained, self.options)
 
     def translate(
         self, lines: Sequence[str], after_batch: Callable[[int], None] = lambda num_segments: None
@@ -99,7 +66,7 @@ class Translator:
             FloatingPointError: the model's numbers overflow.
             UserError: memory can't hold the search for a single sentence (MACHINE).
         """
-        segments = self._segments(lines)
+        segments = self.segmenter.segments(lines)
         hypotheses: Found = [[] for _ in segments]
         try:
             for batch, found in self._search_all(segments):
@@ -112,11 +79,11 @@ class Translator:
             raise UserError(ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam.") from error
         # All in one call: for 1,000 sentences 1.4 ms instead of 51.
         texts = iter(self.trained.tokenizer.decode([h.ids for of_segment in hypotheses for h in of_segment]))
-        parts: list[list[Translation]] = [[] for _ in lines]
+        parts: list[list[tuple[Segment, list[Candidate], int]]] = [[] for _ in lines]
         for segment, of_segment in zip(segments, hypotheses, strict=True):
-            nbest = tuple(Candidate(next(texts), h.score) for h in of_segment)
-            parts[segment.line].append(Translation("", nbest, len(of_segment[0].ids) + 1, segment.num_left_out))
-        return [self._join(line, translations) for line, translations in zip(lines, parts, strict=True)]
+            nbest = [Candidate(next(texts), hypothesis.score) for hypothesis in of_segment]
+            parts[segment.line].append((segment, nbest, len(of_segment[0].ids) + 1))
+        return [translate_line(line, of_line, self.tgt_lang) for line, of_line in zip(lines, parts, strict=True)]
 
     def close(self) -> None:
         """End the worker processes of this translator, if any were started."""
@@ -124,22 +91,7 @@ class Translator:
             self._workers.shutdown(cancel_futures=True)
             self._workers = None
 
-    def _segments(self, lines: Sequence[str]) -> list[_Segment]:
-        """The segments to translate; lines without text have none."""
-        tokenizer, prefix = self.trained.tokenizer, self._prefix
-        limit = self.trained.generation.max_source_tokens - 1 - len(prefix)
-        segments = []
-        for line, ids in enumerate(tokenizer.encode_src(lines)):
-            if not lines[line].strip():
-                continue  # some tokenizers have pieces for white space
-            if len(ids) > limit and self.options.splits_long:
-                parts = split_long(lines[line], lambda text: len(tokenizer.encode_src([text])[0]), limit)
-                segments += [_Segment(line, prefix + part) for part in tokenizer.encode_src(parts) if part]
-            elif ids:
-                segments.append(_Segment(line, prefix + ids[:limit], num_left_out=max(0, len(ids) - limit)))
-        return segments
-
-    def _search_all(self, segments: Sequence[_Segment]) -> Iterator[tuple[list[int], Found]]:
+    def _search_all(self, segments: Sequence[Segment]) -> Iterator[tuple[list[int], Found]]:
         """Search in batches; yields indices of segments and their hypotheses, in any order."""
         batches = self._batches(segments)
         sentences = [[segments[index].ids for index in batch] for batch in batches]
@@ -152,7 +104,7 @@ class Translator:
         for number, found in map_as_completed(self._workers, sentences):
             yield batches[number], found
 
-    def _batches(self, segments: Sequence[_Segment]) -> list[list[int]]:
+    def _batches(self, segments: Sequence[Segment]) -> list[list[int]]:
         """Indices of segments, longest first. Beam size times padded source tokens stay within `batch_tokens`."""
         width, lengths = self.options.beam_size, [len(segment.ids) + 1 for segment in segments]
         # Large batches of equal work for all workers.
@@ -186,18 +138,6 @@ class Translator:
         src_mask = src_ids != tokenizer.pad_id
         search = greedy_search if options.beam_size == 1 else beam_search
         return search(self.model, src_ids, src_mask, options, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id)
-
-    def _join(self, line: str, parts: Sequence[Translation]) -> Translation:
-        """The translation of a line, whose n-th best is made of the n-th best of each part."""
-        if not parts:
-            return Translation(line, (Candidate("", 0.0),), num_tokens=0)
-        nbest = []
-        for rank in range(max(len(part.nbest) for part in parts)):
-            chosen = [part.nbest[min(rank, len(part.nbest) - 1)] for part in parts]
-            score = sum(candidate.score for candidate in chosen) / len(chosen)  # falls from rank to rank as theirs do
-            nbest.append(Candidate(join_parts([c.tgt for c in chosen], self.tgt_lang), score))
-        num_tokens, num_left_out = sum(part.num_tokens for part in parts), sum(part.num_left_out for part in parts)
-        return Translation(line, tuple(nbest), num_tokens, num_left_out)
 
 
 class SentenceTooLargeError(Exception):

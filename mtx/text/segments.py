@@ -1,42 +1,97 @@
-"""Split long input at sentence ends or else at spaces; nothing is dropped."""
+"""Segments: the stretches of a line that are translated one by one, and the way back to one line.
+
+A segment has the white space around it, so that the segments of a line, joined, are the line.
+"""
 
 import re
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
-from mtx.text.languages import base_language
+from mtx.text.sentences import split_sentences
+from mtx.text.tokenizer import BREAKS_LINE
+from mtx.text.writing_systems import writes_spaces
 
-# A sentence ends at . ! ? or …, with any closing quotes or brackets, before white space. The full-width marks of
-# Chinese and Japanese, of which several may follow each other, need no white space.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])(?![。！？])[」』”’）]*")
+CountTokens = Callable[[str], int]
 
-NO_SPACES = ("zh", "ja", "th", "lo", "my", "km", "lzh", "yue")  # Languages that write no space between sentences
+_CLAUSE_END = re.compile(r"(?<=[,;:،؛)—–])\s+|(?<=[，；：、])")
+_SPACE_IN_SENTENCE = re.compile(r"(?<![\s.])\s+")  # Not after a full stop, which belongs to an abbreviation there
+_SPACE = re.compile(r"\s+")
 
 
-def split_long(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
-    """Return `[text]` if it has at most `limit` tokens, else its sentences; split those that are too long again.
+def group_sentences(sentences: Sequence[str], max_sentences: int) -> list[str]:
+    """Join neighbours to segments of at most `max_sentences`, but only those with one space or none between them."""
+    return ["".join(group) for group in _groups(sentences, [1] * len(sentences), max_sentences)]
 
-    Each character except white space is in exactly one part, and the order is kept.
+
+def cut_to_fit(text: str, language: str, count_tokens: CountTokens, limit: int) -> list[str]:
+    """Cut `text` to at most `limit` tokens a segment: at ends of sentences, else of clauses, else at spaces.
+
+    Short neighbours are joined again up to `limit`. A single character is not cut.
     """
-    if count_tokens(text) <= limit:
+    if count_tokens(text.strip()) <= limit:
         return [text]
-    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    sentences = [text[start:end].strip() for start, end in pairwise(ends)]
-    return [part for sentence in sentences if sentence for part in _split_at_spaces(sentence, count_tokens, limit)]
+    parts = [part for sentence in split_sentences(text, language) for part in _halves(sentence, count_tokens, limit)]
+    segments = []
+    for group in _groups(parts, [count_tokens(part.strip()) for part in parts], limit):
+        joined = "".join(group)
+        # The pieces of a joined text may be others than those of its parts, and more.
+        segments += [joined] if len(group) == 1 or count_tokens(joined.strip()) <= limit else group
+    return segments
 
 
-def join_parts(parts: list[str], language: str) -> str:
-    """Join the translations of a text's parts."""
-    separator = "" if base_language(language) in NO_SPACES else " "
-    return separator.join(part for part in parts if part)
+def join_translations(segments: Sequence[str], translations: Sequence[str], language: str) -> str:
+    """Join translations into `language` as it joins sentences. Other white space than one space is that of the line."""
+    usual = " " if writes_spaces(language) else ""
+    line, space = kept_space(segments[0][: len(segments[0]) - len(segments[0].lstrip())]), ""
+    for segment, following, translation in zip(segments, [*segments[1:], ""], translations, strict=True):
+        after = segment[len(segment.rstrip()) :]
+        is_in_word = not after and segment.isascii() and following.isascii()
+        if translation:
+            line += space + translation
+            space = "" if is_in_word else usual
+        if _is_layout(after) or not following:
+            space = kept_space(after)
+    return line + space
 
 
-def _split_at_spaces(text: str, count_tokens: Callable[[str], int], limit: int) -> list[str]:
-    """Halve `text` at the space nearest its middle (or in its middle) until each part has at most `limit` tokens."""
-    if count_tokens(text) <= limit or len(text) < 2:
+def kept_space(space: str) -> str:
+    """Return white space for a line of output: a tab stays, other characters that break a line become spaces."""
+    return "\t".join(BREAKS_LINE.sub(" ", part) for part in space.split("\t"))
+
+
+def _is_layout(space: str) -> bool:
+    return space not in ("", " ")
+
+
+def _groups(parts: Sequence[str], sizes: Sequence[int], max_size: int) -> list[list[str]]:
+    """Group neighbours up to a sum of sizes; never two with layout between them."""
+    groups: list[list[str]] = []
+    group_size = 0
+    for part, size in zip(parts, sizes, strict=True):
+        if not groups or group_size + size > max_size or _is_layout(groups[-1][-1][len(groups[-1][-1].rstrip()) :]):
+            groups.append([])
+            group_size = 0
+        groups[-1].append(part)
+        group_size += size
+    return groups
+
+
+def _halves(text: str, count_tokens: CountTokens, limit: int) -> list[str]:
+    """Cut a sentence near its middle, and its halves again, until each part has at most `limit` tokens."""
+    sentence = text.strip()
+    num_parts = -(-count_tokens(sentence) // max(limit, 1))
+    if num_parts < 2 or len(sentence) < 2:
         return [text]
-    middle = len(text) // 2
-    spaces = [match.start() for match in re.finditer(r"\s", text[1:-1])]
-    cut = 1 + min(spaces, key=lambda index: abs(index + 1 - middle)) if spaces else middle
-    halves = [half for half in (text[:cut].strip(), text[cut:].strip()) if half]
-    return [part for half in halves for part in _split_at_spaces(half, count_tokens, limit)]
+    begin, share = text.index(sentence), len(sentence) / num_parts
+    cut = _best_cut(text, begin + 1, begin + len(sentence) - 1, begin + round(share * (num_parts // 2)), share)
+    return [part for half in (text[:cut], text[cut:]) for part in _halves(half, count_tokens, limit)]
+
+
+def _best_cut(text: str, first: int, last: int, target: int, share: float) -> int:
+    """Return the place from `first` to `last` for a cut near `target`; `share` is the mean length of a part."""
+    for pattern, reach in ((_CLAUSE_END, share / 4), (_SPACE_IN_SENTENCE, share / 2), (_SPACE, len(text))):
+        begin, end = max(first, int(target - reach)), min(last, int(target + reach))
+        cuts = (match.end() for match in pattern.finditer(text, max(begin - 1, 0), end))
+        best = min((cut for cut in cuts if begin <= cut <= end), key=lambda cut: abs(cut - target), default=None)
+        if best is not None:
+            return best
+    return min(max(target, first), last)

@@ -30,6 +30,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 
 # Scripts that put no spaces between words, by their ISO 15924 codes
 SPACELESS = ("Thai", "Laoo", "Mymr", "Khmr", "Tibt", "Java", "Bali", "Lana", "Talu", "Tale", "Tavt", "Ahom")
+_EAST_ASIAN = ("Hans", "Hant", "Hani", "Bopo", "Jpan", "Hira", "Kana", "Hrkt")
 # Unicode scripts of the ISO 15924 codes that stand for several, or for one in some form
 _COMPOUND = {
     "Hans": ("Han",), "Hant": ("Han",), "Hani": ("Han",), "Jpan": ("Han", "Hiragana", "Katakana"),
@@ -52,6 +53,11 @@ def scripts_of(language: str) -> tuple[str, ...]:
     except regex.error:  # no such script
         return ()
     return (str(script),)
+
+
+def writes_spaces(language: str) -> bool:
+    """Whether text in a language has spaces between its sentences: not if its script puts none between words."""
+    return script_of(language) not in (*SPACELESS, *_EAST_ASIAN)
 
 
 def spaceless_language(texts: Iterable[str]) -> str | None:

@@ -204,7 +204,10 @@ def build_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision:
         raise UserError(ExitCode.MACHINE, what, where="train.compile", do=do)
     if wanted == "always" or (wanted == "auto" and has_one and precision.device.type == "cuda"):
         compile_layers(model)
-    generation = GenerationDefaults(decode=config.decode, max_source_tokens=int(corpus.src.lengths.max()) + 1)
+    longest = int(corpus.src.lengths.max()) + 1
+    generation = GenerationDefaults(
+        decode=config.decode, max_source_tokens=longest, sentences_per_source=corpus.sentences
+    )
     data = config.data
     by_tag = {source.tag: data.languages_of(source)[1] for source in data.train if source.tag is not None}
     other = {tag: language for tag, language in sorted(by_tag.items()) if language != data.tgt_lang}

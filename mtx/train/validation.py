@@ -10,7 +10,8 @@ import torch
 from mtx.checkpoint.training import Evaluation, SetScores
 from mtx.config.settings import TrainSettings
 from mtx.data.batching import collate
-from mtx.decode.translator import Translation, Translator
+from mtx.decode.lines import Translation
+from mtx.decode.translator import Translator
 from mtx.evaluate import score
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER

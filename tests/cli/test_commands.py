@@ -85,11 +85,14 @@ def test_translate_prints_json_with_n_best(mtx: "Mtx", finished_run: Path) -> No
 def test_lines_that_are_too_long_are_split_cut_or_refused(mtx: "Mtx", finished_run: Path) -> None:
     long = "The dog sees a cat. " * 9
     text = f"The man hears a bird.\n{long}\nThe bird knows a cook.\n{long}\n".encode()
-    split = mtx("translate", "-m", finished_run, stdin=text)
-    assert mtx("translate", "-m", finished_run, "--on-too-long", "split", stdin=text) == split
+    one_by_one = mtx("translate", "-m", finished_run, "--on-too-long", "error", stdin=text)
+    assert (one_by_one.code, one_by_one.out.count("\n"), one_by_one.err) == (0, 4, "")  # no sentence is too long
+    never = ["--split", "never"]
+    split = mtx("translate", "-m", finished_run, *never, stdin=text)
+    assert mtx("translate", "-m", finished_run, *never, "--on-too-long", "split", stdin=text) == split
     assert (split.code, split.out.count("\n"), split.err) == (0, 4, "")
 
-    cut = mtx("translate", "-m", finished_run, "--on-too-long", "truncate", stdin=text)
+    cut = mtx("translate", "-m", finished_run, *never, "--on-too-long", "truncate", stdin=text)
     assert (cut.code, cut.out.count("\n")) == (0, 4)
     assert cut.out.splitlines()[::2] == split.out.splitlines()[::2]
     first, second, count = cut.err.splitlines()
@@ -98,10 +101,10 @@ def test_lines_that_are_too_long_are_split_cut_or_refused(mtx: "Mtx", finished_r
     assert second == first.replace("line 2", "line 4")
     assert count == "mtx: warning: 2 lines were too long and were cut off"
 
-    refused = mtx("translate", "-m", finished_run, "-i", "-", "--on-too-long", "error", stdin=text)
+    refused = mtx("translate", "-m", finished_run, "-i", "-", *never, "--on-too-long", "error", stdin=text)
     assert (refused.code, refused.out) == (3, split.out[: split.out.index("\n") + 1])
     assert "(stdin line 2). Shorten it" in refused.errors[0]
-    refused = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.", long)
+    refused = mtx("translate", "-m", finished_run, *never, "--on-too-long", "error", "The dog sees a cat.", long)
     assert (refused.code, "(sentence 2)" in refused.errors[0]) == (3, True)
     fitting = mtx("translate", "-m", finished_run, "--on-too-long", "error", "The dog sees a cat.")
     assert (fitting.code, fitting.err) == (0, "")

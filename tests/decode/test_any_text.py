@@ -63,7 +63,7 @@ def test_the_foreign_tokenizer_has_symbols_that_text_could_imitate(foreign: Toke
 @given(text=texts)
 @settings(deadline=None)
 def test_no_text_gives_a_control_symbol_to_the_model(text: str, foreign: Tokenizer, translator: Translator) -> None:
-    segments = translator._segments([text, text * 5])
+    segments = translator.segmenter.segments([text, text * 5])
     ids = [*foreign.encode_src([text])[0], *foreign.encode_tgt([text])[0], *(i for part in segments for i in part.ids)]
     assert not any(is_special(foreign, id_) for id_ in ids)
 
@@ -75,7 +75,7 @@ REPEATED = ["a", "(", " ", ".", ".)", ".))) ", "。", "。」", "a ", '."', "\u3
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", [*REPEATED, "front"])
 def test_work_grows_with_the_length_of_a_line(unit: str) -> None:
-    from mtx.text.segments import split_long
+    from mtx.text.segments import cut_to_fit
 
     def work(length: int) -> int:
         counted = 0
@@ -86,12 +86,12 @@ def test_work_grows_with_the_length_of_a_line(unit: str) -> None:
             return len(text) // 2
 
         text = "a " * (length // 100) + "b" * length if unit == "front" else unit * (length // len(unit))
-        parts = split_long(text, count_tokens, 40)
+        parts = cut_to_fit(text, "en", count_tokens, 40)
         assert sum(len(part.replace(" ", "")) for part in parts) <= len(text)
         return counted
 
     half, whole = work(500_000), work(1_000_000)
-    assert whole < 2.5 * half
+    assert whole <= 2.5 * half
     assert whole < 40 * 1_000_000  # as often as it can be halved
 
 
@@ -111,6 +111,6 @@ def test_a_long_line_is_encoded_as_often_as_it_can_be_halved(
     work = []
     for length in (5_000, 10_000):
         counted = 0
-        translator._segments([unit * (length // len(unit))])
+        translator.segmenter.segments([unit * (length // len(unit))])
         work.append(counted)
-    assert work[1] < 2.5 * work[0]
+    assert work[1] <= 2.5 * work[0]

@@ -13,7 +13,8 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.search import beam_search
 from mtx.decode.translator import BATCHES_BETWEEN_TRIMS, MIN_TOKENS, Translator
 from mtx.system.device import choose_precision
-from mtx.text.segments import split_long
+from mtx.text.segments import cut_to_fit
+from mtx.text.sentences import split_sentences
 from mtx.text.tokenizer import Tokenizer
 
 LONG = "The dog never sees the cat. A child finds the big red house near the man and the red dog never hears"
@@ -24,10 +25,10 @@ def make_translator(trained: TrainedModel) -> Callable[..., Translator]:
     """A translator of the tiny float64 model; beam 2 by default."""
 
     def make_translator(
-        *, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1, splits_long: bool = True
+        *, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1, splits_long: bool = True, split: str = "auto"
     ) -> Translator:
         options = trained.generation.decode.with_options(
-            beam_size=beam_size, batch_tokens=batch_tokens, n_best=n_best, splits_long=splits_long
+            beam_size=beam_size, batch_tokens=batch_tokens, n_best=n_best, splits_long=splits_long, split=split
         )
         return Translator(trained, options, choose_precision("fp32", torch.device("cpu")))
 
@@ -48,7 +49,7 @@ def test_each_line_gets_one_translation_in_order(
         candidate = translation.nbest[0]
         assert "\n" not in translation.tgt
         if not translation.src.strip():
-            assert (candidate.tgt, candidate.score, translation.num_tokens) == ("", 0.0, 0)
+            assert (candidate.tgt, candidate.score, translation.num_tokens) == (translation.src, 0.0, 0)
         else:
             assert candidate.score < 0 < translation.num_tokens
     assert translations[0] == translations[-1]
@@ -117,7 +118,11 @@ def test_freed_memory_is_returned_from_time_to_time(
 def test_a_long_line_is_translated_in_parts(make_translator: Callable[..., Translator], trained: TrainedModel) -> None:
     translator, tokenizer = make_translator(), trained.tokenizer
     limit = trained.generation.max_source_tokens - 1
-    parts = split_long(LONG, lambda text: len(tokenizer.encode_src([text])[0]), limit)
+    parts = [
+        segment.strip()
+        for sentence in split_sentences(LONG, "en")
+        for segment in cut_to_fit(sentence, "en", lambda text: len(tokenizer.encode_src([text])[0]), limit)
+    ]
     assert len(parts) > 3
     assert all(len(ids) <= limit for ids in tokenizer.encode_src(parts))
     whole, *of_parts = translator.translate([LONG, *parts])
@@ -201,7 +206,7 @@ HARD = {
     "a word without spaces": "dog" * 1500,
     "digits": "0123456789" * 400,
     "a url": "https://example.org/a?b=c&d=" + "%E2%96%81/" * 400,
-    "spaces": " " * 10_000 + "dog",
+    "spaces": (" " * 1000 + "dog") * 20,
     "ends of sentences": ".)" * 2000,
     "brackets": "(" * 10_000,
 }
@@ -219,22 +224,26 @@ def test_hard_text_ends_within_the_bound(
     for times in (1, 2):
         count_encoded.clear()
         (translation,) = translator.translate([HARD[text] * times])
-        lengths = [len(segment.ids) + 1 for segment in translator._segments([HARD[text] * times])]
+        lengths = [len(segment.ids) + 1 for segment in translator.segmenter.segments([HARD[text] * times])]
         assert max(lengths) <= translator.trained.generation.max_source_tokens
         assert translation.num_tokens == sum(length + translator.options.max_length_extra for length in lengths)
         work.append(sum(count_encoded))
     assert work[1] / work[0] < 2.5
 
 
-def test_a_long_line_can_be_cut_off(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+def test_what_is_too_long_can_be_cut_off(make_translator: Callable[..., Translator], sentences: list[str]) -> None:
+    """Each sentence by itself, or the whole line if lines are not split."""
     whole, cut = make_translator(), make_translator(splits_long=False)
-    limit = cut.trained.generation.max_source_tokens - 1
-    num_tokens = len(cut.trained.tokenizer.encode_src([LONG])[0])
-    cut.model = Copier(cut.trained.tokenizer.tgt_vocab_size)
-    (translation,) = cut.translate([LONG])
-    assert translation.tgt == cut.trained.tokenizer.decode([cut.trained.tokenizer.encode_src([LONG])[0][:limit]])[0]
-    assert translation.num_left_out == num_tokens - limit > 10
-    short = [line for line in sentences if len(cut.trained.tokenizer.encode_src([line])[0]) <= limit]
+    line_cut = make_translator(splits_long=False, split="never")
+    limit, tokenizer = cut.trained.generation.max_source_tokens - 1, cut.trained.tokenizer
+    cut.model = line_cut.model = Copier(tokenizer.tgt_vocab_size)
+    (line,), (translation,) = line_cut.translate([LONG]), cut.translate([LONG])
+    ids, *of_sentences = tokenizer.encode_src([LONG, *split_sentences(LONG, "en")])
+    assert line.tgt == tokenizer.decode([ids[:limit]])[0]
+    assert line.num_left_out == len(ids) - limit > 10
+    assert translation.tgt == " ".join(text.strip() for text in tokenizer.decode([ids[:limit] for ids in of_sentences]))
+    assert translation.num_left_out == sum(max(0, len(ids) - limit) for ids in of_sentences) < line.num_left_out
+    short = [line for line in sentences if len(tokenizer.encode_src([line])[0]) <= limit]
     cut.model = whole.model
     assert len(short) > 10
     assert cut.translate(short) == whole.translate(short)
@@ -274,7 +283,7 @@ def test_after_every_batch(make_translator: Callable[..., Translator], sentences
     lines = ["", *sentences[:20]]
     translator = make_translator(batch_tokens=60)
     translator.translate(lines, counts.append)
-    num_segments = len(translator._segments(lines))
+    num_segments = len(translator.segmenter.segments(lines))
     assert sum(counts) == num_segments >= 20
     assert len(counts) > 3
 

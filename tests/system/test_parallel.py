@@ -55,7 +55,7 @@ def test_work_is_balanced(
 ) -> None:
     """Both workers get equally many tokens, in one batch each if these fit; one worker gets all if there are few."""
     shared = translator(2)
-    segments = shared._segments(sentences)
+    segments = shared.segmenter.segments(sentences)
     for batch_tokens, min_rows, fewest, most in ((10**6, 10**6, 1, 1), (120, 1, 5, 40), (10**6, 1, 2, 2)):
         monkeypatch.setattr(decode_translator, "MIN_ROWS_PER_WORKER", min_rows)
         shared.options = shared.options.model_copy(update={"batch_tokens": batch_tokens})

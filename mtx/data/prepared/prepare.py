@@ -24,6 +24,7 @@ from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
 from mtx.errors import machine_error
 from mtx.files.atomic import replace_folder
 from mtx.system.logs import LOGGER
+from mtx.text.sentences import MAX_COUNTED_SENTENCES, split_sentences
 from mtx.text.tokenizer import Tokenizer
 
 # Part of the key of prepared ids. Increase it when the same input gives other ids or other reasons to drop pairs.
@@ -51,7 +52,7 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
 
     def write(folder: Path) -> None:
         cleaners = read_cleaners(settings, clean, sources)
-        encoder = _Encoder(sources, settings.max_tokens, clean.duplicates, cleaners, tokenizer)
+        encoder = _Encoder(sources, settings, clean.duplicates, cleaners, tokenizer)
         each = (
             in_chunks(read_pairs(source, *languages, settings.on_bad_row), index)
             for index, source in enumerate(sources)
@@ -113,7 +114,16 @@ def _load(folder: Path, key: str) -> Corpus | None:
     if sum(len(shard.flat) for shard in (*src, *tgt)) <= TOKENS_IN_MEMORY:
         src, tgt = ([Shard(shard.flat[:], shard.offsets[:]) for shard in side] for side in (src, tgt))
     lines, sizes = Lines([each["lines"] for each in arrays]), tuple(counts.source_sizes)
-    return Corpus(Ids(src), Ids(tgt), lines, counts.dropped, counts.num_equal, key, source_sizes=sizes)
+    return Corpus(
+        Ids(src),
+        Ids(tgt),
+        lines,
+        counts.dropped,
+        counts.num_equal,
+        key,
+        source_sizes=sizes,
+        sentences=tuple(counts.sentences),
+    )
 
 
 def _digest(values: Sequence[object]) -> str:
@@ -125,7 +135,7 @@ class _Encoder:
     """Cleans and encodes chunks, in any process."""
 
     sources: Sequence[Source]
-    max_tokens: int
+    settings: DataSettings
     duplicates: str
     cleaners: Sequence[Cleaner]  # Cleaner of each source
     tokenizer: Tokenizer
@@ -134,20 +144,24 @@ class _Encoder:
         cleaned, faults = self.cleaners[chunk.source].clean(chunk.pairs)
         usable = [index for index, fault in enumerate(faults) if fault is None]
         pairs = [cleaned[index] for index in usable]
-        tag = self.sources[chunk.source].tag
+        source = self.sources[chunk.source]
+        tag, language = source.tag, self.settings.languages_of(source)[0]
         prefix = [] if tag is None else [self.tokenizer.tag_id(tag)]
         src_ids = [[*prefix, *ids] if ids else [] for ids in self.tokenizer.encode_src([src for src, _ in pairs])]
         tgt_ids = self.tokenizer.encode_tgt([tgt for _, tgt in pairs])
         lengths = [(len(src), len(tgt)) for src, tgt in zip(src_ids, tgt_ids, strict=True)]  # Without EOS
-        too_long = f"longer than {self.max_tokens} tokens"
-        reasons = ["empty" if not min(pair) else too_long if max(pair) >= self.max_tokens else None for pair in lengths]
+        max_tokens = self.settings.max_tokens
+        too_long = f"longer than {max_tokens} tokens"
+        reasons = ["empty" if not min(pair) else too_long if max(pair) >= max_tokens else None for pair in lengths]
         rows = [row for row, reason in enumerate(reasons) if reason is None]
         kept = [pairs[row] for row in rows]
+        num_sentences = [len(split_sentences(src, language)) for src, _ in kept]
         return EncodedChunk(
             Shard.from_lists([src_ids[row] for row in rows]),
             Shard.from_lists([tgt_ids[row] for row in rows]),
             lines=np.array(usable, np.int64)[rows],
             hashes=pair_hashes(kept, self.duplicates, tag),
             is_equal=np.array([src == tgt for src, tgt in kept], np.bool_),
+            num_sentences=np.minimum(np.array(num_sentences, np.int64), MAX_COUNTED_SENTENCES),
             dropped=Counter(filter(None, [*faults, *reasons])),
         )

@@ -20,6 +20,7 @@ from mtx.data.sources.read import Chunk
 from mtx.files.atomic import replace_file
 from mtx.system.logs import LOGGER, ProgressLog
 from mtx.system.parallel import parallel_map
+from mtx.text.sentences import MAX_COUNTED_SENTENCES
 
 SHARD_PAIRS, SHARD_TOKENS = 1 << 18, 1 << 25  # A shard is full when this many pairs are read or tokens kept
 
@@ -33,6 +34,7 @@ class EncodedChunk:
     lines: NDArray[np.int64]  # Place of each kept pair in the chunk, from 0; when it is saved, in the input
     hashes: Hashes  # Hash of each kept pair, equal for duplicates; none if duplicates are kept
     is_equal: NDArray[np.bool_]  # Whether the two sides are the same text
+    num_sentences: NDArray[np.int64]  # Sentences of each source, at most MAX_COUNTED_SENTENCES
     dropped: Counter[str]
 
 
@@ -44,6 +46,7 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     num_equal: int = 0
     num_chunks: int = 0
+    sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)  # Kept sources by their sentences
     is_complete: bool = False  # Whether the shard is the last of the corpus
 
 
@@ -99,8 +102,9 @@ def _path(folder: Path, number: int) -> Path:
 
 def _save(path: Path, parts: list[EncodedChunk], counts: Counts, seen: HashSet64) -> None:
     """Write the pairs of `parts`, without those that are in `seen`, to which the others are added."""
-    lines, hashes, is_equal = (
-        _concatenate([getattr(part, name) for part in parts]) for name in ("lines", "hashes", "is_equal")
+    lines, hashes, is_equal, num_sentences = (
+        _concatenate([getattr(part, name) for part in parts])
+        for name in ("lines", "hashes", "is_equal", "num_sentences")
     )
     is_new = seen.add(hashes) if len(hashes) else np.ones(len(lines), np.bool_)
     arrays = {"lines": as_small(lines[is_new]), "hashes": hashes[is_new[: len(hashes)]]}
@@ -113,6 +117,8 @@ def _save(path: Path, parts: list[EncodedChunk], counts: Counts, seen: HashSet64
     dropped = sum((part.dropped for part in parts), Counter(counts.dropped))
     counts.dropped = dict(dropped + Counter(duplicate=int(np.count_nonzero(~is_new))))
     counts.num_equal += int(np.count_nonzero(is_equal[is_new]))
+    histogram = np.bincount(num_sentences[is_new], minlength=MAX_COUNTED_SENTENCES + 1)[1:]
+    counts.sentences = (np.array(counts.sentences) + histogram).tolist()
     save_arrays(path, arrays, asdict(counts))
 
 

@@ -131,6 +131,22 @@ def test_a_clean_corpus_says_so(tmp_path: Path) -> None:
     assert prepared(tsv(tmp_path, [("dog", "cat")] * 1200)).summary() == "kept 1,200 of 1,200 pairs"
 
 
+def test_sentences_of_kept_sources_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "MAX_CHUNK_PAIRS", 2)
+    monkeypatch.setattr(shards, "SHARD_PAIRS", 2)
+    pairs = [
+        ("The dog. A cat.", "dog"),
+        ("The dog. A cat.", "dog"),
+        ("cat", "Dog. Cat."),
+        ("", "cat"),
+        ("A. Old." * 30, "x"),
+    ]
+    corpus = prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=1000.0))
+    assert corpus.sentences == (1, 1, *[0] * 13, 1)
+    forbid_encoding(monkeypatch)
+    assert prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=1000.0)).sentences == corpus.sentences
+
+
 @pytest.mark.parametrize("pairs", [[], [("", "dog"), ("cat", "")]])
 def test_nothing_left_is_an_error(pairs: list[tuple[str, str]], tmp_path: Path) -> None:
     source = tsv(tmp_path, pairs)

@@ -1,0 +1,56 @@
+"""Words with a full stop that sentencex does not know, or takes for what they are not, by language."""
+
+from functools import cache
+
+# Abbreviations, in lower case; those without a vowel need no entry. None is also a common last word of a sentence.
+_ABBREVIATIONS = {
+    "cs": "aj čís odst popř tzv tř vč",
+    "de": "abb abs abt allg anm aufl bde beil bes betr bzgl dipl dez einschl engl entspr evtl exkl fa franz geb gebr "
+    "gem gest ggf hist inkl jur kap lat mär med nat okt phil rer röm sog tägl urspr verf ziff",
+    "el": "αγ αρ δηλ κα κος σελ τηλ",
+    "en": "adm ave capt col eds gen hon hwy insp messrs para rev sect supt",
+    "es": "aprox avda cía dña dra excmo ilmo mons núm núms pbro sra sras srta ud uds",
+    "fi": "esim jne puh tri ym yms",
+    "fr": "adm apr av bd boul capt cie coll déc env ex févr gén hon inc janv nov oct réf sept ste trad",
+    "hi": "डॉ प्रो पं श्री",
+    "hu": "ifj özv ún",
+    "it": "avv cap dott egr gent geom ing mons pag pagg sig sigg spett ten",
+    "nl": "evt jhr mevr",
+    "pl": "al godz inż ul ust",
+    "pt": "aprox arq av cel cia eng exma exmo pág págs profa sra sras ten",
+    "ru": "акад доц инж коп напр обл проф рис табл тыс ул",
+    "sv": "osv",
+    "tr": "av doç mah ört sok uzm",
+    "vi": "bs gs pgs tp ths ts",
+}
+_ANY = "approx chap dept dr etc excl ext figs ibid incl mme prof resp tel vol vols"  # In every language
+# Abbreviations that end no sentence
+NEVER_LAST = frozenset(("cf", "d.h", "dr", "e.g", "ex", "i.e", "mr", "mrs", "prof", "st", "vgl", "viz", "vs", "z.b"))
+_ORDINARY = {"de": "mag mich Bart", "en": "May OK art fed ill me miss no ok ore", "fr": "vol"}  # No abbreviations
+# Words that begin a sentence after an abbreviation: in this form they are not part of a name.
+_FIRST = {
+    "de": "Aber Als Auch Auf Das Dann Der Die Dies Diese Ein Eine Er Es Für Ich Im In Man Mit Sie Und Was Wenn Wie Wir",
+    "en": "A An And As At But For He Her His How I If In It My No On She So That The Then There These They This To We "
+    "What When Where Who Why You Your",
+    "es": "Al Con Cuando De El Ella Ellos En Es Esta Este Esto La Las Lo Los No Para Pero Por Qué Se Si Un Una Y Yo",
+    "fr": "Au Ce Ces Cet Cette Dans En Elle Elles Et Il Ils Je La Le Les Mais Nous On Par Pour Sa Si Son Un Une Vous",
+    "it": "Che Con Da E Era Gli Ha I Il In La Le Lo Ma Mi Nel No Non Per Questa Questo Se Si Sono Un Una È",
+}
+
+
+@cache
+def abbreviations(language: str) -> frozenset[str]:
+    """Abbreviations of `language` in lower case, without their full stop."""
+    return frozenset(f"{_ANY} {_ABBREVIATIONS.get(language, '')}".split())
+
+
+@cache
+def ordinary_words(language: str) -> frozenset[str]:
+    """Words of `language`, as written, that only look like abbreviations."""
+    return frozenset(_ORDINARY.get(language, "").split())
+
+
+@cache
+def first_words(language: str) -> frozenset[str]:
+    """Words of `language`, as written, that begin a sentence even after an abbreviation."""
+    return frozenset(_FIRST.get(language, "").split())
