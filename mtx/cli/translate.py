@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TEXT_MARK = "\0"  # Hides the dash of a sentence from the option parser; no argument of a process can contain it
 TEXT = re.compile("-[^=]* ")
-OPTION = re.compile("-[^-]|--[^= ]+")  # Its value is the next argument: every option of `mtx translate` takes one
+OPTION = re.compile("-[^-]|--(?!(?:no-)?copy-unlettered$)[^= ]+")  # Its value is the next argument
 MAX_SHOWN = 20  # Undecodable lines that are listed
 
 

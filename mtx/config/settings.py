@@ -247,7 +247,11 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     split: Annotated[Literal["auto", "always", "never"], "--split"] = Field(
         default="auto", description="Translate the sentences of a line one by one; auto: if training lines had fewer."
     )
+    copy_unlettered: Annotated[bool, "--copy-unlettered/--no-copy-unlettered"] = Field(
+        default=True, description="Copy what has no letter, such as numbers and signs, instead of translating it."
+    )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
+    avoids_loops: bool = True  # Whether sentences with a loop in their translation are searched again without
     splits_long: bool = True  # Whether what is longer than any training source is translated in parts, not cut off
     lookahead: int = 3
     """Free tokens that an unfinished hypothesis gets when it is decided whether it can still win.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
-from mtx.text.segments import cut_to_fit, group_sentences, join_translations, kept_space
+from mtx.text.segments import cut_to_fit, group_sentences, join_translations
 from mtx.text.sentences import split_sentences
+from mtx.text.tokenizer import in_one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Segment:
 
     line: int  # Index of the line
     text: str  # With the white space around it
-    ids: list[int]
+    ids: list[int]  # None of a text that is copied as it is
     num_left_out: int = 0  # Tokens at the end that are not among `ids`
 
 
@@ -66,12 +67,16 @@ class Segmenter:
         self._limit = trained.generation.max_source_tokens - 1 - len(self._prefix)
         self._max_sentences = trained.generation.max_sentences if options.split == "auto" else 1
         self._splits, self._splits_long = options.split != "never", options.splits_long
+        self._copies = options.copy_unlettered
 
     def segments(self, lines: Sequence[str]) -> list[Segment]:
         """Return the segments of all lines, in order; a line without text has none."""
         parts = [(line, part) for line, text in enumerate(lines) if text.strip() for part in self._split(text)]
         found: list[Segment] = []
         for (line, part), ids in zip(parts, self._encode([part for _, part in parts]), strict=True):
+            if self._copies and is_unlettered(part):
+                found.append(Segment(line, part, []))
+                continue
             cut = [part] if len(ids) <= self._limit else self._cut(part)
             for text, of_text in [(part, ids)] if len(cut) == 1 else zip(cut, self._encode(cut), strict=True):
                 if of_text:
@@ -94,13 +99,18 @@ class Segmenter:
         return split_sentences(part, self._language) if self._splits else [part]
 
 
+def is_unlettered(text: str) -> bool:
+    """Whether `text` has no letter. The ordinal signs of 1ª and 2º count as none."""
+    return not any(char.isalpha() and char not in "ªº" for char in text)
+
+
 def translate_line(line: str, parts: Sequence[tuple[Segment, Sequence[Candidate], int]], language: str) -> Translation:
     """The translation of a line into `language`, whose n-th best is made of the n-th best of each segment.
 
     `parts` are its segments with their translations, best first, and the tokens generated for the best one.
     """
     if not parts:
-        return Translation(line, (Candidate("" if line.strip() else kept_space(line), 0.0),), num_tokens=0)
+        return Translation(line, (Candidate("" if line.strip() else in_one_line(line), 0.0),), num_tokens=0)
     texts, nbest = [segment.text for segment, _, _ in parts], []
     for rank in range(max(len(candidates) for _, candidates, _ in parts)):
         chosen = [candidates[min(rank, len(candidates) - 1)] for _, candidates, _ in parts]

@@ -7,6 +7,7 @@ Rows of a step are hypotheses, W for each of B sentences, R = B · W in all; V i
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
@@ -39,6 +40,16 @@ class StepModel(Protocol[S]):
         """Return logits (R, V) of the token after `prev_ids` (R,), for the caller to overwrite, and the next state."""
 
 
+class Constraint(Protocol):
+    """Changes what the model says about the next token. It is asked at each step, and remembers nothing."""
+
+    def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
+        """Change the log-probabilities of the tokens after `ids_RT` in place; that of an impossible one becomes -inf.
+
+        `sentences_R` are the sentences of the rows, by their place in the batch that the search was given.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A finished translation."""
@@ -51,7 +62,14 @@ class Hypothesis:
 
 
 def greedy_search(
-    model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: DecodeOptions, *, bos_id: int, eos_id: int
+    model: StepModel[S],
+    src_ids: Tensor,
+    src_mask: Tensor,
+    options: DecodeOptions,
+    *,
+    bos_id: int,
+    eos_id: int,
+    constraints: Sequence[Constraint] = (),
 ) -> list[list[Hypothesis]]:
     """Take the most probable next token at every step, until the end symbol. Shapes: (B, S) -> B times one."""
     device = src_ids.device
@@ -67,6 +85,8 @@ def greedy_search(
         logp_RV = logits_RV.float()
         if options.with_scores:
             logp_RV = _log_softmax(logp_RV)  # subtracts the same from all tokens: the best stays the best
+        for constraint in constraints:
+            constraint.apply(logp_RV, ids, sentences)
         next_logp, next_ids = best_tokens(logp_RV)
         next_logp = logp + next_logp
         is_done = (next_ids == eos_id) | (max_length <= ids.size(1))
@@ -89,7 +109,14 @@ def greedy_search(
 
 
 def beam_search(
-    model: StepModel[S], src_ids: Tensor, src_mask: Tensor, options: DecodeOptions, *, bos_id: int, eos_id: int
+    model: StepModel[S],
+    src_ids: Tensor,
+    src_mask: Tensor,
+    options: DecodeOptions,
+    *,
+    bos_id: int,
+    eos_id: int,
+    constraints: Sequence[Constraint] = (),
 ) -> list[list[Hypothesis]]:
     """Keep the `beam_size` best hypotheses of each sentence at every step; return the best `n_best` that end.
 
@@ -103,6 +130,7 @@ def beam_search(
     max_length = max_lengths(src_mask, options)
     results: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
     finished = results  # of the sentences that are left, in the order of their rows
+    sentences = torch.arange(len(results), device=device)  # those that are left
     # One hypothesis per sentence at first, and never more than the previous ones have continuations.
     logp_BW = torch.zeros(len(results), 1, device=device)
     ids_RT = torch.full((len(results), 1), bos_id, device=device)
@@ -111,6 +139,8 @@ def beam_search(
     while finished:
         logits_RV, state = model.step(ids_RT[:, -1], state)
         logp_RV = _log_softmax(logits_RV.float())
+        for constraint in constraints:
+            constraint.apply(logp_RV, ids_RT, sentences.repeat_interleave(logp_BW.size(1)))
         length = ids_RT.size(1)  # of a hypothesis that ends now, end symbol included
         must_end = [longest <= length for longest in max_length]
         if any(must_end):
@@ -136,7 +166,7 @@ def beam_search(
         kept_B = compaction_indices(torch.tensor(is_alive, device=device))
         kept = kept_B.tolist()
         finished, max_length = [finished[b] for b in kept], [max_length[b] for b in kept]
-        logp_BW = logp_BW.index_select(0, kept_B)
+        sentences, logp_BW = sentences.index_select(0, kept_B), logp_BW.index_select(0, kept_B)
         rows_R = rows_BW.index_select(0, kept_B).flatten()
         newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
         ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)

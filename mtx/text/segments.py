@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from mtx.text.sentences import split_sentences
-from mtx.text.tokenizer import BREAKS_LINE
+from mtx.text.tokenizer import in_one_line
 from mtx.text.writing_systems import writes_spaces
 
 CountTokens = Callable[[str], int]
@@ -41,7 +41,7 @@ def cut_to_fit(text: str, language: str, count_tokens: CountTokens, limit: int) 
 def join_translations(segments: Sequence[str], translations: Sequence[str], language: str) -> str:
     """Join translations into `language` as it joins sentences. Other white space than one space is that of the line."""
     usual = " " if writes_spaces(language) else ""
-    line, space = kept_space(segments[0][: len(segments[0]) - len(segments[0].lstrip())]), ""
+    line, space = in_one_line(segments[0][: len(segments[0]) - len(segments[0].lstrip())]), ""
     for segment, following, translation in zip(segments, [*segments[1:], ""], translations, strict=True):
         after = segment[len(segment.rstrip()) :]
         is_in_word = not after and segment.isascii() and following.isascii()
@@ -49,13 +49,8 @@ def join_translations(segments: Sequence[str], translations: Sequence[str], lang
             line += space + translation
             space = "" if is_in_word else usual
         if _is_layout(after) or not following:
-            space = kept_space(after)
+            space = in_one_line(after)
     return line + space
-
-
-def kept_space(space: str) -> str:
-    """Return white space for a line of output: a tab stays, other characters that break a line become spaces."""
-    return "\t".join(BREAKS_LINE.sub(" ", part) for part in space.split("\t"))
 
 
 def _is_layout(space: str) -> bool:

@@ -90,6 +90,22 @@ class Tokenizer:
         return int(self.tgt_pieces.get_piece_size())
 
     @property
+    def tgt_byte_ids(self) -> list[int]:
+        """Ids of the target's pieces for the 256 bytes, in order; empty if it has none."""
+        ids: list[int] = self.tgt_pieces.piece_to_id([f"<0x{byte:02X}>" for byte in range(256)])
+        return ids if all(map(self.tgt_pieces.is_byte, ids)) else []
+
+    def tgt_surfaces(self) -> list[bytes]:
+        """The text of each piece of the target in UTF-8; parts of a character are possible."""
+        pieces, byte_ids = self.tgt_pieces, {id_: byte for byte, id_ in enumerate(self.tgt_byte_ids)}
+        texts = [str(pieces.id_to_piece(id_)).replace(_SPACE_MARK, " ") for id_ in range(self.tgt_vocab_size)]
+        surfaces = [bytes([byte_ids[id_]]) if id_ in byte_ids else text.encode() for id_, text in enumerate(texts)]
+        for id_ in filter(pieces.is_control, range(self.tgt_vocab_size)):
+            surfaces[id_] = b""
+        surfaces[self.unk_id] = pieces.decode([self.unk_id]).encode()
+        return surfaces
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the models, in hex."""
         digest = hashlib.sha256()
@@ -126,7 +142,7 @@ class Tokenizer:
     def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of target sentences, without bos and eos. Of the special ids, text can only yield unk."""
         if self.folds_source_only:
-            sentences = [_BREAKS_BUT_TABS.sub(" ", sentence).strip() for sentence in sentences]
+            sentences = [in_one_line(sentence).strip() for sentence in sentences]
         return _encode(self.tgt_pieces, sentences, is_escaped=self.escapes_tgt)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
@@ -147,7 +163,7 @@ class Tokenizer:
         if self.is_lossless:
             return [text.replace("\n", " ") for text in texts]
         if self.folds_source_only:
-            return [_BREAKS_BUT_TABS.sub(" ", text).strip() for text in texts]
+            return [in_one_line(text).strip() for text in texts]
         return [_on_one_line(text) for text in texts]
 
 
@@ -160,6 +176,11 @@ def _encode(pieces: Any, sentences: Sequence[str], *, is_escaped: bool) -> list[
 def tag_symbol(tag: str) -> str:
     """The control symbol of `tag`."""
     return f"<{tag}>"
+
+
+def in_one_line(text: str) -> str:
+    """`text` with spaces instead of characters that break a line. Tabs stay."""
+    return _BREAKS_BUT_TABS.sub(" ", text)
 
 
 def _on_one_line(text: str) -> str:

@@ -22,7 +22,7 @@ def run(*arguments: str, omitted: tuple[str, ...] = ()) -> tuple[int, dict[str, 
 
     app = typer.Typer(add_completion=False)
     app.command()(command)
-    result = CliRunner().invoke(app, list(arguments))
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
     return result.exit_code, seen, result.output
 
 
@@ -34,7 +34,7 @@ def test_a_command_gets_only_what_was_given() -> None:
 
 def test_every_flag_is_in_the_help_unless_omitted() -> None:
     help_text = run("--help")[2]
-    assert all(flag in help_text for flag in FLAGS.values())
+    assert all(name in help_text for flag in FLAGS.values() for name in flag.split("/"))
     assert FLAGS["n_best"] not in run("--help", omitted=("n_best",))[2]
 
 

@@ -28,7 +28,13 @@ def make_translator(trained: TrainedModel) -> Callable[..., Translator]:
         *, beam_size: int = 2, batch_tokens: int = 500, n_best: int = 1, splits_long: bool = True, split: str = "auto"
     ) -> Translator:
         options = trained.generation.decode.with_options(
-            beam_size=beam_size, batch_tokens=batch_tokens, n_best=n_best, splits_long=splits_long, split=split
+            beam_size=beam_size,
+            batch_tokens=batch_tokens,
+            n_best=n_best,
+            splits_long=splits_long,
+            split=split,
+            avoids_loops=False,  # which an untrained model writes all the time
+            copy_unlettered=False,
         )
         return Translator(trained, options, choose_precision("fp32", torch.device("cpu")))
 
@@ -313,5 +319,43 @@ def test_parts_are_joined_without_spaces_in_languages_that_use_none(
     translator = make_translator()
     spaced = translator.translate([LONG])[0].tgt
     translator.trained = replace(trained, tgt_lang="zh")
+    translator.set_tag(None)
     assert translator.translate([LONG])[0].tgt.replace(" ", "") == spaced.replace(" ", "")
     assert translator.translate([LONG])[0].tgt.count(" ") < spaced.count(" ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1",
+        "102",
+        "-",
+        "...",
+        "6171-1231",
+        "\u00ad",
+        "½",
+        "25 %",
+        "10:30",
+        " 5 \t",
+        "🙂",
+        "١٢٣",
+        "。",
+        "1.º",
+        "€ 5",
+        "-\u200d-",
+    ],
+)
+def test_a_line_without_a_letter_is_copied(line: str, trained: TrainedModel) -> None:
+    options = trained.generation.decode.with_options(beam_size=1)
+    (copied,) = Translator(trained, options, choose_precision("fp32", torch.device("cpu"))).translate([line])
+    assert (copied.tgt, copied.nbest[0].score, copied.num_tokens) == (line, 0.0, 0)
+    translated = options.model_copy(update={"copy_unlettered": False})
+    (other,) = Translator(trained, translated, choose_precision("fp32", torch.device("cpu"))).translate([line])
+    assert other.num_tokens > 0 or line == "\u00ad"  # of which nothing is left
+
+
+@pytest.mark.parametrize("line", ["5 a", "x", "二", "A1", "é", "ก", "5 µ"])
+def test_a_line_with_a_letter_is_translated(line: str, trained: TrainedModel) -> None:
+    options = trained.generation.decode.with_options(beam_size=1)
+    (found,) = Translator(trained, options, choose_precision("fp32", torch.device("cpu"))).translate([line])
+    assert found.num_tokens > 0

@@ -1,0 +1,116 @@
+"""Loops: characters or words repeated more often than the source explains, and a search that avoids them."""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mtx.decode.search import Hypothesis
+
+# Units of up to 80 characters that follow each other: three in a source may explain some, four may be a loop.
+_REPETITION, _RUN = (re.compile(rf"(.{{1,80}}?)\1{{{count},}}", re.DOTALL) for count in (2, 3))
+_SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)
+LETTERS, DIGITS = "letters", "digits"  # Kinds of units
+MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
+MAX_DIGITS = 12  # Repetitions of digits: 1000000 may be a million in the source
+MAX_EXPLAINED = 2  # Repetitions that each one in the source explains: "ha ha ha" may become "hahahahaha"
+MAX_COPIED = 10  # Repetitions that each one of the same sign explains: "..." may become a row of dots in a form
+
+
+class Loops:
+    """The repetitions that the translations of one source may have."""
+
+    def __init__(self, src: str) -> None:
+        """Find the repetitions in `src`, which explain some of the same kind."""
+        self._explained: dict[str, int] = {}
+        for run in _REPETITION.finditer(f" {src}"):
+            kind = _kind(run[1])
+            times = MAX_EXPLAINED if kind in (LETTERS, DIGITS) else MAX_COPIED
+            self._explained[kind] = max(self._explained.get(kind, 0), times * (len(run[0]) // len(run[1])))
+
+    def limit(self, unit: str) -> int:
+        """The most repetitions of `unit`."""
+        kind = _kind(unit)
+        return max(MAX_DIGITS if kind == DIGITS else MAX_REPEATS, self._explained.get(kind, 0))
+
+    def find(self, text: str) -> Iterator[re.Match[str]]:
+        """Find the loops: runs in `text`, after a space, with more repetitions than allowed."""
+        for run in _RUN.finditer(f" {text}"):  # so that the first word begins with a space like the others
+            if len(run[0]) // len(run[1]) > self.limit(run[1]):
+                yield run
+
+    def cut(self, text: str) -> str:
+        """`text` with its loops cut to the repetitions that are allowed."""
+        return _RUN.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
+
+
+def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> Loops | None:
+    """The loops of `src`, if the text of one of its hypotheses has any; else None."""
+    if any(map(_may_loop, hypotheses, texts)):
+        loops = Loops(src)
+        if any(any(loops.find(text)) for text in texts):
+            return loops
+    return None
+
+
+def _may_loop(hypothesis: Hypothesis, text: str) -> bool:
+    """Whether `text` may have a loop, by a fast test that most texts fail."""
+    return len(hypothesis.ids) - len(set(hypothesis.ids)) >= MAX_REPEATS or _SHORT_RUN.search(text) is not None
+
+
+def _kind(unit: str) -> str:
+    """Whether `unit` has letters or digits; with neither, the sign itself in its plain form."""
+    if any(map(str.isalpha, unit)):
+        return LETTERS
+    return DIGITS if any(map(str.isdigit, unit)) else unicodedata.normalize("NFKC", unit).strip()
+
+
+class Surfaces:
+    """The text of each token, in bytes, and the tokens by their text."""
+
+    def __init__(self, by_id: Sequence[bytes]) -> None:
+        self.by_id = by_id
+        self._sorted = sorted((text, id_) for id_, text in enumerate(by_id) if text)
+        self.longest = max(map(len, by_id))
+        runs = ((id_, run) for id_, text in enumerate(by_id) for run in _RUN.finditer(text.decode(errors="ignore")))
+        self.with_runs = [(id_, run[1], len(run[0]) // len(run[1])) for id_, run in runs]
+
+    def beginning_with(self, text: bytes) -> Iterator[int]:
+        """Find the tokens that begin with `text`."""
+        for index in range(bisect_left(self._sorted, (text, 0)), len(self._sorted)):
+            if not self._sorted[index][0].startswith(text):
+                return
+            yield self._sorted[index][1]
+
+
+class NoLoops:
+    """Tokens that would make a loop, or almost, are impossible. This takes a while for each row, but loops are rare."""
+
+    def __init__(self, surfaces: Surfaces, loops: Sequence[Loops]) -> None:
+        """Prepare for sentences whose translations may have these `loops`."""
+        self._surfaces, self._loops = surfaces, loops
+
+    def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
+        for row, (ids, sentence) in enumerate(zip(ids_RT[:, 1:].tolist(), sentences_R.tolist(), strict=True)):
+            text = b"".join(self._surfaces.by_id[id_] for id_ in ids)
+            logp_RV[row, list(self._impossible(text, self._loops[sentence]))] = -torch.inf
+
+    def _impossible(self, text: bytes, loops: Loops) -> Iterator[int]:
+        """The tokens with which `text` would end in a loop, or have one in the token."""
+        yield from (id_ for id_, unit, count in self._surfaces.with_runs if count >= loops.limit(unit))
+        for size in range(1, len(text) + 1):
+            unit = text[-size:]
+            length = size  # of the longest end of the text that repeats every `size` bytes
+            while length < len(text) and text[-length - 1] == text[-length - 1 + size]:
+                length += 1
+            if MAX_REPEATS * size - length > self._surfaces.longest:
+                continue
+            # Bytes that are missing for as many repetitions as are allowed: one less leads out of a loop sooner.
+            num_missing = max(1, loops.limit(unit.decode(errors="ignore")) * size - length)
+            if num_missing > self._surfaces.longest:
+                continue
+            more = unit * (num_missing // size + 1)
+            yield from self._surfaces.beginning_with(more[:num_missing])
