@@ -60,8 +60,7 @@ class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
     decode: DecodeSettings
     # Length of the longest training source, including the end symbol; longer input is translated in parts
     max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
-    # Numbers of training sources with 1 sentence, 2, 3 …; the last is of those with as many or more. Models from before
-    # this was counted have none
+    # In a sample, numbers of training sources with 1 sentence, 2 …, 16 or more; none in older models
     sentences_per_source: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=MAX_COUNTED_SENTENCES)
 
     @property

@@ -141,7 +141,7 @@ class Corpus:
     num_equal: int  # Kept pairs whose two sides are the same text
     key: str  # sha256 of everything that decides the ids: text, tokenizer, options and the version of this code
     sources: Sequence[Sequence[str]] = ()  # Label and sha256 of each source
-    sentences: tuple[int, ...] = ()  # Numbers of kept sources with 1 sentence, 2, 3 …, the last with as many or more
+    sentences: tuple[int, ...] = ()  # In a sample, numbers of kept sources with 1 sentence, 2 …, 16 or more
     source_sizes: tuple[int, ...] = ()  # Number of pairs of each source, including dropped ones
 
     def __len__(self) -> int:

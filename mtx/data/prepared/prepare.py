@@ -31,6 +31,8 @@ from mtx.text.tokenizer import Tokenizer
 CODE_VERSION = 3
 # Rules that are always part of the key. Others are omitted at their default, so that runs from before them keep it.
 ALWAYS_IN_KEY = {"duplicates", "max_ratio", "damage", "copies", "script", "markup", "numbers", "language", "repair"}
+# Pairs of each chunk of 10,000 whose sentences are counted: counting takes 3 µs a pair, a fifth of the rest of its way.
+SAMPLED_PAIRS = 1000
 TOKENS_IN_MEMORY = 1 << 26  # Tokens of a corpus (128 MB) up to which it is read into memory: access is 5 times as fast
 
 
@@ -155,13 +157,14 @@ class _Encoder:
         reasons = ["empty" if not min(pair) else too_long if max(pair) >= max_tokens else None for pair in lengths]
         rows = [row for row, reason in enumerate(reasons) if reason is None]
         kept = [pairs[row] for row in rows]
-        num_sentences = [len(split_sentences(src, language)) for src, _ in kept]
+        num_sentences = np.zeros(len(kept), np.int64)
+        num_sentences[:SAMPLED_PAIRS] = [len(split_sentences(src, language)) for src, _ in kept[:SAMPLED_PAIRS]]
         return EncodedChunk(
             Shard.from_lists([src_ids[row] for row in rows]),
             Shard.from_lists([tgt_ids[row] for row in rows]),
             lines=np.array(usable, np.int64)[rows],
             hashes=pair_hashes(kept, self.duplicates, tag),
             is_equal=np.array([src == tgt for src, tgt in kept], np.bool_),
-            num_sentences=np.minimum(np.array(num_sentences, np.int64), MAX_COUNTED_SENTENCES),
+            num_sentences=np.minimum(num_sentences, MAX_COUNTED_SENTENCES),
             dropped=Counter(filter(None, [*faults, *reasons])),
         )

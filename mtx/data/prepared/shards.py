@@ -34,7 +34,7 @@ class EncodedChunk:
     lines: NDArray[np.int64]  # Place of each kept pair in the chunk, from 0; when it is saved, in the input
     hashes: Hashes  # Hash of each kept pair, equal for duplicates; none if duplicates are kept
     is_equal: NDArray[np.bool_]  # Whether the two sides are the same text
-    num_sentences: NDArray[np.int64]  # Sentences of each source, at most MAX_COUNTED_SENTENCES
+    num_sentences: NDArray[np.int64]  # Sentences of each source, at most MAX_COUNTED_SENTENCES; 0 if not counted
     dropped: Counter[str]
 
 
@@ -46,7 +46,7 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     num_equal: int = 0
     num_chunks: int = 0
-    sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)  # Kept sources by their sentences
+    sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)  # Kept sources by sentences
     is_complete: bool = False  # Whether the shard is the last of the corpus
 
 
