@@ -27,18 +27,19 @@ def validate_command(
     files: Annotated[list[Path], path_argument("Config files.")],
 ) -> None:
     """Check config files without reading any data."""
+    from mtx.config.advice import advise
     from mtx.config.load import load_config
     from mtx.evaluate import language_notes
 
     problems = []
     for file in files:
         try:
-            data = load_config(file, []).data
+            config = load_config(file, [])
         except UserError as error:
             problems.append(error)
         else:
             print_line(f"{path_text(file)}: ok")
-            warn(*language_notes(*data.all_languages))
+            warn(*advise(config), *language_notes(*config.data.all_languages))
     if problems:
         raise UserError.several(problems)
 
