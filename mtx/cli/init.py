@@ -29,14 +29,17 @@ def init(
     output: Annotated[Path | None, path_option("Config to write; default: SRC-TGT.yaml.", "--output", "-o")] = None,
     src_lang: Annotated[str | None, typer.Option(help="Source language code.")] = None,
     tgt_lang: Annotated[str | None, typer.Option(help="Target language code.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="SRC,TGT", help="Columns of TSV and CSV files, by number or name.")
+    ] = None,
     device: DeviceOption = "auto",
     train: Annotated[bool, typer.Option("--train", hidden=True)] = False,
 ) -> None:
     """Look at parallel text and write a config that suits it, with a reason beside each value. Prints its path.
 
     Text files that differ only in a language suffix, such as train.en and train.de, form a pair and name the
-    languages. If no dev or test set is given, one is split off: 5 % of the pairs, at most 2,000. Training never sees
-    them.
+    languages. Columns of a table are chosen by what they hold. If no dev or test set is given, one is split off: 5 %
+    of the pairs, at most 2,000. Training never sees them.
 
     \b
     mtx init train.en train.de --output my.yaml
@@ -55,19 +58,28 @@ def init(
         if language is not None and not is_language_code(language):
             do = "Give one such as en or pt_BR, or x-NAME for a language without one."
             raise UserError(ExitCode.USAGE, f"{language} is not a language code", do=do)
+    given = columns.split(",") if columns is not None else []
+    if len(given) not in (0, 2):
+        raise command_line_error(f"--columns {columns} does not name two", "Write --columns SRC,TGT, such as 2,4.")
+
     found = sources_of(sources, "train")
-    src, tgt = languages_of(found, src_lang, tgt_lang)
-    dev_sets, test_sets = (tuple(sources_of(files or [], role)) for role, files in (("dev", dev), ("test", test)))
-    data = DataSettings(src_lang=src, tgt_lang=tgt, train=tuple(found), dev=dev_sets, test=test_sets)
+    sets = [sources_of(files or [], role) for role, files in (("dev", dev), ("test", test))]
 
     from mtx.evaluate import language_notes
-    from mtx.init.write_config import write_config
+    from mtx.init.columns import choose_columns
     from mtx.system.logs import log_to_stderr
 
     log_to_stderr()
+    found, src_lang, tgt_lang = choose_columns(found, src_lang, tgt_lang, given)
+    src, tgt = languages_of(found, src_lang, tgt_lang)
+    dev_sets, test_sets = (tuple(choose_columns(each, src, tgt, given)[0]) for each in sets)
+    data = DataSettings(src_lang=src, tgt_lang=tgt, train=tuple(found), dev=dev_sets, test=test_sets)
+
+    from mtx.init.write_config import write_config
+
     warn(*language_notes(*data.all_languages))
     path = output or Path(f"{src}-{tgt}.yaml")
-    write_config(data, path, device, ["mtx", *sys.argv[1:]])
+    warn(*write_config(data, path, device, ["mtx", *sys.argv[1:]]))
     name = escape_controls(shlex.quote(str(path)))
     print(f"next: mtx train --config {name}    or first: mtx data check --config {name}", file=sys.stderr)
     print_line(path_text(path))

@@ -99,6 +99,7 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
     max_ratio: float = Field(default=9.0, ge=1, le=ANY_RATIO, description="Drop pairs of a larger character ratio.")
     damage: Verdict = Field(default="drop", description="Pairs with traces of a wrong encoding.")
+    letters: Verdict = Field(default="keep", description="Pairs with a side that has no letter, such as a number.")
     copies: Verdict = Field(default="keep", description="Pairs with the same text on both sides.")
     script: Verdict = Field(default="keep", description="Pairs with a side in a script that its language does not use.")
     markup: Verdict = Field(default="keep", description="Pairs with HTML tags or entities on one side only.")

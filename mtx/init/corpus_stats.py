@@ -1,12 +1,17 @@
 """Statistics of a corpus, collected in one pass over its sources."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import numpy as np
+
 from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
+from mtx.data.check.alignment import MAX_LENGTH, compare_lengths
+from mtx.data.check.diagnose import losses, misalignments
 from mtx.data.cleaning.clean import HeldOutKeys, build_cleaner, format_reasons, nothing_kept
 from mtx.data.cleaning.rules import size_of
 from mtx.data.sources.base import Pair
@@ -44,6 +49,7 @@ class CorpusStats:
     num_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)  # Pairs that the default rules drop, by reason
     sample: list[Pair] = field(default_factory=list)  # Uniform; dev and test sets are split off it
+    problems: list[str] = field(default_factory=list)  # Sources whose lines do not correspond
 
     @property
     def summary(self) -> str:
@@ -57,7 +63,7 @@ class CorpusStats:
 
 
 def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutKeys) -> CorpusStats:
-    """Read all `sources` except the pairs in `held_out`. Memory does not grow with their size.
+    """Read all `sources` except the pairs in `held_out`. Memory grows by 4 bytes for each pair, for their lengths.
 
     Raises:
         UserError: a source can't be read, or no pair is usable (DATA).
@@ -66,19 +72,25 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     sample, dropped, lengths = HashSample(SAMPLE_SIZE), Counter[str](), Counter[int]()
     chars: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     num_read, num_letters, progress = 0, [0, 0], ProgressLog("read")
+    problems: list[str] = []
     for source in sources:
+        of_sides = array("H"), array("H")
         for pair in read_pairs(source, src_lang, tgt_lang):
             num_read += 1
             progress.update(num_read)
+            sizes = [size_of(text) for text in pair]
+            for of_side, size in zip(of_sides, sizes, strict=True):
+                of_side.append(min(size, MAX_LENGTH))
             if fault := cleaner.drop_reason(pair):
                 dropped[fault] += 1
                 continue
-            sizes = [size_of(text) for text in pair]
             lengths[min(max(sizes), LENGTH_CAP)] += 1
             for side, (text, size) in enumerate(zip(pair, sizes, strict=True)):
                 chars[side].update(text)
                 num_letters[side] += size
             sample.add(*(text[: MAX_LETTERS + 1] for text in pair))
+        alignment = compare_lengths(*(np.frombuffer(of_side, np.uint16) for of_side in of_sides))
+        problems += [f"{reader(source).label}: {problem}" for problem in misalignments(alignment, len(of_sides[0]))]
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))
@@ -97,6 +109,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
         num_read=num_read,
         dropped=dropped,
         sample=sample.pairs(),
+        problems=[*problems, *losses(dropped.total(), num_read)],
     )
 
 

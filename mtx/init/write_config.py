@@ -11,7 +11,8 @@ from typing import Any
 
 from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
-from mtx.config.sources import HubDataset, Source
+from mtx.config.sources import Csv, HubDataset, Source, Tsv
+from mtx.data.check.diagnose import problems_at_first_sight
 from mtx.data.cleaning.clean import HeldOutKeys
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -35,10 +36,10 @@ LONG_SECONDS = 24 * 3600  # Duration on a CPU above which the config says how to
 COMMENT_COLUMN = 44  # Column of comments; longer values push theirs to the right
 
 
-def write_config(data: DataSettings, output: Path, device: str, command: Sequence[str]) -> None:
+def write_config(data: DataSettings, output: Path, device: str, command: Sequence[str]) -> list[str]:
     """Write a config for `data`, with the dev and test sets it lacks beside it: OUTPUT.ROLE.LANGUAGE.
 
-    The header of the config shows `command`, the command line.
+    The header of the config shows `command`, the command line, and the problems of the data, which are returned.
 
     Raises:
         UserError: a file to write already exists (USAGE); a source can't be read or has no usable pairs (DATA); a file
@@ -50,6 +51,7 @@ def write_config(data: DataSettings, output: Path, device: str, command: Sequenc
     _check_outputs([output, *chain.from_iterable(files.values())])
     kind = choose_device(device).type
     stats, held_out = _scan(data)
+    problems = [*stats.problems, *problems_at_first_sight(Config(data=data))]
     LOGGER.info("found       %s", stats.summary)
     sets = split(stats.sample, [set_size(stats.num_pairs)] * len(missing), held_out)
     new_sets: dict[str, list[Path]] = {}
@@ -74,9 +76,11 @@ def write_config(data: DataSettings, output: Path, device: str, command: Sequenc
         f"command   {shlex.join(['mtx', 'train', '--config', str(output)])}",
         f"made by   {shlex.join(command)}",
         f"data      {stats.summary}",
+        *(f"problem   {problem}" for problem in problems),
         *_cost_lines(cost, kind),
     ]
     _write_all({output: _commented_yaml(header, sections), **texts})
+    return problems
 
 
 def _scan(data: DataSettings) -> tuple[CorpusStats, HeldOutKeys]:
@@ -162,6 +166,8 @@ def _data_settings(
 def _relative_source(source: Source, folder: Path) -> dict[str, Any]:
     """The keys of `source` in a config in `folder`, to which paths given as relative become relative."""
     keys = source.model_dump(exclude_defaults=True)
+    if isinstance(source, Tsv | Csv) and {"src", "tgt"} & keys.keys():
+        keys = source.model_dump(include={*keys, "src", "tgt"})  # both columns, though one is the default
     if isinstance(source, HubDataset) and os.path.exists(source.dataset):
         keys["dataset"] = Path(source.dataset)
     for key, value in keys.items():

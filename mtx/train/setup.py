@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, product, tee
+from itertools import chain, islice, product, starmap, tee
 from typing import Any
 
 import torch
 from torch import nn
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
+from mtx.config.advice import advise
 from mtx.config.settings import CleanSettings, Config, DataSettings, TrainSettings
 from mtx.config.sources import HubDataset, Source
 from mtx.data.batching import check_longest, fixed_batches, padding_share, part_batches
 from mtx.data.cleaning.clean import read_cleaners
+from mtx.data.cleaning.rules import lacks_letters
 from mtx.data.mixing import Mixture
 from mtx.data.prepared.corpus import Corpus, Rows
 from mtx.data.prepared.prepare import prepare
@@ -36,6 +38,7 @@ from mtx.train.parallel import check_parallel
 from mtx.train.run_folder import RunFolder
 
 MAX_COMPARED = 10_000  # Targets of each source that a new tokenizer is tried on
+NUM_FIRST = 1000  # Pairs of a source that are looked at before a training
 NO_CLEANING = CleanSettings(level="none")  # For dev: a rule must not change the pairs that scores are measured on
 
 
@@ -94,7 +97,7 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     precision = choose_precision(settings.precision, group.device(settings.device))
     check_parallel(settings, precision, group)
     threads = use_threads()
-    for note in language_notes(*data.all_languages):
+    for note in (*advise(user_config), *language_notes(*data.all_languages)):
         LOGGER.warning("%s", note)
     check_sources(data)
     tokenizer = folder.tokenizer() or make_tokenizer(config)
@@ -150,6 +153,8 @@ def check_sources(data: DataSettings) -> None:
     """Refuse sources that can't be read (DATA). Test sets, which are needed last, are read to their ends."""
     for source in (*data.train, *data.held_out):
         reader(source).check(*data.languages_of(source))
+    for source in data.train:
+        _warn_of_numbers(source, data)
     for name, sets in (("dev", data.dev), ("test", data.test)):
         if any(is_same_text(*each) for each in product(sets, data.train)):
             what = "the %s pairs are training pairs: scores will not show how new sentences are translated"
@@ -158,6 +163,17 @@ def check_sources(data: DataSettings) -> None:
         if not isinstance(source, HubDataset):
             for _ in usable_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row):
                 pass
+
+
+def _warn_of_numbers(source: Source, data: DataSettings) -> None:
+    """Warn if most of the first pairs have a side without letters, such as a column of ids."""
+    if isinstance(source, HubDataset):
+        return
+    pairs = [pair for pair in islice(read_pairs(source, data.src_lang, data.tgt_lang), NUM_FIRST) if all(pair)]
+    count = sum(starmap(lacks_letters, pairs))
+    if count > len(pairs) / 2:
+        what = "%s: %s of the first %s pairs are without letters on a side: see mtx data check"
+        LOGGER.warning(what, reader(source).label, f"{count:,}", f"{len(pairs):,}")
 
 
 def make_tokenizer(config: Config) -> Tokenizer:

@@ -36,10 +36,10 @@ CHANGEABLE = {
 }  # fmt: skip
 FIXED = {
     "data.src_lang": "fr", "data.tgt_lang": "fr", "data.train": "[{demo: train}]", "data.dev": "{demo: dev}",
-    "data.max_tokens": 99, "data.temperature": 2.0,
+    "data.max_tokens": 99, "data.on_bad_row": "stop", "data.temperature": 2.0,
     "clean.level": "strict", "clean.duplicates": "keep", "clean.max_ratio": 5.0, "clean.damage": "keep",
-    "clean.copies": "drop", "clean.script": "drop", "clean.markup": "drop", "clean.numbers": "drop",
-    "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
+    "clean.letters": "drop", "clean.copies": "drop", "clean.script": "drop", "clean.markup": "drop",
+    "clean.numbers": "drop", "clean.language": "drop", "clean.repair": "true", "clean.held_out": "side",
     "tokenizer.vocab_size": 41, "tokenizer.model_type": "bpe", "tokenizer.joint": "false",
     "tokenizer.byte_fallback": "true", "tokenizer.character_coverage": 0.99, "tokenizer.normalization": "nfkc",
     "tokenizer.split_digits": "false", "tokenizer.sample_megabytes": 7, "tokenizer.file": "other.model",

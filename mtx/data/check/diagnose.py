@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import Source
-from mtx.data.check.alignment import BLOCK
+from mtx.data.check.alignment import BLOCK, Alignment, compare_lengths
 from mtx.data.check.overlap import Overlap, OverlapIndex
 from mtx.data.check.scan import RULE_KEYS, SeenPairs, SourceReport, scan_source
 from mtx.data.cleaning.clean import build_cleaner
@@ -18,6 +20,7 @@ from mtx.text.changes import describe_changes, round_trip_by
 
 # Shares of pairs above which there is a problem.
 MAX_DROPPED, MAX_MISALIGNED, MAX_UNRELATED, MAX_OVERLAP = 0.5, 0.01, 0.5, 0.05
+FIRST_PAIRS = 1_000  # Pairs of a source that show most problems in less than a second
 MIN_PAIRS = 10  # Number of pairs that a source needs for such a share of them to be meaningful
 
 
@@ -84,8 +87,8 @@ def _problems(reports: Sequence[SourceReport], overlaps: Sequence[Overlap]) -> I
     num_pairs, num_dropped = sum(each.num_pairs for each in train), sum(each.num_dropped for each in train)
     if num_dropped == num_pairs:
         yield f"none of {num_pairs:,} training pairs is left to train on"
-    elif num_dropped > MAX_DROPPED * num_pairs:
-        yield f"{num_dropped:,} of {num_pairs:,} training pairs would be dropped"
+    else:
+        yield from losses(num_dropped, num_pairs)
     for report in reports:
         yield from (f"{report.name}: {problem}" for problem in _problems_of(report))
     for each in overlaps:
@@ -99,19 +102,40 @@ def _problems_of(report: SourceReport) -> Iterator[str]:
         yield report.error
     if report.num_pairs == 0 and report.role != "train":
         yield f"the {report.role} set is empty"
-    shifts = report.alignment.slips
-    if sum(shift.end - shift.begin + 1 for shift in shifts) >= max(BLOCK, MAX_MISALIGNED * report.num_pairs):
-        yield f"misaligned {shifts[0]}"
-    if report.alignment.num_unrelated > MAX_UNRELATED * report.num_pairs:
-        yield f"misaligned {format_unrelated(report)}"
+    yield from misalignments(report.alignment, report.num_pairs)
     for finding in report.findings:
         is_many = report.num_pairs >= MIN_PAIRS and finding.count > MAX_DROPPED * report.num_pairs
         if is_many and finding.rule in RULE_KEYS:
             yield f"{finding.count:,} of {report.num_pairs:,} pairs are {finding.rule}"
 
 
-def format_unrelated(report: SourceReport) -> str:
+def losses(num_dropped: int, num_pairs: int) -> Iterator[str]:
+    """The problem that most training pairs would be dropped."""
+    if num_dropped > MAX_DROPPED * num_pairs:
+        yield f"{num_dropped:,} of {num_pairs:,} training pairs would be dropped"
+
+
+def misalignments(alignment: Alignment, num_pairs: int) -> Iterator[str]:
+    """The problems of the alignment of a source."""
+    shifts = alignment.slips
+    if sum(shift.end - shift.begin + 1 for shift in shifts) >= max(BLOCK, MAX_MISALIGNED * num_pairs):
+        yield f"misaligned {shifts[0]}"
+    if alignment.num_unrelated > MAX_UNRELATED * num_pairs:
+        yield f"misaligned {format_unrelated(alignment, num_pairs)}"
+
+
+def problems_at_first_sight(config: Config) -> Iterator[str]:
+    """The problems of each source that its first pairs show, in seconds, but for its alignment."""
+    data, seen = config.data, defaultdict[str, HashSet64](HashSet64)
+    for role, sources in (("train", data.train), ("dev", data.dev), ("test", data.test)):
+        for source in expand_folders(sources, data.src_lang, data.tgt_lang):
+            report = scan_source(source, role, config, seen, [], FIRST_PAIRS)
+            found = _problems_of(replace(report, alignment=compare_lengths(*np.zeros((2, 0), np.uint16))))
+            yield from (f"{report.name}: {problem}" for problem in found)
+
+
+def format_unrelated(alignment: Alignment, num_pairs: int) -> str:
     """Format the number of lines that are unrelated, and the first of them."""
-    counts = f"{report.alignment.num_unrelated:,} of {report.num_pairs:,} lines"
-    where = f"in blocks from line {report.alignment.first_unrelated:,} on"
+    counts = f"{alignment.num_unrelated:,} of {num_pairs:,} lines"
+    where = f"in blocks from line {alignment.first_unrelated:,} on"
     return f"{counts}, {where}: lengths of source and target are unrelated, with any shift"

@@ -57,7 +57,7 @@ def format_misaligned(source: SourceReport) -> Iterator[str]:
     """Format the lines that do not correspond."""
     yield from map(str, source.alignment.slips)
     if source.alignment.num_unrelated:
-        yield format_unrelated(source)
+        yield format_unrelated(source.alignment, source.num_pairs)
 
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:

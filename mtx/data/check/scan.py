@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from itertools import compress
+from itertools import compress, islice
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -151,9 +151,14 @@ def _all_rules(languages: tuple[str, str]) -> Cleaner:
 
 
 def scan_source(
-    source: Source, role: str, config: Config, seen: SeenPairs, indexes: Sequence[OverlapIndex]
+    source: Source,
+    role: str,
+    config: Config,
+    seen: SeenPairs,
+    indexes: Sequence[OverlapIndex],
+    max_pairs: int | None = None,
 ) -> SourceReport:
-    """Scan all pairs of `source`, compare them with those `seen` before, and mark what `indexes` have of them.
+    """Scan all pairs of `source`, or the first `max_pairs`, compare them with those `seen` before, and mark `indexes`.
 
     `seen` grows by 8 bytes for each pair, source, target, and pair that is kept; the lengths of a pair take 4 more.
 
@@ -172,7 +177,7 @@ def scan_source(
     num_pairs = num_dropped = 0
     errors: list[str] = []
     pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row), errors)
-    for chunk, part in parallel_map(in_chunks(pairs), scanner):
+    for chunk, part in parallel_map(in_chunks(islice(pairs, max_pairs)), scanner):
         indices = dict(part.indices)
         usable = np.flatnonzero([not is_unusable(reason) for reason in part.reasons])
         for kind, rule in DUPLICATES.items():

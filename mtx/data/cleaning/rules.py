@@ -50,6 +50,11 @@ def has_damage(src: str, tgt: str) -> bool:
     return any(not (text.isascii() and text.isprintable()) and _DAMAGE.search(text) for text in (src, tgt))
 
 
+def lacks_letters(src: str, tgt: str) -> bool:
+    """Whether a side has no letter, as numbers and ids have none."""
+    return not (any(map(str.isalpha, src)) and any(map(str.isalpha, tgt)))
+
+
 def has_unequal_markup(src: str, tgt: str) -> bool:
     """Whether exactly one side has tags or entities of HTML."""
     if not any(mark in text for text in (src, tgt) for mark in "<&"):
@@ -96,6 +101,7 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
 # After the two texts, a rule takes languages (`src_lang`, `tgt_lang`) and settings of `clean` by their names.
 RULES: dict[str, tuple[str, Callable[..., bool]]] = {
     "damage": ("damaged by a wrong encoding", has_damage),
+    "letters": ("without letters on a side", lacks_letters),
     "markup": ("with markup on one side", has_unequal_markup),
     "copies": ("copies", is_copy),
     "script": ("in another script", is_in_another_script),

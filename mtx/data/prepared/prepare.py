@@ -46,9 +46,7 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     contents = [content_key(source, settings) for source in sources]
     languages = settings.src_lang, settings.tgt_lang
     held_out = [content_key(source, settings) for source in settings.held_out if clean.held_out != "keep"]
-    policy = (
-        [settings.on_bad_row] if settings.on_bad_row != "skip" else []
-    )  # runs from before this setting keep their key
+    policy = [] if settings.on_bad_row == "skip" else ["stop"]  # the default is omitted: older runs keep their key
     rules = [settings.max_tokens, _key_rules(clean), tokenizer.digest, *held_out, *policy]
     key = _digest([CODE_VERSION, contents, *languages, *rules])
 

@@ -1,0 +1,184 @@
+"""The columns of a table that hold source and target, by their header, digits, scripts, languages and lengths."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+
+import numpy as np
+import regex
+
+from mtx.config.sources import Csv, Source, Tsv
+from mtx.data.cleaning.rules import is_in_another_language, is_in_another_script, size_of
+from mtx.data.sources.base import NoPair, language_of_name
+from mtx.data.sources.csv import CsvReader
+from mtx.data.sources.tsv import Columns, TsvReader
+from mtx.errors import ExitCode, UserError
+from mtx.system.logs import LOGGER
+from mtx.text.languages import base_language, is_same_language
+from mtx.text.writing_systems import SCRIPTS
+
+MAX_ROWS = 1000  # Rows that are looked at
+JUDGED_LETTERS = 3000  # Letters of a column whose language is judged
+FEW_VALUES = 0.02  # Share of distinct values up to which a column holds labels, not sentences
+RELATED, GAIN = (
+    0.5,
+    0.3,
+)  # Least correlation of the lengths of sentences and translations, and how much less others have
+
+SIDES = {"source": 0, "src": 0, "target": 1, "tgt": 1, "trg": 1, "translation": 1, "reference": 1}  # Names in headers
+FILLERS = {*SIDES, "text", "sentence", "sentences", "sent", "lang", "language", "column", "col", "input", "output"}
+NAMES = {
+    "english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl",
+    "portuguese": "pt", "polish": "pl", "czech": "cs", "russian": "ru", "turkish": "tr", "arabic": "ar", "hindi": "hi",
+    "chinese": "zh", "japanese": "ja", "korean": "ko",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The first rows of a table, as far as they have the usual number of columns."""
+
+    name: str
+    header: Columns  # Names of the columns; none without a header
+    columns: list[Columns]  # Cells of each column, without the header
+
+    def __str__(self) -> str:
+        firsts = [next(filter(None, cells), "") for cells in self.columns]
+        heads = [f"{name}: " for name in self.header] or [""] * len(firsts)
+        cells = [f"{head}{first}"[:30] for head, first in zip(heads, firsts, strict=True)]
+        return " | ".join(f"{number} {cell}" for number, cell in enumerate(cells, start=1))
+
+
+def choose_columns(
+    sources: Sequence[Source], src_lang: str | None, tgt_lang: str | None, given: Sequence[str]
+) -> tuple[list[Source], str | None, str | None]:
+    """Set columns and header of the tables among `sources`; `given` are two numbers or names of columns, or none.
+
+    Also returns the languages, which headers may name where they are not given.
+
+    Raises:
+        UserError: a table does not tell, or has no such columns (USAGE); it can't be read (DATA).
+    """
+    chosen: list[Source] = []
+    for source in sources:
+        if isinstance(source, Tsv | Csv) and len((table := _read_table(source)).columns) > 1:
+            codes = [_language_of(name) for name in table.header]
+            if given:
+                src, tgt = (_index(table, column) for column in given)
+            else:
+                src, tgt = _choose(table, codes, src_lang, tgt_lang)
+            if codes and src_lang is None and tgt_lang is None:
+                src_lang, tgt_lang = codes[src], codes[tgt]
+            source = source.model_copy(update={"src": src + 1, "tgt": tgt + 1, "header": bool(table.header)})
+            if (src, tgt) != (0, 1) or table.header:
+                header = ", first line is a header" if table.header else ""
+                LOGGER.info("columns     %s: source in %d, target in %d%s", table.name, src + 1, tgt + 1, header)
+        chosen.append(source)
+    return chosen, src_lang, tgt_lang
+
+
+def _read_table(source: Tsv | Csv) -> Table:
+    reader = CsvReader(source) if isinstance(source, Csv) else TsvReader(source)
+    rows = [row for row in islice(reader.rows(), MAX_ROWS) if not isinstance(row, NoPair) and any(row)]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    usual = [row for row in rows if len(row) == width]
+    columns = list(map(list, zip(*usual, strict=True)))
+    header = rows[0] if rows and len(rows[0]) == width and _is_header(columns) else []
+    return Table(reader.label, header, [cells[bool(header) :] for cells in columns])
+
+
+def _is_header(columns: Sequence[Columns]) -> bool:
+    """Whether the first cells name the columns: two name sides or languages, or one is no number above numbers."""
+    firsts = [cells[0].strip() for cells in columns]
+    if len({*firsts}) < len(firsts) or any(len(first) > 40 or not _has_letters(first) for first in firsts if first):
+        return False
+    named = [first for first in firsts if _side_of(first) is not None or _language_of(first) is not None]
+    above = [first for first, *others in columns if first and others and not any(map(_has_letters, others))]
+    return len(named) > 1 or bool(above)
+
+
+def _choose(table: Table, codes: Sequence[str | None], src_lang: str | None, tgt_lang: str | None) -> tuple[int, int]:
+    """The indices of the columns of the source and the target."""
+    texts = [index for index, cells in enumerate(table.columns) if _is_text(cells)]
+    by_name: list[list[int]] = [[], []]
+    for index in texts if codes else []:
+        side, code = _side_of(table.header[index]), codes[index]
+        for number, language in enumerate((src_lang, tgt_lang)):
+            if side == number or (code and language and is_same_language(code, language)):
+                by_name[number].append(index)
+    candidates = [by_name[number] or texts for number in (0, 1)]
+    for number, language in enumerate((src_lang, tgt_lang)):
+        if language is not None and len(candidates[number]) > 1:
+            cells = {index: table.columns[index] for index in candidates[number]}
+            candidates[number] = [index for index in cells if _may_be(cells[index], language)] or candidates[number]
+    pairs = [(src, tgt) for src in candidates[0] for tgt in candidates[1] if src != tgt]
+    if len(pairs) == 1:
+        return pairs[0]
+    if sorted(pairs) == [(texts[0], texts[-1]), (texts[-1], texts[0])]:  # two columns, in either order
+        return pairs[0]
+    one_way = [(src, tgt) for src, tgt in pairs if src < tgt or (tgt, src) not in pairs]
+    related = sorted(((_agreement(table, *pair), pair) for pair in one_way), reverse=True)
+    if related and related[0][0] > RELATED and all(other < related[0][0] - GAIN for other, _ in related[1:]):
+        return related[0][1]
+    if len(table.columns) == 2:
+        return 0, 1  # whatever they hold: nothing else is there
+    languages = f"{src_lang or 'the source'} and {tgt_lang or 'the target'}"
+    what = f"cannot tell which columns hold {languages}: {table}"
+    raise UserError(ExitCode.USAGE, what, where=table.name, do="Give --columns SRC,TGT, such as --columns 2,4.")
+
+
+def _index(table: Table, column: str) -> int:
+    """The index of a column by its number or its name."""
+    if column.isdecimal() and 0 < int(column) <= len(table.columns):
+        return int(column) - 1
+    if column in table.header:
+        return table.header.index(column)
+    what = f"no column {column}: {table}"
+    raise UserError(ExitCode.USAGE, what, where=table.name, do="Give --columns SRC,TGT, such as --columns 2,4.")
+
+
+def _is_text(cells: Columns) -> bool:
+    """Whether most cells hold words, not numbers, ids, addresses or one of few labels."""
+    filled = [cell for cell in cells if cell.strip()]
+    if len(filled) >= 1 / FEW_VALUES and len({*filled}) <= FEW_VALUES * len(filled):
+        return False
+    return 2 * sum(map(_is_words, filled)) > len(filled)
+
+
+def _is_words(cell: str) -> bool:
+    is_id = " " not in cell.strip() and (any(map(str.isdigit, cell)) or "://" in cell or "www." in cell)
+    return not is_id and 2 * len(regex.findall(r"[\p{L}\p{M}]", cell)) >= len("".join(cell.split())) > 0
+
+
+def _has_letters(cell: str) -> bool:
+    return any(map(str.isalpha, cell))
+
+
+def _side_of(name: str) -> int | None:
+    """The side, 0 or 1, that the name of a column tells."""
+    sides = {SIDES[word] for word in regex.split(r"[\W_]+", name.lower()) if word in SIDES}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _language_of(name: str) -> str | None:
+    """The language that the name of a column tells: en, text_en, German."""
+    words = [word for word in regex.split(r"[\W_]+", name.lower()) if word not in FILLERS]
+    if len(words) != 1 or words[0] == "id":
+        return None
+    code = NAMES.get(words[0]) or language_of_name(f"x.{words[0]}")
+    return code if code is not None and base_language(code) in SCRIPTS else None
+
+
+def _may_be(cells: Columns, language: str) -> bool:
+    """Whether nothing speaks against a language for a column: not its script, nor, with py3langid, its words."""
+    text = " ".join(cells)[:JUDGED_LETTERS]
+    sides = text, text, language, language
+    return not (is_in_another_script(*sides) or (find_spec("py3langid") and is_in_another_language(*sides)))
+
+
+def _agreement(table: Table, src: int, tgt: int) -> float:
+    """The correlation of the lengths in two columns."""
+    one, other = (np.log([1 + size_of(cell) for cell in table.columns[index]]) for index in (src, tgt))
+    return float(np.corrcoef(one, other)[0, 1]) if one.std() and other.std() else 0.0
