@@ -128,7 +128,10 @@ class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 class Folder(SourceSettings, extra="forbid", frozen=True, strict=True):
-    """All parallel files in a folder, found by name: FILE.en and FILE.de, and files of any other kind of source."""
+    """All parallel files in a folder, found by name: FILE.en and FILE.de, and files of any other kind of source.
+
+    CSV files are read only if `match` names them, such as *.csv.
+    """
 
     example: ClassVar[str] = "{folder: FOLDER}"
     folder: FilePath = Field(description="Folder with files of any of these kinds, plain or compressed.")

@@ -56,6 +56,8 @@ class FolderReader(Reader[Folder]):
         if not folder.is_dir():
             raise UserError(ExitCode.DATA, "no such folder", where=str(folder), do="Give a folder that exists.")
         by_suffix, files = readers_by_suffix(), self._by_plain_name()
+        if ".csv" not in match:
+            del by_suffix[".csv"]  # ignored before CSV could be read: runs from then keep their sources
         options = {name: getattr(self.settings, name) for name in SourceSettings.model_fields}
         parts: list[Source] = []
         ignored: list[str] = []

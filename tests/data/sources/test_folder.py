@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from mtx.config.sources import Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
+from mtx.config.sources import Csv, Folder, HubDataset, Jsonl, Source, Tmx, Tsv, TwoFiles, Zip
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError
 
@@ -42,6 +42,13 @@ def test_a_pattern_says_which(match: str, expected: list[str], tmp_path: Path) -
     touch(tmp_path, "a.tsv", "below/b.tsv")
     found = reader(Folder(folder=tmp_path, match=match)).parts("en", "de")
     assert found == [Tsv(tsv=tmp_path / name) for name in expected]
+
+
+def test_csv_files_are_read_where_the_pattern_names_them(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tsv", "b.csv", "c.csv.gz")
+    assert reader(Folder(folder=tmp_path)).parts("en", "de") == [Tsv(tsv=tmp_path / "a.tsv")]
+    found = reader(Folder(folder=tmp_path, match="*.csv*")).parts("en", "de")
+    assert found == [Csv(csv=tmp_path / "b.csv"), Csv(csv=tmp_path / "c.csv.gz")]
 
 
 def test_ignored_files_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
