@@ -16,8 +16,9 @@ from mtx.data.cleaning.clean import HeldOutKeys, build_cleaner, format_reasons, 
 from mtx.data.cleaning.rules import size_of
 from mtx.data.sources.base import Pair
 from mtx.data.sources.read import read_pairs, reader
+from mtx.data.sources.variants import Variants
 from mtx.init.split import MAX_LETTERS, SAMPLE_SIZE, HashSample
-from mtx.system.logs import ProgressLog
+from mtx.system.logs import LOGGER, ProgressLog
 from mtx.text.normalization import fold
 from mtx.text.writing_systems import script_counts
 
@@ -75,7 +76,8 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     problems: list[str] = []
     for source in sources:
         of_sides = array("H"), array("H")
-        for pair in read_pairs(source, src_lang, tgt_lang):
+        variants = Variants()
+        for pair in read_pairs(source, src_lang, tgt_lang, variants=variants):
             num_read += 1
             progress.update(num_read)
             sizes = [size_of(text) for text in pair]
@@ -91,6 +93,8 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
             sample.add(*(text[: MAX_LETTERS + 1] for text in pair))
         alignment = compare_lengths(*(np.frombuffer(of_side, np.uint16) for of_side in of_sides))
         problems += [f"{reader(source).label}: {problem}" for problem in misalignments(alignment, len(of_sides[0]))]
+        for note in variants.notes():
+            LOGGER.warning("%s: %s", reader(source).label, note)
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from mtx.config.sources import LANGUAGE_PATTERN
@@ -15,16 +15,21 @@ def is_language_code(text: str) -> bool:
     return re.fullmatch(LANGUAGE_PATTERN, text) is not None and tag_is_valid(text)
 
 
-@cache
+@lru_cache(4096)
 def base_language(code: str) -> str:
     """Return the language of a code in two letters if possible, without script and region: `zh` for zho_Hans."""
     tag = _parsed(code)
     if tag is None or tag.language is None:
-        return re.split("[-_]", code.lower())[0]
+        return code_without_region(code)
     return "no" if tag.language == "nb" else str(tag.language)  # Norwegian without more is Bokmål
 
 
-@cache
+def code_without_region(code: str) -> str:
+    """Return the first part of a code, the language, as it is written but in small letters: `en` for EN-US."""
+    return re.split("[-_]", code.lower())[0]
+
+
+@lru_cache(4096)
 def macrolanguage(code: str) -> str:
     """Return the language that the one of `code` is a variety of: `ar` for arz, `zh` for yue; or its own."""
     from langcodes.data_dicts import MACROLANGUAGES
@@ -32,7 +37,7 @@ def macrolanguage(code: str) -> str:
     return MACROLANGUAGES.get(base_language(code)) or base_language(code)
 
 
-@cache
+@lru_cache(4096)
 def script_of(code: str) -> str | None:
     """Return the ISO 15924 code of the script of a language: the one in its code, else the usual one, if known."""
     tag = _parsed(code)
@@ -43,7 +48,7 @@ def script_of(code: str) -> str | None:
     return tag.maximize().script if tag.language in LIKELY_SUBTAGS else None
 
 
-@cache
+@lru_cache(4096)
 def language_in(script: str) -> str:
     """Return the code of the language that is usually written in a script, by its ISO 15924 code: `zh` for Hani."""
     from langcodes import Language
@@ -52,7 +57,7 @@ def language_in(script: str) -> str:
     return language if script_of(language) == script or script == "Hani" else f"{language}-{script}"
 
 
-@cache
+@lru_cache(4096)
 def nearest_code(code: str) -> str:
     """Return the language code that a user who wrote `code` may mean: ja for jp, a country. Itself if there is none."""
     from langcodes import Language
@@ -63,15 +68,22 @@ def nearest_code(code: str) -> str:
 
 
 def matching_codes(wanted: str, codes: Collection[str]) -> list[str]:
-    """Return those of `codes` that mean `wanted`: the same text, else the same tag, else a wider or narrower one.
+    """Return those of `codes` that mean `wanted`: the same text, else the same tag, else variants, else a wider one.
 
-    `pt` matches pt-BR and pt-PT; `pt-BR` matches pt_br, or else pt, but never pt-PT.
+    `pt` matches pt-BR and pt-PT. `pt-BR` matches pt_br, or else pt unless another variant is beside it.
     """
     if wanted in codes:
         return [wanted]
-    meant = _parts(wanted)
-    same = [code for code in codes if _parts(code) == meant]
-    return same or [code for code in codes if _are_compatible(_parts(code), meant)]
+    meant = parts_of(wanted)
+    same = [code for code in codes if parts_of(code) == meant]
+    narrower = [code for code in codes if is_variant(code, wanted)]
+    wider = [code for code in codes if parts_of(code)[0] == meant[0]]
+    return same or narrower or (wider if all(is_variant(wanted, code) for code in wider) else [])
+
+
+def is_variant(code: str, language: str) -> bool:
+    """Whether `code` means `language` or a variant of it, as pt-BR of pt."""
+    return all(wide in (None, part) for part, wide in zip(parts_of(code), parts_of(language), strict=True))
 
 
 def is_same_language(one: str, other: str) -> bool:
@@ -79,7 +91,7 @@ def is_same_language(one: str, other: str) -> bool:
     return bool(matching_codes(one, [other]))
 
 
-@cache
+@lru_cache(4096)
 def _parsed(code: str) -> Any:
     """Parse a code into an object of `langcodes`, in the canonical form; None if it is not one."""
     from langcodes import Language
@@ -91,14 +103,10 @@ def _parsed(code: str) -> Any:
         return None
 
 
-@cache
-def _parts(code: str) -> tuple[str, str | None, str | None]:
+@lru_cache(4096)
+def parts_of(code: str) -> tuple[str, str | None, str | None]:
     """Return language, script and region of a code; a region without a script has that which is usual there."""
     tag = _parsed(code)
     if tag is None:
         return base_language(code), None, None
     return base_language(code), script_of(code) if tag.script or tag.territory else None, tag.territory
-
-
-def _are_compatible(one: tuple[str | None, ...], other: tuple[str | None, ...]) -> bool:
-    return all(None in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True))

@@ -124,3 +124,24 @@ def test_a_run_keeps_its_tokenizer_when_the_extra_is_installed_or_removed(
         assert "tok:mecab" in mtx("evaluate", "--model", "new", "--json").out
     lost = mtx(*command, "new", "train.max_steps=6")
     assert "BLEU is that of tok:char from now on, not comparable with earlier scores" in lost.err
+
+
+# --- variants --------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_that_reads_a_memory_tells_its_variants(mtx: "Mtx", tmp_path: Path) -> None:
+    unit = '<tu><tuv xml:lang="en"><seg>{}</seg></tuv><tuv xml:lang="{}"><seg>{}</seg></tuv></tu>'
+    codes = ["zh-CN"] * 8 + ["zh-TW"] * 4
+    body = "".join(unit.format(*PAIRS[row][:1], code, PAIRS[row][1]) for row, code in enumerate(codes))
+    (tmp_path / "a.tmx").write_text(f'<tmx version="1.4"><header/><body>{body}</body></tmx>', encoding="utf-8")
+    (tmp_path / "my.yaml").write_text(CONFIG.replace("TGT", "zh").replace("tsv: train.tsv", "tmx: a.tmx"))
+    told = "several variants of zh: zh-CN (8), zh-TW (4)"
+    alone = ["data.dev=null", "data.test=null"]
+    checked = mtx("data", "check", "--config", "my.yaml", *alone)
+    assert told in checked.out
+    assert "To take one only, write tgt_lang: zh-CN" in checked.out
+    assert told in mtx("init", "a.tmx", "--src-lang", "en", "--tgt-lang", "zh", "--output", "new.yaml").err
+    for _ in range(2):  # the second time from the cache
+        assert mtx("train", "--config", "my.yaml", "--dry-run", *alone).err.count(told) == 1
+    only = mtx("data", "check", "--config", "my.yaml", *alone, "data.tgt_lang=zh-TW")
+    assert ("several variants" in only.out, "4 to train on" in only.out) == (False, True)

@@ -35,12 +35,12 @@ def test_the_language_of_a_code(code: str, language: str) -> None:
     ("wanted", "codes", "matching"),
     [
         ("zh", "en zh-CN zh-TW", "zh-CN zh-TW"), ("zh", "zh zh-TW", "zh"), ("zho", "zh-TW cmn", "cmn"),
-        ("zh-TW", "zh-CN zh", "zh"), ("zh_TW", "zh-CN zh-Hant-TW", "zh-Hant-TW"), ("zho_Hant", "zh-CN zh-HK", "zh-HK"),
-        ("zh-TW", "zh-CN zh-HK", ""), ("pt", "pt-BR pt-PT", "pt-BR pt-PT"), ("pt-BR", "pt-PT pt_br PT", "pt_br"),
-        ("pt-BR", "pt-PT", ""), ("DE", "de deu DE", "DE"), ("de", "DEU en", "DEU"),
-        ("sr", "sr-Latn sr-Cyrl", "sr-Latn sr-Cyrl"),
+        ("zh-TW", "en zh", "zh"), ("zh-TW", "zh-CN zh", ""), ("zh_TW", "zh-CN zh-Hant-TW", "zh-Hant-TW"),
+        ("zho_Hant", "zh-CN zh-HK", "zh-HK"), ("zh-TW", "zh-CN zh-HK", ""), ("pt", "pt-BR pt-PT", "pt-BR pt-PT"),
+        ("pt-BR", "pt-PT pt_br PT", "pt_br"), ("pt_BR", "pt", "pt"), ("pt-BR", "pt-PT", ""), ("pt-BR", "pt pt-PT", ""),
+        ("DE", "de deu DE", "DE"), ("de", "DEU en", "DEU"), ("sr", "sr-Latn sr-Cyrl", "sr-Latn sr-Cyrl"),
         ("sr-Latn", "sr-Cyrl", ""), ("in", "id", "id"), ("he", "iw", "iw"), ("nb", "no", "no"), ("en", "id text", ""),
-        ("x-de", "de", ""), ("xx", "xx-yy XX", "XX"),
+        ("x-de", "de", ""), ("xx", "xx-yy XX", "XX"), ("zh-Hant-TW", "zh", "zh"), ("", "de", ""), ("de", "", ""),
     ],
 )  # fmt: skip
 def test_a_code_matches_the_same_tag_or_else_wider_and_narrower_ones(wanted: str, codes: str, matching: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mtx.data.cleaning.hashes import words_of
 from mtx.data.sources.base import Pair, as_read
 from mtx.data.sources.read import in_chunks
+from mtx.text.writing_systems import SPACELESS
 
 NGRAM = 8  # Length of the n-grams that are compared, in words; in characters for scripts without spaces
 NEAR = 0.5  # Share of its n-grams from which a sentence counts as nearly the same
@@ -20,7 +21,7 @@ MAX_EXAMPLE_CHARS = 200  # Length to which the sentences of an example are cut
 
 Keys = NDArray[np.int64]
 
-_NO_SPACES = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}]")
+_NO_SPACES = regex.compile("|".join(rf"\p{{Script={script}}}" for script in ("Hani", "Hira", "Kana", *SPACELESS)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mtx.data.cleaning.hashes import Hashes, HashSet64, pair_hashes
 from mtx.data.cleaning.rules import RULES, size_of
 from mtx.data.sources.base import NoPair, Pair
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
+from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
 from mtx.text.writing_systems import script_counts
@@ -176,7 +177,8 @@ def scan_source(
     lengths = [np.zeros((2, 0), np.uint16)]
     num_pairs = num_dropped = 0
     errors: list[str] = []
-    pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row), errors)
+    variants = Variants()
+    pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row, variants), errors)
     for chunk, part in parallel_map(in_chunks(islice(pairs, max_pairs)), scanner):
         indices = dict(part.indices)
         usable = np.flatnonzero([not is_unusable(reason) for reason in part.reasons])
@@ -201,6 +203,8 @@ def scan_source(
         num_pairs += len(chunk.pairs)
     sizes = [[part[side] for part in lengths] for side in (0, 1)]
     sides = list(map(Side.of, languages, sizes, num_words, scripts))
+    for note in variants.notes():
+        findings[note] = Finding(note, "noted", None, num_pairs)
     found = sorted((each for each in findings.values() if each.count), key=lambda each: (each.verdict, -each.count))
     alignment, error = compare_lengths(*np.concatenate(lengths, axis=1)), errors[0] if errors else None
     return SourceReport(reader(source).label, role, num_pairs, num_dropped, found, sides, alignment, error)

@@ -143,6 +143,7 @@ class Corpus:
     sources: Sequence[Sequence[str]] = ()  # Label and sha256 of each source
     sentences: tuple[int, ...] = ()  # In a sample, numbers of kept sources with 1 sentence, 2 …, 16 or more
     source_sizes: tuple[int, ...] = ()  # Number of pairs of each source, including dropped ones
+    notes: tuple[str, ...] = ()  # Variants of languages in the sources, a line for each
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -5,9 +5,8 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from mtx.data.prepared.corpus import Corpus, Ids, Lines, Shard
 from mtx.data.prepared.fingerprint import code_digest, content_key
 from mtx.data.prepared.shards import EncodedChunk, open_shards, write_shards
 from mtx.data.sources.read import Chunk, in_chunks, read_pairs, reader
+from mtx.data.sources.variants import Variants
 from mtx.errors import machine_error
 from mtx.files.atomic import replace_folder
 from mtx.system.logs import LOGGER
@@ -50,14 +50,17 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     rules = [settings.max_tokens, _key_rules(clean), tokenizer.digest, *held_out, *policy]
     key = _digest([CODE_VERSION, contents, *languages, *rules])
 
+    def chunks(notes: list[str]) -> Iterator[Chunk]:
+        for index, source in enumerate(sources):
+            variants = Variants()
+            yield from in_chunks(read_pairs(source, *languages, settings.on_bad_row, variants), index)
+            notes += [f"{reader(source).label}: {note}" for note in variants.notes()]
+
     def write(folder: Path) -> None:
         cleaners = read_cleaners(settings, clean, sources)
         encoder = _Encoder(sources, settings, clean.duplicates, cleaners, tokenizer)
-        each = (
-            in_chunks(read_pairs(source, *languages, settings.on_bad_row), index)
-            for index, source in enumerate(sources)
-        )
-        write_shards(folder, chain.from_iterable(each), len(sources), encoder)
+        notes: list[str] = []
+        write_shards(folder, chunks(notes), len(sources), encoder, notes)
 
     corpus = _cached_corpus(key, write)
     labels = ", ".join(reader(source).label for source in sources)
@@ -66,6 +69,8 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     if corpus.num_equal > len(corpus) / 2:
         counts = f"{corpus.num_equal:,}", f"{len(corpus):,}"
         LOGGER.warning("%s: in %s of %s pairs source and target are the same text", labels, *counts)
+    for note in corpus.notes:
+        LOGGER.warning("%s", note)
     digests = [[reader(source).label, _digest(content)] for source, content in zip(sources, contents, strict=True)]
     return replace(corpus, sources=digests)
 
@@ -114,16 +119,8 @@ def _load(folder: Path, key: str) -> Corpus | None:
     if sum(len(shard.flat) for shard in (*src, *tgt)) <= TOKENS_IN_MEMORY:
         src, tgt = ([Shard(shard.flat[:], shard.offsets[:]) for shard in side] for side in (src, tgt))
     lines, sizes = Lines([each["lines"] for each in arrays]), tuple(counts.source_sizes)
-    return Corpus(
-        Ids(src),
-        Ids(tgt),
-        lines,
-        counts.dropped,
-        counts.num_equal,
-        key,
-        source_sizes=sizes,
-        sentences=tuple(counts.sentences),
-    )
+    corpus = Corpus(Ids(src), Ids(tgt), lines, counts.dropped, counts.num_equal, key)
+    return replace(corpus, source_sizes=sizes, sentences=tuple(counts.sentences), notes=tuple(counts.notes))
 
 
 def _digest(values: Sequence[object]) -> str:

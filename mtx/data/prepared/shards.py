@@ -48,6 +48,7 @@ class Counts:
     num_chunks: int = 0
     sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)  # Kept sources by sentences
     is_complete: bool = False  # Whether the shard is the last of the corpus
+    notes: list[str] = field(default_factory=list)  # Lines for the user about the sources; in the last shard
 
 
 def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]:
@@ -59,9 +60,9 @@ def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]
 
 
 def write_shards(
-    folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk]
+    folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk], notes: list[str]
 ) -> None:
-    """Encode `chunks` and write them as shards in `folder`, after those already there.
+    """Encode `chunks` and write them as shards in `folder`, after those already there, at last with `notes`.
 
     The result does not depend on the number of processes, nor on where an earlier process was killed.
 
@@ -92,7 +93,7 @@ def write_shards(
             counts.num_chunks += 1
             num_read += len(chunk.pairs)
             progress.update(num_read)
-    counts.is_complete = True
+    counts.is_complete, counts.notes = True, notes
     _save(_path(folder, number), parts, counts, seen)
 
 

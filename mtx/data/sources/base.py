@@ -1,14 +1,15 @@
 """The interface of a source of parallel text, and what the names of its files tell: languages and packing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from mtx.config.sources import Source, SourceSettings
+from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
-from mtx.text.languages import is_language_code
+from mtx.text.languages import is_language_code, matching_codes
 
 Pair = tuple[str, str]  # A source sentence and its translation
 
@@ -62,8 +63,9 @@ class Reader(ABC, Generic[Settings]):
     suffixes: ClassVar[tuple[str, ...]] = ()  # Suffixes of files that are a source of this kind
     location: ClassVar[tuple[str, ...]] = ()  # Settings besides paths that say where the source is, not what is in it
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, variants: Variants | None = None) -> None:
         self.settings = settings
+        self.variants = variants or Variants()  # Codes found for the two languages so far
 
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
@@ -126,6 +128,21 @@ def not_found(what: str, where: str, kind: str, choices: Sequence[str]) -> UserE
     listed = ", ".join(choices[:10]) + (", …" if len(choices) > 10 else "")
     do = f"Set src and tgt of the source to two of its {kind}: {listed or 'none'}."
     return UserError(ExitCode.DATA, what, where=where, do=do)
+
+
+def name_of(language: str, names: Collection[str], where: str, kind: str) -> str:
+    """The one of `names`, all of this `kind` (columns, languages), that means `language`.
+
+    Raises:
+        UserError: there is none, or several variants (DATA).
+    """
+    if language in names:
+        return language
+    found = matching_codes(language, names)
+    if len(found) == 1:
+        return found[0]
+    what = f"several {kind} for {language}" if found else f"no {kind.removesuffix('s')} {language}"
+    raise not_found(what, where, kind, found or list(names))
 
 
 def as_read(pair: Pair) -> Pair:

@@ -1,13 +1,15 @@
 """All sources in a folder, recognised by the names of their files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from mtx.config.sources import Folder, Source, SourceSettings, TwoFiles
 from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, plain_name
 from mtx.data.sources.read import read_pairs, reader, readers_by_suffix
+from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
 from mtx.system.logs import LOGGER
+from mtx.text.languages import matching_codes
 
 
 class FolderReader(Reader[Folder]):
@@ -37,7 +39,7 @@ class FolderReader(Reader[Folder]):
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         for part in self.parts(src_lang, tgt_lang):
-            yield from read_pairs(part, src_lang, tgt_lang)
+            yield from read_pairs(part, src_lang, tgt_lang, variants=self.variants)
 
     def check(self, src_lang: str, tgt_lang: str) -> None:
         for part in self.parts(src_lang, tgt_lang):
@@ -50,7 +52,8 @@ class FolderReader(Reader[Folder]):
         """The sources in the folder, sorted by name. Either of two files FILE.en and FILE.de may be packed.
 
         Raises:
-            UserError: no such folder, no source in it, or one of two files without the other (DATA); see `files`.
+            UserError: no such folder, no source in it, one of two files without the other, or several variants of a
+                language (DATA); see `files`.
         """
         folder, match = self.settings.folder, self.settings.match
         if not folder.is_dir():
@@ -61,15 +64,25 @@ class FolderReader(Reader[Folder]):
         options = {name: getattr(self.settings, name) for name in SourceSettings.model_fields}
         parts: list[Source] = []
         ignored: list[str] = []
+        variants = Variants()
         for name, path in files.items():
             if (kind := by_suffix.get(name.suffix)) is not None:
                 parts.append(kind.settings_for(path, "train", **options))
-            elif name.suffix == f".{src_lang}":
-                parts.append(TwoFiles(src=path, tgt=self._other_side(files, name, tgt_lang), **options))
-            elif name.suffix == f".{tgt_lang}":
-                self._other_side(files, name, src_lang)
-            else:
+                continue
+            codes = [other.suffix[1:] for other in files if other.with_suffix("") == name.with_suffix("")]
+            src, tgt = self._side(name, codes, src_lang), self._side(name, codes, tgt_lang)
+            if name.suffix[1:] not in (src, tgt):
                 ignored.append(str(name))
+            elif src is None or tgt is None:
+                other = name.with_suffix(f".{tgt_lang if tgt is None else src_lang}")
+                where, do = f"{folder}/{name}", "Add the other side, or narrow match."
+                raise UserError(ExitCode.DATA, f"no {other.name} beside {name.name}", where=where, do=do)
+            elif name.suffix[1:] == src:
+                parts.append(TwoFiles(src=path, tgt=files[name.with_suffix(f".{tgt}")], **options))
+                variants.choose("src", src_lang, [src])
+                variants.choose("tgt", tgt_lang, [tgt])
+        for note in variants.notes():
+            LOGGER.warning("%s: %s", folder, note)
         if not parts:
             what = f"no parallel files among the {len(files)} that match {match}"
             do = f"Give FILE.{src_lang} and FILE.{tgt_lang}, or files that end in {', '.join(by_suffix)}."
@@ -90,9 +103,11 @@ class FolderReader(Reader[Folder]):
                 raise UserError(ExitCode.DATA, what, where=str(self.settings.folder), do=do)
         return files
 
-    def _other_side(self, files: dict[Path, Path], name: Path, language: str) -> Path:
-        other = name.with_suffix(f".{language}")
-        if other not in files:
-            where, do = f"{self.settings.folder}/{name}", "Add the other side, or narrow match."
-            raise UserError(ExitCode.DATA, f"no {other.name} beside {name.name}", where=where, do=do)
-        return files[other]
+    def _side(self, name: Path, codes: Sequence[str], language: str) -> str | None:
+        """The one of the `codes` of files that are named like `name` that means `language`."""
+        found = matching_codes(language, codes)
+        if len(found) > 1:
+            what = f"{name.stem} is there in several variants of {language}"
+            do = f"Take one of them as its language, src_lang or tgt_lang: {', '.join(found)}."
+            raise UserError(ExitCode.DATA, what, where=str(self.settings.folder), do=do)
+        return next(iter(found), None)

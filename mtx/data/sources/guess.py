@@ -9,6 +9,7 @@ from mtx.data.sources.base import plain_name
 from mtx.data.sources.hub import HUB_ID, HubReader
 from mtx.data.sources.read import reader, readers_by_suffix
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import is_same_language
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}  # Usual splits of data sets, by option of `mtx init`
 
@@ -53,7 +54,7 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
         codes, are_ordered = reader(source).languages()
         if are_ordered:
             src, tgt = codes
-            if src != tgt and (src_lang, tgt_lang) == (tgt, src):
+            if src_lang and tgt_lang and _are_swapped(src_lang, tgt_lang, src, tgt):
                 what = f"by their names the source is {src} and the target {tgt}"
                 raise UserError(ExitCode.USAGE, what, where=reader(source).label, do="Give the source first.")
             return src_lang or src, tgt_lang or tgt
@@ -62,14 +63,18 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
         return src_lang, tgt_lang
     if len(mentioned) == 2:
         one, other = mentioned
-        if src_lang == one or tgt_lang == other:
-            return one, other
-        if src_lang == other or tgt_lang == one:
-            return other, one
+        for src, tgt in ((one, other), (other, one)):
+            if any(given and is_same_language(given, code) for given, code in ((src_lang, src), (tgt_lang, tgt))):
+                return src_lang or src, tgt_lang or tgt
     what, do = "the files do not tell the source and the target language", "Give --src-lang and --tgt-lang."
     if mentioned:
         do = f"Give --src-lang and --tgt-lang; the files mention {', '.join(list(mentioned)[:10])}."
     raise UserError(ExitCode.USAGE, what, where=", ".join(reader(source).label for source in sources), do=do)
+
+
+def _are_swapped(src_lang: str, tgt_lang: str, src: str, tgt: str) -> bool:
+    """Whether the languages given are those of the files, but the other way round."""
+    return not is_same_language(src, tgt) and is_same_language(src_lang, tgt) and is_same_language(tgt_lang, src)
 
 
 def _of_texts(paths: Sequence[Path], role: str) -> Iterator[Source]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mtx.config.sources import HubDataset, Source
-from mtx.data.sources.base import Pair, Reader, not_found
+from mtx.data.sources.base import Pair, Reader, name_of
 from mtx.errors import ExitCode, UserError
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")  # The name of a data set, usually after its owner's
@@ -52,10 +52,9 @@ class HubReader(Reader[HubDataset]):
             columns, read = self._local_table() if os.path.exists(settings.dataset) else self._hub_table()
         src, tgt = settings.src or src_lang, settings.tgt or tgt_lang
         is_nested = "translation" in columns and not {src, tgt} <= set(columns)
+        if not is_nested:
+            src, tgt = (name_of(code, columns, where, "columns") for code in (src, tgt))
         wanted = ["translation"] if is_nested else [src, tgt]
-        for name in wanted:
-            if name not in columns:
-                raise not_found(f"no column {name}", where, "columns", columns)
         for number, record in enumerate(_records(read(wanted), settings), start=1):
             texts = (record["translation"] or {src: None, tgt: None}) if is_nested else record
             row = f"{where} row {number}"
@@ -106,9 +105,7 @@ def _records(chunks: Iterator[Rows], settings: HubDataset) -> Iterator[dict[str,
 
 
 def _text(texts: dict[str, Any], name: str, where: str) -> str:
-    if name not in texts:
-        raise not_found(f"no language {name}", where, "languages", list(texts))
-    value = texts[name]
+    value = texts[name_of(name, texts, where, "languages")]
     if not isinstance(value, str | None):
         what = f"{name} is not text but {type(value).__name__}"
         raise UserError(ExitCode.DATA, what, where=where, do="Set src and tgt of the source to columns of text.")

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtx.config.messages import shorten
 from mtx.config.sources import Jsonl
 from mtx.data.sources.base import NoPair, Pair, Reader
 from mtx.data.sources.text import read_rows
+from mtx.data.sources.variants import Variants
 
 
 class JsonlReader(Reader[Jsonl]):
@@ -16,22 +17,41 @@ class JsonlReader(Reader[Jsonl]):
 
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         settings = self.settings
-        src_names = [settings.src] if settings.src else ["src", src_lang]
-        tgt_names = [settings.tgt] if settings.tgt else ["tgt", tgt_lang]
+        sides = (
+            _Field([settings.src], None) if settings.src else _Field(["src", src_lang], self.variants),
+            _Field([settings.tgt], None) if settings.tgt else _Field(["tgt", tgt_lang], self.variants),
+        )
         for number, row in enumerate(read_rows(settings.jsonl), start=1):
             if isinstance(row, NoPair):
                 yield row
             elif not row.strip():
                 yield "", ""
             else:
-                yield _pair(row, src_names, tgt_names, f"{settings.jsonl} line {number}")
+                yield _pair(row, *sides, f"{settings.jsonl} line {number}")
 
 
-def _pair(line: str, src_names: list[str], tgt_names: list[str], where: str) -> Pair:
+class _Field(NamedTuple):
+    """The field of a side: the first of `names` that there is, or else a variant of the last, a language."""
+
+    names: list[str]
+    variants: Variants | None
+
+    def find(self, fields: Mapping[str, Any]) -> str | None:
+        """The name of the field among `fields`, if it is there."""
+        for name in self.names:
+            if name in fields:
+                return name
+        if self.variants is None:
+            return None
+        side, language = self.names
+        return self.variants.choose(side, language, fields)
+
+
+def _pair(line: str, src: _Field, tgt: _Field, where: str) -> Pair:
     """The pair of a line."""
     try:
         record = _object(line)
-        return _text(record, src_names), _text(record, tgt_names)
+        return _text(record, src), _text(record, tgt)
     except _FaultError as error:
         what, do = error.args
         return NoPair.of(what.partition(" but ")[0], line, (what, where, do))
@@ -52,15 +72,16 @@ def _object(line: str) -> dict[str, Any]:
     return record
 
 
-def _text(record: Mapping[str, Any], names: list[str]) -> str:
-    """The string under the first of `names` that `record`, or the object under its key "translation", has."""
+def _text(record: Mapping[str, Any], field: _Field) -> str:
+    """The string in the `field` of `record`, or of the object under its key "translation"."""
     inner = record.get("translation")
-    places = [record, inner] if isinstance(inner, dict) else [record]
-    found = next(((name, fields[name]) for fields in places for name in names if name in fields), None)
-    if found is None:
-        wanted, existing = " or ".join(names), shorten(", ".join(record)) or "none"
+    fields, name = record, field.find(record)
+    if name is None and isinstance(inner, dict):
+        fields, name = inner, field.find(inner)
+    if name is None:
+        wanted, existing = " or ".join(field.names), shorten(", ".join(record)) or "none"
         raise _FaultError(f"no field {wanted}", f"Name the fields in the source: its fields are {existing}.")
-    name, value = found
+    value = fields[name]
     if not isinstance(value, str):
         raise _FaultError(f"field {name} is not a string but {json.dumps(value, default=str)[:40]}", "Give text.")
     try:

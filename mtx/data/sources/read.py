@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from mtx.config.settings import OnBadRow
 from mtx.config.sources import Source, SourceSettings
 from mtx.data.sources.base import NoPair, Pair, Reader
+from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
 from mtx.system.logs import LOGGER
 
@@ -37,12 +38,14 @@ def readers_by_suffix() -> dict[str, type[Reader[Any]]]:
     return {suffix: kind for kind in readers().values() for suffix in kind.suffixes}
 
 
-def reader(source: Source) -> Reader[Any]:
-    """The reader of one source."""
-    return readers()[type(source)](source)
+def reader(source: Source, variants: Variants | None = None) -> Reader[Any]:
+    """The reader of one source, which counts variants of its languages in `variants`."""
+    return readers()[type(source)](source, variants)
 
 
-def read_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
+def read_pairs(
+    source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip", variants: Variants | None = None
+) -> Iterator[Pair]:
     """All (source, target) pairs of `source` in order, with a `NoPair` for each row that gives none.
 
     Languages of its own replace those given.
@@ -50,7 +53,7 @@ def read_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRo
     Raises:
         UserError: a file is missing, damaged or not in the expected form, see also `limit_bad_rows` (DATA).
     """
-    return limit_bad_rows(reader(source).pairs(*source.languages(src_lang, tgt_lang)), on_bad_row)
+    return limit_bad_rows(reader(source, variants).pairs(*source.languages(src_lang, tgt_lang)), on_bad_row)
 
 
 def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
@@ -73,9 +76,9 @@ def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iter
 
 
 def usable_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
-    """The pairs of `read_pairs` without rows that give none; it logs how many can't be read."""
-    reasons: Counter[str] = Counter()
-    for pair in read_pairs(source, src_lang, tgt_lang, on_bad_row):
+    """The pairs of `read_pairs` without rows that give none; it logs how many can't be read, and what variants are."""
+    reasons, variants = Counter[str](), Variants()
+    for pair in read_pairs(source, src_lang, tgt_lang, on_bad_row, variants):
         if not isinstance(pair, NoPair):
             yield pair
         elif pair.fault is not None:
@@ -83,6 +86,8 @@ def usable_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBad
     if reasons:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         LOGGER.warning("%s: skipped rows: %s", reader(source).label, counts)
+    for note in variants.notes():
+        LOGGER.warning("%s: %s", reader(source).label, note)
 
 
 def expand_folders(sources: Iterable[Source], src_lang: str, tgt_lang: str) -> tuple[Source, ...]:

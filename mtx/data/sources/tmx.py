@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 from mtx.config.sources import Tmx
 from mtx.data.sources.base import Languages, NoPair, Pair, Reader, not_found
 from mtx.data.sources.text import open_regular, plain_blocks
+from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import base_language, code_without_region, is_same_language
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
 MAX_PIECE_BYTES = 1 << 16  # Bytes up to which a unit is read at once; in a larger one, invalid XML is an error
@@ -33,7 +35,7 @@ class TmxReader(Reader[Tmx]):
         path = self.settings.tmx
         with open_regular(path) as stream:
             languages = self.settings.src or src_lang, self.settings.tgt or tgt_lang
-            yield from read_tmx([(stream, str(path))], str(path), *languages)
+            yield from read_tmx([(stream, str(path))], str(path), *languages, self.variants)
 
     def languages(self) -> Languages:
         """The languages of the first unit, and which of them is the source by the header."""
@@ -45,25 +47,27 @@ class TmxReader(Reader[Tmx]):
                     if isinstance(unit, NoPair):
                         continue
                     header = next(_children(unit.getroottree().getroot(), "header"), None)
-                    src = "" if header is None else _code(header.get("srclang"))
-                    codes = [_language(variant) for variant in _children(unit, "tuv")]
+                    src = "" if header is None else header.get("srclang", "")
+                    codes = [_code(variant) for variant in _children(unit, "tuv")]
                     break
         except OSError:
             return Languages()  # reading the pairs will say what is wrong
-        short = [code.split("-")[0] for code in codes]
-        names = [code if short.count(main) > 1 else main for code, main in zip(codes, short, strict=True)]
-        others = [name for code, name in zip(codes, names, strict=True) if src not in (code, name)]
+        languages = [base_language(code) for code in codes]
+        names = [code if languages.count(base_language(code)) > 1 else code_without_region(code) for code in codes]
+        others = [name for code, name in zip(codes, names, strict=True) if not is_same_language(src, code)]
         if len(names) == 2 and len(others) == 1:
             return Languages(sorted(names, key=others.__contains__), are_ordered=True)
         return Languages(names)
 
 
-def read_tmx(files: Iterable[tuple[BinaryIO, str]], name: str, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
+def read_tmx(
+    files: Iterable[tuple[BinaryIO, str]], name: str, src_lang: str, tgt_lang: str, chosen: Variants
+) -> Iterator[Pair]:
     """The (source, target) pairs of the units of TMX files, in order. A unit without a language has "" for it.
 
     Each of `files` has its own name; `name` is that of them all.
 
-    Languages (`xml:lang`) match regardless of case, or else by their main part: en matches en-US.
+    Of each unit, the languages (`xml:lang`) are `chosen`: the same, or else variants, such as en-US for en.
 
     Raises:
         UserError: not XML, damaged, not TMX, or no unit in both languages (DATA).
@@ -77,9 +81,10 @@ def read_tmx(files: Iterable[tuple[BinaryIO, str]], name: str, src_lang: str, tg
             continue
         variants: dict[str, Any] = {}
         for variant in _children(unit, "tuv"):
-            variants.setdefault(_language(variant), variant)
+            variants.setdefault(_code(variant), variant)
         languages |= dict.fromkeys(variants)
-        src, tgt = _text_in(variants, src_lang), _text_in(variants, tgt_lang)
+        codes = chosen.choose("src", src_lang, variants), chosen.choose("tgt", tgt_lang, variants)
+        src, tgt = ("" if code is None else _text(variants[code]) for code in codes)
         has_both = has_both or bool(src and tgt)
         yield src, tgt
     if not has_both and not (has_bad and not languages):  # if all are bad, that is the error
@@ -220,21 +225,12 @@ def _children(element: Any, name: str) -> Iterator[Any]:
     return (child for child in element if _name(child) == name)
 
 
-def _code(language: str | None) -> str:
-    return (language or "").lower().replace("_", "-")
+def _code(variant: Any) -> str:
+    return str(variant.get(_XML_LANG) or variant.get("lang") or "")
 
 
-def _language(variant: Any) -> str:
-    return _code(variant.get(_XML_LANG) or variant.get("lang"))
-
-
-def _text_in(variants: dict[str, Any], language: str) -> str:
-    """The text of the first variant in `language`."""
-    wanted = _code(language)
-    variant = variants.get(wanted)
-    if variant is None:
-        variant = next((variant for code, variant in variants.items() if code.split("-")[0] == wanted), None)
-    segment = next(_children(variant, "seg"), None) if variant is not None else None
+def _text(variant: Any) -> str:
+    segment = next(_children(variant, "seg"), None)
     return "" if segment is None else _SPACES.sub(" ", "".join(_text_of(segment))).strip(" ")
 
 

@@ -14,6 +14,7 @@ from mtx.data.sources.text import open_regular, stream_rows
 from mtx.data.sources.tmx import read_tmx
 from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
+from mtx.text.languages import matching_codes
 
 # Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory.
 BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -41,7 +42,7 @@ class ZipReader(Reader[Zip]):
             names = _names(archive)
             tmx = [name for name in names if _is_tmx(name)]
             if tmx and self.settings.src is None and self.settings.tgt is None:
-                yield from read_tmx(self._open_each(archive, tmx), str(path), src_lang, tgt_lang)
+                yield from read_tmx(self._open_each(archive, tmx), str(path), src_lang, tgt_lang, self.variants)
                 return
             src, tgt = self._members(names, src_lang, tgt_lang)
             with self._open(archive, src) as src_stream, self._open(archive, tgt) as tgt_stream:
@@ -63,8 +64,9 @@ class ZipReader(Reader[Zip]):
         for name, language in ((self.settings.src, src_lang), (self.settings.tgt, tgt_lang)):
             if name is not None and name not in texts:
                 raise self._not_found(f"no file {name}", texts, names)
-            ending = f".{language}"
-            members.append([name] if name else [each for each in texts if plain_name(Path(each)).name.endswith(ending)])
+            codes = {each: plain_name(Path(each)).suffix[1:] for each in texts}
+            found = matching_codes(language, set(codes.values()))
+            members.append([name] if name else [each for each in texts if codes[each] in found])
         src, tgt = members
         if len(src) == len(tgt) == 1:
             return src[0], tgt[0]
