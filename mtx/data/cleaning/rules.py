@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any
 
 from mtx.config.settings import ANY_RATIO, CleanSettings
+from mtx.data.cleaning.damage import is_damaged
 from mtx.errors import ExitCode, UserError
 from mtx.text.languages import base_language, macrolanguage
 from mtx.text.writing_systems import scripts_of, share_in
@@ -18,11 +19,6 @@ MIN_LETTERS = 4  # Letters that a text needs for its script to be judged
 MIN_LETTERS_FOR_LANGUAGE = 20  # Letters that a text needs for its language to be identified
 MIN_PROBABILITY = 0.9  # Probability above which an identified language counts
 
-# Replacement characters, control characters, UTF-8 decoded as Latin-1 or Windows-1252, and private use.
-_DAMAGE = re.compile(
-    "\ufffd|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\u00c3[\u0080-\u00bf]|\u00c2[\u0080-\u00bf]"
-    "|\u00e2\u20ac[\u2122\u0153\u201c\u201d\u02dc\u00a6]|[\ue000-\uf8ff]"
-)
 _MARKUP = re.compile(r"</?[A-Za-z][A-Za-z0-9]{0,15}(?:\s[^<>]{0,200})?/?>|&(?:[A-Za-z]{2,8}|#\d{1,6});")
 _IDEOGRAPHS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _SYLLABLES = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
@@ -47,7 +43,7 @@ def size_of(text: str) -> int:
 
 def has_damage(src: str, tgt: str) -> bool:
     """Whether a side has characters that result from a wrong encoding."""
-    return any(not (text.isascii() and text.isprintable()) and _DAMAGE.search(text) for text in (src, tgt))
+    return is_damaged(src) or is_damaged(tgt)
 
 
 def lacks_letters(src: str, tgt: str) -> bool:
