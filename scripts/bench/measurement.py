@@ -114,7 +114,7 @@ def _prepare_translation(point: Point, model: Transformer, sides: Sides, precisi
     tokenizer = cast(Tokenizer, NumberTokenizer(point.vocabulary))
     trained = TrainedModel(model.eval(), tokenizer, "en", "de", generation)
     padded = point.sentences * point.length * point.beam
-    options = decode.with_options(beam_size=point.beam, batch_tokens=padded)
+    options = decode.with_options(beam_size=point.beam, batch_tokens=padded, copy_unlettered=False, avoids_loops=False)
     translator = Translator(trained, options, precision)
     lines = [" ".join(map(str, ids)) for ids in sides[0]]
 
@@ -144,6 +144,10 @@ class NumberTokenizer:
     @property
     def tgt_vocab_size(self) -> int:
         return self.vocabulary
+
+    @property
+    def tgt_byte_ids(self) -> list[int]:
+        return []
 
     def encode_src(self, sentences: Sequence[str]) -> list[list[int]]:
         return [[int(word) for word in sentence.split()] for sentence in sentences]

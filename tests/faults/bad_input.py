@@ -163,7 +163,7 @@ ROWS = [
         files={"a.tsv": b"a\tb\n\nstray\ttab\tinside\n"}),
     Row("B12", [*PLAN, "data.test={src: train.en, tgt: train.de}"], 0, ["the test pairs are training pairs"]),
     # --- translate ---
-    Row("B20", TRANSLATE, out=b"\n\n\n\n", stdin="\n  \n\t\n\u3000\u2028\n".encode()),
+    Row("B20", TRANSLATE, out="\n  \n\t\n\u3000 \n".encode(), stdin="\n  \n\t\n\u3000\u2028\n".encode()),
     Row("B21", TRANSLATE, out=b"", stdin=b""),
     Row("B22", TRANSLATE, num_lines=5, stdin="a\x85b\u2028c\rd\n\n\x0b\x0c\r\n<0x0A>\nlast".encode()),
     Row("B22", [*TRANSLATE, "-o", "-"], num_lines=1, stdin=b"a"),

@@ -57,6 +57,7 @@ def values_of(field: FieldInfo) -> st.SearchStrategy[Any]:
 def any_of(kind: type[BaseModel], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Settings of this kind: `given` fields as given, the others with any valid value."""
     fields = {name: values_of(field) for name, field in kind.model_fields.items() if name not in given}
+    fields |= {name: st.sampled_from([None, "de"]) for name in ("src_lang", "tgt_lang") if name in fields}
     return st.builds(kind, **fields, **given)
 
 

@@ -248,7 +248,7 @@ def test_a_data_error_is_reported_once(train: Train, tmp_path: Path, monkeypatch
     (tmp_path / "empty.tsv").write_text("")
     done = train(tmp_path / "run", "--devices=2", f"data.train=[{{tsv: {tmp_path / 'empty.tsv'}}}]")
     assert done.returncode == ExitCode.DATA
-    assert [line[:10] for line in done.stderr.splitlines()] == ["mtx: error"]
+    assert sum(line.startswith("mtx: error") for line in done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sources; all pairs differ."""
     folder = tmp_path_factory.mktemp("sources")
     for number, size in enumerate(SIZES):
-        pairs = [f"{'abc'[number]} {' '.join(f'{line:05b}')}" for line in range(size)]
+        pairs = [f"{'abc'[number]} {' '.join(f'{line:05b}'.translate({48: 'x', 49: 'y'}))}" for line in range(size)]
         (folder / f"{number}.tsv").write_text("".join(f"{text[: 3 + len(text) // 2]}\t{text}\n" for text in pairs))
     return folder
 

@@ -26,7 +26,7 @@ from mtx.errors import ExitCode, UserError
 from mtx.text.train_tokenizer import train_tokenizer
 from mtx.text.writing_systems import SCRIPTS, scripts_of, share_in
 
-STRICT = CleanSettings(level="strict", language="drop")
+STRICT = CleanSettings(level="strict", language="drop", letters="drop")
 
 
 def test_each_rule_has_a_key_and_each_key_a_rule() -> None:
