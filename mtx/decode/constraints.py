@@ -5,7 +5,6 @@ Shapes are as in the search; S counts states.
 
 import codecs
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Self
 
 import torch
@@ -13,26 +12,20 @@ from torch import Tensor
 
 from mtx.text.tokenizer import Tokenizer
 
-# States within a character, each by bytes that lead to it. The second, third and seventh have one, two and three
-# bytes left, of any value; in the others the next byte has limits. The first is between characters.
-_STATES = (b"", b"\xc2", b"\xe1", b"\xe0", b"\xed", b"\xf0", b"\xf1", b"\xf4")
-_BY_BYTES_LEFT = (0, 1, 2, 6)
+# States within a character, and from each by ranges of bytes to the next: the Unicode Standard, Table 3-7. State 0 is
+# between characters; 1, 2 and 6 have one, two and three bytes left, of any value; in the others the next has limits.
+_NEXT_STATES = (
+    {(0x00, 0x7F): 0, (0xC2, 0xDF): 1, (0xE0, 0xE0): 3, (0xE1, 0xEC): 2, (0xED, 0xED): 4, (0xEE, 0xEF): 2}
+    | {(0xF0, 0xF0): 5, (0xF1, 0xF3): 6, (0xF4, 0xF4): 7},
+    {(0x80, 0xBF): 0},
+    {(0x80, 0xBF): 1},
+    {(0xA0, 0xBF): 1},
+    {(0x80, 0x9F): 1},
+    {(0x90, 0xBF): 2},
+    {(0x80, 0xBF): 2},
+    {(0x80, 0x8F): 2},
+)
 _IMPOSSIBLE = -1
-
-
-def _state_after(state: bytes, byte: int) -> int:
-    text = state + bytes([byte])
-    num_left = next((number for number in range(4) if _is_finished_by(text, number)), None)
-    if num_left is None:
-        return _IMPOSSIBLE
-    return _STATES.index(text) if text in _STATES else _BY_BYTES_LEFT[num_left]
-
-
-def _is_finished_by(text: bytes, num_bytes: int) -> bool:
-    for first in (b"\x80", b"\xbf"):  # one of which every unfinished character allows, and then any others
-        with suppress(UnicodeDecodeError):
-            return bool((text + (first + b"\x80\x80")[:num_bytes]).decode())
-    return False
 
 
 class WholeCharacters:
@@ -40,10 +33,12 @@ class WholeCharacters:
 
     def __init__(self, byte_ids: Sequence[int], vocab_size: int, device: torch.device) -> None:
         """Prepare for the pieces `byte_ids` of all bytes, in order."""
-        after_SN = torch.tensor([[_state_after(state, byte) for byte in range(256)] for state in _STATES])
-        bytes_V = torch.zeros(
-            vocab_size, dtype=torch.long
-        )  # where a byte is needed, other tokens are like an ASCII one
+        after_SN = torch.full((len(_NEXT_STATES), 256), _IMPOSSIBLE)
+        for after_N, ranges in zip(after_SN, _NEXT_STATES, strict=True):
+            for (first, last), state in ranges.items():
+                after_N[first : last + 1] = state
+        # Where a byte is needed, other tokens are as impossible as one of ASCII.
+        bytes_V = torch.zeros(vocab_size, dtype=torch.long)
         bytes_V[torch.tensor(byte_ids)] = torch.arange(256)
         self._within = {id_: byte for byte, id_ in enumerate(byte_ids) if byte >= 0x80}
         self._bytes_V = bytes_V.to(device)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mtx.decode.search import Hypothesis
 
-# Units of up to 80 characters that follow each other: three in a source may explain some, four may be a loop.
-_REPETITION, _RUN = (re.compile(rf"(.{{1,80}}?)\1{{{count},}}", re.DOTALL) for count in (2, 3))
+LONGEST_UNIT = 80  # Characters of a unit whose repetitions are found: a clause
 _SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)
 LETTERS, DIGITS = "letters", "digits"  # Kinds of units
 MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
@@ -20,13 +19,19 @@ MAX_EXPLAINED = 2  # Repetitions that each one in the source explains: "ha ha ha
 MAX_COPIED = 10  # Repetitions that each one of the same sign explains: "..." may become a row of dots in a form
 
 
+def _repetitions(times: int, length: int) -> re.Pattern[str]:
+    """The pattern of a unit that follows itself, `times` or more in all, in a text of `length` characters."""
+    # `re` keeps the patterns that it has compiled.
+    return re.compile(rf"(.{{1,{min(LONGEST_UNIT, length // times + 1)}}}?)\1{{{times - 1},}}", re.DOTALL)
+
+
 class Loops:
     """The repetitions that the translations of one source may have."""
 
     def __init__(self, src: str) -> None:
         """Find the repetitions in `src`, which explain some of the same kind."""
         self._explained: dict[str, int] = {}
-        for run in _REPETITION.finditer(f" {src}"):
+        for run in _repetitions(MAX_REPEATS, len(src)).finditer(f" {src}"):
             kind = _kind(run[1])
             times = MAX_EXPLAINED if kind in (LETTERS, DIGITS) else MAX_COPIED
             self._explained[kind] = max(self._explained.get(kind, 0), times * (len(run[0]) // len(run[1])))
@@ -38,22 +43,22 @@ class Loops:
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
         """Find the loops: runs in `text`, after a space, with more repetitions than allowed."""
-        for run in _RUN.finditer(f" {text}"):  # so that the first word begins with a space like the others
+        # With a space before the first word, as before the others.
+        for run in _repetitions(MAX_REPEATS + 1, len(text)).finditer(f" {text}"):
             if len(run[0]) // len(run[1]) > self.limit(run[1]):
                 yield run
 
     def cut(self, text: str) -> str:
         """`text` with its loops cut to the repetitions that are allowed."""
-        return _RUN.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
+        run = _repetitions(MAX_REPEATS + 1, len(text))
+        return run.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
 
 
 def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> Loops | None:
     """The loops of `src`, if the text of one of its hypotheses has any; else None."""
-    if any(map(_may_loop, hypotheses, texts)):
-        loops = Loops(src)
-        if any(any(loops.find(text)) for text in texts):
-            return loops
-    return None
+    repetitive = [text for each, text in zip(hypotheses, texts, strict=True) if _may_loop(each, text)]
+    loops = Loops(src) if repetitive else None
+    return loops if loops is not None and any(any(loops.find(text)) for text in repetitive) else None
 
 
 def _may_loop(hypothesis: Hypothesis, text: str) -> bool:
@@ -75,7 +80,11 @@ class Surfaces:
         self.by_id = by_id
         self._sorted = sorted((text, id_) for id_, text in enumerate(by_id) if text)
         self.longest = max(map(len, by_id))
-        runs = ((id_, run) for id_, text in enumerate(by_id) for run in _RUN.finditer(text.decode(errors="ignore")))
+        runs = (
+            (id_, run)
+            for id_, text in enumerate(by_id)
+            for run in _repetitions(MAX_REPEATS + 1, len(text)).finditer(text.decode(errors="ignore"))
+        )
         self.with_runs = [(id_, run[1], len(run[0]) // len(run[1])) for id_, run in runs]
 
     def beginning_with(self, text: bytes) -> Iterator[int]:

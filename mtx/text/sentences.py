@@ -4,6 +4,7 @@ A mark of the Unicode class Sentence_Terminal ends a sentence, in every script. 
 abbreviations of 300 languages; the rules here keep together what it still cuts. In doubt a text is not cut.
 """
 
+import re
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ _CANDIDATE = (
     r"(?P<mark>(?:(?!\u104a)[\p{{STerm}}…‥༎{own}])+(?:[ \u00a0][.!?…]+)*|፡፡)"
     r"""(?P<closing>(?:["'’\p{{Pe}}\p{{Pf}}]|\p{{Pi}}(?=[\s\p{{Pe}}]))*(?:\s?»(?=\s))?)(?P<space>\s*+)(?=\S)|\t\s*+"""
 )
+_MAY_END = re.compile("[.!?;:\t\u0589-\U0010ffff]")  # The candidates and more: most lines have none and are done fast
 _OWN_MARKS = {"el": ";\u037e", "hy": ":"}  # Marks of one language: the Greek question mark; Armenian as it is typed
 _UNSPACED = regex.compile(r"[。！？｡．‼⁇⁈⁉।॥۔؟።፧፨։។៕။༎፡]$|[\p{Han}\p{Kana}\p{Hira}][!?]+$")  # Need no space after
 
@@ -50,6 +52,8 @@ def split_sentences(text: str, language: str) -> list[str]:
 
     A tab ends a sentence too. Each sentence has a letter or a digit, if `text` has one.
     """
+    if not _MAY_END.search(text.rstrip()[:-1]):
+        return [text]
     base = base_language(language)
     candidates = list(_candidates(base).finditer(text, 0, len(text.rstrip())))
     is_cased, ends, scanned, has_word = bool(candidates and _UPPER.search(text)), [0], 0, False
