@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -78,7 +78,8 @@ class Surfaces:
 
     def __init__(self, by_id: Sequence[bytes]) -> None:
         self.by_id = by_id
-        self._sorted = sorted((text, id_) for id_, text in enumerate(by_id) if text)
+        self._sorted_ids = sorted((id_ for id_, text in enumerate(by_id) if text), key=by_id.__getitem__)
+        self._sorted = [by_id[id_] for id_ in self._sorted_ids]
         self.longest = max(map(len, by_id))
         runs = (
             (id_, run)
@@ -87,12 +88,11 @@ class Surfaces:
         )
         self.with_runs = [(id_, run[1], len(run[0]) // len(run[1])) for id_, run in runs]
 
-    def beginning_with(self, text: bytes) -> Iterator[int]:
+    def beginning_with(self, text: bytes) -> list[int]:
         """Find the tokens that begin with `text`."""
-        for index in range(bisect_left(self._sorted, (text, 0)), len(self._sorted)):
-            if not self._sorted[index][0].startswith(text):
-                return
-            yield self._sorted[index][1]
+        first = bisect_left(self._sorted, text)
+        end = bisect_right(self._sorted, text, lo=first, key=lambda other: other[: len(text)])
+        return self._sorted_ids[first:end]
 
 
 class NoLoops:
@@ -110,7 +110,7 @@ class NoLoops:
     def _impossible(self, text: bytes, loops: Loops) -> Iterator[int]:
         """The tokens with which `text` would end in a loop, or have one in the token."""
         yield from (id_ for id_, unit, count in self._surfaces.with_runs if count >= loops.limit(unit))
-        for size in range(1, len(text) + 1):
+        for size in self._sizes_of_units(text):
             unit = text[-size:]
             length = size  # of the longest end of the text that repeats every `size` bytes
             while length < len(text) and text[-length - 1] == text[-length - 1 + size]:
@@ -123,3 +123,11 @@ class NoLoops:
                 continue
             more = unit * (num_missing // size + 1)
             yield from self._surfaces.beginning_with(more[:num_missing])
+
+    def _sizes_of_units(self, text: bytes) -> Iterator[int]:
+        """Sizes of the units with which `text` may end in a loop. Longer ones than any token have been there before."""
+        longest = self._surfaces.longest
+        yield from range(1, min(longest, len(text)) + 1)
+        end, place = text[-longest:], len(text) - longest
+        while place > 0 and (place := text.rfind(end, 0, place + longest - 1)) >= 0:
+            yield len(text) - longest - place

@@ -146,3 +146,11 @@ def test_only_tokens_that_would_make_or_nearly_make_a_loop_are_impossible(tokens
             assert len(list(loops.find(longer))) <= len(list(loops.find(text)))
     assert logp[0, 0] == 0
     assert logp[0, by_id.index(b".")] == 0
+
+
+def test_a_unit_longer_than_any_token_is_not_repeated_again() -> None:
+    by_id = [b"", b" one", b" two", b" six", b"."]
+    logp = torch.zeros(1, len(by_id))
+    rows = torch.tensor([[0, 1, 2, 3, 1, 2, 3, 1, 2]])
+    NoLoops(Surfaces(by_id), [Loops("")]).apply(logp, rows, torch.zeros(1, dtype=torch.long))
+    assert logp[0].tolist() == [0, 0, 0, -torch.inf, 0]
