@@ -5,28 +5,55 @@ from functools import cache
 # Abbreviations, in lower case; those without a vowel need no entry. None is also a common last word of a sentence.
 _ABBREVIATIONS = {
     "cs": "aj čís odst popř tzv tř vč",
+    "da": "osv",
     "de": "abb abs abt allg anm aufl bde beil bes betr bzgl dipl dez einschl engl entspr evtl exkl fa franz geb gebr "
     "gem gest ggf hist inkl jur kap lat mär med nat okt phil rer röm sog tägl urspr verf ziff",
     "el": "αγ αρ δηλ κα κος σελ τηλ",
     "en": "adm ave capt col eds gen hon hwy insp messrs para rev sect supt",
     "es": "aprox avda cía dña dra excmo ilmo mons núm núms pbro sra sras srta ud uds",
+    "et": "jne nt",
     "fi": "esim jne puh tri ym yms",
-    "fr": "adm apr av bd boul capt cie coll déc env ex févr gén hon inc janv nov oct réf sept ste trad",
+    "fr": "adm apr av bd boul capt cie coll déc env ex févr gén hon inc janv nov oct réf sept ste sté trad",
+    "he": "וכו",
     "hi": "डॉ प्रो पं श्री",
+    "hr": "br gđa itd npr str sv ul",
     "hu": "ifj özv ún",
+    "id": "yth",
     "it": "avv cap dott egr gent geom ing mons pag pagg sig sigg spett ten",
+    "kn": "ಶ್ರೀ",
+    "mr": "श्री",
+    "ne": "श्री",
     "nl": "evt jhr mevr",
-    "pl": "al godz inż ul ust",
+    "no": "osv",
+    "pl": "al gen godz inż por ul ust",
     "pt": "aprox arq av cel cia eng exma exmo pág págs profa sra sras ten",
-    "ru": "акад доц инж коп напр обл проф рис табл тыс ул",
-    "sv": "osv",
-    "tr": "av doç mah ört sok uzm",
+    "ru": "акад доц им инж коп напр обл проф рис табл тыс ул",
+    "sr": "бр итд нпр св стр ул",
+    "sv": "kap osv",
+    "ta": "திரு",
+    "te": "శ్రీ",
+    "tr": "av cad doç mah örn ört sok uzm",
     "vi": "bs gs pgs tp ths ts",
 }
-_ANY = "approx chap dept dr etc excl ext figs ibid incl mme prof resp tel vol vols"  # In every language
+_ANY = "approx chap dept dr etc excl ext figs ibid inc incl mme prof resp tel vol vols"  # In every language
 # Abbreviations that end no sentence
-NEVER_LAST = frozenset(("cf", "d.h", "dr", "e.g", "ex", "i.e", "mr", "mrs", "prof", "st", "vgl", "viz", "vs", "z.b"))
-_ORDINARY = {"de": "mag mich Bart", "en": "May OK art fed ill me miss no ok ore", "fr": "vol"}  # No abbreviations
+NEVER_LAST = frozenset(
+    ("cf", "d.h", "dr", "e.g", "ex", "i.e", "mr", "mrs", "p.s", "prof", "st", "vgl", "viz", "vs", "z.b")
+)
+# Words that sentencex takes for abbreviations, or that only look like them
+# Words that are no abbreviations, as written: sentencex takes them for some, or they look so
+_ORDINARY = {
+    "da": "kat nat",
+    "de": "Art Bart mag mich",
+    "en": "ID May OK Ok art fed ill me miss no ok ore",
+    "es": "Bien No bien mar no",
+    "fr": "art sec vol",
+    "hu": "Nem mi nem",
+    "it": "Fin Mai No fin mai mar me no re san sol su te via",
+    "nl": "pas vol",
+    "sv": "hon",
+    "tr": "al sen ver",
+}
 # Words that begin a sentence after an abbreviation: in this form they are not part of a name.
 _FIRST = {
     "de": "Aber Als Auch Auf Das Dann Der Die Dies Diese Ein Eine Er Es Für Ich Im In Man Mit Sie Und Was Wenn Wie Wir",
@@ -35,6 +62,7 @@ _FIRST = {
     "es": "Al Con Cuando De El Ella Ellos En Es Esta Este Esto La Las Lo Los No Para Pero Por Qué Se Si Un Una Y Yo",
     "fr": "Au Ce Ces Cet Cette Dans En Elle Elles Et Il Ils Je La Le Les Mais Nous On Par Pour Sa Si Son Un Une Vous",
     "it": "Che Con Da E Era Gli Ha I Il In La Le Lo Ma Mi Nel No Non Per Questa Questo Se Si Sono Un Una È",
+    "ru": "А В Вы Его Ей Если И Как Когда Мы На Не Но Он Она Они По Потом Там Так Что Это Я",
 }
 
 

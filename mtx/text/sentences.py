@@ -29,20 +29,24 @@ _UNSPACED = regex.compile(r"[。！？｡．‼⁇⁈⁉।॥۔؟።፧፨։។
 
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 _UPPER = regex.compile(r"\p{Lu}")
-_OPENING = regex.compile(r"""["'’\p{Ps}\p{Pi}\p{Pf}\p{Pd}¿¡*•·]*\s?""")
+_OPENING = regex.compile(r"""(?:['’][nst]\s(?=\p{Lu}))?["'’\p{Ps}\p{Pi}\p{Pf}\p{Pd}¿¡*•·]*\s*""")  # Dutch: "'s Avonds"
+_LIST_NUMBER = regex.compile(r"\d{1,3}[.)．]\s*(?=\p{Lu}|\p{Lo})")
+_NUMBERING = regex.compile(r"""[\s"'“„«(\[（]*(?:\d{1,3}|[IVXLCDM]+|[一二三四五六七八九十]{1,3})""")
 _NEVER_FIRST = regex.compile(r"[[\p{Po}\p{Pe}]--[#@§¶¿¡*†‡%]]", regex.V1)  # Punctuation that begins no sentence
-_LAST_WORD = regex.compile(r"""[^\s"“„‚‘«»\p{Ps}]*$""")
+_LAST_WORD = regex.compile(r"""(?:[^\s"“„‚‘«»\p{Ps}\p{Han}\p{Kana}\p{Hira}]|(?<=\p{Hebrew})"(?=\p{Hebrew}))*$""")
 _ELISION = regex.compile(r"(?:qu|\p{L})['’](?=\p{L}{2})", regex.I)  # French and Italian: "l'art."
-_ORDINAL = regex.compile(r"(?<![\d.,:])\d{1,3}$|^[IVXLCDM]+$")  # A number that may be one: years are longer
-_ONE_LETTER = regex.compile(r"(?=\p{L})(?![\p{Han}\p{Hangul}\p{Kana}\p{Hira}])\X$|.*[\p{Thai}\p{Lao}]$")
-_DOTTED = regex.compile(r"(?:\p{L}{1,2}\.-?)+\p{L}{1,2}$")  # "z.B", "U.S", "Ph.D"
+# A number that may be one, or a date: years are longer
+_ORDINAL = regex.compile(r"(?<![\d.,:])(?:[0-3]?\d\.(?:1[0-2]|0?[1-9])|\d{1,3})$|^[IVXLCDM]+$")
+_NUMBER = regex.compile(r"\d|[IVXLC]{2,}\b")
+_ONE_LETTER = regex.compile(r"(?=\p{L})(?!\p{Hangul})\X$|.*[\p{Thai}\p{Lao}]$")
+_DOTTED = regex.compile(r"(?=.*\.)(?:\p{L}{1,2}[.-]+)+\p{L}{1,2}$")  # "z.B", "U.S", "Ph.D", "c.-à-d"
 _CONSONANTS = "bcdfghjklmnpqrstvwxzßćčďđłńňřśšťźžбвгджзклмнпрстфхцчшщ"
 _NO_VOWEL = regex.compile(rf"[{_CONSONANTS}{_CONSONANTS.upper()}][{_CONSONANTS}]{{1,4}}$")  # "Hbf", "млн"
 _MEASURE = regex.compile(r"\d\s?(?:[kcdmµ]?[mgl]|[hst%])$")  # "45 kg"
 # Languages that write ordinal numbers with a full stop, and those with words that have no vowel
 _WITH_ORDINALS = (
-    *("az", "bs", "cs", "da", "de", "dsb", "et", "eu", "fi", "fo", "gsw", "hr", "hsb", "hu", "is", "lb", "lv", "nds"),
-    *("nn", "no", "pl", "sk", "sl", "sr", "tr"),
+    *("az", "bs", "cs", "da", "de", "dsb", "et", "eu", "fi", "fo", "gsw", "hr", "hsb", "hu", "is", "ko", "lb", "lv"),
+    *("nds", "nn", "no", "pl", "sk", "sl", "sr", "tr"),
 )
 _WITH_SYLLABIC_R = ("bs", "cs", "cy", "hr", "mk", "sk", "sl", "sr")
 
@@ -76,42 +80,52 @@ def _candidates(language: str) -> Any:
 def _ends_sentence(text: str, begin: int, match: Any, language: str, is_cased: bool) -> bool:
     """Whether the mark that `match` found ends the sentence that begins at `begin`."""
     mark, start, end = match["mark"], match.start(), match.end()
-    after = _OPENING.sub("", text[end : end + NEARBY], count=1)
+    begins = _OPENING.match(text, end).end()
+    after = text[begins : begins + NEARBY]
     first = after[:1]
-    if not first or _NEVER_FIRST.match(first) or (first.islower() and is_cased):
+    needs_no_space = _UNSPACED.search(text[start - 1 : match.end("mark")])
+    if not first or _NEVER_FIRST.match(first) or (first.islower() and is_cased and not needs_no_space):
         return False
     if not match["space"]:
         between_digits = first.isdigit() and text[start - 1].isdigit()
         goes_on = match["closing"] and "ぁ" <= first <= "ゖ"  # A particle after a quotation: 「はい。」と言った
-        if between_digits or goes_on or not _UNSPACED.search(text[start - 1 : match.end("mark")]):
+        if between_digits or goes_on or not needs_no_space:
             return False
     nearby = max(begin, start - NEARBY)
+    if nearby == begin and not set(mark) & set("!?！？؟") and _NUMBERING.fullmatch(text, begin, start):
+        return False
     word = _LAST_WORD.search(text, nearby, start)[0].strip("'’-–—")
     if mark == "!":
         return not word or _sentencex_cuts(language, f"{word}!", after.split()[0].capitalize())  # "Yahoo! Inc."
-    if not set(mark) <= set(".…‥ \u00a0"):
+    if not set(mark) <= set(".．…‥ \u00a0"):
         return True
-    if mark != ".":  # an ellipsis
+    if mark not in (".", "．"):  # an ellipsis
         return first.isupper() and len(word) != 1
     if not word or word[-1] in ")]" or (_MEASURE.search(text, nearby, start) and not first.isdigit()):
         return True
-    is_first = nearby == begin and text[begin:start].lstrip(" \t\"'“„«([") == word
-    return not _is_abbreviated(word, after, language, is_first=is_first)
+    return not _is_abbreviated(word, after, language)
 
 
-def _is_abbreviated(word: str, after: str, language: str, *, is_first: bool) -> bool:
+def _is_abbreviated(word: str, after: str, language: str) -> bool:
     """Whether the full stop after `word` belongs to an abbreviation, an ordinal number or an initial."""
+    precedes_number, after = _NUMBER.match(after), _LIST_NUMBER.sub("", after, count=1)
     next_word = after.split()[0]
     if language in ("fr", "it"):
         word = _ELISION.sub("", word, count=1)
-    if _ORDINAL.search(word):
-        may_be_ordinal = language in _WITH_ORDINALS and next_word not in first_words(language)
-        return is_first or may_be_ordinal or after[0].isdigit()
-    if _ONE_LETTER.match(word) or (after[0].isdigit() and len(word) <= 4):  # "Abs. 2", "Sept. 30"
+    if _ONE_LETTER.match(word):
         return True
+    if _ORDINAL.search(word):
+        return after[0].isdigit() or (language in _WITH_ORDINALS and next_word not in first_words(language))
+    is_short = _DOTTED.match(word) or (_NO_VOWEL.match(word) and language not in _WITH_SYLLABIC_R)
+    if precedes_number:  # "Abs. 2", "Sept. 30", but not "dog. 3 cats"
+        if is_short or word.lower() in abbreviations(language) or word in ordinary_words(language):
+            return True
+        if not _NUMBER.match(after):
+            next_word = "Aa"
+        elif len(word) <= 4 and not word.islower():
+            return True
     if word in ordinary_words(language):
         return False
-    is_short = _DOTTED.match(word) or (_NO_VOWEL.match(word) and language not in _WITH_SYLLABIC_R)
     if is_short or word.lower() in abbreviations(language):
         return word.lower() in NEVER_LAST or next_word not in first_words(language)
     return not _sentencex_cuts(language, f"{word}.", next_word.capitalize())
@@ -121,4 +135,4 @@ def _is_abbreviated(word: str, after: str, language: str, *, is_first: bool) -> 
 def _sentencex_cuts(language: str, word: str, after: str) -> bool:
     from sentencex import segment
 
-    return len(segment(language, f"{word} {after}")) > 1
+    return len(segment(language, f"{word} {after}".replace('"', ""))) > 1  # between two it never cuts
