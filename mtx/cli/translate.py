@@ -121,12 +121,12 @@ def _given_sentences(sentences: list[str], repair: Repair | None) -> Iterator[li
 
 
 def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool) -> Iterator["Translation"]:
-    """Pass on `translations`, and warn or fail for each line that was too long; `name` is what lines are called.
+    """Pass on `translations`, warn of loops, and warn or fail for each line too long; `name` is what lines are called.
 
     Raises:
         UserError: (DATA) a line is too long and `is_error`. The translations before it are passed on.
     """
-    num_truncated = 0
+    num_truncated = num_loops = 0
     for number, translation in enumerate(translations, start=1):
         if translation.num_left_out:
             num_truncated += 1
@@ -135,7 +135,11 @@ def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool
                 do = "Shorten it, or use --on-too-long split."
                 raise UserError(ExitCode.DATA, what, where=where, do=do)
             print(f"mtx: warning: {what}, which were cut off ({escape_controls(where)})", file=sys.stderr)
+        num_loops += translation.num_loops > 0
         yield translation
+    if num_loops:
+        what = "ran into a loop of repeated words or characters and were searched again without it"
+        print(f"mtx: warning: {num_loops:,} translations {what}", file=sys.stderr)
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and were cut off", file=sys.stderr)
 

@@ -46,6 +46,7 @@ class Translation:
     num_tokens: int  # Tokens generated for the best one, end symbols included
     num_left_out: int = 0  # Source tokens that were not translated, where what is too long is cut off
     sentences: tuple[SegmentTranslation, ...] = ()  # Segments of the line with their best translations
+    num_loops: int = 0  # Segments whose translation repeated itself, and was searched again
 
     @property
     def tgt(self) -> str:
@@ -104,7 +105,9 @@ def is_unlettered(text: str) -> bool:
     return not any(char.isalpha() and char not in "ªº" for char in text)
 
 
-def translate_line(line: str, parts: Sequence[tuple[Segment, Sequence[Candidate], int]], language: str) -> Translation:
+def translate_line(
+    line: str, parts: Sequence[tuple[Segment, Sequence[Candidate], int]], language: str, num_loops: int = 0
+) -> Translation:
     """The translation of a line into `language`, whose n-th best is made of the n-th best of each segment.
 
     `parts` are its segments with their translations, best first, and the tokens generated for the best one.
@@ -122,4 +125,5 @@ def translate_line(line: str, parts: Sequence[tuple[Segment, Sequence[Candidate]
         num_tokens=sum(count for _, _, count in parts),
         num_left_out=sum(segment.num_left_out for segment, _, _ in parts),
         sentences=tuple(SegmentTranslation(s.text.strip(), best[0].tgt, best[0].score) for s, best, _ in parts),
+        num_loops=num_loops,
     )

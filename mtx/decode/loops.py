@@ -14,7 +14,7 @@ LONGEST_UNIT = 80  # Characters of a unit whose repetitions are found: a clause
 _SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)
 LETTERS, DIGITS = "letters", "digits"  # Kinds of units
 MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
-MAX_DIGITS = 12  # Repetitions of digits: 1000000 may be a million in the source
+MAX_ZEROS = 12  # Repetitions of zeros: 1000000 may be a million in the source
 MAX_EXPLAINED = 2  # Repetitions that each one in the source explains: "ha ha ha" may become "hahahahaha"
 MAX_COPIED = 10  # Repetitions that each one of the same sign explains: "..." may become a row of dots in a form
 
@@ -39,7 +39,8 @@ class Loops:
     def limit(self, unit: str) -> int:
         """The most repetitions of `unit`."""
         kind = _kind(unit)
-        return max(MAX_DIGITS if kind == DIGITS else MAX_REPEATS, self._explained.get(kind, 0))
+        are_zeros = kind == DIGITS and all(unicodedata.digit(char, 0) == 0 for char in unit)
+        return max(MAX_ZEROS if are_zeros else MAX_REPEATS, self._explained.get(kind, 0))
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
         """Find the loops: runs in `text`, after a space, with more repetitions than allowed."""
@@ -50,8 +51,9 @@ class Loops:
 
     def cut(self, text: str) -> str:
         """`text` with its loops cut to the repetitions that are allowed."""
-        run = _repetitions(MAX_REPEATS + 1, len(text))
-        return run.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
+        runs = _repetitions(MAX_REPEATS + 1, len(text))
+        shorter = runs.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
+        return text if shorter == text else self.cut(shorter)  # a loop may be within another
 
 
 def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> Loops | None:

@@ -1,5 +1,6 @@
 """Strings in, strings out: the way from a sentence to its translation in validation, `evaluate` and `translate`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -80,7 +81,7 @@ class Translator:
                 for index, of_segment in zip(batch, found, strict=True):
                     hypotheses[index] = of_segment
                 after_batch(len(batch))
-            texts = self._texts(searched, hypotheses)
+            texts, looping = self._texts(searched, hypotheses)
         except SentenceTooLargeError as error:
             line = next(lines[segment.line] for segment in searched if segment.ids == error.args[0])
             what, where = f"out of memory for one sentence of {len(error.args[0]) + 1} tokens", f"{line.strip()[:40]}…"
@@ -94,7 +95,11 @@ class Translator:
             of_segment, decoded = next(results)
             nbest = [Candidate(text, h.score) for text, h in zip(decoded, of_segment, strict=True)]
             parts[segment.line].append((segment, nbest, len(of_segment[0].ids) + 1))
-        return [translate_line(line, of_line, self.tgt_lang) for line, of_line in zip(lines, parts, strict=True)]
+        num_loops = Counter(segment.line for segment in looping)
+        return [
+            translate_line(line, of_line, self.tgt_lang, num_loops[number])
+            for number, (line, of_line) in enumerate(zip(lines, parts, strict=True))
+        ]
 
     def close(self) -> None:
         """End the worker processes of this translator, if any were started."""
@@ -102,15 +107,16 @@ class Translator:
             self._workers.shutdown(cancel_futures=True)
             self._workers = None
 
-    def _texts(self, segments: Sequence[Segment], hypotheses: Found) -> list[list[str]]:
-        """The texts of `hypotheses`. Segments with a loop are searched again without, and their hypotheses replaced."""
+    def _texts(self, segments: Sequence[Segment], hypotheses: Found) -> tuple[list[list[str]], list[Segment]]:
+        """The texts of `hypotheses`, and the segments with a loop, which are searched again without.
+
+        Their hypotheses are replaced.
+        """
         texts = self._decode(segments, hypotheses)
         if not self.options.avoids_loops:
-            return texts
+            return texts, []
         found = ((index, loops_in(each.text, hypotheses[index], texts[index])) for index, each in enumerate(segments))
         loops = {index: of_segment for index, of_segment in found if of_segment is not None}
-        if not loops:
-            return texts
         indices = list(loops)
         looping = [segments[index] for index in indices]
         search = partial(self._search_at_once, loops={tuple(segments[i].ids): loops[i] for i in indices})
@@ -120,7 +126,7 @@ class Translator:
                 hypotheses[indices[number]] = of_segment
         for index, decoded in zip(indices, self._decode(looping, [hypotheses[i] for i in indices]), strict=True):
             texts[index] = [loops[index].cut(text) for text in decoded]
-        return texts
+        return texts, looping
 
     def _decode(self, segments: Sequence[Segment], hypotheses: Found) -> list[list[str]]:
         ids = [h.ids for of_segment in hypotheses for h in of_segment]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mtx.decode.loops import Loops
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Mtx
 
@@ -21,6 +23,15 @@ def test_a_line_is_its_sentences_one_by_one_with_its_white_space(mtx: "Mtx", fin
     whole = mtx(*translate, "--split", "never", "--format", "jsonl", "A dog. A cat.")
     assert len(json.loads(whole.out)["sentences"]) == 1
     assert mtx(*translate, "--split", "sometimes", LINE).code == 2
+
+
+def test_translations_that_ran_into_loops_are_counted(
+    mtx: "Mtx", finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translate = ["translate", "-m", finished_run, LINE, "A dog.", "42"]
+    assert mtx(*translate).err == ""
+    monkeypatch.setattr("mtx.decode.translator.loops_in", lambda *_: Loops(""))
+    assert mtx(*translate).err.startswith("mtx: warning: 2 translations ran into a loop")
 
 
 def test_jsonl_says_how_a_line_was_cut(mtx: "Mtx", finished_run: Path) -> None:

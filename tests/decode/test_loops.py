@@ -30,6 +30,9 @@ CPU = Precision(torch.float32, torch.device("cpu"))
         ("Ha ha.", "哈哈哈哈哈"),
         ("Wait... what", "Warte !!!! was"),
         ("One or two.", "Eins 0000000000000000000."),
+        ("In 1998.", "Im Jahr 19999."),
+        ("A 3.", "Die 3 3 3 3."),
+        ("A fence.", "abbbbbabbbbbabbbbbabbbbb"),
         ("A row ......... of dots", "Eine Reihe von von von von von Punkten"),
         ("🎉", "🎉🎉🎉🎉"),
     ],
@@ -45,6 +48,8 @@ def test_loops_are_found(src: str, tgt: str) -> None:
     [
         ("A million yen: 1000000.", "1000000 Yen."),
         ("Ten million.", "10000000"),
+        ("Un billion", "1 000 000 000 000"),
+        ("کد ۷۷۷۷", "Code 7777"),
         ("Name: ......................", "Nom : ......................"),
         ("Dated at ..., the ... day of ...", "Fait le ............................"),
         ("----------", "----------"),
@@ -119,6 +124,7 @@ def test_a_line_with_a_loop_is_searched_again_and_no_other(
     plain = translator.translate(lines)
     assert list(Loops("man XYZ").find(plain[1].tgt))
     assert [a == b for a, b in zip(plain, found, strict=True)] == [True, False, True]
+    assert [each.num_loops for each in found] == [0, 1, 0]
 
 
 def test_a_loop_that_the_search_cannot_leave_is_cut(spelled: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
