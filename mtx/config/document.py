@@ -39,15 +39,15 @@ class Document:
     locations: dict[Key, Location]
     problems: list[Problem] = field(default_factory=list)
 
-    def written(self, key: Key) -> Key:
-        """Return `key` as it was written: without the index of a single source that was given instead of a list."""
-        alone = (depth for depth, part in enumerate(key) if part == 0 and key[: depth + 1] not in self.locations)
-        depth = next(alone, len(key))
+    def as_written(self, key: Key) -> Key:
+        """Return `key` without an index 0 that the user did not write, having given one source instead of a list."""
+        unwritten = (depth for depth, part in enumerate(key) if part == 0 and key[: depth + 1] not in self.locations)
+        depth = next(unwritten, len(key))
         return key[:depth] + key[depth + 1 :]
 
     def location_of(self, key: Key) -> Location:
         """Return the location of `key`, or of its nearest parent that was written."""
-        key = self.written(key)
+        key = self.as_written(key)
         while key not in self.locations:
             key = key[:-1]
         return self.locations[key]

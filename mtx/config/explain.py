@@ -63,18 +63,18 @@ def _setting(key: str) -> str:
 def _source_kinds() -> Iterator[str]:
     yield "  A source is one of these:"
     for kind in SOURCE_KINDS.values():
-        yield fill(f"{kind.__doc__}", WIDTH, initial_indent="  - ", subsequent_indent="    ")
+        yield fill(" ".join(f"{kind.__doc__}".split()), WIDTH, initial_indent="  - ", subsequent_indent="    ")
         yield from _rows(kind, indent="    ")
 
 
 def _rows(settings: type[BaseModel], indent: str = "  ") -> Iterator[str]:
     """Align name, type, default and description of each key."""
-    fields = settings.own_first() if issubclass(settings, SourceSettings) else settings.model_fields
+    fields = settings.ordered_fields() if issubclass(settings, SourceSettings) else settings.model_fields
     for name, field in fields.items():
         listed = choices(field)
-        kind = "choice" if listed else type_text(field).removeprefix("a ")
+        kind = "choice" if listed else type_text(field).removeprefix("a ").replace("a list of sources", "a list")
         text = f"{field.description} One of {', '.join(listed)}." if listed else f"{field.description}"
-        row = f"{indent + name:<21} {kind:<15} {_default(field):<12} "
+        row = f"{indent + name:<21} {kind:<16} {_default(field):<12} "
         yield fill(text, WIDTH, initial_indent=row, subsequent_indent=" " * len(row))
 
 

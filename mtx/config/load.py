@@ -46,7 +46,7 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
     try:
         config = Config.model_validate(document.values)
     except ValidationError as error:
-        problems = [*problems, *problems_of(error, document.location_of, document.written)]
+        problems = [*problems, *problems_of(error, document.location_of, document.as_written)]
     if problems:
         raise join_problems(problems)
     absolute: Config = _with_absolute_paths(config, (), document)
@@ -69,15 +69,15 @@ class Difference(NamedTuple):
         return f"{key_text(self.key)}: {dump_line(self.old)} -> {dump_line(self.new)}"
 
     @property
-    def is_in_place_only(self) -> bool:
-        """Whether both are paths: of files, or of a data set on this machine."""
+    def is_path(self) -> bool:
+        """Whether both values are paths: of files, or of a data set on this machine."""
         is_data_set = self.key[-1] == "dataset"
         return all(isinstance(path, Path) or (is_data_set and os.path.isabs(path)) for path in self[1:])
 
 
 def differences(old: Any, new: Any, key: Key = ()) -> list[Difference]:
     """List the settings that differ between two configs, or two values of `key`."""
-    if key in SINGLE_OR_LIST:  # as they are written
+    if key in SINGLE_OR_LIST:  # compared as they are written: a single set without a list
         old, new = (sets if len(sets) > 1 else next(iter(sets), None) for sets in (old, new))
     if isinstance(old, BaseModel) and type(old) is type(new):
         pairs = [((*key, name), value, getattr(new, name)) for name, value in old]
@@ -158,7 +158,7 @@ def _with_absolute_paths(value: Any, key: Key, document: Document) -> Any:
             return value.model_copy(update={"dataset": local}) if os.path.exists(local) else value
         case BaseModel():
             inner = {name: _with_absolute_paths(item, (*key, name), document) for name, item in value}
-            # Only what has changed, so that the copy still knows which keys were given.
+            # Only changed values, because an update counts as a key that was given.
             return value.model_copy(update={name: item for name, item in inner.items() if item != getattr(value, name)})
     return value
 

@@ -6,25 +6,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mtx.config.settings import HELD_OUT_ROLES, Config
-from mtx.config.sources import SOURCE_KINDS, FilePath, Source
+from mtx.config.sources import SOURCE_KINDS, Source
 from mtx.errors import ExitCode, UserError, escape_controls
 
 Key = tuple[str | int, ...]  # Path of a key: ("data", "train", 0, "src") is printed as data.train[0].src
 MAX_PROBLEMS = 20  # Problems printed at once
 
 SECTIONS = {name: cast(type[BaseModel], field.annotation) for name, field in Config.model_fields.items()}
-SINGLE_OR_LIST = tuple(("data", role) for role in HELD_OUT_ROLES)  # Keys whose value may be a source or a list
-SOURCE_KEYS = (("data", "train"), *SINGLE_OR_LIST)  # Keys whose values are sources
+SINGLE_OR_LIST = tuple(("data", role) for role in HELD_OUT_ROLES)  # Keys whose values are a source or a list of them
+SOURCE_KEYS = (("data", "train"), *SINGLE_OR_LIST)
 TYPE_NAMES = {
     int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
-    Source: "a source", tuple[Source, ...]: "a list of sources",
+    tuple[Source, ...]: "a list of sources",
 }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def value_text(value: Any) -> str:
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """List the values that `field` may have; empty unless it is a choice."""
-    annotation = _without_none(field.annotation)
+    annotation = _bare(field.annotation)
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
@@ -111,10 +111,10 @@ def type_text(field: FieldInfo) -> str:
     """Name the type of `field`: "a whole number", "pre or post"."""
     if listed := choices(field):
         return _one_of(listed)
-    annotation = _without_none(field.annotation)
+    annotation = _bare(field.annotation)
     if annotation == tuple[Source, ...] and not field.is_required():
-        return "a source, or a list of sources"
-    return TYPE_NAMES.get(Path if annotation == FilePath else annotation, "a mapping of keys")
+        return "a source or a list of sources"
+    return TYPE_NAMES.get(annotation, "a mapping of keys")
 
 
 def range_text(field: FieldInfo) -> str:
@@ -129,10 +129,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(shorten(word).lower(), known, n=1)), None)
 
 
-def _without_none(annotation: Any) -> Any:
-    """Return X for X | None, anything else as it is."""
-    args = get_args(annotation)
-    return args[0] if type(None) in args else annotation
+def _bare(annotation: Any) -> Any:
+    """Return X for X | None and for Annotated[X, ...], anything else as it is."""
+    if type(None) in (args := get_args(annotation)):
+        annotation = args[0]
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _one_of(words: Sequence[str]) -> str:
@@ -147,14 +148,14 @@ A_SOURCE = _one_of([kind.example for kind in SOURCE_KINDS.values()])
 
 
 def problems_of(
-    error: ValidationError, location_of: Callable[[Key], Location], written: Callable[[Key], Key]
+    error: ValidationError, location_of: Callable[[Key], Location], as_written: Callable[[Key], Key]
 ) -> list[Problem]:
-    """Translate the errors of a validation; each has the location of its key, and the key as it was written."""
+    """Translate the errors of a validation; each has the location of its key and the key `as_written`."""
     problems = []
     for details in error.errors(include_url=False):
         if not _is_repeated(details):
             key, field, owner = _find_setting(details["loc"])
-            problems.append(Problem(location_of(key), *_in_words(details, written(key), field, owner)))
+            problems.append(Problem(location_of(key), *_in_words(details, as_written(key), field, owner)))
     return problems
 
 

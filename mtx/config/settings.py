@@ -11,7 +11,7 @@ from mtx.config.sources import FilePath, HeldOutSets, Language, Source
 
 MAX_COUNT = 1_000_000_000  # Largest number of steps, tokens or sentences; products of two still fit into 64 bits
 MAX_VOCAB_SIZE = 500_000
-HELD_OUT_ROLES = ("dev", "test")  # Keys of the data that training must not see
+HELD_OUT_ROLES = ("dev", "test")  # Keys under `data` of the sets that training must not see
 ANY_RATIO = 1000.0  # Ratio of lengths that switches the rule off: no pair has a larger one
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
@@ -39,14 +39,16 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         description="Sources of training pairs, sampled by size and weight."
     )
     dev: HeldOutSets = Field(
-        default=(), description="Pairs that select the best checkpoint; of several sets, the mean of their scores does."
+        default=(),
+        description="Pairs that select the best checkpoint, by the mean of the scores if there are several sets.",
     )
     test: HeldOutSets = Field(
-        default=(), description="Pairs that `mtx evaluate` scores by default, in one or more sets."
+        default=(), description="Pairs in one or more sets that `mtx evaluate` scores by default."
     )
     max_tokens: int = Field(default=256, ge=2, le=100_000, description="Drop pairs with more tokens on either side.")
     on_bad_row: OnBadRow = Field(
-        default="skip", description="Rows that can't be read: skip up to 1 % of a source and count them, or stop."
+        default="skip",
+        description="Rows that can't be read: skip and report them, up to 1 % of a source, or stop at the first.",
     )
     temperature: float = Field(
         default=1.0,
@@ -61,18 +63,18 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         return (*self.dev, *self.test)
 
     def languages_of(self, source: Source) -> tuple[str, str]:
-        """The source and the target language of one of the sources."""
+        """The source and the target language of `source`."""
         return source.languages(self.src_lang, self.tgt_lang)
 
     @property
     def all_languages(self) -> tuple[list[str], list[str]]:
-        """The source and the target languages of all sources, each once."""
+        """All source languages and all target languages of the sources, each once."""
         src, tgt = zip(*map(self.languages_of, (*self.train, *self.held_out)), strict=True)
         return list(dict.fromkeys(src)), list(dict.fromkeys(tgt))
 
     @model_serializer(mode="wrap")
     def _single_sets_without_list(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write a single dev or test set without a list, and none not at all, as earlier versions did."""
+        """Write a single dev or test set without a list, and omit an empty one, as earlier versions did."""
         values = serialize(self)
         sets = {role: values[role] for role in HELD_OUT_ROLES if role in values}
         single = {role: given[0] for role, given in sets.items() if len(given) == 1}
@@ -99,7 +101,7 @@ class CleanSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     )
     max_ratio: float = Field(default=9.0, ge=1, le=ANY_RATIO, description="Drop pairs of a larger character ratio.")
     damage: Verdict = Field(default="drop", description="Pairs with traces of a wrong encoding.")
-    letters: Verdict = Field(default="keep", description="Pairs with a side that has no letter, such as a number.")
+    letters: Verdict = Field(default="keep", description="Pairs with a side without any letter, such as a number.")
     copies: Verdict = Field(default="keep", description="Pairs with the same text on both sides.")
     script: Verdict = Field(default="keep", description="Pairs with a side in a script that its language does not use.")
     markup: Verdict = Field(default="keep", description="Pairs with HTML tags or entities on one side only.")
@@ -125,9 +127,9 @@ class TokenizerSettings(BaseModel, extra="forbid", frozen=True, strict=True):
     character_coverage: float = Field(default=1.0, ge=0.98, le=1.0, description="Share of characters that get a piece.")
     normalization: Normalization = Field(
         default="source",
-        description="Unicode normalization; source changes the source only, identity spaces only, lossless nothing.",
+        description="Unicode normalization. source: of source text only; identity: of spaces only; lossless: none.",
     )
-    split_digits: bool = Field(default=True, description="Cut numbers into digits, so that unseen ones can be copied.")
+    split_digits: bool = Field(default=True, description="Cut numbers into digits: unseen numbers can be copied.")
     sample_megabytes: int = Field(
         default=64, ge=1, le=100_000, description="Megabytes of text to sample; unigram needs 20 times the memory."
     )
@@ -246,14 +248,14 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
         default=None, description="Tag to put before each source, such as 2de, for a model trained with several tags."
     )
     split: Annotated[Literal["auto", "always", "never"], "--split"] = Field(
-        default="auto", description="Translate the sentences of a line one by one; auto: if training lines had fewer."
+        default="auto", description="Cut lines into sentences; auto: lines with more sentences than training lines."
     )
     copy_unlettered: Annotated[bool, "--copy-unlettered/--no-copy-unlettered"] = Field(
-        default=True, description="Copy what has no letter, such as numbers and signs, instead of translating it."
+        default=True, description="Copy text without letters, such as numbers, instead of translating it."
     )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
-    avoids_loops: bool = True  # Whether sentences with a loop in their translation are searched again without
-    splits_long: bool = True  # Whether what is longer than any training source is translated in parts, not cut off
+    avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
+    splits_long: bool = True  # Whether text longer than any training source is translated in parts, not cut off
     lookahead: int = 3
     """Free tokens that an unfinished hypothesis gets when it is decided whether it can still win.
 

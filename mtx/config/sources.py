@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 
 def _expand_home(value: Any) -> Any:
-    """`value` with `~` expanded if it is text: as a path, ./~ could no longer be told from ~."""
+    """`value` with `~` expanded if it is text. A Path can no longer tell ./~ from ~."""
     return os.path.expanduser(value) if isinstance(value, str) else value
 
 
@@ -32,9 +32,9 @@ Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 
 
 class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
-    """Base class of a source's settings, with those of every kind. Add each kind to `Source` below.
+    """Base class of a source's settings, with the keys that every kind has. Add each kind to `Source` below.
 
-    The first field of a kind is the key that names it.
+    The first field that a kind adds is the key that names it.
     """
 
     example: ClassVar[str]  # A source of this kind as written in a config
@@ -44,22 +44,22 @@ class SourceSettings(BaseModel, extra="forbid", frozen=True, strict=True):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
         description="Tag before each source sentence: 2de adds <2de>.",
     )
-    src_lang: Language | None = Field(default=None, description="Language of its sources; default: data.src_lang.")
-    tgt_lang: Language | None = Field(default=None, description="Language of its targets; default: data.tgt_lang.")
+    src_lang: Language | None = Field(default=None, description="Source language of this text; default: data.src_lang.")
+    tgt_lang: Language | None = Field(default=None, description="Target language of this text; default: data.tgt_lang.")
 
     @classmethod
-    def own_first(cls) -> dict[str, FieldInfo]:
-        """The fields of this kind, then those of every kind."""
+    def ordered_fields(cls) -> dict[str, FieldInfo]:
+        """The fields of this kind, then those that every kind has."""
         shared = SourceSettings.model_fields
         return {name: each for name, each in cls.model_fields.items() if name not in shared} | shared
 
     @model_serializer(mode="wrap")
-    def _own_first(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _in_order(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = serialize(self)
-        return {name: values[name] for name in self.own_first() if name in values}
+        return {name: values[name] for name in self.ordered_fields() if name in values}
 
     def languages(self, src_lang: str, tgt_lang: str) -> tuple[str, str]:
-        """The languages of both sides, given those of the whole data."""
+        """The source and the target language; `src_lang` and `tgt_lang` are those of the whole data."""
         return self.src_lang or src_lang, self.tgt_lang or tgt_lang
 
 
@@ -84,10 +84,7 @@ class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
-    """One file with comma-separated columns, as spreadsheets write it. Quoted fields may hold commas and line breaks.
-
-    A line break in a field becomes a space.
-    """
+    """One CSV file, as spreadsheets write it. A line break in a quoted field becomes a space."""
 
     example: ClassVar[str] = "{csv: FILE}"
     csv: FilePath = Field(description="CSV file, plain or compressed.")
@@ -95,7 +92,7 @@ class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
     tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
     header: Header = False
     delimiter: Literal["auto", "comma", "semicolon", "tab"] = Field(
-        default="auto", description="Character between columns; auto: the one that gives most lines the same number."
+        default="auto", description="Column separator; auto: the one that gives most lines the same number of columns."
     )
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
 
@@ -119,10 +116,10 @@ class Tmx(SourceSettings, extra="forbid", frozen=True, strict=True):
 
 
 class Zip(SourceSettings, extra="forbid", frozen=True, strict=True):
-    """A zip archive from OPUS in Moses format, or with TMX files, of which all are read. It is not unpacked."""
+    """A zip archive from OPUS: a pair of files in Moses format, or TMX files, all of which are read."""
 
     example: ClassVar[str] = "{zip: FILE}"
-    zip: FilePath = Field(description="Zip archive with one file per language, or TMX files.")
+    zip: FilePath = Field(description="Zip archive with one file per language, or with TMX files.")
     src: str | None = Field(default=None, description="Source file in it; default: the one with the language code.")
     tgt: str | None = Field(default=None, description="Target file in it; default: the one with the language code.")
 
@@ -180,7 +177,7 @@ Source = Annotated[
 
 
 def _as_list(value: Any) -> Any:
-    """Put one source into a list; none is an empty one."""
+    """Put a single source into a list, and None into an empty one."""
     return [] if value is None else [value] if isinstance(value, dict | SourceSettings) else value
 
 

@@ -216,7 +216,7 @@ class RunFolder:
 
 def _is_changeable(change: Difference) -> bool:
     keys = [key_text(change.key[:depth]) for depth in range(1, len(change.key) + 1)]
-    return change.is_in_place_only or not set(CHANGEABLE_KEYS).isdisjoint(keys)
+    return change.is_path or not set(CHANGEABLE_KEYS).isdisjoint(keys)
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

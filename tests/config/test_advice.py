@@ -19,7 +19,7 @@ ALONE = "data: {train: [{demo: train}]}\n"
         (TRAIN, ["data.max_tokens=300", "train.batch_tokens=299"], "data.max_tokens (300) is above train.batch_tokens"),
         (TRAIN, ["train.save_every=5001"], "train.save_every (5,001) is above train.max_steps (5,000)"),
         (TRAIN, ["train.eval_every=5001"], "train.eval_every (5,001) is above train.max_steps (5,000)"),
-        (TRAIN, ["train.average=12"], "train.average (12) is more than the checkpoints of the run, about 11"),
+        (TRAIN, ["train.average=12"], "train.average (12) is above the number of checkpoints of the run, about 11"),
         (ALONE, ["train.patience=3"], "train.patience has no effect without data.dev"),
         (ALONE, ["train.eval_beam=3"], "train.eval_beam has no effect without data.dev"),
         (TRAIN, ["tokenizer.file=/a", "tokenizer.vocab_size=9"], "tokenizer.vocab_size has no effect with"),

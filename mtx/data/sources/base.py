@@ -70,7 +70,7 @@ class Reader(ABC, Generic[Settings]):
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
         """Settings for a file with one of the `suffixes`; only data sets have a `split`."""
-        kind = next(iter(cls.settings_type.own_first()))
+        kind = next(iter(cls.settings_type.ordered_fields()))
         return cls.settings_type(**{kind: path}, **options)  # type: ignore[arg-type, return-value]
 
     @abstractmethod

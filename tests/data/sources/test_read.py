@@ -112,7 +112,7 @@ def test_every_kind_of_source_yields_the_same_pairs(
 def test_each_reader_has_settings_in_the_union_of_sources() -> None:
     assert set(readers()) == set(SOURCE_KINDS.values()), "add the settings to `Source` in mtx/config/sources.py"
     for tag, kind in SOURCE_KINDS.items():
-        assert kind is TwoFiles or tag == next(iter(kind.own_first())), "the tag is the first key"
+        assert kind is TwoFiles or tag == next(iter(kind.ordered_fields())), "the tag is the first key"
 
 
 def test_the_demo_is_a_source_like_any_other() -> None:
