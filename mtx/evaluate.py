@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
 
-# sacreBLEU's tokenizers of the scripts for which its default, 13a, does not do, by their ISO 15924 codes
+# sacreBLEU's tokenizers for scripts that its default, 13a, does not suit, by ISO 15924 code
 TOKENIZERS = {
     **dict.fromkeys(SPACELESS, "char"),
     **dict.fromkeys(("Hans", "Hant", "Hani"), "zh"),
@@ -43,7 +43,7 @@ class Score:
 
     @classmethod
     def mean_of(cls, scores: Sequence["Score"]) -> "Score":
-        """The mean of scores of independent texts, with the interval of the mean and all signatures."""
+        """The mean of the scores of independent texts, with the interval of the mean and all their signatures."""
         ci = math.hypot(*(each.ci for each in scores)) / len(scores)
         signatures = dict.fromkeys(each.signature for each in scores)
         return cls(fmean(each.score for each in scores), ci, "; ".join(signatures))
@@ -66,7 +66,7 @@ class Report:
 
     @classmethod
     def mean_of(cls, reports: Sequence["Report"]) -> "Report":
-        """The report itself if it is the only one, else one with the means of all scores, and with the totals."""
+        """A report with the mean scores and the totals of several; a single one is returned, without its name."""
         first, *others = reports
         if not others:
             return replace(first, name=None)
@@ -85,7 +85,7 @@ class Report:
         )
 
     def to_json(self) -> str:
-        """The report as one JSON object on one line; several sets are a list of such objects under `sets`."""
+        """The report as one JSON object on one line; if there are several sets, `sets` has such an object for each."""
         return json.dumps(self._to_dict())
 
     def _to_dict(self) -> dict[str, Any]:
@@ -108,9 +108,9 @@ class Report:
 
 
 def tokenizer_of(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
-    """Choose sacreBLEU's tokenizer for BLEU by the script of a language; by that of `references` if it is not known.
+    """Choose sacreBLEU's tokenizer for BLEU by the script of a language or, if that is not known, of `references`.
 
-    Where the one for Japanese or Korean is not installed, it is `char`: each character counts as a word.
+    If the one for Japanese or Korean is not installed, choose `char`: each character counts as a word.
     """
     language = tgt_lang if tgt_lang and script_of(tgt_lang) else spaceless_language(references)
     wanted = _wanted_tokenizer(language)
@@ -118,7 +118,7 @@ def tokenizer_of(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
 
 
 def language_notes(src_langs: Iterable[str], tgt_langs: Collection[str]) -> Iterator[str]:
-    """Yield what a user should know about languages and their scores before a training, a line each."""
+    """Yield a line for each language that is unknown or scored by characters, for the user to read before training."""
     for language in dict.fromkeys(tgt_langs):
         wanted = _wanted_tokenizer(language)
         if not is_installed(wanted):
@@ -155,7 +155,7 @@ def looks_tokenized(lines: Sequence[str]) -> bool:
 def score(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str, num_samples: int = 1000
 ) -> tuple[Score, Score, float]:
-    """BLEU, chrF2 and the length ratio of a corpus, equal to those of the `sacrebleu` command with this `tokenizer`.
+    """BLEU, chrF2 and the length ratio of a corpus, as the `sacrebleu` command computes them with this `tokenizer`.
 
     Each of `references` is a translation of the whole text. Intervals come from `num_samples` bootstrap samples; 1
     means no interval.

@@ -2,7 +2,7 @@
 
 model.safetensors        the weights
 config.json              sizes, languages, special ids
-generation_config.json   defaults of the search; the longest source seen in training, and how many sentences sources had
+generation_config.json   defaults of the search; length of the longest training source, sentences per training source
 spm.model                the tokenizer (source.spm and target.spm if each side has its own)
 manifest.json            size and SHA-256 of each file above
 README.md                the model card, which may be edited
@@ -33,8 +33,8 @@ from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 WEIGHTS, CONFIG, GENERATION, CARD = "model.safetensors", "config.json", "generation_config.json", "README.md"
 MAX_JSON_BYTES = 1 << 20
 MAX_SOURCE_TOKENS = 100_001  # Maximum of `data.max_tokens`, plus the end symbol. Attention needs the square of it
-# Share of the training sources from which on a number of sentences counts as learnt. A model that saw two in 0.01 %
-# of them left out every other sentence; a tenth of a corpus is thousands of examples
+# Share of the training sources that must have N or more sentences for the model to translate N together. One that saw
+# two in 0.01 % of them left out every other sentence; a tenth of a corpus is thousands of examples
 TAUGHT_SHARE = 0.1
 TOKENIZER_FIELDS = ("src_vocab_size", "tgt_vocab_size", "is_joint", "pad_id", "bos_id", "eos_id")
 
@@ -51,7 +51,7 @@ class ModelDescription(BaseModel, extra="forbid", frozen=True, strict=True):
     bos_id: int
     eos_id: int
     model: ModelSettings
-    tag_languages: dict[str, Language] = {}  # Target languages of tags, except of those into `tgt_lang`
+    tag_languages: dict[str, Language] = {}  # Target language of each tag, unless it is `tgt_lang`
 
 
 class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
@@ -60,18 +60,15 @@ class GenerationDefaults(BaseModel, extra="forbid", frozen=True, strict=True):
     decode: DecodeSettings
     # Length of the longest training source, including the end symbol; longer input is translated in parts
     max_source_tokens: int = Field(ge=2, le=MAX_SOURCE_TOKENS)
-    # In a sample, numbers of training sources with 1 sentence, 2 …, 16 or more; none in older models
+    # Numbers of training sources with 1 sentence, 2, …, 16 or more, in a sample; empty in older models
     sentences_per_source: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), max_length=MAX_COUNTED_SENTENCES)
 
     @property
     def max_sentences(self) -> int:
-        """The number of sentences that training has taught the model to translate together.
-
-        It is the largest that at least `TAUGHT_SHARE` of the training sources reached; 1 if they were not counted.
-        """
+        """The most sentences that the model has learnt to translate together, see `TAUGHT_SHARE`; 1 if unknown."""
         least = TAUGHT_SHARE * sum(self.sentences_per_source)
-        num_with_more = accumulate(reversed(self.sentences_per_source))
-        return max(1, sum(count >= least for count in num_with_more))
+        num_with_as_many = accumulate(reversed(self.sentences_per_source))
+        return max(1, sum(count >= least for count in num_with_as_many))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +80,12 @@ class TrainedModel:
     src_lang: str
     tgt_lang: str
     generation: GenerationDefaults
-    tag_languages: Mapping[str, str] = field(default_factory=dict)  # Target languages of tags other than `tgt_lang`
+    tag_languages: Mapping[str, str] = field(
+        default_factory=dict
+    )  # Target language of each tag, unless it is `tgt_lang`
 
     def language_of(self, tag: str | None) -> str:
-        """The target language of a tag."""
+        """The target language of a tag, or that without a tag."""
         return self.tag_languages.get(tag or "", self.tgt_lang)
 
 
@@ -119,7 +118,7 @@ def save_model(
 
 
 def set_decode(folder: Path, decode: DecodeSettings) -> None:
-    """Give a model folder other defaults of the search; all else in it stays.
+    """Replace the defaults of the search in a model folder; everything else in it stays.
 
     Raises:
         UserError: it is damaged (MODEL), or can't be written (MACHINE).

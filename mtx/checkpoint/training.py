@@ -25,7 +25,7 @@ from mtx.system.rng import decorrelate_rng, random_state, restore_random_state
 FILES = WEIGHTS, OPTIMIZER, RANDOM, STATE = (
     "weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
-MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes some hundred bytes
+MAX_STATE_BYTES = 64 << 20  # Limit for `state.json`; each evaluation in it takes a few hundred bytes
 CHECKPOINT_NAMES = r"step-\d+"  # Names of checkpoint folders, as a regular expression
 
 
@@ -37,7 +37,7 @@ class SetScores:
     loss: float  # Negative log-likelihood per target token, in nats, without label smoothing
     bleu: float
     chrf: float
-    tokenizer: str  # sacreBLEU's name for the one that BLEU uses
+    tokenizer: str  # Name of sacreBLEU's tokenizer for BLEU
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class Evaluation:
 
     @classmethod
     def of(cls, step: int, sets: list[SetScores]) -> "Evaluation":
-        """The evaluation of a model with these scores."""
+        """The mean of the scores of each dev set."""
         loss, bleu, chrf = (fmean(getattr(each, name) for each in sets) for name in ("loss", "bleu", "chrf"))
         return cls(step, loss, bleu, chrf, sets)
 
     @property
     def tokenizers(self) -> list[str]:
-        """The tokenizer of each dev set."""
+        """Name of the tokenizer of each dev set."""
         return [each.tokenizer for each in self.sets]
 
 

@@ -23,9 +23,7 @@ def show_command(
 
 
 @config_app.command("validate")
-def validate_command(
-    files: Annotated[list[Path], path_argument("Config files.")],
-) -> None:
+def validate_command(files: Annotated[list[Path], path_argument("Config files.")]) -> None:
     """Check config files without reading any data."""
     from mtx.config.advice import advise
     from mtx.config.load import load_config

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mtx.evaluate import Report
 
 TGT_LANG_HELP = (
-    "Target language: decides how BLEU cuts words, and which of several test sets are scored; default: that of the "
-    "model, or by the script of --ref."
+    "Target language, which decides how BLEU cuts words and which test sets are scored; default: the model's, or with "
+    "--hyp by the script of --ref."
 )
 
 
@@ -39,7 +39,7 @@ class TestSet(NamedTuple):
 
     name: str
     sources: list[str]
-    references: list[list[str]]  # Each is a translation of all sources
+    references: list[list[str]]  # Each a translation of all sources
     tag: str | None
     language: str | None  # Language of the references; None for the model's
 
@@ -127,18 +127,18 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
 
 
 def _language_of_file(tgt_lang: str | None, references: list[list[str]]) -> str | None:
-    """The language that is given, else that of the script of `references` if BLEU depends on it, which is told."""
+    """`tgt_lang`, or else the language by the script of `references`, if BLEU depends on it. Print the latter."""
     from mtx.text.writing_systems import spaceless_language
 
     language = tgt_lang or spaceless_language(chain.from_iterable(references))
     if language and not tgt_lang:
-        what = f"by their script the references are in {language}: scored as that"
-        print(f"mtx: {what}. --tgt-lang gives another language.", file=sys.stderr)
+        what = f"by their script, the references are in {language}; BLEU cuts words accordingly"
+        print(f"mtx: {what}. Give --tgt-lang for another language.", file=sys.stderr)
     return language
 
 
 def _recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None) -> list[TestSet]:
-    """Read the test sets in the config of the model's run, of several those with a given `tag` and `tgt_lang`.
+    """Read the test sets in the config of the model's run; if there are several, those for `tag` and `tgt_lang`.
 
     Raises:
         UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).

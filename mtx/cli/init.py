@@ -17,7 +17,7 @@ SOURCES_HELP = "Pairs of text files, files of other kinds (mtx config show --doc
 
 
 def held_out_option(name: str) -> Any:
-    """Describe the option for the dev or test sets."""
+    """Describe the option for dev or test sets."""
     what = f"{name} set; repeat the option for the second file and for more sets. Default: split off the training data."
     return typer.Option(metavar="FILE", help=what, parser=os.path.expanduser)
 
@@ -38,8 +38,8 @@ def init(
     """Look at parallel text and write a config that suits it, with a reason beside each value. Prints its path.
 
     Text files that differ only in a language suffix, such as train.en and train.de, form a pair and name the
-    languages. Columns of a table are chosen by what they hold. If no dev or test set is given, one is split off: 5 %
-    of the pairs, at most 2,000. Training never sees them.
+    languages. The columns of a table are chosen by their content. If no dev or test set is given, one is split off:
+    5 % of the pairs, at most 2,000. Training never sees them.
 
     \b
     mtx init train.en train.de --output my.yaml
@@ -60,7 +60,7 @@ def init(
             raise UserError(ExitCode.USAGE, f"{language} is not a language code", do=do)
     given = columns.split(",") if columns is not None else []
     if len(given) not in (0, 2):
-        raise command_line_error(f"--columns {columns} does not name two", "Write --columns SRC,TGT, such as 2,4.")
+        raise command_line_error(f"--columns {columns} does not name two columns", "Give two, such as --columns 2,4.")
 
     found = sources_of(sources, "train")
     sets = [sources_of(files or [], role) for role, files in (("dev", dev), ("test", test))]

@@ -20,7 +20,7 @@ RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
 
 def to_path(text: str) -> Path:
-    """The path `text`, with `~` expanded, which shells leave in --output=~/file; not in ./~."""
+    """The path `text`. `~` is expanded, which shells do not do in --output=~/file; ./~ stays."""
     return Path(os.path.expanduser(text))
 
 
@@ -30,7 +30,7 @@ def path_option(description: str, *names: str) -> Any:
 
 
 def path_argument(description: str) -> Any:
-    """Describe an argument for paths, as `path_option` does an option."""
+    """Describe an argument for paths, as `path_option` describes an option."""
     return typer.Argument(help=description, metavar="files", parser=to_path)
 
 

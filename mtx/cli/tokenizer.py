@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 tokenizer_app = typer.Typer(help="Train and apply a SentencePiece model.")
 
 SPM_MODEL = Path("spm.model")
+FIELDS = TokenizerSettings.model_fields
 ModelFile = Annotated[Path, path_option("SentencePiece model, model folder or run folder.", "--model", "-m")]
 
 
@@ -33,13 +34,8 @@ def train_tokenizer_command(
     ] = 8000,
     model_type: Annotated[Literal["unigram", "bpe"], typer.Option(help="SentencePiece algorithm.")] = "unigram",
     byte_fallback: Annotated[bool, typer.Option(help="Encode characters without a piece as bytes.")] = True,
-    normalization: Annotated[
-        Normalization,
-        typer.Option(
-            help="Unicode normalization; source spares targets, identity all but spaces, lossless spaces too."
-        ),
-    ] = "source",
-    split_digits: Annotated[bool, typer.Option(help="Cut numbers into digits.")] = True,
+    normalization: Annotated[Normalization, typer.Option(help=FIELDS["normalization"].description)] = "source",
+    split_digits: Annotated[bool, typer.Option(help=FIELDS["split_digits"].description)] = True,
     sample_megabytes: Annotated[int, typer.Option(help="Megabytes of text to sample.", min=1, max=100_000)] = 64,
 ) -> None:
     """Train a SentencePiece model on text.
@@ -63,7 +59,7 @@ def train_tokenizer_command(
     )
     with new_file(output) as file:
         lines = (line for path in inputs for group in input_lines(path) for line in group)
-        # As targets, so that the vocabulary has all characters of both languages.
+        # As targets, because sources are folded: the vocabulary needs the characters of both.
         tokenizer = train_tokenizer([], lines, settings, lambda text: print(f"mtx: {text}", file=sys.stderr))
         file.write(tokenizer.files["spm.model"])
     print_line(path_text(output))
@@ -73,11 +69,11 @@ def train_tokenizer_command(
 def encode_command(
     model: ModelFile = SPM_MODEL,
     as_ids: Annotated[bool, typer.Option("--ids", help="Print token ids instead of pieces.")] = False,
-    as_target: Annotated[bool, typer.Option("--target", help="Text of the target language.")] = False,
+    as_target: Annotated[bool, typer.Option("--target", help="Encode as target text, not as source text.")] = False,
 ) -> None:
     """Split each line of stdin into pieces, separated by spaces.
 
-    Pieces write a space as U+2581. A U+2581 in the text is read as a space, except in a target or by a lossless model.
+    Pieces write a space as U+2581. A U+2581 in the text is read as a space, unless with --target or a lossless model.
     """
     refuse_overwriting(None, [None])
     tokenizer = _load_tokenizer(model)

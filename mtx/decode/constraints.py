@@ -1,6 +1,6 @@
-"""Constraints of a search: tokens that may not come next, given those that a hypothesis has so far.
+"""Constraints of a search: tokens that can't follow those of a hypothesis.
 
-Shapes are as in the search; S counts states.
+Shapes are as in the search; S is the number of states, N that of byte values.
 """
 
 import codecs
@@ -29,18 +29,18 @@ _IMPOSSIBLE = -1
 
 
 class WholeCharacters:
-    """Byte pieces spell valid UTF-8: no byte that can't be, and nothing else before a character is finished."""
+    """Makes byte pieces spell valid UTF-8: any token that can't follow an unfinished character is impossible."""
 
     def __init__(self, byte_ids: Sequence[int], vocab_size: int, device: torch.device) -> None:
-        """Prepare for the pieces `byte_ids` of all bytes, in order."""
+        """Prepare for a vocabulary in which `byte_ids` are the pieces of bytes 0 to 255."""
         after_SN = torch.full((len(_NEXT_STATES), 256), _IMPOSSIBLE)
         for after_N, ranges in zip(after_SN, _NEXT_STATES, strict=True):
             for (first, last), state in ranges.items():
                 after_N[first : last + 1] = state
-        # Where a byte is needed, other tokens are as impossible as one of ASCII.
+        # Inside a character, a token that is not a byte is as impossible as an ASCII byte.
         bytes_V = torch.zeros(vocab_size, dtype=torch.long)
         bytes_V[torch.tensor(byte_ids)] = torch.arange(256)
-        self._within = {id_: byte for byte, id_ in enumerate(byte_ids) if byte >= 0x80}
+        self._multibyte = {id_: byte for byte, id_ in enumerate(byte_ids) if byte >= 0x80}  # Bytes of longer characters
         self._bytes_V = bytes_V.to(device)
         self._is_impossible_SV = (after_SN == _IMPOSSIBLE)[:, bytes_V].to(device)
         self._never_first = self._is_impossible_SV[0].nonzero()[:, 0]
@@ -54,18 +54,18 @@ class WholeCharacters:
 
     def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
         rows = (self._bytes_V[ids_RT[:, -1]] >= 0x80).nonzero()[:, 0]
-        inside = logp_RV[rows]
+        logp_inside = logp_RV[rows]
         logp_RV.index_fill_(1, self._never_first, -torch.inf)
         if len(rows):
             states = torch.zeros_like(rows)
             for ids in ids_RT[rows, -3:].T:  # a character that is not finished has at most three
                 states = self._after_SN[states, self._bytes_V[ids]]
-            logp_RV[rows] = inside.masked_fill(self._is_impossible_SV[states], -torch.inf)
+            logp_RV[rows] = logp_inside.masked_fill(self._is_impossible_SV[states], -torch.inf)
 
     def finished(self, ids: list[int]) -> list[int]:
-        """`ids` without tokens at the end that begin a character and do not finish it."""
-        if not ids or ids[-1] not in self._within:
+        """`ids` without a character at the end that is not finished."""
+        if not ids or ids[-1] not in self._multibyte:
             return ids
         decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
-        decoder.decode(bytes(self._within.get(id_, 0) for id_ in ids[-3:]))
+        decoder.decode(bytes(self._multibyte.get(id_, 0) for id_ in ids[-3:]))
         return ids[: len(ids) - len(decoder.getstate()[0])]

@@ -1,4 +1,4 @@
-"""Lines on their way through a translator: cut into segments that the model can translate, and put together again."""
+"""Lines of text: cut into segments that the model can translate, and joined again from their translations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
 from mtx.text.segments import cut_to_fit, group_sentences, join_translations
 from mtx.text.sentences import split_sentences
-from mtx.text.tokenizer import in_one_line
+from mtx.text.tokenizer import without_breaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Segment:
 
     line: int  # Index of the line
     text: str  # With the white space around it
-    ids: list[int]  # None of a text that is copied as it is
+    ids: list[int]  # Empty if the text is copied, not translated
     num_left_out: int = 0  # Tokens at the end that are not among `ids`
 
 
@@ -39,14 +39,14 @@ class SegmentTranslation:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A line and its translations, best first; of a line without text, its white space."""
+    """A line and its translations, best first. A line of white space is its own translation."""
 
     src: str
     nbest: tuple[Candidate, ...]
     num_tokens: int  # Tokens generated for the best one, end symbols included
-    num_left_out: int = 0  # Source tokens that were not translated, where what is too long is cut off
-    sentences: tuple[SegmentTranslation, ...] = ()  # Segments of the line with their best translations
-    num_loops: int = 0  # Segments whose translation repeated itself, and was searched again
+    num_left_out: int = 0  # Source tokens that were cut off and not translated
+    sentences: tuple[SegmentTranslation, ...] = ()  # The segments of the line
+    num_loops: int = 0  # Segments that were searched again because their translation had a loop
 
     @property
     def tgt(self) -> str:
@@ -73,17 +73,18 @@ class Segmenter:
     def segments(self, lines: Sequence[str]) -> list[Segment]:
         """Return the segments of all lines, in order; a line without text has none."""
         parts = [(line, part) for line, text in enumerate(lines) if text.strip() for part in self._split(text)]
-        found: list[Segment] = []
+        segments: list[Segment] = []
         for (line, part), ids in zip(parts, self._encode([part for _, part in parts]), strict=True):
             if self._copies and is_unlettered(part):
-                found.append(Segment(line, part, []))
+                segments.append(Segment(line, part, []))
                 continue
-            cut = [part] if len(ids) <= self._limit else self._cut(part)
-            for text, of_text in [(part, ids)] if len(cut) == 1 else zip(cut, self._encode(cut), strict=True):
-                if of_text:
-                    left_out = max(0, len(of_text) - self._limit)
-                    found.append(Segment(line, text, self._prefix + of_text[: self._limit], left_out))
-        return found
+            pieces = [part] if len(ids) <= self._limit else self._cut(part)
+            encoded = [ids] if len(pieces) == 1 else self._encode(pieces)
+            for text, text_ids in zip(pieces, encoded, strict=True):
+                if text_ids:
+                    num_left_out = max(0, len(text_ids) - self._limit)
+                    segments.append(Segment(line, text, self._prefix + text_ids[: self._limit], num_left_out))
+        return segments
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self._tokenizer.encode_src([text.strip() for text in texts])
@@ -101,23 +102,24 @@ class Segmenter:
 
 
 def is_unlettered(text: str) -> bool:
-    """Whether `text` has no letter. The ordinal signs of 1ª and 2º count as none."""
+    """Whether `text` has no letter. The signs ª and º of ordinal numbers are no letters."""
     return not any(char.isalpha() and char not in "ªº" for char in text)
 
 
-def translate_line(
+def join_segments(
     line: str, parts: Sequence[tuple[Segment, Sequence[Candidate], int]], language: str, num_loops: int = 0
 ) -> Translation:
-    """The translation of a line into `language`, whose n-th best is made of the n-th best of each segment.
+    """Join the translations of a line's segments: the n-th best of the line is that of the n-th best of each segment.
 
-    `parts` are its segments with their translations, best first, and the tokens generated for the best one.
+    `parts` are the segments with their translations into `language`, best first, and the number of tokens generated for
+    the best one.
     """
     if not parts:
-        return Translation(line, (Candidate("" if line.strip() else in_one_line(line), 0.0),), num_tokens=0)
+        return Translation(line, (Candidate("" if line.strip() else without_breaks(line), 0.0),), num_tokens=0)
     texts, nbest = [segment.text for segment, _, _ in parts], []
     for rank in range(max(len(candidates) for _, candidates, _ in parts)):
         chosen = [candidates[min(rank, len(candidates) - 1)] for _, candidates, _ in parts]
-        score = sum(candidate.score for candidate in chosen) / len(chosen)  # falls from rank to rank as theirs do
+        score = sum(candidate.score for candidate in chosen) / len(chosen)  # never rises from rank to rank, as theirs
         nbest.append(Candidate(join_translations(texts, [candidate.tgt for candidate in chosen], language), score))
     return Translation(
         line,

@@ -10,26 +10,25 @@ from torch import Tensor
 
 from mtx.decode.search import Hypothesis
 
-LONGEST_UNIT = 80  # Characters of a unit whose repetitions are found: a clause
-_SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)
+LONGEST_UNIT = 80  # Characters of the longest unit whose repetitions are found, about a clause
+_SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)  # More than MAX_REPEATS repetitions of a few characters
 LETTERS, DIGITS = "letters", "digits"  # Kinds of units
 MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
 MAX_ZEROS = 12  # Repetitions of zeros: 1000000 may be a million in the source
-MAX_EXPLAINED = 2  # Repetitions that each one in the source explains: "ha ha ha" may become "hahahahaha"
-MAX_COPIED = 10  # Repetitions that each one of the same sign explains: "..." may become a row of dots in a form
+MAX_EXPLAINED = 2  # Repetitions that one in the source explains: "ha ha ha" may become "hahahahaha"
+MAX_COPIED = 10  # Repetitions that one of the same sign in the source explains: "..." may become a line of dots
 
 
 def _repetitions(times: int, length: int) -> re.Pattern[str]:
-    """The pattern of a unit that follows itself, `times` or more in all, in a text of `length` characters."""
-    # `re` keeps the patterns that it has compiled.
+    """The pattern for at least `times` repetitions of a unit, in a text of `length` characters; `re` caches it."""
     return re.compile(rf"(.{{1,{min(LONGEST_UNIT, length // times + 1)}}}?)\1{{{times - 1},}}", re.DOTALL)
 
 
 class Loops:
-    """The repetitions that the translations of one source may have."""
+    """Limits of the repetitions in translations of one source; more are a loop."""
 
     def __init__(self, src: str) -> None:
-        """Find the repetitions in `src`, which explain some of the same kind."""
+        """Find the repetitions in `src`, which explain repetitions of the same kind in a translation."""
         self._explained: dict[str, int] = {}
         for run in _repetitions(MAX_REPEATS, len(src)).finditer(f" {src}"):
             kind = _kind(run[1])
@@ -37,23 +36,23 @@ class Loops:
             self._explained[kind] = max(self._explained.get(kind, 0), times * (len(run[0]) // len(run[1])))
 
     def limit(self, unit: str) -> int:
-        """The most repetitions of `unit`."""
+        """The largest number of repetitions of `unit` that is no loop."""
         kind = _kind(unit)
         are_zeros = kind == DIGITS and all(unicodedata.digit(char, 0) == 0 for char in unit)
         return max(MAX_ZEROS if are_zeros else MAX_REPEATS, self._explained.get(kind, 0))
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
-        """Find the loops: runs in `text`, after a space, with more repetitions than allowed."""
-        # With a space before the first word, as before the others.
+        """Yield the loops: runs in `text` with more repetitions than allowed."""
+        # A space in front gives the first word the form of the others.
         for run in _repetitions(MAX_REPEATS + 1, len(text)).finditer(f" {text}"):
             if len(run[0]) // len(run[1]) > self.limit(run[1]):
                 yield run
 
     def cut(self, text: str) -> str:
         """`text` with its loops cut to the repetitions that are allowed."""
-        runs = _repetitions(MAX_REPEATS + 1, len(text))
-        shorter = runs.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
-        return text if shorter == text else self.cut(shorter)  # a loop may be within another
+        pattern = _repetitions(MAX_REPEATS + 1, len(text))
+        shorter = pattern.sub(lambda run: run[0][: self.limit(run[1]) * len(run[1])], f" {text}")[1:]
+        return text if shorter == text else self.cut(shorter)  # a loop may contain another
 
 
 def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> Loops | None:
@@ -69,7 +68,7 @@ def _may_loop(hypothesis: Hypothesis, text: str) -> bool:
 
 
 def _kind(unit: str) -> str:
-    """Whether `unit` has letters or digits; with neither, the sign itself in its plain form."""
+    """The kind of `unit`: letters or digits, or else the sign itself, normalized by NFKC."""
     if any(map(str.isalpha, unit)):
         return LETTERS
     return DIGITS if any(map(str.isdigit, unit)) else unicodedata.normalize("NFKC", unit).strip()
@@ -98,7 +97,7 @@ class Surfaces:
 
 
 class NoLoops:
-    """Tokens that would make a loop, or almost, are impossible. This takes a while for each row, but loops are rare."""
+    """Makes tokens impossible that would complete a loop, or nearly. Slow, but loops are rare."""
 
     def __init__(self, surfaces: Surfaces, loops: Sequence[Loops]) -> None:
         """Prepare for sentences whose translations may have these `loops`."""
@@ -110,16 +109,16 @@ class NoLoops:
             logp_RV[row, list(self._impossible(text, self._loops[sentence]))] = -torch.inf
 
     def _impossible(self, text: bytes, loops: Loops) -> Iterator[int]:
-        """The tokens with which `text` would end in a loop, or have one in the token."""
+        """Yield the tokens that would make `text` end in a loop, or that contain one."""
         yield from (id_ for id_, unit, count in self._surfaces.with_runs if count >= loops.limit(unit))
         for size in self._sizes_of_units(text):
             unit = text[-size:]
-            length = size  # of the longest end of the text that repeats every `size` bytes
+            length = size  # of the longest suffix of the text that repeats every `size` bytes
             while length < len(text) and text[-length - 1] == text[-length - 1 + size]:
                 length += 1
             if MAX_REPEATS * size - length > self._surfaces.longest:
                 continue
-            # Bytes that are missing for as many repetitions as are allowed: one less leads out of a loop sooner.
+            # Bytes up to the last repetition that is allowed: to forbid it already leads out of a loop sooner.
             num_missing = max(1, loops.limit(unit.decode(errors="ignore")) * size - length)
             if num_missing > self._surfaces.longest:
                 continue
@@ -127,9 +126,9 @@ class NoLoops:
             yield from self._surfaces.beginning_with(more[:num_missing])
 
     def _sizes_of_units(self, text: bytes) -> Iterator[int]:
-        """Sizes of the units with which `text` may end in a loop. Longer ones than any token have been there before."""
+        """Yield possible sizes of a repeated unit at the end; if longer than all tokens, its end occurs before."""
         longest = self._surfaces.longest
         yield from range(1, min(longest, len(text)) + 1)
-        end, place = text[-longest:], len(text) - longest
-        while place > 0 and (place := text.rfind(end, 0, place + longest - 1)) >= 0:
-            yield len(text) - longest - place
+        end, start = text[-longest:], len(text) - longest
+        while start > 0 and (start := text.rfind(end, 0, start + longest - 1)) >= 0:
+            yield len(text) - longest - start

@@ -41,12 +41,12 @@ class StepModel(Protocol[S]):
 
 
 class Constraint(Protocol):
-    """Changes what the model says about the next token. It is asked at each step, and remembers nothing."""
+    """Changes the model's probabilities of the next token. Applied at each step; holds no state."""
 
     def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
-        """Change the log-probabilities of the tokens after `ids_RT` in place; that of an impossible one becomes -inf.
+        """Change the log-probabilities of the tokens after `ids_RT` in place: -inf for those that are impossible.
 
-        `sentences_R` are the sentences of the rows, by their place in the batch that the search was given.
+        `sentences_R` are the indices of the rows' sentences in the batch that the search was given.
         """
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
 from mtx.decode.constraints import WholeCharacters
-from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, translate_line
+from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.search import Constraint, Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
@@ -20,7 +20,7 @@ from mtx.model.fast import for_decoding
 from mtx.system.device import Precision, is_out_of_memory
 from mtx.system.memory import prepare_forked_process, trim_malloc
 from mtx.system.parallel import can_fork, map_as_completed, start_workers
-from mtx.text.tokenizer import in_one_line
+from mtx.text.tokenizer import without_breaks
 
 Sentences = list[list[int]]
 Found = list[list[Hypothesis]]  # For each sentence its hypotheses, best first
@@ -53,7 +53,7 @@ class Translator:
         self.set_tag(options.tag)
 
     def set_tag(self, tag: str | None) -> None:
-        """Put `tag` before each sentence from now on.
+        """Put `tag` before each sentence, and translate into its language, from now on.
 
         Raises:
             UserError: the model has no such tag (USAGE).
@@ -89,15 +89,15 @@ class Translator:
         results = zip(hypotheses, texts, strict=True)
         parts: list[list[tuple[Segment, list[Candidate], int]]] = [[] for _ in lines]
         for segment in segments:
-            if not segment.ids:
-                parts[segment.line].append((segment, [Candidate(in_one_line(segment.text.strip()), 0.0)], 0))
-                continue
-            of_segment, decoded = next(results)
-            nbest = [Candidate(text, h.score) for text, h in zip(decoded, of_segment, strict=True)]
-            parts[segment.line].append((segment, nbest, len(of_segment[0].ids) + 1))
+            if segment.ids:
+                of_segment, decoded = next(results)
+                nbest = [Candidate(text, h.score) for text, h in zip(decoded, of_segment, strict=True)]
+                parts[segment.line].append((segment, nbest, len(of_segment[0].ids) + 1))
+            else:
+                parts[segment.line].append((segment, [Candidate(without_breaks(segment.text.strip()), 0.0)], 0))
         num_loops = Counter(segment.line for segment in looping)
         return [
-            translate_line(line, of_line, self.tgt_lang, num_loops[number])
+            join_segments(line, of_line, self.tgt_lang, num_loops[number])
             for number, (line, of_line) in enumerate(zip(lines, parts, strict=True))
         ]
 
@@ -108,15 +108,13 @@ class Translator:
             self._workers = None
 
     def _texts(self, segments: Sequence[Segment], hypotheses: Found) -> tuple[list[list[str]], list[Segment]]:
-        """The texts of `hypotheses`, and the segments with a loop, which are searched again without.
-
-        Their hypotheses are replaced.
-        """
+        """Decode `hypotheses`, and list the segments with a loop in one. These are replaced by a search without."""
         texts = self._decode(segments, hypotheses)
         if not self.options.avoids_loops:
             return texts, []
-        found = ((index, loops_in(each.text, hypotheses[index], texts[index])) for index, each in enumerate(segments))
-        loops = {index: of_segment for index, of_segment in found if of_segment is not None}
+        each = zip(segments, hypotheses, texts, strict=True)
+        found = [loops_in(segment.text, of_segment, decoded) for segment, of_segment, decoded in each]
+        loops = {index: of_segment for index, of_segment in enumerate(found) if of_segment is not None}
         indices = list(loops)
         looping = [segments[index] for index in indices]
         search = partial(self._search_at_once, loops={tuple(segments[i].ids): loops[i] for i in indices})
@@ -134,7 +132,7 @@ class Translator:
             ids = [self._whole_characters.finished(each) for each in ids]
         texts = iter(self.trained.tokenizer.decode(ids))  # in one call: for 1,000 sentences 1.4 ms instead of 51
         each = zip(segments, hypotheses, strict=True)
-        return [[_like(segment.text, next(texts)) for _ in of_segment] for segment, of_segment in each]
+        return [[_readable(segment.text, next(texts)) for _ in of_segment] for segment, of_segment in each]
 
     def _search_all(self, segments: Sequence[Segment]) -> Iterator[tuple[list[int], Found]]:
         """Search in batches; yields indices of segments and their hypotheses, in any order."""
@@ -177,7 +175,7 @@ class Translator:
 
     @torch.inference_mode()
     def _search_at_once(self, sentences: Sentences, loops: Mapping[tuple[int, ...], Loops] | None = None) -> Found:
-        """Search for translations, without `loops` if they are given by source ids."""
+        """Search for translations. Those of sources whose ids are in `loops` may have no loop."""
         tokenizer, options = self.trained.tokenizer, self.options
         constraints: list[Constraint] = [] if self._whole_characters is None else [self._whole_characters]
         if loops is not None:
@@ -191,8 +189,8 @@ class Translator:
         return search(self.model, src_ids, src_mask, options, **special, constraints=constraints)
 
 
-def _like(src: str, tgt: str) -> str:
-    """`tgt` without marks of unreadable text, if `src` has none."""
+def _readable(src: str, tgt: str) -> str:
+    """`tgt` without U+FFFD, the mark of unreadable text, unless `src` has it too."""
     return tgt if "\ufffd" not in tgt or "\ufffd" in src else tgt.replace("\ufffd", "")
 
 

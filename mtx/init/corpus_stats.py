@@ -11,7 +11,7 @@ import numpy as np
 from mtx.config.settings import CleanSettings
 from mtx.config.sources import Source
 from mtx.data.check.alignment import MAX_LENGTH, compare_lengths
-from mtx.data.check.diagnose import losses, misalignments
+from mtx.data.check.diagnose import misalignments, too_many_dropped
 from mtx.data.cleaning.clean import HeldOutKeys, build_cleaner, format_reasons, nothing_kept
 from mtx.data.cleaning.rules import size_of
 from mtx.data.sources.base import Pair
@@ -50,7 +50,7 @@ class CorpusStats:
     num_read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)  # Pairs that the default rules drop, by reason
     sample: list[Pair] = field(default_factory=list)  # Uniform; dev and test sets are split off it
-    problems: list[str] = field(default_factory=list)  # Sources whose lines do not correspond
+    problems: list[str] = field(default_factory=list)  # Misaligned sources and too many dropped pairs, one line each
 
     @property
     def summary(self) -> str:
@@ -64,7 +64,7 @@ class CorpusStats:
 
 
 def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: HeldOutKeys) -> CorpusStats:
-    """Read all `sources` except the pairs in `held_out`. Memory grows by 4 bytes for each pair, for their lengths.
+    """Read all `sources` except the pairs in `held_out`. Memory grows by 4 bytes for each pair of a source.
 
     Raises:
         UserError: a source can't be read, or no pair is usable (DATA).
@@ -75,14 +75,14 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
     num_read, num_letters, progress = 0, [0, 0], ProgressLog("read")
     problems: list[str] = []
     for source in sources:
-        of_sides = array("H"), array("H")
+        lengths_of_sides = array("H"), array("H")
         variants = Variants()
         for pair in read_pairs(source, src_lang, tgt_lang, variants=variants):
             num_read += 1
             progress.update(num_read)
             sizes = [size_of(text) for text in pair]
-            for of_side, size in zip(of_sides, sizes, strict=True):
-                of_side.append(min(size, MAX_LENGTH))
+            for side_lengths, size in zip(lengths_of_sides, sizes, strict=True):
+                side_lengths.append(min(size, MAX_LENGTH))
             if fault := cleaner.drop_reason(pair):
                 dropped[fault] += 1
                 continue
@@ -91,10 +91,11 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
                 chars[side].update(text)
                 num_letters[side] += size
             sample.add(*(text[: MAX_LETTERS + 1] for text in pair))
-        alignment = compare_lengths(*(np.frombuffer(of_side, np.uint16) for of_side in of_sides))
-        problems += [f"{reader(source).label}: {problem}" for problem in misalignments(alignment, len(of_sides[0]))]
+        alignment = compare_lengths(*(np.frombuffer(each, np.uint16) for each in lengths_of_sides))
+        label, num_pairs = reader(source).label, len(lengths_of_sides[0])
+        problems += [f"{label}: {problem}" for problem in misalignments(alignment, num_pairs)]
         for note in variants.notes():
-            LOGGER.warning("%s: %s", reader(source).label, note)
+            LOGGER.warning("%s: %s", label, note)
     num_usable = lengths.total()
     if not num_usable:
         raise nothing_kept(num_read, dropped, ", ".join(reader(source).label for source in sources))
@@ -113,7 +114,7 @@ def scan(sources: Sequence[Source], src_lang: str, tgt_lang: str, held_out: Held
         num_read=num_read,
         dropped=dropped,
         sample=sample.pairs(),
-        problems=[*problems, *losses(dropped.total(), num_read)],
+        problems=[*problems, *too_many_dropped(dropped.total(), num_read)],
     )
 
 

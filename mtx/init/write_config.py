@@ -12,7 +12,7 @@ from typing import Any
 from mtx.config.document import dump_line
 from mtx.config.settings import Config, DataSettings
 from mtx.config.sources import Csv, HubDataset, Source, Tsv
-from mtx.data.check.diagnose import problems_at_first_sight
+from mtx.data.check.diagnose import problems_of_first_pairs
 from mtx.data.cleaning.clean import HeldOutKeys
 from mtx.data.sources.read import is_same_text, read_pairs, reader
 from mtx.errors import ExitCode, UserError, escape_controls
@@ -51,7 +51,7 @@ def write_config(data: DataSettings, output: Path, device: str, command: Sequenc
     _check_outputs([output, *chain.from_iterable(files.values())])
     kind = choose_device(device).type
     stats, held_out = _scan(data)
-    problems = [*stats.problems, *problems_at_first_sight(Config(data=data))]
+    problems = [*stats.problems, *problems_of_first_pairs(Config(data=data))]
     LOGGER.info("found       %s", stats.summary)
     sets = split(stats.sample, [set_size(stats.num_pairs)] * len(missing), held_out)
     new_sets: dict[str, list[Path]] = {}
@@ -167,7 +167,7 @@ def _relative_source(source: Source, folder: Path) -> dict[str, Any]:
     """The keys of `source` in a config in `folder`, to which paths given as relative become relative."""
     keys = source.model_dump(exclude_defaults=True)
     if isinstance(source, Tsv | Csv) and {"src", "tgt"} & keys.keys():
-        keys = source.model_dump(include={*keys, "src", "tgt"})  # both columns, though one is the default
+        keys = source.model_dump(include={*keys, "src", "tgt"})  # both columns, even if one is the default
     if isinstance(source, HubDataset) and os.path.exists(source.dataset):
         keys["dataset"] = Path(source.dataset)
     for key, value in keys.items():

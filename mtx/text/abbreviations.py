@@ -1,8 +1,8 @@
-"""Words with a full stop that sentencex does not know, or takes for what they are not, by language."""
+"""Abbreviations that sentencex does not know, and words that it takes for abbreviations, by language."""
 
 from functools import cache
 
-# Abbreviations, in lower case; those without a vowel need no entry. None is also a common last word of a sentence.
+# Abbreviations in lower case that are not common last words of sentences. Those without a vowel need no entry.
 _ABBREVIATIONS = {
     "cs": "aj čís odst popř tzv tř vč",
     "da": "osv",
@@ -40,8 +40,7 @@ _ANY = "approx chap dept dr etc excl ext figs ibid inc incl mme prof resp tel vo
 NEVER_LAST = frozenset(
     ("cf", "d.h", "dr", "e.g", "ex", "i.e", "mr", "mrs", "p.s", "prof", "st", "vgl", "viz", "vs", "z.b")
 )
-# Words that sentencex takes for abbreviations, or that only look like them
-# Words that are no abbreviations, as written: sentencex takes them for some, or they look so
+# Words, as written, that sentencex takes for abbreviations or that only look like them
 _ORDINARY = {
     "da": "kat nat",
     "de": "Art Bart mag mich",
@@ -54,7 +53,7 @@ _ORDINARY = {
     "sv": "hon",
     "tr": "al sen ver",
 }
-# Words that begin a sentence after an abbreviation: in this form they are not part of a name.
+# Words that begin a new sentence after an abbreviation: capitalized like this, they are no part of a name.
 _FIRST = {
     "de": "Aber Als Auch Auf Das Dann Der Die Dies Diese Ein Eine Er Es Für Ich Im In Man Mit Sie Und Was Wenn Wie Wir",
     "en": "A An And As At But For He Her His How I If In It My No On She So That The Then There These They This To We "
@@ -74,11 +73,11 @@ def abbreviations(language: str) -> frozenset[str]:
 
 @cache
 def ordinary_words(language: str) -> frozenset[str]:
-    """Words of `language`, as written, that only look like abbreviations."""
+    """Words of `language` that only look like abbreviations, in upper or lower case as listed."""
     return frozenset(_ORDINARY.get(language, "").split())
 
 
 @cache
 def first_words(language: str) -> frozenset[str]:
-    """Words of `language`, as written, that begin a sentence even after an abbreviation."""
+    """Capitalized words of `language` that begin a sentence even after an abbreviation."""
     return frozenset(_FIRST.get(language, "").split())

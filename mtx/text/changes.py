@@ -1,4 +1,4 @@
-"""Characters that a tokenizer changes in targets, so that no translation can ever hold them."""
+"""Characters of targets that a tokenizer changes or loses, so that no translation can ever contain them."""
 
 import unicodedata
 from collections import Counter
@@ -8,18 +8,18 @@ from itertools import islice
 from mtx.config.settings import TokenizerSettings
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
 
-RoundTrip = Callable[[list[str]], list[str]]  # Targets as they come back from ids
+RoundTrip = Callable[[list[str]], list[str]]  # Returns targets as they are after encoding and decoding
 NUM_EXAMPLES = 3
-_BATCH = 1000
+BATCH_LINES = 1000  # Targets that are encoded and decoded at a time
 
 
 def round_trip(tokenizer: Tokenizer) -> RoundTrip:
-    """The way of targets through `tokenizer` and back."""
+    """Encoding by `tokenizer`, then decoding."""
     return lambda texts: tokenizer.decode(tokenizer.encode_tgt(texts))
 
 
 def round_trip_by(settings: TokenizerSettings) -> RoundTrip:
-    """The way of targets through a tokenizer that is not trained yet, which depends on its normalization alone."""
+    """The round trip through a tokenizer that is not trained yet: only its normalization changes text."""
     import sentencepiece
 
     if settings.file is not None:
@@ -36,12 +36,12 @@ def round_trip_by(settings: TokenizerSettings) -> RoundTrip:
 
 
 def describe_changes(targets: Iterable[str], through: RoundTrip) -> str | None:
-    """Count the characters of `targets` that do not come back, and show the most frequent; None if all do.
+    """Count the characters of `targets` that are changed, and show the most frequent; None if there are none.
 
-    Spaces at the ends of a target, and several in a row, do not count.
+    Runs of spaces, and spaces at the ends of a target, do not count.
     """
     lost, remaining = Counter[str](), iter(targets)
-    while texts := [" ".join(filter(None, text.strip().split(" "))) for text in islice(remaining, _BATCH)]:
+    while texts := [" ".join(filter(None, text.strip().split(" "))) for text in islice(remaining, BATCH_LINES)]:
         for text, back in zip(texts, through(texts), strict=True):
             if text != back:
                 lost += Counter(text) - Counter(back)
@@ -49,9 +49,9 @@ def describe_changes(targets: Iterable[str], through: RoundTrip) -> str | None:
     if not lost:
         return None
     chars = [char for char, _ in lost.most_common(NUM_EXAMPLES)]
-    # Spaces are removed at the ends, but not between brackets.
-    become = [through([char])[0] or through([f"({char})"])[0][1:-1] for char in chars]
-    examples = [f"{_name(char)} as {_name(back)}" for char, back in zip(chars, become, strict=True)]
+    # Brackets keep what becomes a space, since spaces at the ends are removed.
+    changed = [through([char])[0] or through([f"({char})"])[0][1:-1] for char in chars]
+    examples = [f"{_name(char)} as {_name(back)}" for char, back in zip(chars, changed, strict=True)]
     return f"{lost.total():,} characters of the target, such as {', '.join(examples)}"
 
 

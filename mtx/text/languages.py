@@ -25,13 +25,13 @@ def base_language(code: str) -> str:
 
 
 def code_without_region(code: str) -> str:
-    """Return the first part of a code, the language, as it is written but in small letters: `en` for EN-US."""
+    """Return the language part of a code in lower case, otherwise as written: `en` for EN-US."""
     return re.split("[-_]", code.lower())[0]
 
 
 @lru_cache(4096)
 def macrolanguage(code: str) -> str:
-    """Return the language that the one of `code` is a variety of: `ar` for arz, `zh` for yue; or its own."""
+    """Return the macrolanguage of a code, such as `ar` for arz or `zh` for yue, or else its own language."""
     from langcodes.data_dicts import MACROLANGUAGES
 
     return MACROLANGUAGES.get(base_language(code)) or base_language(code)
@@ -39,7 +39,7 @@ def macrolanguage(code: str) -> str:
 
 @lru_cache(4096)
 def script_of(code: str) -> str | None:
-    """Return the ISO 15924 code of the script of a language: the one in its code, else the usual one, if known."""
+    """Return the ISO 15924 code of the script of a language: the one in its code, or else the usual one, if known."""
     tag = _parsed(code)
     if tag is None or tag.script is not None:
         return None if tag is None else str(tag.script)
@@ -59,7 +59,7 @@ def language_in(script: str) -> str:
 
 @lru_cache(4096)
 def nearest_code(code: str) -> str:
-    """Return the language code that a user who wrote `code` may mean: ja for jp, a country. Itself if there is none."""
+    """Return the code that a user may have meant by `code`: ja for jp, which is a country; else `code` itself."""
     from langcodes import Language
 
     first = re.split("[-_]", code)[0]
@@ -68,16 +68,16 @@ def nearest_code(code: str) -> str:
 
 
 def matching_codes(wanted: str, codes: Collection[str]) -> list[str]:
-    """Return those of `codes` that mean `wanted`: the same text, else the same tag, else variants, else a wider one.
+    """List the `codes` that mean `wanted`: the same text, else the same tag, else variants, else a more general one.
 
-    `pt` matches pt-BR and pt-PT. `pt-BR` matches pt_br, or else pt unless another variant is beside it.
+    `pt` matches pt-BR and pt-PT. `pt-BR` matches pt_br, or else pt if no other variant is there.
     """
     if wanted in codes:
         return [wanted]
     meant = parts_of(wanted)
     same = [code for code in codes if parts_of(code) == meant]
     narrower = [code for code in codes if is_variant(code, wanted)]
-    wider = [code for code in codes if parts_of(code)[0] == meant[0]]
+    wider = [code for code in codes if base_language(code) == base_language(wanted)]
     return same or narrower or (wider if all(is_variant(wanted, code) for code in wider) else [])
 
 
@@ -105,7 +105,7 @@ def _parsed(code: str) -> Any:
 
 @lru_cache(4096)
 def parts_of(code: str) -> tuple[str, str | None, str | None]:
-    """Return language, script and region of a code; a region without a script has that which is usual there."""
+    """Return language, script and region of a code. With a region alone, the script is the usual one there."""
     tag = _parsed(code)
     if tag is None:
         return base_language(code), None, None

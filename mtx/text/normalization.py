@@ -1,11 +1,11 @@
-"""Normalization of the source alone: it is folded gently, by the rules below; the target stays as it is.
+"""Normalization of source text alone, by the gentle rules below. Target text stays as it is.
 
-A SentencePiece model normalizes both sides by the rules in its field `normalizer_spec`. Those of mtx have a name that
-says that they are meant for the source only. For other programs it is a model like any other.
+A SentencePiece model normalizes all text by the rules in its field `normalizer_spec`. A name marks the rules of mtx as
+meant for the source only. To other programs it is a model like any other.
 
-Folding unites spellings of the same text: letters in composed form (NFC), of normal width and unjoined, one kind of
-space, no invisible marks. Whatever may differ in meaning stays: ½ ⁶ ² ㎡ ①, all punctuation, and the joiners U+200C
-and U+200D, which spell words in Persian and in Indic scripts.
+Folding unites different spellings of the same text: letters become composed (NFC), of normal width and not joined in
+ligatures; all spaces become one kind; invisible marks vanish. Whatever may differ in meaning stays: ½ ⁶ ² ㎡ ①, all
+punctuation, and the joiners U+200C and U+200D, which spell words in Persian and in Indic scripts.
 """
 
 import unicodedata
@@ -21,7 +21,7 @@ _SPACES_KEPT = b"\x20\x00"  # Field 4 of a `normalizer_spec`, remove_extra_white
 _NORMALIZER = 8 * 3 + SIZED  # Key of the field `normalizer_spec` of a model
 _NAME, _RULES = 8 * 1 + SIZED, 8 * 2 + SIZED  # Keys of its fields `name` and `precompiled_charsmap`
 
-_END = 0x30000  # Code point from which on no character decomposes
+_END = 0x30000  # First code point above all characters that decompose
 _LIGATURES = range(0xFB00, 0xFB50)  # ﬁ and the like; not U+0587, which is a letter of Armenian
 _DIGRAPHS = range(0x0132, 0x01F4)  # ĳ, ǆ and other pairs of letters in one character
 _NARROW_MARKS = "\uff9e\uff9f"  # ﾞ and ﾟ, which follow a narrow letter of Japanese
@@ -49,7 +49,7 @@ def without_rules(model: bytes) -> bytes:
 
 
 def fold(text: str) -> str:
-    """`text` as a model with the rules for a source sees it, except that all spaces are kept."""
+    """`text` as a model with these rules normalizes a source, except that all spaces are kept."""
     return text if text.isascii() and text.isprintable() else str(_normalizer().normalize(text))
 
 
@@ -82,7 +82,7 @@ def _folded() -> dict[str, str]:
 
 
 def _spellings(char: str) -> Iterator[str]:
-    """All canonically equivalent ways to write `char`."""
+    """Yield all canonically equivalent ways to write `char`."""
     yield char
     decomposed = unicodedata.normalize("NFD", char)
     base, marks = decomposed[0], decomposed[1:]
@@ -94,7 +94,7 @@ def _spellings(char: str) -> Iterator[str]:
 
 
 def _is_variant(char: str, kind: str) -> bool:
-    """Whether `char`, whose compatibility decomposition is of a `kind`, is another form of the same letters."""
+    """Whether `char`, with a compatibility decomposition of this `kind`, is only another form of the same letters."""
     plain = unicodedata.normalize("NFKC", char)
     if kind in ("wide", "narrow", "initial", "medial", "final", "isolated"):
         return all(unicodedata.category(part)[0] in "LMN" for part in plain)

@@ -1,7 +1,7 @@
 """Sentence boundaries in running text: where a line can be cut so that each part is a sentence of its own.
 
 A mark of the Unicode class Sentence_Terminal ends a sentence, in every script. After a full stop, sentencex knows the
-abbreviations of 300 languages; the rules here keep together what it still cuts. In doubt a text is not cut.
+abbreviations of 300 languages; the rules here prevent the wrong cuts that it still makes. In doubt, a text is not cut.
 """
 
 import re
@@ -14,8 +14,8 @@ import regex
 from mtx.text.abbreviations import NEVER_LAST, abbreviations, first_words, ordinary_words
 from mtx.text.languages import base_language
 
-NEARBY = 40  # Characters before and after a mark that are looked at: no longer word is an abbreviation
-MAX_COUNTED_SENTENCES = 16  # Sentences of a line above which they are not told apart
+NEARBY = 40  # Characters before and after a mark that are looked at: longer than any abbreviation
+MAX_COUNTED_SENTENCES = 16  # Largest count of sentences in a line; with more it is this
 CACHED_ANSWERS = 1 << 16  # Answers of sentencex that are kept, about 15 MB
 
 # Marks that may end a sentence, with closing quotes and brackets, or a tab. U+104A is the comma of Burmese.
@@ -23,7 +23,7 @@ _CANDIDATE = (
     r"(?P<mark>(?:(?!\u104a)[\p{{STerm}}…‥༎{own}])+(?:[ \u00a0][.!?…]+)*|፡፡)"
     r"""(?P<closing>(?:["'’\p{{Pe}}\p{{Pf}}]|\p{{Pi}}(?=[\s\p{{Pe}}]))*(?:\s?»(?=\s))?)(?P<space>\s*+)(?=\S)|\t\s*+"""
 )
-_MAY_END = re.compile("[.!?;:\t\u0589-\U0010ffff]")  # The candidates and more: most lines have none and are done fast
+_MAY_END = re.compile("[.!?;:\t\u0589-\U0010ffff]")  # All marks and more: a fast test that most lines fail
 _OWN_MARKS = {"el": ";\u037e", "hy": ":"}  # Marks of one language: the Greek question mark; Armenian as it is typed
 _UNSPACED = regex.compile(r"[。！？｡．‼⁇⁈⁉।॥۔؟።፧፨։។៕။༎፡]$|[\p{Han}\p{Kana}\p{Hira}][!?]+$")  # Need no space after
 
@@ -54,7 +54,7 @@ _WITH_SYLLABIC_R = ("bs", "cs", "cy", "hr", "mk", "sk", "sl", "sr")
 def split_sentences(text: str, language: str) -> list[str]:
     """Cut `text` into its sentences, each with the white space that follows it. Joined, they are `text`.
 
-    A tab ends a sentence too. Each sentence has a letter or a digit, if `text` has one.
+    A tab ends a sentence, too. Each sentence has a letter or a digit, if `text` has any.
     """
     if not _MAY_END.search(text.rstrip()[:-1]):
         return [text]

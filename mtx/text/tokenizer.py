@@ -47,8 +47,8 @@ class Tokenizer:
     bos_id: int
     eos_id: int
     is_lossless: bool  # Whether both models are lossless
-    folds_source_only: bool  # Whether the target is not normalized, though the source is
-    escapes_tgt: bool  # Whether a space mark in a target is escaped, so that it comes back
+    folds_source_only: bool  # Whether only the source is normalized
+    escapes_tgt: bool  # Whether a U+2581 in a target is escaped, so that decoding gives it back
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str = "") -> Self:
@@ -142,7 +142,7 @@ class Tokenizer:
     def encode_tgt(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of target sentences, without bos and eos. Of the special ids, text can only yield unk."""
         if self.folds_source_only:
-            sentences = [in_one_line(sentence).strip() for sentence in sentences]
+            sentences = [without_breaks(sentence).strip() for sentence in sentences]
         return _encode(self.tgt_pieces, sentences, is_escaped=self.escapes_tgt)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
@@ -163,8 +163,8 @@ class Tokenizer:
         if self.is_lossless:
             return [text.replace("\n", " ") for text in texts]
         if self.folds_source_only:
-            return [in_one_line(text).strip() for text in texts]
-        return [_on_one_line(text) for text in texts]
+            return [without_breaks(text).strip() for text in texts]
+        return [_collapse_breaks(text) for text in texts]
 
 
 def _encode(pieces: Any, sentences: Sequence[str], *, is_escaped: bool) -> list[list[int]]:
@@ -178,12 +178,12 @@ def tag_symbol(tag: str) -> str:
     return f"<{tag}>"
 
 
-def in_one_line(text: str) -> str:
-    """`text` with spaces instead of characters that break a line. Tabs stay."""
+def without_breaks(text: str) -> str:
+    """`text` with a space instead of each character that breaks a line. Tabs stay."""
     return _BREAKS_BUT_TABS.sub(" ", text)
 
 
-def _on_one_line(text: str) -> str:
+def _collapse_breaks(text: str) -> str:
     """Replace each run of spaces and line-breaking characters by one space, if `text` has any of the latter."""
     return (_SPACES.sub(" ", text) if BREAKS_LINE.search(text) else text).strip()
 

@@ -15,7 +15,7 @@ from mtx.text.tokenizer import BREAKS_LINE, Tokenizer, escape, load_tokenizer, t
 MAX_LINE_BYTES = 16384  # Longer lines are skipped
 MIN_LINE_BYTES = 32  # Minimum size to count per line, since each line takes memory besides its text
 _RESERVED = "\u2585"  # Separator used by SentencePiece's trainer, which silently skips lines that contain it
-_CUT = "\ufdd1"  # A noncharacter at which the trainer cuts text, so that no piece extends across
+_CUT = "\ufdd1"  # A noncharacter at which the trainer cuts text: no piece extends across it
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)(?=\d)")
 
 
@@ -55,7 +55,7 @@ def train_tokenizer(
 
 
 def _printable(line: str) -> str:
-    """Escape `line`, without the characters that break it: these get no piece, only bytes, so that all can be shown."""
+    """Escape `line`, with spaces for characters that break it, so that no piece contains one and all can be shown."""
     return BREAKS_LINE.sub(" ", escape(line))
 
 
@@ -101,6 +101,7 @@ def _train_model(
     import sentencepiece
 
     is_lossless = settings.normalization == "lossless"
+    rule = "identity" if is_lossless or settings.normalization == "source" else settings.normalization
     sample = draw_sample((line.replace(_RESERVED, " ") for line in lines), settings.sample_megabytes * 10**6)
     if sample.num_long:
         log(f"vocabulary trained without {sample.num_long:,} lines of more than {MAX_LINE_BYTES:,} bytes")
@@ -124,9 +125,7 @@ def _train_model(
             byte_fallback=settings.byte_fallback,
             split_digits=settings.split_digits,
             pretokenization_delimiter=_CUT if settings.split_digits else "",
-            normalization_rule_name="identity"
-            if settings.normalization in ("source", "lossless")
-            else settings.normalization,
+            normalization_rule_name=rule,
             remove_extra_whitespaces=not is_lossless,
             max_sentence_length=MAX_LINE_BYTES,
             num_threads=1,  # with more, the result depends on timing

@@ -31,19 +31,19 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 # Scripts that put no spaces between words, by their ISO 15924 codes
 SPACELESS = ("Thai", "Laoo", "Mymr", "Khmr", "Tibt", "Java", "Bali", "Lana", "Talu", "Tale", "Tavt", "Ahom")
 _EAST_ASIAN = ("Hans", "Hant", "Hani", "Bopo", "Jpan", "Hira", "Kana", "Hrkt")
-# Unicode scripts of the ISO 15924 codes that stand for several, or for one in some form
+# Unicode scripts of ISO 15924 codes that stand for several, or for a form of one
 _COMPOUND = {
     "Hans": ("Han",), "Hant": ("Han",), "Hani": ("Han",), "Jpan": ("Han", "Hiragana", "Katakana"),
     "Kore": ("Hangul", "Han"),
 }  # fmt: skip
-MIN_KANA = 0.05  # Share of kana among the letters of Chinese and Japanese from which a text is Japanese
+MIN_KANA = 0.05  # Share of kana among Han and kana letters above which a text is Japanese
 
 _ALL_SCRIPTS = tuple(sorted({script for scripts in SCRIPTS.values() for script in scripts}))
 
 
 @cache
 def scripts_of(language: str) -> tuple[str, ...]:
-    """Return the scripts of a language code: those of its language, or another that it names; none if not known."""
+    """Return the scripts of a language code: the one that it names, or else those of its language, if known."""
     language_alone, script = base_language(language), script_of(language)
     known = _COMPOUND.get(script or "", ())
     if known or script in (None, script_of(language_alone)):
@@ -56,12 +56,12 @@ def scripts_of(language: str) -> tuple[str, ...]:
 
 
 def writes_spaces(language: str) -> bool:
-    """Whether text in a language has spaces between its sentences: not if its script puts none between words."""
+    """Whether a language puts spaces between sentences, as all do that put them between words."""
     return script_of(language) not in (*SPACELESS, *_EAST_ASIAN)
 
 
 def spaceless_language(texts: Iterable[str]) -> str | None:
-    """Return the language of `texts` by their script if it puts no spaces between words, or is Korean; else None.
+    """Return the language of `texts` if their script is Korean or puts no spaces between words; else None.
 
     Chinese and Japanese are told apart by their share of kana.
     """

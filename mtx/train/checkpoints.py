@@ -133,12 +133,12 @@ def start_or_resume(inputs: RunInputs, allow_data_change: bool = False) -> Train
 
 
 def check_changes(config: Config, inputs: RunInputs) -> None:
-    """Refuse other data than the run began with, at paths other than those that it recorded (USAGE)."""
+    """Refuse changed paths to other content than the run began with (USAGE). Warn if scores become incomparable."""
     folder, now = inputs.folder, inputs.metadata
     changes = folder.changes(config)
     for change in changes:
         if key_text(change.key) in SCORING_KEYS:
-            LOGGER.warning("%s: dev scores from before can't be compared with those to come", change)
+            LOGGER.warning("%s: earlier dev scores can't be compared with later ones", change)
     moved = [change for change in changes if change.key[0] in ("data", "tokenizer")]
     if not moved or (newest := newest_checkpoint(folder.checkpoints)) is None:
         return
@@ -147,27 +147,28 @@ def check_changes(config: Config, inputs: RunInputs) -> None:
     is_other = {
         "train": not is_same_text,
         "dev": saved.get("dev", now["dev"]) != now["dev"],
-        "test": is_same_text and saved["data"] != now["data"],  # `clean.held_out` keeps it from the training
+        "test": is_same_text
+        and saved["data"] != now["data"],  # `clean.held_out` drops its pairs from the training data
         "file": file is not None and load_tokenizer(file).digest != saved["tokenizer"],
     }
     folder.refuse(change for change in moved if is_other.get(str(change.key[1])))
 
 
 def keep_tokenizers(inputs: RunInputs, progress: Progress) -> RunInputs:
-    """Let BLEU of each dev set use the tokenizer that it had before, so that all scores of a run can be compared.
+    """Let BLEU of each dev set keep its tokenizer, so that all scores of a run can be compared.
 
-    It is another one now if packages were installed or removed since.
+    The choice differs from that at the start of the run if packages were installed or removed since.
     """
     before = progress.evaluations[-1].tokenizers if progress.evaluations else []
     now = [each.tokenizer for each in inputs.dev]
     dev = []
     for each, tokenizer in zip(inputs.dev, before if len(before) == len(now) else now, strict=True):
         if tokenizer != each.tokenizer and is_installed(tokenizer):
-            what = "%s: BLEU stays that of tok:%s, with which this run began; a new run would use tok:%s"
+            what = "%s: BLEU keeps tok:%s, with which this run began; a new run would use tok:%s"
             LOGGER.warning(what, each.name, tokenizer, each.tokenizer)
             each = replace(each, tokenizer=tokenizer)
         elif tokenizer != each.tokenizer:
-            what = "%s: BLEU is that of tok:%s from now on, not comparable with earlier scores: tok:%s is not installed"
+            what = "%s: BLEU uses tok:%s from now on and can't be compared with earlier scores: tok:%s is not installed"
             LOGGER.warning(what, each.name, each.tokenizer, tokenizer)
         dev.append(each)
     return replace(inputs, dev=tuple(dev))
@@ -192,10 +193,10 @@ def _check_same_inputs(saved: dict[str, Any], inputs: RunInputs, allow_data_chan
     """
     now, path = inputs.metadata, inputs.folder.path
     is_same_tokenizer = saved.get("tokenizer") == now["tokenizer"]
-    names = {digest: name for name, digest in saved.get("sources", now["sources"])}  # a name may have changed
-    names_now = {digest: name for name, digest in now["sources"]}
-    on_one_side = [name for digest, name in (names_now | names).items() if (digest in names) != (digest in names_now)]
-    changed = ", ".join(dict.fromkeys(on_one_side))
+    # Compared by digest: a source may have been renamed.
+    names, names_now = ({digest: name for name, digest in each.get("sources", now["sources"])} for each in (saved, now))
+    all_names, differing = names_now | names, names.keys() ^ names_now.keys()
+    changed = ", ".join(dict.fromkeys(name for digest, name in all_names.items() if digest in differing))
     is_changed = bool(changed) or (is_same_tokenizer and saved.get("data") != now["data"])
     if is_changed and not allow_data_change:
         what = "the training data is not that of the run's start"

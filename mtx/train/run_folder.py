@@ -1,7 +1,6 @@
 """Run folder: its files, its lock, its metrics, and whether a config may continue it."""
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -27,8 +26,8 @@ CHANGEABLE_KEYS = (
     "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
     "train.keep", "train.patience", "train.parallel", "train.eval_beam", "train.eval_sentences", "data.test", "decode",
 )  # fmt: skip
-SCORING_KEYS = ("train.eval_beam", "train.eval_sentences")  # Keys among them that decide the scores of validations
-# Defaults that keys of `tokenizer` had when earlier runs began, which keep them
+SCORING_KEYS = ("train.eval_beam", "train.eval_sentences")  # Changeable keys that affect the scores of validations
+# Former defaults of keys of `tokenizer`; runs that began with them keep them
 FORMER_DEFAULTS = {"normalization": "nmt_nfkc", "split_digits": False}
 # Names of a tokenizer's files in a run folder
 TOKENIZER_FILES = {
@@ -91,13 +90,13 @@ class RunFolder:
         return differences(self.recorded(), self._with_former_defaults(config)) if self.config.is_file() else []
 
     def recorded(self) -> Config:
-        """The config of the run. Keys that were not known yet have the values that it began with."""
+        """The config of the run. Keys of a later version have the defaults that the run began with."""
         config = load_config(self.config, [])
         unknown = FORMER_DEFAULTS.keys() - config.tokenizer.model_fields_set
         return _with_tokenizer(config, {name: FORMER_DEFAULTS[name] for name in unknown})
 
     def _with_former_defaults(self, config: Config) -> Config:
-        """`config` with the defaults that the run began with, for keys that it leaves out."""
+        """`config`, with former defaults of the run for the keys that it leaves out."""
         begun, given = self.recorded().tokenizer, config.tokenizer.model_fields_set
         former = {name: value for name, value in FORMER_DEFAULTS.items() if getattr(begun, name) == value}
         return _with_tokenizer(config, {name: value for name, value in former.items() if name not in given})
@@ -110,7 +109,7 @@ class RunFolder:
             raise UserError.several(problems)
 
     def update_finished(self, config: Config) -> None:
-        """Record the test set and the search of `config` in a finished run: `mtx evaluate` and the model use them."""
+        """Record the test set of `config` in a finished run, and its search settings also in the model."""
         recorded = self.recorded()
         data = recorded.data.model_copy(update={"test": config.data.test})
         updated = recorded.model_copy(update={"data": data, "decode": config.decode})
@@ -210,8 +209,9 @@ class RunFolder:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append a record to the metrics file; JSON has no NaN or infinity, so they become null."""
+        finite = json.loads(json.dumps(record), parse_constant=lambda name: None)
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
 
 
 def _is_changeable(change: Difference) -> bool:
@@ -232,18 +232,6 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 def _with_tokenizer(config: Config, settings: dict[str, Any]) -> Config:
     return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update=settings)})
-
-
-def _finite(value: Any) -> Any:
-    """Replace each number in `value` that is not finite by None."""
-    match value:
-        case dict():
-            return {key: _finite(item) for key, item in value.items()}
-        case list():
-            return [_finite(item) for item in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
 
 
 def _precedes(record: dict[str, Any], step: int) -> bool:

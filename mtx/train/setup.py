@@ -37,8 +37,8 @@ from mtx.train.flops import matrix_rate
 from mtx.train.parallel import check_parallel
 from mtx.train.run_folder import RunFolder
 
-MAX_COMPARED = 10_000  # Targets of each source that a new tokenizer is tried on
-NUM_FIRST = 1000  # Pairs of a source that are looked at before a training
+NUM_ROUND_TRIPS = 10_000  # Targets of each source that a new tokenizer encodes and decodes again to find changes
+NUM_LOOKED_AT = 1000  # Pairs of each source that are checked for letters before training starts
 NO_CLEANING = CleanSettings(level="none")  # For dev: a rule must not change the pairs that scores are measured on
 
 
@@ -52,7 +52,7 @@ class DevSet:
     batches: list[Rows]
     sources: list[str]
     references: list[str]
-    tokenizer: str  # sacreBLEU's name for the one that BLEU uses
+    tokenizer: str  # Name of sacreBLEU's tokenizer for BLEU
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def check_sources(data: DataSettings) -> None:
     for source in (*data.train, *data.held_out):
         reader(source).check(*data.languages_of(source))
     for source in data.train:
-        _warn_of_numbers(source, data)
+        _warn_if_unlettered(source, data)
     for name, sets in (("dev", data.dev), ("test", data.test)):
         if any(is_same_text(*each) for each in product(sets, data.train)):
             what = "the %s pairs are training pairs: scores will not show how new sentences are translated"
@@ -165,14 +165,14 @@ def check_sources(data: DataSettings) -> None:
                 pass
 
 
-def _warn_of_numbers(source: Source, data: DataSettings) -> None:
-    """Warn if most of the first pairs have a side without letters, such as a column of ids."""
+def _warn_if_unlettered(source: Source, data: DataSettings) -> None:
+    """Warn if most of the first pairs have a side without letters, such as ids instead of text."""
     if isinstance(source, HubDataset):
         return
-    pairs = [pair for pair in islice(read_pairs(source, data.src_lang, data.tgt_lang), NUM_FIRST) if all(pair)]
+    pairs = [pair for pair in islice(read_pairs(source, data.src_lang, data.tgt_lang), NUM_LOOKED_AT) if all(pair)]
     count = sum(starmap(lacks_letters, pairs))
     if count > len(pairs) / 2:
-        what = "%s: %s of the first %s pairs are without letters on a side: see mtx data check"
+        what = "%s: %s of the first %s pairs have a side without letters; see mtx data check"
         LOGGER.warning(what, reader(source).label, f"{count:,}", f"{len(pairs):,}")
 
 
@@ -190,13 +190,11 @@ def make_tokenizer(config: Config) -> Tokenizer:
     src_pairs, tgt_pairs = tee(pairs()) if config.tokenizer.joint else (pairs(), pairs())
     sides = (src for src, _ in src_pairs), (tgt for _, tgt in tgt_pairs)
     tokenizer = train_tokenizer(*sides, config.tokenizer, LOGGER.info, tags)
-    kept = (
-        cleaner.kept(islice(read_pairs(source, *languages), MAX_COMPARED))
-        for source, cleaner in zip(config.data.train, cleaners, strict=True)
-    )
-    if changes := describe_changes((tgt for _, tgt in chain.from_iterable(kept)), round_trip(tokenizer)):
+    firsts = (islice(read_pairs(source, *languages), NUM_ROUND_TRIPS) for source in config.data.train)
+    kept = chain.from_iterable(cleaner.kept(first) for cleaner, first in zip(cleaners, firsts, strict=True))
+    if changes := describe_changes((tgt for _, tgt in kept), round_trip(tokenizer)):
         do = "to keep all, leave out tokenizer.normalization, byte_fallback and file"
-        LOGGER.warning("the tokenizer changes %s (first %s lines); %s", changes, f"{MAX_COMPARED:,}", do)
+        LOGGER.warning("the tokenizer changes %s (first %s lines); %s", changes, f"{NUM_ROUND_TRIPS:,}", do)
     return tokenizer
 
 
@@ -220,14 +218,15 @@ def build_model(config: Config, tokenizer: Tokenizer, corpus: Corpus, precision:
         raise UserError(ExitCode.MACHINE, what, where="train.compile", do=do)
     if wanted == "always" or (wanted == "auto" and has_one and precision.device.type == "cuda"):
         compile_layers(model)
-    longest = int(corpus.src.lengths.max()) + 1
     generation = GenerationDefaults(
-        decode=config.decode, max_source_tokens=longest, sentences_per_source=corpus.sentences
+        decode=config.decode,
+        max_source_tokens=int(corpus.src.lengths.max()) + 1,
+        sentences_per_source=corpus.sentences_per_source,
     )
     data = config.data
     by_tag = {source.tag: data.languages_of(source)[1] for source in data.train if source.tag is not None}
-    other = {tag: language for tag, language in sorted(by_tag.items()) if language != data.tgt_lang}
-    return TrainedModel(model, tokenizer, data.src_lang, data.tgt_lang, generation, other)
+    tag_languages = {tag: language for tag, language in sorted(by_tag.items()) if language != data.tgt_lang}
+    return TrainedModel(model, tokenizer, data.src_lang, data.tgt_lang, generation, tag_languages)
 
 
 def load_dev_sets(config: Config, tokenizer: Tokenizer) -> tuple[DevSet, ...]:
@@ -243,7 +242,7 @@ def _load_dev_set(source: Source, data: DataSettings, settings: TrainSettings, t
     corpus = prepare([source], data, NO_CLEANING, tokenizer)
     pairs = list(islice(usable_pairs(source, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
-    sources, references = [src for src, _ in pairs], [tgt for _, tgt in pairs]
+    sources, references = map(list, zip(*pairs, strict=True))
     bleu_tokenizer = tokenizer_of(data.languages_of(source)[1], references)
     return DevSet(source, reader(source).label, corpus, batches, sources, references, bleu_tokenizer)
 

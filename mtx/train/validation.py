@@ -30,17 +30,17 @@ def is_validation_due(step: int, settings: TrainSettings) -> bool:
 
 
 def validate(inputs: RunInputs, step: int, signals: StopSignals) -> Evaluation:
-    """Score the model after `step` on each dev set: loss, BLEU and chrF. All ranks call it together.
+    """Score the model after `step` on each dev set: loss, BLEU and chrF. Log a few translations.
 
-    Logs a few translations.
+    All ranks call it together.
 
     Raises:
         Stopped: a signal asked for it.
     """
-    return Evaluation.of(step, [_scores_on(inputs, dev, signals) for dev in inputs.dev])
+    return Evaluation.of(step, [_score_on(inputs, dev, signals) for dev in inputs.dev])
 
 
-def _scores_on(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> SetScores:
+def _score_on(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> SetScores:
     model, options = inputs.trained.model, {"beam_size": inputs.settings.eval_beam, "with_scores": False}
     model.eval()
     loss = _dev_loss(inputs, dev, signals)
@@ -93,7 +93,8 @@ def _dev_loss(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> float:
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluation with the highest BLEU, then the lowest loss; those with a finite loss come first.
 
-    BLEU of other tokenizers than those of the last evaluation can't be compared; earlier versions recorded none.
+    Evaluations with another BLEU tokenizer than the last one can't be compared and are left out. Earlier versions
+    recorded no tokenizer; their evaluations count.
     """
     comparable = [e for e in evaluations if e.tokenizers in ([], evaluations[-1].tokenizers)]
     return max(comparable, key=lambda e: (math.isfinite(e.loss), e.bleu, -e.loss))
@@ -105,7 +106,7 @@ def is_out_of_patience(evaluations: Sequence[Evaluation], patience: int) -> bool
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Format the scores, and after a mean of several dev sets those of each."""
+    """Format the scores; if they are means over several dev sets, the scores on each set follow."""
     each = "; ".join(f"{one.name}: {_format_scores(one)}" for one in evaluation.sets)
     several = f" (means of: {each})" if len(evaluation.sets) > 1 else ""
     return (

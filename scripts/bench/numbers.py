@@ -36,7 +36,19 @@ TEMPLATES = (  # N is an integer, P a price, Y a year, D a date, T a time, F a t
     "Since {Y} the price of {P} euros rose by {N} percent.|Seit {Y} stieg der Preis von {P} Euro um {N} Prozent.",
 )
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November")
-MONATE = ("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November")
+GERMAN_MONTHS = (
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+)
 
 
 def draw_number(kind: str, draw: Random) -> tuple[str, str]:
@@ -47,7 +59,7 @@ def draw_number(kind: str, draw: Random) -> tuple[str, str]:
         return f"{number}.{cents}", f"{number},{cents}"
     if kind == "D":
         day, month = draw.randint(1, 28), draw.randrange(len(MONTHS))
-        return f"{MONTHS[month]} {day}, {year}", f"{day}. {MONATE[month]} {year}"
+        return f"{MONTHS[month]} {day}, {year}", f"{day}. {GERMAN_MONTHS[month]} {year}"
     both = {
         "N": number,
         "Y": str(year),

@@ -139,9 +139,11 @@ def test_numbers_on_one_side_are_a_problem_everywhere(mtx: "Mtx", tmp_path: Path
     answer = mtx("data", "check", "data.train=[{tsv: a.tsv}]")
     assert (answer.code, f"problem: {problem}" in answer.out) == (1, True)
     answer = mtx("train", "data.train=[{tsv: a.tsv}]", "--dry-run", "tokenizer.vocab_size=300")
-    assert (answer.code, "a.tsv: 120 of the first 120 pairs are without letters on a side" in answer.err) == (0, True)
+    assert (answer.code, "a.tsv: 120 of the first 120 pairs have a side without letters" in answer.err) == (0, True)
     answer = mtx("data", "clean", "data.train=[{tsv: a.tsv}]", "clean.letters=drop", "-o", "new")
     assert (answer.code, "no pair is kept among 120" in answer.err) == (3, True)
+    table("a.tsv", lambda n, s, t: (n, 7 * n))
+    assert mtx("init", "a.tsv", *LANGUAGES, "-o", "new.yaml").code == 0, "no column holds text"
     table("a.tsv", lambda n, s, t: (n if n % 3 == 0 else s, t))
     answer = mtx("data", "check", "data.train=[{tsv: a.tsv}]")
     assert (answer.code, "would drop          40  without letters on a side (clean.letters=drop)" in answer.out) == (

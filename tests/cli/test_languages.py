@@ -64,7 +64,7 @@ def test_all_codes_of_a_language_score_the_same(
     assert 50 < bleu["score"] < 100
     by_script = mtx("evaluate", *files)
     assert by_script.out == first
-    assert f"by their script the references are in {codes[0]}: scored as that" in by_script.err
+    assert f"by their script, the references are in {codes[0]}; BLEU" in by_script.err
     as_german = mtx("evaluate", *files, "--tgt-lang", "de")
     assert ("tok:13a" in as_german.out, as_german.err) == (True, "")
 
@@ -119,11 +119,11 @@ def test_a_run_keeps_its_tokenizer_when_the_extra_is_installed_or_removed(
             patch.setattr(TokenizerJaMecab, name, lambda *_, value=value: value)
         kept = mtx(*command, "run", "train.max_steps=6")
         assert (kept.code, tokenizers()) == (0, ["char"] * 3)
-        assert "train.tsv: BLEU stays that of tok:char, with which this run began" in kept.err
+        assert "train.tsv: BLEU keeps tok:char, with which this run began" in kept.err
         assert "tok:char" not in mtx(*command, "new", "train.max_steps=4").err
         assert "tok:mecab" in mtx("evaluate", "--model", "new", "--json").out
     lost = mtx(*command, "new", "train.max_steps=6")
-    assert "BLEU is that of tok:char from now on, not comparable with earlier scores" in lost.err
+    assert "BLEU uses tok:char from now on and can't be compared with earlier scores" in lost.err
 
 
 # --- variants --------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_every_command_that_reads_a_memory_tells_its_variants(mtx: "Mtx", tmp_pa
     alone = ["data.dev=null", "data.test=null"]
     checked = mtx("data", "check", "--config", "my.yaml", *alone)
     assert told in checked.out
-    assert "To take one only, write tgt_lang: zh-CN" in checked.out
+    assert "To use one only, set tgt_lang: zh-CN" in checked.out
     assert told in mtx("init", "a.tmx", "--src-lang", "en", "--tgt-lang", "zh", "--output", "new.yaml").err
     for _ in range(2):  # the second time from the cache
         assert mtx("train", "--config", "my.yaml", "--dry-run", *alone).err.count(told) == 1

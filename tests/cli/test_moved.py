@@ -55,7 +55,7 @@ def test_a_project_moved_as_a_whole_goes_on(
     (moved / "test.de").unlink()
     answer = mtx("evaluate", "--model", "runs/my")
     assert (answer.code, len(answer.errors)) == (3, 1)
-    assert "test.de is gone" in answer.err
+    assert "test.de is missing" in answer.err
     assert "Give --src FILE and --ref FILE" in answer.err
 
 
@@ -112,7 +112,7 @@ def test_what_training_does_not_read_may_change(mtx: "Mtx", project: Path) -> No
     other = "data.test={src: dev.en, tgt: dev.de}"
     answer = train(mtx, other, "decode.beam_size=2", "train.eval_beam=3", "train.eval_sentences=3")
     assert (answer.code, "resuming from step 2" in answer.err) == (0, True), answer.err
-    assert "train.eval_beam: 1 -> 3: dev scores from before can't be compared with those to come" in answer.err
+    assert "train.eval_beam: 1 -> 3: earlier dev scores can't be compared with later ones" in answer.err
     assert load_model(project / "runs" / "my" / "model").generation.decode.beam_size == 2
     assert json.loads(mtx("evaluate", "--json").out)["num_sentences"] == 14
     assert train(mtx, "train.lr=1").code == 2

@@ -66,7 +66,7 @@ WRONG_DATA = [
     ("{train: [{src: 5, tgt: true}]}", ["data.train[0].src must be a path, got 5", "tgt must be a path, got true"]),
     ("{train: [\n{demo: yes},\n{demo: tain}]}", ["(my.yaml line 2)", "(my.yaml line 3). Did you mean train?"]),
     ("{train: [{demo: 5}]}", ["data.train[0].demo must be train, dev, test or pronouns, got 5"]),
-    ("{train: [{dataset: ''}], dev: 5}", ["data.train[0].dataset is empty", "data.dev must be a source or a list of sources"]),
+    ("{train: [{dataset: ''}], dev: 5}", ["data.train[0].dataset is empty", "data.dev must be a source or a list of"]),
     ("{train: [{demo: train}], dev: {tsv: 5}}", ["data.dev.tsv must be a path, got 5"]),
     ("{train: [{demo: train}], dev: [{demo: dev}, {tvs: x}]}", ["data.dev[1] is not a", "unknown key data.dev[1].tvs"]),
     ("{train: [{demo: train}], test: [5]}", ["data.test[0] must be a source, got 5"]),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.decode.lines import Candidate, Segment, Segmenter, translate_line
+from mtx.decode.lines import Candidate, Segment, Segmenter, join_segments
 
 THREE = "The dog sees. A cat hears. The man."
 Make = Callable[..., Segmenter]
@@ -75,12 +75,12 @@ def test_the_nth_best_of_a_line_is_made_of_the_nth_best_of_its_segments() -> Non
         (Segment(0, "  A.\t", [5]), [Candidate("a1", -1.0), Candidate("a2", -2.0)], 3),
         (Segment(0, "B. ", [6], num_left_out=2), [Candidate("b1", -2.0)], 4),
     ]
-    line = translate_line("  A.\tB. ", parts, "de")
+    line = join_segments("  A.\tB. ", parts, "de")
     assert line.nbest == (Candidate("  a1\tb1 ", -1.5), Candidate("  a2\tb1 ", -2.0))
     assert (line.src, line.num_tokens, line.num_left_out) == ("  A.\tB. ", 7, 2)
     assert [(part.src, part.tgt, part.score) for part in line.sentences] == [("A.", "a1", -1.0), ("B.", "b1", -2.0)]
-    assert translate_line(" \t\u2028", [], "de").tgt == " \t "
-    assert translate_line("\u00ad", [], "de").tgt == ""
+    assert join_segments(" \t\u2028", [], "de").tgt == " \t "
+    assert join_segments("\u00ad", [], "de").tgt == ""
 
 
 def test_models_from_before_sentences_were_counted_split_all(trained: TrainedModel) -> None:

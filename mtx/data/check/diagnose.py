@@ -31,7 +31,7 @@ class Diagnosis:
     problems: list[str]  # Reasons not to start a training, one line each
     sources: list[SourceReport]
     overlaps: list[Overlap]
-    notes: Sequence[str] = ()  # Changes that a training will make to the text, one line each
+    notes: Sequence[str] = ()  # Changes that training will make to the text, one line each
 
 
 def diagnose(config: Config) -> Diagnosis:
@@ -79,7 +79,7 @@ def _notes(config: Config, train: Sequence[Source]) -> Iterator[str]:
     pairs = build_cleaner(config.clean, config.data.src_lang, config.data.tgt_lang).kept(_pairs(train, config.data))
     if changes := describe_changes((tgt for _, tgt in pairs), round_trip_by(config.tokenizer)):
         name = "file" if config.tokenizer.file is not None else "normalization"
-        yield f"tokenizer.{name} changes {changes}; leave it out to keep all"
+        yield f"tokenizer.{name} changes {changes}; leave it out to keep all characters"
 
 
 def _problems(reports: Sequence[SourceReport], overlaps: Sequence[Overlap]) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _problems(reports: Sequence[SourceReport], overlaps: Sequence[Overlap]) -> I
     if num_dropped == num_pairs:
         yield f"none of {num_pairs:,} training pairs is left to train on"
     else:
-        yield from losses(num_dropped, num_pairs)
+        yield from too_many_dropped(num_dropped, num_pairs)
     for report in reports:
         yield from (f"{report.name}: {problem}" for problem in _problems_of(report))
     for each in overlaps:
@@ -109,14 +109,14 @@ def _problems_of(report: SourceReport) -> Iterator[str]:
             yield f"{finding.count:,} of {report.num_pairs:,} pairs are {finding.rule}"
 
 
-def losses(num_dropped: int, num_pairs: int) -> Iterator[str]:
-    """The problem that most training pairs would be dropped."""
+def too_many_dropped(num_dropped: int, num_pairs: int) -> Iterator[str]:
+    """Yield the problem that most training pairs would be dropped, if they would."""
     if num_dropped > MAX_DROPPED * num_pairs:
         yield f"{num_dropped:,} of {num_pairs:,} training pairs would be dropped"
 
 
 def misalignments(alignment: Alignment, num_pairs: int) -> Iterator[str]:
-    """The problems of the alignment of a source."""
+    """Yield the problems of the alignment of a source."""
     shifts = alignment.slips
     if sum(shift.end - shift.begin + 1 for shift in shifts) >= max(BLOCK, MAX_MISALIGNED * num_pairs):
         yield f"misaligned {shifts[0]}"
@@ -124,8 +124,8 @@ def misalignments(alignment: Alignment, num_pairs: int) -> Iterator[str]:
         yield f"misaligned {format_unrelated(alignment, num_pairs)}"
 
 
-def problems_at_first_sight(config: Config) -> Iterator[str]:
-    """The problems of each source that its first pairs show, in seconds, but for its alignment."""
+def problems_of_first_pairs(config: Config) -> Iterator[str]:
+    """Yield the problems that the first pairs of each source show, within seconds. Alignment needs all pairs."""
     data, seen = config.data, defaultdict[str, HashSet64](HashSet64)
     for role, sources in (("train", data.train), ("dev", data.dev), ("test", data.test)):
         for source in expand_folders(sources, data.src_lang, data.tgt_lang):

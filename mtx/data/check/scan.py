@@ -110,7 +110,7 @@ class ChunkScanner:
         for index, (pair, reason, original) in enumerate(zip(pairs, reasons, chunk.pairs, strict=True)):
             for rule in self._rules_about(pair, reason, original):
                 indices.setdefault(rule, []).append(index)
-        comparable = [not is_unusable(reason) and reason != HELD_OUT for reason in reasons]
+        comparable = [not _is_unusable(reason) and reason != HELD_OUT for reason in reasons]
         to_compare = list(compress(pairs, comparable))
         sides = [[pair[side] for pair in pairs] for side in (0, 1)]
         return ChunkFindings(
@@ -125,9 +125,9 @@ class ChunkScanner:
 
     def _rules_about(self, pair: Pair, reason: str | None, original: Pair) -> Iterator[str]:
         """All rules that `pair` breaks, given the first `reason` for which the config drops it."""
-        if reason == HELD_OUT or is_unusable(reason):
+        if reason == HELD_OUT or _is_unusable(reason):
             yield str(reason)
-        if is_unusable(reason):
+        if _is_unusable(reason):
             return
         for rule, is_broken in self.every.rules.items():
             # A pair without a reason passed all enabled rules.
@@ -138,8 +138,8 @@ class ChunkScanner:
             yield REPAIRED
 
 
-def is_unusable(reason: str | None) -> bool:
-    """Whether pairs are dropped for this reason under any config: empty, over 1 MB, or not read."""
+def _is_unusable(reason: str | None) -> bool:
+    """Whether any config drops pairs for this reason: they are empty, over 1 MB, or could not be read."""
     return reason is not None and reason not in RULE_KEYS and reason != HELD_OUT
 
 
@@ -159,7 +159,7 @@ def scan_source(
     indexes: Sequence[OverlapIndex],
     max_pairs: int | None = None,
 ) -> SourceReport:
-    """Scan all pairs of `source`, or the first `max_pairs`, compare them with those `seen` before, and mark `indexes`.
+    """Scan all pairs of `source`, or the first `max_pairs`. Compare them with those `seen` before, and mark `indexes`.
 
     `seen` grows by 8 bytes for each pair, source, target, and pair that is kept; the lengths of a pair take 4 more.
 
@@ -181,7 +181,7 @@ def scan_source(
     pairs = _readable(read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row, variants), errors)
     for chunk, part in parallel_map(in_chunks(islice(pairs, max_pairs)), scanner):
         indices = dict(part.indices)
-        usable = np.flatnonzero([not is_unusable(reason) for reason in part.reasons])
+        usable = np.flatnonzero([not _is_unusable(reason) for reason in part.reasons])
         for kind, rule in DUPLICATES.items():
             is_new = seen[kind].add(part.hashes[kind][usable])
             indices[rule] = usable[~is_new].tolist()

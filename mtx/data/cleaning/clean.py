@@ -69,7 +69,7 @@ class Cleaner:
         return pairs, [self.drop_reason(pair) for pair in pairs]
 
     def kept(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        """Pass on `pairs`, repaired, without those that there is a reason to drop."""
+        """The pairs that are not dropped, repaired."""
         return (pair for pair in map(self.repaired, pairs) if self.drop_reason(pair) is None)
 
 
@@ -85,7 +85,7 @@ def build_cleaner(clean: CleanSettings, src_lang: str, tgt_lang: str, held_out: 
 
 
 def read_cleaners(data: DataSettings, clean: CleanSettings, sources: Sequence[Source]) -> list[Cleaner]:
-    """The cleaner of each of `sources`, which knows what `clean.held_out` keeps from training.
+    """The cleaner of each of `sources`, which also drops what `clean.held_out` keeps from training.
 
     Raises:
         UserError: a dev or a test set can't be read (DATA); see `build_cleaner`.

@@ -24,8 +24,8 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
 
     `train.SRC` and `train.TGT` have the pairs that are kept, repaired if the config says so. If sources differ in tag,
     weight or languages, there are two files for each combination: `train-1.SRC` and so on. `dropped.jsonl` has the
-    others as they were read, one object a line with `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs with
-    too many tokens are not among them, because that depends on the tokenizer.
+    other pairs as they were read, one object a line with `source`, `line` (from 1), `reason`, `src` and `tgt`. Pairs
+    with too many tokens are not among them, because that depends on the tokenizer.
 
     Memory grows by 8 bytes for each pair that is kept, or not at all if duplicates are.
 
@@ -36,8 +36,8 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
     data, clean = config.data, config.clean
     sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
     kinds = [(source.tag, source.weight, data.languages_of(source)) for source in sources]
-    files: dict[tuple[Any, ...], list[BinaryIO]] = {}
-    for number, kind in enumerate(distinct := dict.fromkeys(kinds), start=1):
+    distinct, files = list(dict.fromkeys(kinds)), dict[tuple[Any, ...], list[BinaryIO]]()
+    for number, kind in enumerate(distinct, start=1):
         src, tgt = kind[2] if len(set(kind[2])) == 2 else ("src", "tgt")
         name = f"train-{number}" if len(distinct) > 1 else "train"
         files[kind] = [new_file(f"{name}.{src}"), new_file(f"{name}.{tgt}")]

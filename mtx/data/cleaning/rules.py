@@ -47,7 +47,7 @@ def has_damage(src: str, tgt: str) -> bool:
 
 
 def lacks_letters(src: str, tgt: str) -> bool:
-    """Whether a side has no letter, as numbers and ids have none."""
+    """Whether a side has no letter: a number or an id, for example."""
     return not (any(map(str.isalpha, src)) and any(map(str.isalpha, tgt)))
 
 
@@ -87,8 +87,8 @@ def is_in_another_language(src: str, tgt: str, src_lang: str, tgt_lang: str) -> 
     for text, language in ((src, src_lang), (tgt, tgt_lang)):
         if _is_identified(language) and sum(map(str.isalpha, text)) >= MIN_LETTERS_FOR_LANGUAGE:
             guess, probability = identifier.classify(text)
-            is_it = base_language(language) in (base_language(guess), macrolanguage(guess))
-            if probability > MIN_PROBABILITY and not is_it:
+            is_expected = base_language(language) in (base_language(guess), macrolanguage(guess))
+            if probability > MIN_PROBABILITY and not is_expected:
                 return True
     return False
 
@@ -151,7 +151,7 @@ def _identifier() -> Any:
 
 @cache
 def _is_identified(language: str) -> bool:
-    """Whether the identifier knows `language`, in the script that its code names; its codes are its own."""
+    """Whether the identifier, which has its own codes, knows `language` in the script that its code names."""
     is_usual = scripts_of(language) == scripts_of(base_language(language))  # Serbian in Latin looks Croatian
     return is_usual and base_language(language) in map(base_language, _identifier().nb_classes)
 

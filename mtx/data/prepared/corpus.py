@@ -141,9 +141,9 @@ class Corpus:
     num_equal: int  # Kept pairs whose two sides are the same text
     key: str  # sha256 of everything that decides the ids: text, tokenizer, options and the version of this code
     sources: Sequence[Sequence[str]] = ()  # Label and sha256 of each source
-    sentences: tuple[int, ...] = ()  # In a sample, numbers of kept sources with 1 sentence, 2 …, 16 or more
+    sentences_per_source: tuple[int, ...] = ()  # Kept sources with 1 sentence, 2, …, 16 or more, in a sample
     source_sizes: tuple[int, ...] = ()  # Number of pairs of each source, including dropped ones
-    notes: tuple[str, ...] = ()  # Variants of languages in the sources, a line for each
+    notes: tuple[str, ...] = ()  # Variants of languages in the sources, one line each
 
     def __len__(self) -> int:
         return len(self.lines)

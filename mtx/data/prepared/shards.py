@@ -46,9 +46,11 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     num_equal: int = 0
     num_chunks: int = 0
-    sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)  # Kept sources by sentences
+    sentences: list[int] = field(
+        default_factory=lambda: [0] * MAX_COUNTED_SENTENCES
+    )  # Kept sources by number of sentences
     is_complete: bool = False  # Whether the shard is the last of the corpus
-    notes: list[str] = field(default_factory=list)  # Lines for the user about the sources; in the last shard
+    notes: list[str] = field(default_factory=list)  # Lines for the user about the sources, in the last shard
 
 
 def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]:
@@ -62,7 +64,7 @@ def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]
 def write_shards(
     folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk], notes: list[str]
 ) -> None:
-    """Encode `chunks` and write them as shards in `folder`, after those already there, at last with `notes`.
+    """Encode `chunks` and write them as shards in `folder`, after those already there; the last gets `notes`.
 
     The result does not depend on the number of processes, nor on where an earlier process was killed.
 

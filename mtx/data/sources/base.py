@@ -15,11 +15,11 @@ Pair = tuple[str, str]  # A source sentence and its translation
 
 
 class NoPair(tuple[str, str]):
-    """A row that gives no pair, in the place of one, so that pair n stays row n: an empty pair with a reason."""
+    """An empty pair that stands for a row without a pair, with the reason, so that pair n comes from row n."""
 
-    reason: str  # Reason to drop it, the same for all rows of a kind
+    reason: str  # Reason to drop the row, by which reports count rows
     text: str  # Beginning of the row
-    fault: tuple[str, str, str] | None  # Problem, place and remedy; None if nothing is wrong, as with a header
+    fault: tuple[str, str, str] | None  # Problem, location and remedy; None if nothing is wrong, as with a header
 
     @classmethod
     def of(cls, reason: str, text: str, fault: tuple[str, str, str] | None = None) -> Self:
@@ -28,13 +28,13 @@ class NoPair(tuple[str, str]):
         return row
 
     def error(self, prefix: str = "") -> UserError:
-        """The error for a row with a fault (DATA)."""
+        """The error for a row with a fault (DATA); `prefix` begins its message."""
         what, where, do = self.fault or (self.reason, "", "Correct it.")
         return UserError(ExitCode.DATA, prefix + what, where=where, do=do)
 
 
-MAX_SHOWN_CHARS = 1000  # Characters of a row without a pair that are kept to be shown
-NUM_CHECKED = 100  # Rows that are read for a first pair before long work begins
+MAX_SHOWN_CHARS = 1000  # Characters that are kept of a row without a pair, for reports
+NUM_CHECKED = 100  # Rows among which `check` looks for a first pair
 
 PACKED_SUFFIXES = (".gz", ".xz", ".zst")
 
@@ -46,14 +46,17 @@ _NOT_LANGUAGES = {
 
 Settings = TypeVar("Settings", bound=SourceSettings)
 
-UNRELATED_TO_CONTENT = {"weight", "streaming"}  # Options that say how often or how pairs are read, but not which
+UNRELATED_TO_CONTENT = {
+    "weight",
+    "streaming",
+}  # Settings that decide how often or in which way pairs are read, not which
 
 
 class Languages(NamedTuple):
     """The languages that the names or headers of files mention."""
 
     codes: Sequence[str] = ()
-    are_ordered: bool = False  # Whether these are the source and the target
+    are_ordered: bool = False  # Whether the codes are those of the source and the target, in this order
 
 
 class Reader(ABC, Generic[Settings]):
@@ -61,11 +64,13 @@ class Reader(ABC, Generic[Settings]):
 
     settings_type: ClassVar[type[SourceSettings]]
     suffixes: ClassVar[tuple[str, ...]] = ()  # Suffixes of files that are a source of this kind
-    location: ClassVar[tuple[str, ...]] = ()  # Settings besides paths that say where the source is, not what is in it
+    location: ClassVar[
+        tuple[str, ...]
+    ] = ()  # Settings, other than paths, that say where the data is, not what it holds
 
     def __init__(self, settings: Settings, variants: Variants | None = None) -> None:
         self.settings = settings
-        self.variants = variants or Variants()  # Codes found for the two languages so far
+        self.variants = variants or Variants()  # Codes found for the two languages
 
     @classmethod
     def settings_for(cls, path: Path, split: str, **options: Any) -> Source:
@@ -77,7 +82,7 @@ class Reader(ABC, Generic[Settings]):
     def pairs(self, src_lang: str, tgt_lang: str) -> Iterator[Pair]:
         """All (source, target) pairs in order. Nothing is dropped: a sentence that is empty or missing is "".
 
-        In a file of lines each line gives a pair, a `NoPair` if it can't be read, so that pair n is from line n.
+        In a file of lines, pair n comes from line n; it is a `NoPair` if that can't be read.
 
         Raises:
             UserError: a file is missing, damaged, or as a whole not in the expected form (DATA).
@@ -98,7 +103,7 @@ class Reader(ABC, Generic[Settings]):
 
     def content_options(self) -> str:
         """The settings that decide which pairs the files give, as JSON."""
-        # Defaults of later settings are omitted, so that runs begun before these existed keep their key.
+        # Later settings are omitted at their defaults, so that earlier runs keep their key.
         defaults = {"encoding": "utf-8", "tag": None, "header": False, "src_lang": None, "tgt_lang": None}
         omitted = {key for key, default in defaults.items() if getattr(self.settings, key, default) == default}
         omitted |= {key for key, value in self.settings if isinstance(value, Path) or key in self.location}
@@ -131,7 +136,7 @@ def not_found(what: str, where: str, kind: str, choices: Sequence[str]) -> UserE
 
 
 def name_of(language: str, names: Collection[str], where: str, kind: str) -> str:
-    """The one of `names`, all of this `kind` (columns, languages), that means `language`.
+    """The name among `names`, which are of this `kind` (columns or languages), that means `language`.
 
     Raises:
         UserError: there is none, or several variants (DATA).
@@ -146,7 +151,7 @@ def name_of(language: str, names: Collection[str], where: str, kind: str) -> str
 
 
 def as_read(pair: Pair) -> Pair:
-    """The pair, or what was read in the place of one, with nothing on the target side."""
+    """The pair; for a row without one, its text and an empty target."""
     return (pair.text, "") if isinstance(pair, NoPair) else pair
 
 

@@ -12,9 +12,9 @@ from mtx.data.sources.text import Row, read_rows
 from mtx.data.sources.tsv import Columns, pairs_of_columns
 from mtx.system.logs import LOGGER
 
-MAX_RECORD_LINES = 100  # Lines of a record; more mean that a quote was never closed
-NUM_SNIFFED = 100  # Lines that tell the delimiter
-DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ","}  # The rarest in text first
+MAX_RECORD_LINES = 100  # Lines of a record; with more, a quote was never closed
+NUM_SNIFFED = 100  # First lines, by which the delimiter is chosen
+DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ","}  # From rare to frequent in text
 QUOTE = "Put fields with delimiters or quotes into quotes, and double the quotes in them."
 
 
@@ -39,19 +39,19 @@ class CsvReader(Reader[Csv]):
             else:
                 yield record
         if num_breaks:
-            _tell_breaks(self.label, num_breaks)
+            _log_breaks(self.label, num_breaks)
 
 
 def _records(lines: Iterator[Row], delimiter: str, name: str) -> Iterator[Columns | NoPair]:
-    """The fields of each record. The first line of one that is not CSV can't be read; the next are read anew."""
-    pending, taken = deque[Row](), list[Row]()  # lines to read before the others, and those of the current record
+    """The fields of each record. If a record is not CSV, its first line is bad; reading goes on at its second line."""
+    pending, taken = deque[Row](), list[Row]()  # lines to read once more, and lines of the current record
     num_lines = 0
 
     def feed() -> Iterator[str]:
-        while (
-            len(taken) < MAX_RECORD_LINES and (row := pending.popleft() if pending else next(lines, None)) is not None
-        ):
-            taken.append(row)
+        while len(taken) < MAX_RECORD_LINES:
+            row = pending.popleft() if pending else next(lines, None)
+            if row is not None:
+                taken.append(row)
             if not isinstance(row, str):
                 return
             yield f"{row}\n"
@@ -77,7 +77,7 @@ def _records(lines: Iterator[Row], delimiter: str, name: str) -> Iterator[Column
 
 
 def _most_regular(lines: Sequence[str]) -> str:
-    """The delimiter that gives the most of `lines` the same number of columns, more than one."""
+    """The delimiter that gives the most of `lines` the same number of columns, at least two."""
 
     def regularity(delimiter: str) -> int:
         widths = Counter(len(record) for record in csv.reader(lines, delimiter=delimiter))
@@ -86,6 +86,6 @@ def _most_regular(lines: Sequence[str]) -> str:
     return max(DELIMITERS.values(), key=regularity)
 
 
-@cache  # told once, however often the file is read
-def _tell_breaks(name: str, count: int) -> None:
+@cache  # logged once, however often the file is read
+def _log_breaks(name: str, count: int) -> None:
     LOGGER.info("%s: %s line breaks inside fields became spaces", name, f"{count:,}")

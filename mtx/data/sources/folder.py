@@ -60,7 +60,7 @@ class FolderReader(Reader[Folder]):
             raise UserError(ExitCode.DATA, "no such folder", where=str(folder), do="Give a folder that exists.")
         by_suffix, files = readers_by_suffix(), self._by_plain_name()
         if ".csv" not in match:
-            del by_suffix[".csv"]  # ignored before CSV could be read: runs from then keep their sources
+            del by_suffix[".csv"]  # earlier versions could not read CSV: their runs keep their sources
         options = {name: getattr(self.settings, name) for name in SourceSettings.model_fields}
         parts: list[Source] = []
         ignored: list[str] = []
@@ -104,10 +104,10 @@ class FolderReader(Reader[Folder]):
         return files
 
     def _side(self, name: Path, codes: Sequence[str], language: str) -> str | None:
-        """The one of the `codes` of files that are named like `name` that means `language`."""
+        """The code of `language` among the `codes` of the files that are named like `name`."""
         found = matching_codes(language, codes)
         if len(found) > 1:
-            what = f"{name.stem} is there in several variants of {language}"
-            do = f"Take one of them as its language, src_lang or tgt_lang: {', '.join(found)}."
+            what = f"{name.stem} exists in several variants of {language}"
+            do = f"Set src_lang or tgt_lang of the source to one of {', '.join(found)}."
             raise UserError(ExitCode.DATA, what, where=str(self.settings.folder), do=do)
         return next(iter(found), None)

@@ -31,13 +31,13 @@ class JsonlReader(Reader[Jsonl]):
 
 
 class _Field(NamedTuple):
-    """The field of a side: the first of `names` that there is, or else a variant of the last, a language."""
+    """The field of a side: the first of `names` that exists, or else a variant of the last, which is a language."""
 
     names: list[str]
     variants: Variants | None
 
     def find(self, fields: Mapping[str, Any]) -> str | None:
-        """The name of the field among `fields`, if it is there."""
+        """The name of the field among `fields`, if it exists."""
         for name in self.names:
             if name in fields:
                 return name
@@ -58,7 +58,7 @@ def _pair(line: str, src: _Field, tgt: _Field, where: str) -> Pair:
 
 
 class _FaultError(Exception):
-    """A line gives no pair: the problem and the remedy."""
+    """A line without a pair; the arguments are the problem and the remedy."""
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mtx.system.logs import LOGGER
 MAX_CHUNK_PAIRS, MAX_CHUNK_CHARS = 10_000, 1 << 24
 
 MAX_BAD_SHARE = 0.01  # Share of rows that may be unreadable before a source is refused
-FEW_ROWS = 10  # Rows of a source below which none may be unreadable
+FEW_ROWS = 10  # Number of rows below which none may be unreadable
 
 
 @cache
@@ -39,16 +39,16 @@ def readers_by_suffix() -> dict[str, type[Reader[Any]]]:
 
 
 def reader(source: Source, variants: Variants | None = None) -> Reader[Any]:
-    """The reader of one source, which counts variants of its languages in `variants`."""
+    """The reader of one source, which counts the variants of its languages in `variants`."""
     return readers()[type(source)](source, variants)
 
 
 def read_pairs(
     source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip", variants: Variants | None = None
 ) -> Iterator[Pair]:
-    """All (source, target) pairs of `source` in order, with a `NoPair` for each row that gives none.
+    """All (source, target) pairs of `source` in order, with a `NoPair` for each row without a pair.
 
-    Languages of its own replace those given.
+    If `source` sets its languages, they replace `src_lang` and `tgt_lang`.
 
     Raises:
         UserError: a file is missing, damaged or not in the expected form, see also `limit_bad_rows` (DATA).
@@ -57,10 +57,10 @@ def read_pairs(
 
 
 def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
-    """Pass on `pairs`.
+    """Pass on `pairs`, and count those that can't be read.
 
     Raises:
-        UserError: more than 1 % of the rows can't be read, or one with "stop" (DATA).
+        UserError: more than `MAX_BAD_SHARE` of them, or with "stop" a single one, can't be read (DATA).
     """
     first, num_bad, number = None, 0, 0
     for number, pair in enumerate(pairs, start=1):  # noqa: B007 - used after the loop
@@ -69,14 +69,14 @@ def limit_bad_rows(pairs: Iterable[Pair], on_bad_row: OnBadRow = "skip") -> Iter
             if on_bad_row == "stop":
                 raise pair.error()
         yield pair
-    # A single row is no reason to stop, except in a file of few.
+    # A single bad row is accepted, except among few.
     allowed = max(1, int(MAX_BAD_SHARE * number)) if number >= FEW_ROWS else 0
     if first is not None and num_bad > allowed:
         raise first.error(f"{num_bad:,} of {number:,} rows can't be read, the first: " if num_bad > 1 else "")
 
 
 def usable_pairs(source: Source, src_lang: str, tgt_lang: str, on_bad_row: OnBadRow = "skip") -> Iterator[Pair]:
-    """The pairs of `read_pairs` without rows that give none; it logs how many can't be read, and what variants are."""
+    """The pairs of `read_pairs` without any `NoPair`. Log the number of rows that can't be read, and the variants."""
     reasons, variants = Counter[str](), Variants()
     for pair in read_pairs(source, src_lang, tgt_lang, on_bad_row, variants):
         if not isinstance(pair, NoPair):
@@ -108,9 +108,9 @@ def is_same_text(one: Source, other: Source) -> bool:
 
 
 def relocated(source: Source, near: Path) -> Source:
-    """`source` with each path that is gone replaced by that with the same end, as long as possible, at or above `near`.
+    """Find the files of `source` again after the project was moved or copied as a whole.
 
-    A project that was moved or copied as a whole is found.
+    A path that no longer exists is replaced by the one at or above `near` that shares the longest end with it.
 
     Raises:
         UserError: there is none (DATA).
@@ -119,13 +119,11 @@ def relocated(source: Source, near: Path) -> Source:
     for name, path in source:
         if isinstance(path, Path) and not path.exists():
             ends = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
-            places = (folder / end for end in ends for folder in (near, *near.parents))
-            if (place := next(filter(Path.exists, places), None)) is None:
-                do = (
-                    "Give --src FILE and --ref FILE, or its new place as data.test to the mtx train command of the run."
-                )
-                raise UserError(ExitCode.DATA, f"{path} is gone", where=f"test set of {near}", do=do)
-            found[name] = place
+            paths = (folder / end for end in ends for folder in (near, *near.parents))
+            if (moved := next(filter(Path.exists, paths), None)) is None:
+                do = "Give --src FILE and --ref FILE, or set data.test to its new path with mtx train."
+                raise UserError(ExitCode.DATA, f"{path} is missing", where=f"test set of {near}", do=do)
+            found[name] = moved
     return source.model_copy(update=found)
 
 

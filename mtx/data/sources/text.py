@@ -43,7 +43,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
 
 def read_rows(path: Path, encoding: str = "utf-8") -> Iterator[Row]:
-    """Lines of a file that can be read several times, which a pipe can not; one that is not in `encoding` is a NoPair.
+    """Lines of a regular file, which unlike a pipe can be read again; a NoPair for each that is not in `encoding`.
 
     Raises:
         UserError: see `read_lines`.
@@ -193,7 +193,7 @@ def _zstd() -> Any:
 
 
 def pack(file: BinaryIO, suffix: str) -> Any:
-    """A stream that packs what is written to it into `file`, by the suffix of its name; to be closed. Holds no time."""
+    """A stream that packs what is written to it into `file`, by its suffix. Close it. No time is stored."""
     if suffix == ".gz":
         return gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
     if suffix == ".xz":

@@ -18,8 +18,8 @@ from mtx.errors import ExitCode, UserError
 from mtx.text.languages import base_language, code_without_region, is_same_language
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
-MAX_PIECE_BYTES = 1 << 16  # Bytes up to which a unit is read at once; in a larger one, invalid XML is an error
-UNIT_BEGIN, UNIT_END = re.compile(rb"<tu[\s>]"), b"</tu>"  # As in every encoding but UTF-16
+MAX_PIECE_BYTES = 1 << 16  # Bytes of a piece, by default a unit; invalid XML in a larger unit ends the reading
+UNIT_BEGIN, UNIT_END = re.compile(rb"<tu[\s>]"), b"</tu>"  # The same bytes in every encoding but UTF-16
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # Elements in a segment that contain formatting, not text of the sentence
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -38,7 +38,7 @@ class TmxReader(Reader[Tmx]):
             yield from read_tmx([(stream, str(path))], str(path), *languages, self.variants)
 
     def languages(self) -> Languages:
-        """The languages of the first unit, and which of them is the source by the header."""
+        """The languages of the first unit, in order if the header names the source."""
         path = self.settings.tmx
         src, codes = "", list[str]()
         try:
@@ -65,9 +65,8 @@ def read_tmx(
 ) -> Iterator[Pair]:
     """The (source, target) pairs of the units of TMX files, in order. A unit without a language has "" for it.
 
-    Each of `files` has its own name; `name` is that of them all.
-
-    Of each unit, the languages (`xml:lang`) are `chosen`: the same, or else variants, such as en-US for en.
+    Each of `files` comes with its name; `name` is that of the whole source. `chosen` chooses and counts the languages
+    (`xml:lang`) of each unit: the same as wanted, or else variants, such as en-US for en.
 
     Raises:
         UserError: not XML, damaged, not TMX, or no unit in both languages (DATA).
@@ -87,12 +86,12 @@ def read_tmx(
         src, tgt = ("" if code is None else _text(variants[code]) for code in codes)
         has_both = has_both or bool(src and tgt)
         yield src, tgt
-    if not has_both and not (has_bad and not languages):  # if all are bad, that is the error
+    if not has_both and (languages or not has_bad):  # if no unit is readable, `limit_bad_rows` raises
         raise not_found(f"no unit with both {src_lang} and {tgt_lang}", name, "languages", list(languages))
 
 
 def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
-    """Each complete `tu` element, freed after use, or a NoPair for one that is not XML, after which reading goes on."""
+    """Each complete `tu` element, freed after use, or a NoPair for a unit that is not valid XML."""
     from lxml import etree
 
     pieces = _pieces(blocks)
@@ -109,14 +108,14 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
                     yield unit
                 if num_units or not is_unit:
                     continue
-                parser.close()  # raises an error that was not raised yet
+                parser.close()  # raises the error in an incomplete unit
             except etree.XMLSyntaxError as error:
                 if not is_unit:
                     raise
                 what, line, _ = _explain(error)
                 fault = what, f"{name} line {line + parser.lines_before}", "Correct the unit there, or remove it."
                 yield NoPair.of("with invalid XML", piece.decode(errors="replace").strip(), fault)
-            # A new parser goes on behind the unit, once it has read the head again, for its names and encoding.
+            # A new parser goes on after the unit. It first reads the head, which has the encoding.
             parser = _Parser(name, num_lines - head.count(b"\n"))
             list(parser.units(head))
         parser.close()
@@ -126,13 +125,13 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
 
 
 def _is_unit(piece: bytes) -> bool:
-    """Whether `piece` ends with a unit that is in no comment."""
+    """Whether `piece` ends with a unit that is not inside a comment or CDATA."""
     is_open = any(piece.rfind(begin) > piece.rfind(end) for begin, end in ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>")))
     return not is_open and piece.endswith(UNIT_END) and UNIT_BEGIN.search(piece) is not None
 
 
 def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """All before the first unit, each unit with what comes before it, and the rest; or else pieces of limited size."""
+    """Cut a file before its first unit and after each unit; stretches without either, into pieces of limited size."""
     begun, is_head = b"", True
     for block in blocks:
         begun += block
@@ -160,10 +159,10 @@ def _explain(error: Any) -> tuple[str, int, str]:
 
 
 class _Parser:
-    """Parser that is fed bytes and gives complete `tu` elements. All elements are freed after use."""
+    """Incremental parser: takes bytes and gives complete `tu` elements. All elements are freed after use."""
 
     def __init__(self, name: str, lines_before: int = 0) -> None:
-        """Begin at the start of a file, or behind `lines_before` lines that it does not see."""
+        """Begin at the start of a file, or after `lines_before` lines that other parsers have read."""
         from lxml import etree
 
         self.lines_before = lines_before
@@ -198,9 +197,8 @@ class _Parser:
                 _free(element)
                 self._unit, self._num_held, self._num_bytes = None, 0, 0
         if self._num_held > MAX_ELEMENTS or self._num_bytes > MAX_BYTES:
-            where = (
-                self._name if self._unit is None else f"{self._name} line {self._unit.sourceline + self.lines_before}"
-            )
+            line = "" if self._unit is None else f" line {self._unit.sourceline + self.lines_before}"
+            where = f"{self._name}{line}"
             raise UserError(ExitCode.DATA, "a unit is too large to be sentences", where=where, do="Remove it.")
 
     def close(self) -> None:

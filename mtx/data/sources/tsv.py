@@ -26,7 +26,7 @@ class TsvReader(Reader[Tsv]):
 def pairs_of_columns(
     rows: Iterable[Columns | NoPair], settings: Tsv | Csv, name: str, remedies: tuple[str, str]
 ) -> Iterator[Pair]:
-    """The pairs in two columns of `rows`; `remedies` are those for too few columns and for too many."""
+    """The pairs in two columns of `rows`. `remedies` are for rows with too few and with too many columns."""
     src, tgt = settings.src, settings.tgt
     needed, expected = max(src, tgt), 0
     for number, columns in enumerate(rows, start=1):

@@ -41,7 +41,7 @@ class TwoFilesReader(Reader[TwoFiles]):
 
 
 def pair_lines(sides: Iterable[Iterable[Row]], names: Sequence[str], where: Callable[[], str]) -> Iterator[Pair]:
-    """Lines with equal numbers. One that can't be read takes the other with it.
+    """Pair the lines of both sides. If one can't be read, the pair can't.
 
     Raises:
         UserError: one side has more lines; the error names the two files and the place that `where` finds (DATA).

@@ -58,7 +58,7 @@ class ZipReader(Reader[Zip]):
             return Languages()  # reading the pairs will say what is wrong
 
     def _members(self, names: list[str], src_lang: str, tgt_lang: str) -> tuple[str, str]:
-        """The names of the two files to read."""
+        """The names of the source file and the target file."""
         texts = sorted(name for name in names if not _is_tmx(name))
         members = []
         for name, language in ((self.settings.src, src_lang), (self.settings.tgt, tgt_lang)):
@@ -76,16 +76,16 @@ class ZipReader(Reader[Zip]):
         raise self._not_found(what, texts, names)
 
     def _not_found(self, what: str, texts: Sequence[str], names: Sequence[str]) -> UserError:
-        """The error for files that are not among `texts`, with advice that can be followed."""
+        """The error for files that are not among `texts`, with a remedy that suits what the archive holds."""
         where = str(self.settings.zip)
         if len(texts) < len(names):
-            return UserError(ExitCode.DATA, what, where=where, do="Leave src and tgt out: its TMX files are read.")
+            return UserError(ExitCode.DATA, what, where=where, do="Omit src and tgt to read its TMX files.")
         if len(texts) == 1:
-            return UserError(ExitCode.DATA, f"{what}, only {texts[0]}", where=where, do="Unpack it, and give the file.")
+            return UserError(ExitCode.DATA, f"{what}, only {texts[0]}", where=where, do="Unpack it and give the file.")
         return not_found(what, where, "files", texts)
 
     def _open_each(self, archive: zipfile.ZipFile, members: Sequence[str]) -> Iterator[tuple[BinaryIO, str]]:
-        """Each member with its name in messages, closed when the next is asked for."""
+        """Each member with its name in messages. It is closed before the next is opened."""
         for member in members:
             with self._open(archive, member) as stream:
                 yield stream, self._where(member)
@@ -102,7 +102,7 @@ class ZipReader(Reader[Zip]):
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
-    """The files, without those that macOS adds: ._NAME has the attributes of NAME, .DS_Store those of a folder."""
+    """The files, except those that macOS adds for attributes: ._NAME for NAME, .DS_Store for a folder."""
     names = [name for name in archive.namelist() if not name.endswith("/")]
     return [name for name in names if not (name.startswith("__MACOSX/") or Path(name).name.startswith((".DS_", "._")))]
 

@@ -341,4 +341,4 @@ def test_a_normalization_that_changes_targets_is_noted(tmp_path: Path) -> None:
     assert not diagnose(Config(data=data)).notes
     (note,) = diagnose(Config(data=data, tokenizer=TokenizerSettings(normalization="nmt_nfkc"))).notes
     changes = "changes 6 characters of the target, such as ½ as 1⁄2, ， as ,"
-    assert note == f"tokenizer.normalization {changes}; leave it out to keep all"
+    assert note == f"tokenizer.normalization {changes}; leave it out to keep all characters"

@@ -144,11 +144,12 @@ def test_sentences_of_kept_sources_are_counted(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(module, "SAMPLED_PAIRS", 1)
         sampled = prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=999.0))
-        assert sum(sampled.sentences) == 3, "one of each chunk"
+        assert sum(sampled.sentences_per_source) == 3, "one of each chunk"
     corpus = prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=1000.0))
-    assert corpus.sentences == (1, 1, *[0] * 13, 1)
+    assert corpus.sentences_per_source == (1, 1, *[0] * 13, 1)
     forbid_encoding(monkeypatch)
-    assert prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=1000.0)).sentences == corpus.sentences
+    cached = prepared(tsv(tmp_path, pairs), clean=CleanSettings(max_ratio=1000.0))
+    assert cached.sentences_per_source == corpus.sentences_per_source
 
 
 @pytest.mark.parametrize("pairs", [[], [("", "dog"), ("cat", "")]])

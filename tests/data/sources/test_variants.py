@@ -89,7 +89,7 @@ def test_several_variants_are_told_with_counts(tmp_path: Path, caplog: pytest.Lo
         assert list(read_pairs(source, "en", "zho", variants=variants)) == pairs
         [note] = variants.notes()
         assert note.startswith("several variants of zho: zh-CN (8), zh-TW (4);")
-        assert note.endswith("To take one only, write tgt_lang: zh-CN")
+        assert note.endswith("To use one only, set tgt_lang: zh-CN")
         assert list(usable_pairs(source, "en", "zho")) == pairs
         assert caplog.messages == [f"{reader(source).label}: {note}"]
         caplog.clear()
@@ -111,7 +111,7 @@ def test_a_choice_among_columns_and_files_is_left_to_the_user(tmp_path: Path) ->
     for source in (table(tmp_path / "a.parquet", texts), archive(tmp_path / "a.zip", texts)):
         with pytest.raises(UserError, match=r"pt_PT.*pt_BR|pt_BR.*pt_PT"):
             list(read_pairs(source, "en", "pt"))
-    with pytest.raises(UserError, match=r"part0 is there in several variants of pt .*: pt_BR, pt_PT"):
+    with pytest.raises(UserError, match=r"part0 exists in several variants of pt .* one of pt_BR, pt_PT"):
         expand_folders([folder(tmp_path / "folder", texts)], "en", "pt")
 
 

@@ -78,12 +78,12 @@ def test_what_macos_adds_is_ignored(files: dict[str, str], tmp_path: Path) -> No
     [
         ({}, {}, "no two files that end in .en and .de .* its files: none"),
         ({"a.en": "x\n", "README": "x"}, {}, "no two files that end in .en and .de .*: README, a.en"),
-        ({"pairs.tsv": "x\ty\n"}, {}, r"only pairs.tsv \(.*Unpack it, and give the file"),
+        ({"pairs.tsv": "x\ty\n"}, {}, r"only pairs.tsv \(.*Unpack it and give the file"),
         ({**OPUS, "b.en": "x\n"}, {}, "2 files that end in .en, 1 in .de"),
         (
             {"a.tmx": TMX, "b.tmx": TMX},
             {"src": "a.tmx"},
-            "no file a.tmx .*Leave src and tgt out: its TMX files are read",
+            "no file a.tmx .*Omit src and tgt to read its TMX files",
         ),
         (OPUS, {"src": "c.en"}, r"no file c.en \(.*a.zip\)"),
         (OPUS, {"tgt": "../a"}, r"no file ../a \(.*a.zip\)"),
