@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import regex
@@ -19,15 +19,14 @@ from mtx.system.logs import LOGGER
 from mtx.text.languages import base_language, is_same_language
 from mtx.text.writing_systems import SCRIPTS
 
-MAX_ROWS = 1000  # Rows that are looked at
-JUDGED_LETTERS = 3000  # Letters of a column whose language is judged
-FEW_VALUES = 0.02  # Share of distinct values up to which a column holds labels, not sentences
-RELATED, GAIN = (
-    0.5,
-    0.3,
-)  # Least correlation of the lengths of sentences and translations, and how much less others have
+MAX_ROWS = 1000  # Rows of a table that are looked at
+MAX_CHARS = 3000  # Characters of a column by which its language is identified
+MAX_LABEL_SHARE = 0.02  # Largest share of distinct values in a column of labels; sentences differ more
+MIN_CORRELATION = 0.5  # Least correlation between the lengths of sentences and of their translations
+MIN_LEAD = 0.3  # Least difference from the correlation of the next pair of columns
 
-SIDES = {"source": 0, "src": 0, "target": 1, "tgt": 1, "trg": 1, "translation": 1, "reference": 1}  # Names in headers
+# Words in headers that name a side (0: source, 1: target), and words that say nothing about the language
+SIDES = {"source": 0, "src": 0, "target": 1, "tgt": 1, "trg": 1, "translation": 1, "reference": 1}
 FILLERS = {*SIDES, "text", "sentence", "sentences", "sent", "lang", "language", "column", "col", "input", "output"}
 NAMES = {
     "english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl",
@@ -38,10 +37,10 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The first rows of a table, as far as they have the usual number of columns."""
+    """The first rows of a table, without those that have an unusual number of columns."""
 
     name: str
-    header: Columns  # Names of the columns; none without a header
+    header: Columns  # Names of the columns; empty without a header
     columns: list[Columns]  # Cells of each column, without the header
 
     def __str__(self) -> str:
@@ -54,12 +53,12 @@ class Table:
 def choose_columns(
     sources: Sequence[Source], src_lang: str | None, tgt_lang: str | None, given: Sequence[str]
 ) -> tuple[list[Source], str | None, str | None]:
-    """Set columns and header of the tables among `sources`; `given` are two numbers or names of columns, or none.
+    """Set columns and header of the tables among `sources`; `given` holds two column numbers or names, or nothing.
 
-    Also returns the languages, which headers may name where they are not given.
+    Also returns the languages: if neither is given, those that a header names.
 
     Raises:
-        UserError: a table does not tell, or has no such columns (USAGE); it can't be read (DATA).
+        UserError: the columns of a table are unclear, or it has none of that name (USAGE); it can't be read (DATA).
     """
     chosen: list[Source] = []
     for source in sources:
@@ -68,7 +67,7 @@ def choose_columns(
             if given:
                 src, tgt = (_index(table, column) for column in given)
             else:
-                src, tgt = _choose(table, codes, src_lang, tgt_lang)
+                src, tgt = _choose(table, src_lang, tgt_lang)
             if codes and src_lang is None and tgt_lang is None:
                 src_lang, tgt_lang = codes[src], codes[tgt]
             source = source.model_copy(update={"src": src + 1, "tgt": tgt + 1, "header": bool(table.header)})
@@ -90,7 +89,7 @@ def _read_table(source: Tsv | Csv) -> Table:
 
 
 def _is_header(columns: Sequence[Columns]) -> bool:
-    """Whether the first cells name the columns: two name sides or languages, or one is no number above numbers."""
+    """Whether the first row names the columns: two cells name sides or languages, or one is text above numbers."""
     firsts = [cells[0].strip() for cells in columns]
     if len({*firsts}) < len(firsts) or any(len(first) > 40 or not _has_letters(first) for first in firsts if first):
         return False
@@ -99,34 +98,41 @@ def _is_header(columns: Sequence[Columns]) -> bool:
     return len(named) > 1 or bool(above)
 
 
-def _choose(table: Table, codes: Sequence[str | None], src_lang: str | None, tgt_lang: str | None) -> tuple[int, int]:
+def _choose(table: Table, src_lang: str | None, tgt_lang: str | None) -> tuple[int, int]:
     """The indices of the columns of the source and the target."""
     texts = [index for index, cells in enumerate(table.columns) if _is_text(cells)]
-    by_name: list[list[int]] = [[], []]
-    for index in texts if codes else []:
-        side, code = _side_of(table.header[index]), codes[index]
-        for number, language in enumerate((src_lang, tgt_lang)):
-            if side == number or (code and language and is_same_language(code, language)):
-                by_name[number].append(index)
-    candidates = [by_name[number] or texts for number in (0, 1)]
-    for number, language in enumerate((src_lang, tgt_lang)):
-        if language is not None and len(candidates[number]) > 1:
-            cells = {index: table.columns[index] for index in candidates[number]}
-            candidates[number] = [index for index in cells if _may_be(cells[index], language)] or candidates[number]
-    pairs = [(src, tgt) for src in candidates[0] for tgt in candidates[1] if src != tgt]
-    if len(pairs) == 1:
-        return pairs[0]
-    if sorted(pairs) == [(texts[0], texts[-1]), (texts[-1], texts[0])]:  # two columns, in either order
+    sides = [_candidates(table, texts, side, language) for side, language in enumerate((src_lang, tgt_lang))]
+    pairs = [(src, tgt) for src, tgt in product(*sides) if src != tgt]
+    # A single pair, or two columns in either order.
+    if len(pairs) == 1 or (texts and sorted(pairs) == [(texts[0], texts[-1]), (texts[-1], texts[0])]):
         return pairs[0]
     one_way = [(src, tgt) for src, tgt in pairs if src < tgt or (tgt, src) not in pairs]
-    related = sorted(((_agreement(table, *pair), pair) for pair in one_way), reverse=True)
-    if related and related[0][0] > RELATED and all(other < related[0][0] - GAIN for other, _ in related[1:]):
-        return related[0][1]
+    ranked = sorted(((_length_correlation(table, *pair), pair) for pair in one_way), reverse=True)
+    if ranked and ranked[0][0] > MIN_CORRELATION and all(other < ranked[0][0] - MIN_LEAD for other, _ in ranked[1:]):
+        return ranked[0][1]
     if len(table.columns) == 2:
-        return 0, 1  # whatever they hold: nothing else is there
-    languages = f"{src_lang or 'the source'} and {tgt_lang or 'the target'}"
-    what = f"cannot tell which columns hold {languages}: {table}"
-    raise UserError(ExitCode.USAGE, what, where=table.name, do="Give --columns SRC,TGT, such as --columns 2,4.")
+        return 0, 1  # there is no other choice
+    raise _unclear(table, f"cannot tell which columns hold {src_lang or 'the source'} and {tgt_lang or 'the target'}")
+
+
+def _candidates(table: Table, texts: Sequence[int], side: int, language: str | None) -> Sequence[int]:
+    """The columns among `texts` that may hold a side: by their names, then by script and language."""
+    named = [index for index, name in enumerate(table.header) if index in texts and _mentions(name, side, language)]
+    found = named or texts
+    if language is None or len(found) < 2:
+        return found
+    return [index for index in found if _may_be(table.columns[index], language)] or found
+
+
+def _mentions(name: str, side: int, language: str | None) -> bool:
+    """Whether a column name mentions a side or its language."""
+    code = _language_of(name)
+    return _side_of(name) == side or (code is not None and language is not None and is_same_language(code, language))
+
+
+def _unclear(table: Table, what: str) -> UserError:
+    do = "Give --columns SRC,TGT, such as --columns 2,4."
+    return UserError(ExitCode.USAGE, f"{what}: {table}", where=table.name, do=do)
 
 
 def _index(table: Table, column: str) -> int:
@@ -135,14 +141,13 @@ def _index(table: Table, column: str) -> int:
         return int(column) - 1
     if column in table.header:
         return table.header.index(column)
-    what = f"no column {column}: {table}"
-    raise UserError(ExitCode.USAGE, what, where=table.name, do="Give --columns SRC,TGT, such as --columns 2,4.")
+    raise _unclear(table, f"no column {column}")
 
 
 def _is_text(cells: Columns) -> bool:
-    """Whether most cells hold words, not numbers, ids, addresses or one of few labels."""
+    """Whether most cells hold words, not numbers, ids, web addresses or one of a few labels."""
     filled = [cell for cell in cells if cell.strip()]
-    if len(filled) >= 1 / FEW_VALUES and len({*filled}) <= FEW_VALUES * len(filled):
+    if len(filled) >= 1 / MAX_LABEL_SHARE and len({*filled}) <= MAX_LABEL_SHARE * len(filled):
         return False
     return 2 * sum(map(_is_words, filled)) > len(filled)
 
@@ -157,13 +162,13 @@ def _has_letters(cell: str) -> bool:
 
 
 def _side_of(name: str) -> int | None:
-    """The side, 0 or 1, that the name of a column tells."""
+    """The side, 0 or 1, that a column name mentions."""
     sides = {SIDES[word] for word in regex.split(r"[\W_]+", name.lower()) if word in SIDES}
     return sides.pop() if len(sides) == 1 else None
 
 
 def _language_of(name: str) -> str | None:
-    """The language that the name of a column tells: en, text_en, German."""
+    """The language that a column name mentions: en, text_en, German."""
     words = [word for word in regex.split(r"[\W_]+", name.lower()) if word not in FILLERS]
     if len(words) != 1 or words[0] == "id":
         return None
@@ -172,13 +177,13 @@ def _language_of(name: str) -> str | None:
 
 
 def _may_be(cells: Columns, language: str) -> bool:
-    """Whether nothing speaks against a language for a column: not its script, nor, with py3langid, its words."""
-    text = " ".join(cells)[:JUDGED_LETTERS]
+    """Whether a column may be in a language, by its script and, if py3langid is installed, by its words."""
+    text = " ".join(cells)[:MAX_CHARS]
     sides = text, text, language, language
     return not (is_in_another_script(*sides) or (find_spec("py3langid") and is_in_another_language(*sides)))
 
 
-def _agreement(table: Table, src: int, tgt: int) -> float:
-    """The correlation of the lengths in two columns."""
+def _length_correlation(table: Table, src: int, tgt: int) -> float:
+    """The correlation between the log-lengths of the cells in two columns."""
     one, other = (np.log([1 + size_of(cell) for cell in table.columns[index]]) for index in (src, tgt))
     return float(np.corrcoef(one, other)[0, 1]) if one.std() and other.std() else 0.0
