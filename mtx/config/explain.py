@@ -1,10 +1,9 @@
 """The text of `mtx config show`, and a JSON Schema for editors."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from textwrap import fill
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mtx.config.document import dump_line
@@ -43,7 +42,7 @@ def json_schema() -> str:
 
 
 def _section(name: str) -> str:
-    lines = [f"{name}: {SECTIONS[name].__doc__}", *_rows(SECTIONS[name])]
+    lines = [f"{name}: {SECTIONS[name].__doc__}", *_rows(SECTIONS[name].model_fields)]
     if name == "data":
         lines += _source_kinds()
     return "\n".join(lines)
@@ -62,14 +61,17 @@ def _setting(key: str) -> str:
 
 def _source_kinds() -> Iterator[str]:
     yield "  A source is one of these:"
+    shared = SourceSettings.model_fields
     for kind in SOURCE_KINDS.values():
         yield fill(" ".join(f"{kind.__doc__}".split()), WIDTH, initial_indent="  - ", subsequent_indent="    ")
-        yield from _rows(kind, indent="    ")
+        own = {name: field for name, field in kind.model_fields.items() if name not in shared}
+        yield from _rows(own, indent="    ")
+    yield "  Each of them may also have these keys:"
+    yield from _rows(shared, indent="    ")
 
 
-def _rows(settings: type[BaseModel], indent: str = "  ") -> Iterator[str]:
+def _rows(fields: Mapping[str, FieldInfo], indent: str = "  ") -> Iterator[str]:
     """Align name, type, default and description of each key."""
-    fields = settings.ordered_fields() if issubclass(settings, SourceSettings) else settings.model_fields
     for name, field in fields.items():
         listed = choices(field)
         kind = "choice" if listed else type_text(field).removeprefix("a ").replace("a list of sources", "a list")

@@ -68,7 +68,7 @@ class DataSettings(BaseModel, extra="forbid", frozen=True, strict=True):
 
     @property
     def all_languages(self) -> tuple[list[str], list[str]]:
-        """All source languages and all target languages of the sources, each once."""
+        """The source languages and the target languages of all sources, each language once."""
         src, tgt = zip(*map(self.languages_of, (*self.train, *self.held_out)), strict=True)
         return list(dict.fromkeys(src)), list(dict.fromkeys(tgt))
 

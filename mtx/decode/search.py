@@ -130,7 +130,7 @@ def beam_search(
     max_length = max_lengths(src_mask, options)
     results: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
     finished = results  # of the sentences that are left, in the order of their rows
-    sentences = torch.arange(len(results), device=device)  # those that are left
+    sentences = torch.arange(len(results), device=device)  # the indices of those that are left
     # One hypothesis per sentence at first, and never more than the previous ones have continuations.
     logp_BW = torch.zeros(len(results), 1, device=device)
     ids_RT = torch.full((len(results), 1), bos_id, device=device)

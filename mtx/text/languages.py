@@ -82,12 +82,12 @@ def matching_codes(wanted: str, codes: Collection[str]) -> list[str]:
 
 
 def is_variant(code: str, language: str) -> bool:
-    """Whether `code` means `language` or a variant of it, as pt-BR of pt."""
+    """Whether `code` means `language` or a variant of it: pt-BR is one of pt."""
     return all(wide in (None, part) for part, wide in zip(parts_of(code), parts_of(language), strict=True))
 
 
 def is_same_language(one: str, other: str) -> bool:
-    """Whether two codes mean the same language, or one of them a variety of the other."""
+    """Whether two codes mean the same language, or one a variant of the other."""
     return bool(matching_codes(one, [other]))
 
 

@@ -56,7 +56,7 @@ def scripts_of(language: str) -> tuple[str, ...]:
 
 
 def writes_spaces(language: str) -> bool:
-    """Whether a language puts spaces between sentences, as all do that put them between words."""
+    """Whether a language puts spaces between words, and so between sentences."""
     return script_of(language) not in (*SPACELESS, *_EAST_ASIAN)
 
 

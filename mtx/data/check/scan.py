@@ -139,7 +139,7 @@ class ChunkScanner:
 
 
 def _is_unusable(reason: str | None) -> bool:
-    """Whether any config drops pairs for this reason: they are empty, over 1 MB, or could not be read."""
+    """Whether every config drops pairs for this reason: they are empty, over 1 MB, or could not be read."""
     return reason is not None and reason not in RULE_KEYS and reason != HELD_OUT
 
 

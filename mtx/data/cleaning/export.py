@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,14 @@ from mtx.errors import ExitCode, UserError
 from mtx.system.parallel import parallel_map
 
 DROPPED_FILE = "dropped.jsonl"
+
+
+class Kind(NamedTuple):
+    """Settings of a source that all pairs of a file share."""
+
+    tag: str | None
+    weight: float
+    languages: tuple[str, str]
 
 
 def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
@@ -35,24 +44,11 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
     """
     data, clean = config.data, config.clean
     sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
-    kinds = [(source.tag, source.weight, data.languages_of(source)) for source in sources]
-    distinct, files = list(dict.fromkeys(kinds)), dict[tuple[Any, ...], list[BinaryIO]]()
-    for number, kind in enumerate(distinct, start=1):
-        src, tgt = kind[2] if len(set(kind[2])) == 2 else ("src", "tgt")
-        name = f"train-{number}" if len(distinct) > 1 else "train"
-        files[kind] = [new_file(f"{name}.{src}"), new_file(f"{name}.{tgt}")]
-    dropped_file = new_file(DROPPED_FILE)
+    kinds = [Kind(source.tag, source.weight, data.languages_of(source)) for source in sources]
+    files, dropped_file = _new_files(kinds, new_file), new_file(DROPPED_FILE)
     cleaners, seen, dropped, num_read = read_cleaners(data, clean, sources), HashSet64(), Counter[str](), 0
     for source, kind, cleaner in zip(sources, kinds, cleaners, strict=True):
-
-        def work(
-            chunk: Chunk, tag: str | None = source.tag, cleaner: Cleaner = cleaner
-        ) -> tuple[list[Pair], list[str | None], Hashes]:
-            pairs, reasons = cleaner.clean(chunk.pairs)
-            kept = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
-            return pairs, reasons, pair_hashes(kept, clean.duplicates, tag)
-
-        line = 0
+        line, work = 0, partial(_clean, cleaner, clean.duplicates, source.tag)
         pairs = read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row)
         for chunk, (cleaned, reasons, hashes) in parallel_map(in_chunks(pairs), work):
             if len(hashes):
@@ -73,3 +69,21 @@ def export_cleaned(config: Config, new_file: Callable[[str], BinaryIO]) -> str:
         what, where = f"no pair is kept among {num_read:,}", ", ".join(reader(source).label for source in sources)
         raise UserError(ExitCode.DATA, what, where=where, do="See why with mtx data check.")
     return format_kept(num_read, dropped)
+
+
+def _new_files(kinds: Sequence[Kind], new_file: Callable[[str], BinaryIO]) -> dict[Kind, list[BinaryIO]]:
+    """Create the two files of each kind, numbered if there are several."""
+    files, num_kinds = dict[Kind, list[BinaryIO]](), len(set(kinds))
+    for number, kind in enumerate(dict.fromkeys(kinds), start=1):
+        sides = kind.languages if len(set(kind.languages)) == 2 else ("src", "tgt")
+        files[kind] = [new_file(f"train-{number}.{side}" if num_kinds > 1 else f"train.{side}") for side in sides]
+    return files
+
+
+def _clean(
+    cleaner: Cleaner, duplicates: str, tag: str | None, chunk: Chunk
+) -> tuple[list[Pair], list[str | None], Hashes]:
+    """Repair the pairs of a chunk; return also the reasons to drop them, and hashes of those that are kept."""
+    pairs, reasons = cleaner.clean(chunk.pairs)
+    kept = [pair for pair, reason in zip(pairs, reasons, strict=True) if reason is None]
+    return pairs, reasons, pair_hashes(kept, duplicates, tag)

@@ -73,7 +73,7 @@ def languages_of(sources: Sequence[Source], src_lang: str | None, tgt_lang: str 
 
 
 def _are_swapped(src_lang: str, tgt_lang: str, src: str, tgt: str) -> bool:
-    """Whether the languages given are those of the files, but the other way round."""
+    """Whether the given languages are those of the files in the wrong order."""
     return not is_same_language(src, tgt) and is_same_language(src_lang, tgt) and is_same_language(tgt_lang, src)
 
 
