@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
 
 # sacreBLEU's tokenizers for scripts that its default, 13a, does not suit, by ISO 15924 code
-TOKENIZERS = {
+BLEU_TOKENIZERS = {
     **dict.fromkeys(SPACELESS, "char"),
     **dict.fromkeys(("Hans", "Hant", "Hani"), "zh"),
     **dict.fromkeys(("Jpan", "Hira", "Kana", "Hrkt"), "ja-mecab"),
@@ -107,21 +107,21 @@ class Report:
         return "\n".join(lines)
 
 
-def tokenizer_of(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
+def choose_bleu_tokenizer(tgt_lang: str | None, references: Sequence[str] = ()) -> str:
     """Choose sacreBLEU's tokenizer for BLEU by the script of a language or, if that is not known, of `references`.
 
     If the one for Japanese or Korean is not installed, choose `char`: each character counts as a word.
     """
     language = tgt_lang if tgt_lang and script_of(tgt_lang) else spaceless_language(references)
-    wanted = _wanted_tokenizer(language)
-    return wanted if is_installed(wanted) else "char"
+    wanted = _best_bleu_tokenizer(language)
+    return wanted if has_bleu_tokenizer(wanted) else "char"
 
 
 def language_notes(src_langs: Iterable[str], tgt_langs: Collection[str]) -> Iterator[str]:
     """Yield a line for each language that is unknown or scored by characters, for the user to read before training."""
     for language in dict.fromkeys(tgt_langs):
-        wanted = _wanted_tokenizer(language)
-        if not is_installed(wanted):
+        wanted = _best_bleu_tokenizer(language)
+        if not has_bleu_tokenizer(wanted):
             what = f"BLEU of {language} counts characters (tok:char): {wanted}, which cuts words, is not installed"
             yield f"{what}. Install it with: pip install 'mtx[cjk]'."
     for language in dict.fromkeys([*src_langs, *tgt_langs]):
@@ -131,11 +131,11 @@ def language_notes(src_langs: Iterable[str], tgt_langs: Collection[str]) -> Iter
             yield f"{language} is not a language code, so rules and scores do not know the language. {do}"
 
 
-def _wanted_tokenizer(language: str | None) -> str:
-    return TOKENIZERS.get(script_of(language or "") or "", "13a")
+def _best_bleu_tokenizer(language: str | None) -> str:
+    return BLEU_TOKENIZERS.get(script_of(language or "") or "", "13a")
 
 
-def is_installed(tokenizer: str) -> bool:
+def has_bleu_tokenizer(tokenizer: str) -> bool:
     """Whether the packages of a tokenizer of sacreBLEU are installed."""
     from sacrebleu.metrics import BLEU
 

@@ -15,7 +15,7 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import Report, Score, evaluate, language_notes, score, tokenizer_of
+from mtx.evaluate import Report, Score, choose_bleu_tokenizer, evaluate, language_notes, score
 from mtx.system.device import Precision
 
 WORDS = [
@@ -65,7 +65,7 @@ def test_scores_are_those_of_the_sacrebleu_command(
     hypotheses, first = corpus(*alphabets[lang])
     references = [first, *(corpus(seed, WORDS, " ")[1] for seed in range(2, num_references + 1))]
     expected = sacrebleu_command(tmp_path, hypotheses, references, "--confidence", *options)
-    tokenizer = tokenizer_of(lang)
+    tokenizer = choose_bleu_tokenizer(lang)
     *scores, length_ratio = score(hypotheses, references, tokenizer)
     for found, theirs in zip(scores, expected, strict=True):
         assert found.score == pytest.approx(theirs["score"], abs=1e-11)
@@ -84,7 +84,7 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
         seed % 4
     ]
     hypotheses, references = corpus(seed, alphabet, joint)
-    bleu, chrf, length_ratio = score(hypotheses, [references], tokenizer_of(lang), num_samples=1)
+    bleu, chrf, length_ratio = score(hypotheses, [references], choose_bleu_tokenizer(lang), num_samples=1)
     expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh" if lang == "zh" else "13a")
     assert bleu.score == expected.score
     assert length_ratio == expected.sys_len / expected.ref_len
@@ -100,7 +100,7 @@ def test_scores_are_sacrebleus_to_the_last_digit(seed: int) -> None:
     ],
 )
 def test_each_language_has_its_tokenizer(tokenizer: str, codes: str) -> None:
-    assert {code: tokenizer_of(code) for code in codes.split()} == dict.fromkeys(codes.split(), tokenizer)
+    assert {code: choose_bleu_tokenizer(code) for code in codes.split()} == dict.fromkeys(codes.split(), tokenizer)
     assert f"tok:{tokenizer}|" in score(["a"], [["a"]], tokenizer, num_samples=1)[0].signature
 
 
@@ -113,8 +113,8 @@ def test_each_language_has_its_tokenizer(tokenizer: str, codes: str) -> None:
 def test_a_language_that_is_not_known_has_the_tokenizer_of_its_script(
     code: str | None, text: str, tokenizer: str
 ) -> None:
-    assert tokenizer_of(code, [text]) == tokenizer
-    assert tokenizer_of("fr", [text]) == "13a"
+    assert choose_bleu_tokenizer(code, [text]) == tokenizer
+    assert choose_bleu_tokenizer("fr", [text]) == "13a"
 
 
 @pytest.mark.parametrize("lang", ["ja", "jpn", "ko_KR", "kor"])
@@ -130,8 +130,9 @@ def test_japanese_and_korean_count_characters_without_the_extra(
         tokenizer = getattr(module, f"Tokenizer{kind}Mecab")
         monkeypatch.setattr(tokenizer, "__init__", lambda self: None)
         monkeypatch.setattr(tokenizer, "signature", lambda self: "mecab")
-    assert tokenizer_of(lang) == tokenizer_of(None, ["これは犬です" if kind == "Ja" else "이것은 개입니다"])
-    assert tokenizer_of(lang) == (f"{kind.lower()}-mecab" if is_installed else "char")
+    reference = "これは犬です" if kind == "Ja" else "이것은 개입니다"
+    assert choose_bleu_tokenizer(lang) == choose_bleu_tokenizer(None, [reference])
+    assert choose_bleu_tokenizer(lang) == (f"{kind.lower()}-mecab" if is_installed else "char")
     notes = list(language_notes(["en"], [lang, lang]))
     assert [f"BLEU of {lang} " in note and "pip install 'mtx[cjk]'" in note for note in notes] == (
         [] if is_installed else [True]

@@ -78,12 +78,12 @@ def evaluate(
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
     with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
-        from mtx.evaluate import Report, language_notes, report_on, tokenizer_of
+        from mtx.evaluate import Report, choose_bleu_tokenizer, language_notes, report_on
 
         if hyp is not None:
             hypotheses, references = _parallel_files(hyp, ref_files)
             languages = [_language_of_file(tgt_lang, references)]
-            report = report_on(hypotheses, references, tokenizer_of(languages[0]))
+            report = report_on(hypotheses, references, choose_bleu_tokenizer(languages[0]))
         else:
             from mtx.checkpoint.model_folder import find_model
 
@@ -175,12 +175,12 @@ def _recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_
 
 def _score(translator: "Translator", test_set: TestSet, folder: Path) -> "tuple[Report, list[str]]":
     """Translate a test set; return its scores and the translations."""
+    from mtx.evaluate import choose_bleu_tokenizer
     from mtx.evaluate import evaluate as run_evaluation
-    from mtx.evaluate import tokenizer_of
 
     _, sources, references, tag, language = test_set
     translator.set_tag(tag)
-    tokenizer = tokenizer_of(language or translator.tgt_lang, references[0])
+    tokenizer = choose_bleu_tokenizer(language or translator.tgt_lang, references[0])
     report, translations = run_evaluation(translator, sources, references, tokenizer, str(folder))
     return replace(report, name=test_set.name), [translation.tgt for translation in translations]
 

@@ -19,7 +19,7 @@ from mtx.checkpoint.training import (
 from mtx.config.messages import key_text
 from mtx.config.settings import Config, TrainSettings
 from mtx.errors import DiskFullError, ExitCode, UserError
-from mtx.evaluate import is_installed
+from mtx.evaluate import has_bleu_tokenizer
 from mtx.system.formats import format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.rng import decorrelate_rng, random_state
@@ -154,22 +154,24 @@ def check_changes(config: Config, inputs: RunInputs) -> None:
     folder.refuse(change for change in moved if is_other.get(str(change.key[1])))
 
 
-def keep_tokenizers(inputs: RunInputs, progress: Progress) -> RunInputs:
+def keep_bleu_tokenizers(inputs: RunInputs, progress: Progress) -> RunInputs:
     """Let BLEU of each dev set keep its tokenizer, so that all scores of a run can be compared.
 
     The choice differs from that at the start of the run if packages were installed or removed since.
     """
     before = progress.evaluations[-1].tokenizers if progress.evaluations else []
-    now = [each.tokenizer for each in inputs.dev]
+    if len(before) != len(inputs.dev):
+        return inputs
     dev = []
-    for each, tokenizer in zip(inputs.dev, before if len(before) == len(now) else now, strict=True):
-        if tokenizer != each.tokenizer and is_installed(tokenizer):
+    for each, former in zip(inputs.dev, before, strict=True):
+        chosen = each.bleu_tokenizer
+        if former != chosen and has_bleu_tokenizer(former):
             what = "%s: BLEU keeps tok:%s, with which this run began; a new run would use tok:%s"
-            LOGGER.warning(what, each.name, tokenizer, each.tokenizer)
-            each = replace(each, tokenizer=tokenizer)
-        elif tokenizer != each.tokenizer:
+            LOGGER.warning(what, each.name, former, chosen)
+            each = replace(each, bleu_tokenizer=former)
+        elif former != chosen:
             what = "%s: BLEU uses tok:%s from now on and can't be compared with earlier scores: tok:%s is not installed"
-            LOGGER.warning(what, each.name, each.tokenizer, tokenizer)
+            LOGGER.warning(what, each.name, chosen, former)
         dev.append(each)
     return replace(inputs, dev=tuple(dev))
 

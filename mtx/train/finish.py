@@ -79,7 +79,7 @@ def _score(inputs: RunInputs, signals: StopSignals) -> str:
         start = time.perf_counter()
         translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
         seconds, model = time.perf_counter() - start, str(inputs.folder.model)
-        report = report_on_model(translations, [dev.references], dev.tokenizer, model, seconds)
+        report = report_on_model(translations, [dev.references], dev.bleu_tokenizer, model, seconds)
         reports.append(replace(report, name=dev.name))
     text = Report.mean_of(reports).to_text()
     LOGGER.info("dev, beam %d:", beam_size)

@@ -21,7 +21,7 @@ from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader, usable_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import language_notes, tokenizer_of
+from mtx.evaluate import choose_bleu_tokenizer, language_notes
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
@@ -52,7 +52,7 @@ class DevSet:
     batches: list[Rows]
     sources: list[str]
     references: list[str]
-    tokenizer: str  # Name of sacreBLEU's tokenizer for BLEU
+    bleu_tokenizer: str  # Its name in sacreBLEU
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
         "data": corpus.key,
         "sources": corpus.sources,
         "dev": " ".join(each.corpus.key for each in dev) or None,
-        "bleu": [each.tokenizer for each in dev],
+        "bleu": [each.bleu_tokenizer for each in dev],
         "tokenizer": tokenizer.digest,
         "threads": threads,
         "precision": str(precision),
@@ -243,7 +243,7 @@ def _load_dev_set(source: Source, data: DataSettings, settings: TrainSettings, t
     pairs = list(islice(usable_pairs(source, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
     sources, references = map(list, zip(*pairs, strict=True))
-    bleu_tokenizer = tokenizer_of(data.languages_of(source)[1], references)
+    bleu_tokenizer = choose_bleu_tokenizer(data.languages_of(source)[1], references)
     return DevSet(source, reader(source).label, corpus, batches, sources, references, bleu_tokenizer)
 
 

@@ -13,7 +13,7 @@ from mtx.data.batching import Batch, Position, batches_from
 from mtx.distributed.process_group import SINGLE, ProcessGroup, explain_lost_peers
 from mtx.system.logs import LOGGER, log_to_file
 from mtx.system.signals import ECHO_SECONDS, deferred_signals
-from mtx.train.checkpoints import check_changes, is_save_due, keep_tokenizers, prune, save, start_or_resume
+from mtx.train.checkpoints import check_changes, is_save_due, keep_bleu_tokenizers, prune, save, start_or_resume
 from mtx.train.failures import explain_failures
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.metrics import StepLog, progress_bar
@@ -72,7 +72,7 @@ def fit(inputs: RunInputs, allow_data_change: bool = False) -> None:
     with explain_lost_peers(), deferred_signals(echo_seconds, is_last=group.is_distributed) as requests:
         check_ranks_agree(inputs)
         state, signals = start_or_resume(inputs, allow_data_change), StopSignals(requests, group)
-        inputs = keep_tokenizers(inputs, state.progress)
+        inputs = keep_bleu_tokenizers(inputs, state.progress)
         try:
             with explain_failures(state, inputs):
                 run_steps(state, inputs, signals)

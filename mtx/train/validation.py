@@ -47,14 +47,14 @@ def _score_on(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> SetScores
     translations = translate_dev(inputs, dev, signals, inputs.precision, **options)
     model.train()
     hypotheses = [translation.tgt for translation in translations]
-    bleu, chrf, _ = score(hypotheses, [dev.references], dev.tokenizer, num_samples=1)
+    bleu, chrf, _ = score(hypotheses, [dev.references], dev.bleu_tokenizer, num_samples=1)
     # The same few sentences every time, spread over the dev set.
     num_samples = max(1, NUM_SAMPLES // len(inputs.dev))
     for index in list(range(0, len(hypotheses), max(1, len(hypotheses) // num_samples)))[:num_samples]:
         LOGGER.info("  source     %s", dev.sources[index])
         LOGGER.info("  reference  %s", dev.references[index])
         LOGGER.info("  hypothesis %s", hypotheses[index])
-    return SetScores(dev.name, loss, bleu.score, chrf.score, dev.tokenizer)
+    return SetScores(dev.name, loss, bleu.score, chrf.score, dev.bleu_tokenizer)
 
 
 def translate_dev(

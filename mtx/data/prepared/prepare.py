@@ -51,6 +51,7 @@ def prepare(sources: Sequence[Source], settings: DataSettings, clean: CleanSetti
     key = _digest([CODE_VERSION, contents, *languages, *rules])
 
     def chunks(notes: list[str]) -> Iterator[Chunk]:
+        """Read all sources; after each, its variants of languages are added to `notes`."""
         for index, source in enumerate(sources):
             variants = Variants()
             yield from in_chunks(read_pairs(source, *languages, settings.on_bad_row, variants), index)

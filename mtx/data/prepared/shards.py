@@ -64,7 +64,7 @@ def open_shards(folder: Path) -> Iterator[tuple[dict[str, StoredArray], Counts]]
 def write_shards(
     folder: Path, chunks: Iterable[Chunk], num_sources: int, encode: Callable[[Chunk], EncodedChunk], notes: list[str]
 ) -> None:
-    """Encode `chunks` and write them as shards in `folder`, after those already there; the last gets `notes`.
+    """Encode `chunks` and write them as shards in `folder`, after those already there. The last gets `notes`.
 
     The result does not depend on the number of processes, nor on where an earlier process was killed.
 
