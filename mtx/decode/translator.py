@@ -108,7 +108,7 @@ class Translator:
             self._workers = None
 
     def _texts(self, segments: Sequence[Segment], hypotheses: Found) -> tuple[list[list[str]], list[Segment]]:
-        """Decode `hypotheses`, and list the segments with a loop in one. These are replaced by a search without."""
+        """Return the texts of `hypotheses`, and the segments with a loop, whose hypotheses a new search replaces."""
         texts = self._decode(segments, hypotheses)
         if not self.options.avoids_loops:
             return texts, []
