@@ -54,9 +54,9 @@ class WholeCharacters:
 
     def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
         rows = (self._bytes_V[ids_RT[:, -1]] >= 0x80).nonzero()[:, 0]
-        logp_inside = logp_RV[rows]
+        logp_inside = logp_RV[rows] if len(rows) else None
         logp_RV.index_fill_(1, self._never_first, -torch.inf)
-        if len(rows):
+        if logp_inside is not None:
             states = torch.zeros_like(rows)
             for ids in ids_RT[rows, -3:].T:  # a character that is not finished has at most three
                 states = self._after_SN[states, self._bytes_V[ids]]

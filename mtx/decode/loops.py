@@ -57,14 +57,15 @@ class Loops:
 
 def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> Loops | None:
     """The loops of `src`, if the text of one of its hypotheses has any; else None."""
-    repetitive = [text for each, text in zip(hypotheses, texts, strict=True) if _may_loop(each, text)]
-    loops = Loops(src) if repetitive else None
-    return loops if loops is not None and any(any(loops.find(text)) for text in repetitive) else None
+    repeating = [text for each, text in zip(hypotheses, texts, strict=True) if _repeats(each, text)]
+    loops = Loops(src) if repeating else None
+    return loops if loops is not None and any(any(loops.find(text)) for text in repeating) else None
 
 
-def _may_loop(hypothesis: Hypothesis, text: str) -> bool:
-    """Whether `text` may have a loop, by a fast test that most texts fail."""
-    return len(hypothesis.ids) - len(set(hypothesis.ids)) >= MAX_REPEATS or _SHORT_RUN.search(text) is not None
+def _repeats(hypothesis: Hypothesis, text: str) -> bool:
+    """Whether `text` has more than `MAX_REPEATS` repetitions of a unit. Few texts pass the first, fast tests."""
+    is_likely = len(hypothesis.ids) - len(set(hypothesis.ids)) >= MAX_REPEATS or _SHORT_RUN.search(text)
+    return bool(is_likely and _repetitions(MAX_REPEATS + 1, len(text)).search(f" {text}"))
 
 
 def _kind(unit: str) -> str:

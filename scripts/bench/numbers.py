@@ -35,7 +35,10 @@ TEMPLATES = (  # N is an integer, P a price, Y a year, D a date, T a time, F a t
     "The meeting on {D} begins at {T} in room {N}.|Die Sitzung am {D} beginnt um {T} Uhr in Raum {N}.",
     "Since {Y} the price of {P} euros rose by {N} percent.|Seit {Y} stieg der Preis von {P} Euro um {N} Prozent.",
 )
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November")
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 GERMAN_MONTHS = (
     "Januar",
     "Februar",
