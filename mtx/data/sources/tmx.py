@@ -4,6 +4,7 @@ The format: https://www.gala-global.org/tmx-14b. A file may come from anyone: de
 other file or address is opened, and libxml2's limits on depth and size stay in force.
 """
 
+import codecs
 import html.entities
 import re
 from collections.abc import Iterable, Iterator
@@ -12,18 +13,18 @@ from typing import Any, BinaryIO
 
 from mtx.config.sources import Tmx
 from mtx.data.sources.base import Languages, NoPair, Pair, Reader, not_found
-from mtx.data.sources.text import open_regular, plain_blocks
+from mtx.data.sources.text import BLOCK_BYTES, open_regular, plain_blocks
 from mtx.data.sources.variants import Variants
 from mtx.errors import ExitCode, UserError
 from mtx.text.languages import base_language, code_without_region, is_same_language
 
 MAX_ELEMENTS, MAX_BYTES = 10_000, 1 << 22  # Limits of one unit. Sentences over 1 MB are dropped anyway.
-MAX_PIECE_BYTES = 1 << 16  # Bytes of a piece, by default a unit; invalid XML in a larger unit ends the reading
-UNIT_BEGIN, UNIT_END = re.compile(rb"<tu[\s>]"), b"</tu>"  # The same bytes in every encoding but UTF-16
+UNIT_BEGIN, UNIT_END, FILE_END = re.compile(rb"<tu[\s>]"), b"</tu>", b"</tmx>"  # In every encoding but UTF-16
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # Elements in a segment that contain formatting, not text of the sentence
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _SPACES = re.compile(r"[\t\n\r ]+")
+_ENCODING = re.compile(r"\s+encoding\s*=\s*['\"][\w.-]+['\"]")
 _POSITION = re.compile(r", line \d+, column \d+$")
 
 
@@ -38,26 +39,29 @@ class TmxReader(Reader[Tmx]):
             yield from read_tmx([(stream, str(path))], str(path), *languages, self.variants)
 
     def languages(self) -> Languages:
-        """The languages of the first unit, in order if the header names the source."""
         path = self.settings.tmx
-        src, codes = "", list[str]()
         try:
             with path.open("rb") as stream:
-                for unit in _units(plain_blocks(stream, str(path)), str(path)):
-                    if isinstance(unit, NoPair):
-                        continue
-                    header = next(_children(unit.getroottree().getroot(), "header"), None)
-                    src = "" if header is None else header.get("srclang", "")
-                    codes = [_code(variant) for variant in _children(unit, "tuv")]
-                    break
+                return languages_of_tmx(stream, str(path))
         except OSError:
             return Languages()  # reading the pairs will say what is wrong
-        languages = [base_language(code) for code in codes]
-        names = [code if languages.count(base_language(code)) > 1 else code_without_region(code) for code in codes]
-        others = [name for code, name in zip(codes, names, strict=True) if not is_same_language(src, code)]
-        if len(names) == 2 and len(others) == 1:
-            return Languages(sorted(names, key=others.__contains__), are_ordered=True)
-        return Languages(names)
+
+
+def languages_of_tmx(stream: BinaryIO, name: str) -> Languages:
+    """The languages of the first unit, and which of them is the source by the header."""
+    units = _units(plain_blocks(stream, name), name)
+    unit = next((unit for unit in units if not isinstance(unit, NoPair)), None)
+    if unit is None:
+        return Languages()
+    header = next(_children(unit.getroottree().getroot(), "header"), None)
+    src = "" if header is None else header.get("srclang", "")
+    codes = [_code(variant) for variant in _children(unit, "tuv")]
+    languages = [base_language(code) for code in codes]
+    names = [code if languages.count(base_language(code)) > 1 else code_without_region(code) for code in codes]
+    others = [name for code, name in zip(codes, names, strict=True) if not is_same_language(src, code)]
+    if len(names) == 2 and len(others) == 1:
+        return Languages(sorted(names, key=others.__contains__), are_ordered=True)
+    return Languages(names)
 
 
 def read_tmx(
@@ -94,7 +98,7 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
     """Each complete `tu` element, freed after use, or a NoPair for a unit that is not valid XML."""
     from lxml import etree
 
-    pieces = _pieces(blocks)
+    pieces = _pieces(_in_utf8(iter(blocks)))
     head = next(pieces)
     parser, num_lines = _Parser(name), head.count(b"\n")
     try:
@@ -109,12 +113,15 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
                 if num_units or not is_unit:
                     continue
                 parser.close()  # raises the error in an incomplete unit
+                return
             except etree.XMLSyntaxError as error:
                 if not is_unit:
                     raise
                 what, line, _ = _explain(error)
                 fault = what, f"{name} line {line + parser.lines_before}", "Correct the unit there, or remove it."
                 yield NoPair.of("with invalid XML", piece.decode(errors="replace").strip(), fault)
+                if piece.rstrip().endswith(FILE_END):
+                    return
             # A new parser goes on after the unit. It first reads the head, which has the encoding.
             parser = _Parser(name, num_lines - head.count(b"\n"))
             list(parser.units(head))
@@ -125,9 +132,22 @@ def _units(blocks: Iterable[bytes], name: str) -> Iterator[Any]:
 
 
 def _is_unit(piece: bytes) -> bool:
-    """Whether `piece` ends with a unit that is not inside a comment or CDATA."""
+    """Whether `piece` ends with a unit that is not inside a comment or CDATA, or has one that the file's end ends."""
     is_open = any(piece.rfind(begin) > piece.rfind(end) for begin, end in ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>")))
-    return not is_open and piece.endswith(UNIT_END) and UNIT_BEGIN.search(piece) is not None
+    is_last = piece.rstrip().endswith(FILE_END) and UNIT_BEGIN.search(piece) is not None
+    return not is_open and (is_last or piece.endswith(UNIT_END))
+
+
+def _in_utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """`blocks`, changed from UTF-16 to UTF-8 if they begin with its byte-order mark."""
+    first = next(blocks, b"")
+    if not first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield first
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    yield _ENCODING.sub("", decoder.decode(first), count=1).encode()
+    yield from (decoder.decode(block).encode() for block in blocks)
 
 
 def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -135,14 +155,14 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     begun, is_head = b"", True
     for block in blocks:
         begun += block
-        if is_head and ((unit := UNIT_BEGIN.search(begun)) or len(begun) > MAX_PIECE_BYTES):
+        if is_head and ((unit := UNIT_BEGIN.search(begun)) or len(begun) > BLOCK_BYTES):
             end = unit.start() if unit else len(begun)
             yield begun[:end]
             begun, is_head = begun[end:], False
         if not is_head:
             *units, begun = begun.split(UNIT_END)
             yield from (unit + UNIT_END for unit in units)
-            if len(begun) > MAX_PIECE_BYTES:
+            if len(begun) > MAX_BYTES or (len(begun) > BLOCK_BYTES and not UNIT_BEGIN.search(begun)):
                 yield begun
                 begun = b""
     yield begun
@@ -180,6 +200,10 @@ class _Parser:
             XMLSyntaxError: it is not XML.
             UserError: it is not TMX, or a unit is too large (DATA).
         """
+        for begin in range(0, len(data), BLOCK_BYTES):
+            yield from self._units(data[begin : begin + BLOCK_BYTES])
+
+    def _units(self, data: bytes) -> Iterator[Any]:
         self._parser.feed(data)
         self._num_bytes += len(data)
         for event, element in self._parser.read_events():

@@ -5,15 +5,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from mtx.config.sources import Zip
 from mtx.data.sources.base import Languages, Pair, Reader, languages_of_names, not_found, plain_name
 from mtx.data.sources.text import open_regular, stream_rows
-from mtx.data.sources.tmx import read_tmx
+from mtx.data.sources.tmx import languages_of_tmx, read_tmx
 from mtx.data.sources.two_files import pair_lines
 from mtx.errors import ExitCode, UserError
+from mtx.system.logs import LOGGER
 from mtx.text.languages import matching_codes
 
 # Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory.
@@ -42,6 +44,7 @@ class ZipReader(Reader[Zip]):
             names = _names(archive)
             tmx = [name for name in names if _is_tmx(name)]
             if tmx and self.settings.src is None and self.settings.tgt is None:
+                _tell_unread(self.label, tuple(name for name in names if _is_text(name, src_lang, tgt_lang)))
                 yield from read_tmx(self._open_each(archive, tmx), str(path), src_lang, tgt_lang, self.variants)
                 return
             src, tgt = self._members(names, src_lang, tgt_lang)
@@ -53,7 +56,11 @@ class ZipReader(Reader[Zip]):
     def languages(self) -> Languages:
         try:
             with _explain_damage(self.settings.zip), zipfile.ZipFile(self.settings.zip) as archive:
-                return Languages(languages_of_names(_names(archive)))
+                names = _names(archive)
+                for name in filter(_is_tmx, names):
+                    with self._open(archive, name) as stream:
+                        return languages_of_tmx(stream, self._where(name))
+                return Languages(languages_of_names(names))
         except (OSError, UserError):
             return Languages()  # reading the pairs will say what is wrong
 
@@ -109,6 +116,18 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 
 def _is_tmx(name: str) -> bool:
     return plain_name(Path(name)).name.lower().endswith(".tmx")
+
+
+def _is_text(name: str, *languages: str) -> bool:
+    """Whether a file holds text in one of `languages`, or a table, by its name."""
+    suffix = plain_name(Path(name)).suffix[1:].lower()
+    return suffix in ("tsv", "csv", "jsonl") or any(matching_codes(language, [suffix]) for language in languages)
+
+
+@cache  # told once, however often the archive is read
+def _tell_unread(name: str, files: Sequence[str]) -> None:
+    if files:
+        LOGGER.warning("%s: not read beside its TMX files: %s", name, ", ".join(files[:5]))
 
 
 @contextmanager

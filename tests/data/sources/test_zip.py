@@ -66,6 +66,21 @@ def test_several_translation_memories_are_read_one_after_another(tmp_path: Path)
         pairs_of(Zip(zip=archive(tmp_path, {"a.tmx": foreign, "b.tmx": foreign})))
 
 
+def test_the_languages_are_those_of_the_first_memory(tmp_path: Path) -> None:
+    ordered = TMX.replace("<body>", '<header srclang="de"/><body>')
+    for name in ("b.tmx", "b.TMX"):
+        source = Zip(zip=archive(tmp_path, {"a.txt": "x", name: ordered, "c.tmx": TMX.replace('"de"', '"fr"')}))
+        assert languages_of([source], None, None) == ("de", "en")
+    assert reader(Zip(zip=archive(tmp_path, {"a.tmx": "no"}))).languages() == ((), False)
+
+
+def test_what_is_not_read_beside_memories_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = {"README": "x", "a.tmx": TMX, "b.tsv": "a\tb\n", "c.EN": "a\n", "d.fr": "a\n"}
+    for _ in range(2):
+        assert pairs_of(Zip(zip=archive(tmp_path, files, "some.zip"))) == [("yes", "ja")]
+    assert caplog.messages == ["some.zip: not read beside its TMX files: b.tsv, c.EN"]
+
+
 @pytest.mark.parametrize("files", [{"Books.tmx": TMX}, {"a.en": "yes\n", "a.de": "ja\n"}])
 def test_what_macos_adds_is_ignored(files: dict[str, str], tmp_path: Path) -> None:
     forks: dict[str, str | bytes] = {f"__MACOSX/._{name}": b"\0\5\x16\7\0Mac OS X" for name in files}
