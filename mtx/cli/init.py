@@ -48,7 +48,7 @@ def init(
     """
     from mtx.config.settings import DataSettings
     from mtx.data.sources.guess import languages_of, sources_of
-    from mtx.text.languages import is_language_code
+    from mtx.text.languages import is_language_code, nearest_code
 
     if train:
         raise command_line_error("there is no --train", "Give the sources as arguments: mtx init SRC TGT.")
@@ -56,10 +56,11 @@ def init(
         raise command_line_error("--output needs a file name", "Give one.")
     for language in (src_lang, tgt_lang):
         if language is not None and not is_language_code(language):
-            do = "Give one such as en or pt_BR, or x-NAME for a language without one."
+            near, do = nearest_code(language), "Give one such as en or pt_BR, or x-NAME for a language without one."
+            do = do if near == language else f"Did you mean {near}?"
             raise UserError(ExitCode.USAGE, f"{language} is not a language code", do=do)
     given = columns.split(",") if columns is not None else []
-    if len(given) not in (0, 2):
+    if columns is not None and (len(given) != 2 or len({*map(str.strip, given)}) != 2):
         raise command_line_error(f"--columns {columns} does not name two columns", "Give two, such as --columns 2,4.")
 
     found = sources_of(sources, "train")

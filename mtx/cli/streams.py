@@ -78,10 +78,10 @@ def line_writer(output: Path | None) -> Iterator[Callable[[str], object]]:
 def new_text_file(path: Path) -> Iterator[BinaryIO]:
     """A new file as `new_file` makes it, packed if its name ends in .gz, .xz or .zst."""
     with new_file(path) as file:
-        if path.suffix not in PACKED_SUFFIXES:
+        if path.suffix.lower() not in PACKED_SUFFIXES:
             yield file
             return
-        with pack(file, path.suffix) as packed:
+        with pack(file, path.suffix.lower()) as packed:
             yield packed
 
 

@@ -16,7 +16,7 @@ from mtx.data.sources.csv import CsvReader
 from mtx.data.sources.tsv import Columns, TsvReader
 from mtx.errors import ExitCode, UserError
 from mtx.system.logs import LOGGER
-from mtx.text.languages import base_language, is_same_language
+from mtx.text.languages import NAMES, base_language, is_same_language
 from mtx.text.writing_systems import SCRIPTS
 
 MAX_ROWS = 1000  # Rows of a table that are looked at
@@ -26,12 +26,9 @@ MIN_CORRELATION = 0.5  # Least correlation between the lengths of sentences and 
 MIN_LEAD = 0.3  # Least difference from the correlation of the next pair of columns
 
 # Words in headers that name a side (0: source, 1: target), and words that say nothing about the language
-SIDES = {"source": 0, "src": 0, "target": 1, "tgt": 1, "trg": 1, "translation": 1, "reference": 1}
-FILLERS = {*SIDES, "text", "sentence", "sentences", "sent", "lang", "language", "column", "col", "input", "output"}
-NAMES = {
-    "english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl",
-    "portuguese": "pt", "polish": "pl", "czech": "cs", "russian": "ru", "turkish": "tr", "arabic": "ar", "hindi": "hi",
-    "chinese": "zh", "japanese": "ja", "korean": "ko",
+SIDES = {"source": 0, "src": 0, "original": 0, "target": 1, "tgt": 1, "trg": 1, "translation": 1, "reference": 1}
+FILLERS = {
+    "", "id", "text", "sentence", "sentences", "sent", "lang", "language", "column", "col", "input", "output", *SIDES,
 }  # fmt: skip
 
 
@@ -65,7 +62,7 @@ def choose_columns(
         if isinstance(source, Tsv | Csv) and len((table := _read_table(source)).columns) > 1:
             codes = [_language_of(name) for name in table.header]
             if given:
-                src, tgt = (_index(table, column) for column in given)
+                src, tgt = (_index(table, column.strip()) for column in given)
             else:
                 src, tgt = _choose(table, src_lang, tgt_lang)
             if codes and src_lang is None and tgt_lang is None:
@@ -84,6 +81,10 @@ def _read_table(source: Tsv | Csv) -> Table:
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     usual = [row for row in rows if len(row) == width]
     columns = list(map(list, zip(*usual, strict=True)))
+    num_quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for row in usual for cell in row)
+    if isinstance(source, Tsv) and 2 * num_quoted > len(usual) * width:
+        what = "%s: most fields are in quotes, which stay part of the text; {csv: %s, delimiter: tab} drops them"
+        LOGGER.warning(what, reader.label, source.tsv)
     header = rows[0] if rows and len(rows[0]) == width and _is_header(columns) else []
     return Table(reader.label, header, [cells[bool(header) :] for cells in columns])
 
@@ -93,7 +94,9 @@ def _is_header(columns: Sequence[Columns]) -> bool:
     firsts = [cells[0].strip() for cells in columns]
     if len({*firsts}) < len(firsts) or any(len(first) > 40 or not _has_letters(first) for first in firsts if first):
         return False
-    named = [first for first in firsts if _side_of(first) is not None or _language_of(first) is not None]
+    if any(first in others for first, *others in columns if first):  # a label
+        return False
+    named = [first for first in firsts if first and (_language_of(first) is not None or not _words_of(first))]
     above = [first for first, *others in columns if first and others and not any(map(_has_letters, others))]
     return len(named) > 1 or bool(above)
 
@@ -103,8 +106,7 @@ def _choose(table: Table, src_lang: str | None, tgt_lang: str | None) -> tuple[i
     texts = [index for index, cells in enumerate(table.columns) if _is_text(cells)]
     sides = [_candidates(table, texts, side, language) for side, language in enumerate((src_lang, tgt_lang))]
     pairs = [(src, tgt) for src, tgt in product(*sides) if src != tgt]
-    # A single pair, or two columns in either order.
-    if len(pairs) == 1 or (texts and sorted(pairs) == [(texts[0], texts[-1]), (texts[-1], texts[0])]):
+    if len(pairs) == 1 or (len(pairs) == 2 and pairs[0] == pairs[1][::-1]):  # two columns in either order
         return pairs[0]
     one_way = [(src, tgt) for src, tgt in pairs if src < tgt or (tgt, src) not in pairs]
     ranked = sorted(((_length_correlation(table, *pair), pair) for pair in one_way), reverse=True)
@@ -168,12 +170,17 @@ def _side_of(name: str) -> int | None:
 
 
 def _language_of(name: str) -> str | None:
-    """The language that a column name mentions: en, text_en, German."""
-    words = [word for word in regex.split(r"[\W_]+", name.lower()) if word not in FILLERS]
-    if len(words) != 1 or words[0] == "id":
-        return None
-    code = NAMES.get(words[0]) or language_of_name(f"x.{words[0]}")
-    return code if code is not None and base_language(code) in SCRIPTS else None
+    """The language that the name of a column tells: en, text_en, German, deu_Latn."""
+    words = _words_of(name)
+    code = language_of_name(f"x.{name.strip()}")
+    if code is None and len(words) == 1:
+        code = NAMES.get(words[0]) or language_of_name(f"x.{words[0]}")
+    return code if code is not None and base_language(code) in SCRIPTS and words else None
+
+
+def _words_of(name: str) -> list[str]:
+    """The words in the name of a column that are not usual there."""
+    return [word for word in regex.split(r"[\W\d_]+", name.lower()) if word not in FILLERS]
 
 
 def _may_be(cells: Columns, language: str) -> bool:

@@ -7,6 +7,13 @@ from typing import Any
 
 from mtx.config.sources import LANGUAGE_PATTERN
 
+# Codes by names of languages, in English or their own
+NAMES = {
+    "english": "en", "german": "de", "deutsch": "de", "french": "fr", "spanish": "es", "italian": "it", "dutch": "nl",
+    "portuguese": "pt", "polish": "pl", "czech": "cs", "russian": "ru", "turkish": "tr", "arabic": "ar", "hindi": "hi",
+    "chinese": "zh", "japanese": "ja", "korean": "ko",
+}  # fmt: skip
+
 
 def is_language_code(text: str) -> bool:
     """Whether `text` is a valid tag of a length that configs allow. `x-NAME` is valid: it is for private use."""
@@ -62,6 +69,8 @@ def nearest_code(code: str) -> str:
     """Return the code that a user may have meant by `code`: ja for jp, which is a country; else `code` itself."""
     from langcodes import Language
 
+    if code.lower() in NAMES:
+        return NAMES[code.lower()]
     first = re.split("[-_]", code)[0]
     country = Language.make(territory=first.upper()).maximize() if len(first) == 2 else None
     return code if country is None or country.language in (None, "en") else str(country.language)

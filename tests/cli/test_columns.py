@@ -64,7 +64,12 @@ def found(config: str = "en-de.yaml") -> list[tuple[str, str]]:
         ("a.tsv", lambda n, s, t: (f"{-n / 7:e}", s, t, f"https://a.b/{n}", f"x{n}f9"), "", "src: 2, tgt: 3"),
         ("a.tsv", lambda n, s, t: (s, t, "CC-BY 2.0 (France)"), "", "{tsv: a.tsv}"),
         ("a.tsv", lambda n, s, t: (s, t), "", "{tsv: a.tsv}"),
+        ("a.tsv", lambda n, s, t: ("eng", s, "deu", t), "", "src: 2, tgt: 4}"),
         ("a.tsv", lambda n, s, t: (s, t), "source\ttarget\n", "{tsv: a.tsv, header: true}"),
+        ("a.tsv", lambda n, s, t: (s, t), "sentence1\tsentence2\n", "{tsv: a.tsv, header: true}"),
+        ("a.tsv", lambda n, s, t: (s, t), "Text\tTranslation\n", "{tsv: a.tsv, header: true}"),
+        ("a.tsv", lambda n, s, t: (t, s), "deu_Latn\teng_Latn\n", "src: 2, tgt: 1, header: true"),
+        ("a.tsv", lambda n, s, t: (t, n, s), "#de-DE\tid\ten-US\n", "src: 3, tgt: 1, header: true"),
         ("a.tsv", lambda n, s, t: (t, s), "German\tEnglish\n", "src: 2, tgt: 1, header: true"),
         ("a.tsv", lambda n, s, t: (n, t, s, "note"), "id\ttext_de\ttext_en\tkind\n", "src: 3, tgt: 2, header: true"),
         ("a.tsv", lambda n, s, t: (n, s, t), "nr\tfrom\tto\n", "src: 2, tgt: 3, header: true"),
@@ -79,6 +84,18 @@ def test_columns_and_header_are_found(name: str, row: Row, header: str, keys: st
     assert found() == PAIRS
     assert "warning" not in answer.err
     assert ("columns     a." in answer.err) == (keys not in ("{tsv: a.tsv}", "{csv: a.csv}"))
+
+
+@pytest.mark.parametrize("rows", ["1\t2\n" * 20, "en\tde\n", "one\teins\n"])
+def test_two_columns_are_taken_whatever_they_hold(mtx: "Mtx", rows: str) -> None:
+    Path("a.tsv").write_text(rows)
+    assert mtx("init", "a.tsv", *LANGUAGES).code == (0 if "one" in rows else 3 if "en" in rows else 0)
+
+
+def test_fields_in_quotes_are_told(mtx: "Mtx") -> None:
+    answer = mtx("init", table("a.tsv", lambda n, s, t: (f'"{s}"', f'"{t}"')), *LANGUAGES)
+    assert (answer.code, "a.tsv: most fields are in quotes" in answer.err) == (0, True)
+    assert "{csv: a.tsv, delimiter: tab}" in answer.err
 
 
 def test_languages_tell_the_order(mtx: "Mtx") -> None:
@@ -124,7 +141,11 @@ def test_columns_are_given_by_number_or_name(mtx: "Mtx") -> None:
     assert mtx("init", "a.tsv", "--columns", "de,en", "-o", "de.yaml").code == 0
     assert found("de.yaml") == [(tgt, src) for src, tgt in PAIRS]
     assert load_config(Path("de.yaml"), []).data.src_lang == "de"
-    for given, words in (("1", "does not name two"), ("1,2,3", "does not name two"), ("1,9", "no column 9: 1 en: The")):
+    assert mtx("init", "a.tsv", "--columns", " 1, de", "-o", "en.yaml").code == 0
+    for given, words in (
+        ("1", "does not name two"), ("1,2,3", "does not name two"), ("2, 2", "does not name two"),
+        ("", "does not name two"), ("1,9", "no column 9: 1 en: The"),
+    ):  # fmt: skip
         answer = mtx("init", "a.tsv", "--columns", given, "-o", "new.yaml")
         assert (answer.code, words in answer.err) == (2, True)
 

@@ -152,6 +152,8 @@ def test_nothing_is_overwritten(existing: str, mtx: "Mtx", tmp_path: Path) -> No
         (["train.en", "train.en"], 2, "source and target are the same file"),
         (["t.tsv"], 2, "Give --src-lang and --tgt-lang"),
         (["t.tsv", "--src-lang", "e n", "--tgt-lang", "de"], 2, "e n is not a language code"),
+        (["t.tsv", "--src-lang", "en", "--tgt-lang", "jp"], 2, "Did you mean ja?"),
+        (["t.tsv", "--src-lang", "en", "--tgt-lang", "German"], 2, "Did you mean de?"),
         (["train.en", "train.de", "--dev", "train.en", "--dev", "train.de"], 2, "is a file of the training data"),
         (["train.en", "train.de", "--output", "no/my.yaml"], 2, "no such folder (no)"),
         (["train.en", "train.de", "--output", "-"], 2, "--output needs a file"),

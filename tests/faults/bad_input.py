@@ -159,7 +159,7 @@ ROWS = [
         0, ["in 8 of 8 pairs source and target are the same"]),
     Row("B1", [*PLAN, "data.test={src: dev.en, tgt: train.de}"], 3, ["dev.en has 1 lines, train.de 8"]),
     Row("B9", [*PLAN, "data.test={dataset: ./owner/name}"], 3, ["no data set at", "owner/name"]),
-    Row("B10", [*TRAIN, "data.train=[{tsv: a.tsv}]"], 3, ["found 3 columns, 2 in the lines before (", "a.tsv line 3)"],
+    Row("B10", [*TRAIN, "data.train=[{tsv: a.tsv}]"], 3, ["found 3 columns, 2 are usual (", "a.tsv line 3)"],
         files={"a.tsv": b"a\tb\n\nstray\ttab\tinside\n"}),
     Row("B12", [*PLAN, "data.test={src: train.en, tgt: train.de}"], 0, ["the test pairs are training pairs"]),
     # --- translate ---

@@ -157,7 +157,7 @@ def as_read(pair: Pair) -> Pair:
 
 def plain_name(path: Path) -> Path:
     """`path` without the suffix of a packed file."""
-    return path.with_suffix("") if path.suffix in PACKED_SUFFIXES else path
+    return path.with_suffix("") if path.suffix.lower() in PACKED_SUFFIXES else path
 
 
 def language_of_name(name: str) -> str | None:

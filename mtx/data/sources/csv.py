@@ -1,6 +1,7 @@
 """Comma-separated files, as spreadsheets write them: fields in quotes may hold delimiters and line breaks."""
 
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from mtx.system.logs import LOGGER
 MAX_RECORD_LINES = 100  # Lines of a record; with more, a quote was never closed
 NUM_SNIFFED = 100  # First lines, by which the delimiter is chosen
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ","}  # From rare to frequent in text
+_SPACED = re.compile(r'"[^"]*"[,;\t] +"')  # Spaces between a delimiter and a quote
 QUOTE = "Put fields with delimiters or quotes into quotes, and double the quotes in them."
 
 
@@ -31,8 +33,10 @@ class CsvReader(Reader[Csv]):
         settings, num_breaks = self.settings, 0
         lines = read_rows(settings.csv, settings.encoding)
         first = list(islice(lines, NUM_SNIFFED))
-        delimiter = DELIMITERS.get(settings.delimiter) or _most_regular([row for row in first if isinstance(row, str)])
-        for record in _records(chain(first, lines), delimiter, str(settings.csv)):
+        readable = [row for row in first if isinstance(row, str)]
+        delimiter = DELIMITERS.get(settings.delimiter) or _most_regular(readable)
+        is_spaced = 2 * sum(_SPACED.match(row) is not None for row in readable) > len(readable)
+        for record in _records(chain(first, lines), delimiter, str(settings.csv), is_spaced):
             if not isinstance(record, NoPair) and any("\n" in field for field in record):
                 num_breaks += sum(field.count("\n") for field in record)
                 yield [field.replace("\n", " ") for field in record]
@@ -42,7 +46,9 @@ class CsvReader(Reader[Csv]):
             _log_breaks(self.label, num_breaks)
 
 
-def _records(lines: Iterator[Row], delimiter: str, name: str) -> Iterator[Columns | NoPair]:
+def _records(
+    lines: Iterator[Row], delimiter: str, name: str = "", is_spaced: bool = False
+) -> Iterator[Columns | NoPair]:
     """The fields of each record. If a record is not CSV, its first line is bad; reading goes on at its second line."""
     pending, taken = deque[Row](), list[Row]()  # lines to read once more, and lines of the current record
     num_lines = 0
@@ -58,7 +64,7 @@ def _records(lines: Iterator[Row], delimiter: str, name: str) -> Iterator[Column
 
     while True:
         try:
-            for record in csv.reader(feed(), delimiter=delimiter, strict=True):
+            for record in csv.reader(feed(), delimiter=delimiter, strict=True, skipinitialspace=is_spaced):
                 num_lines += len(taken)
                 taken.clear()
                 yield record
@@ -80,7 +86,8 @@ def _most_regular(lines: Sequence[str]) -> str:
     """The delimiter that gives the most of `lines` the same number of columns, at least two."""
 
     def regularity(delimiter: str) -> int:
-        widths = Counter(len(record) for record in csv.reader(lines, delimiter=delimiter))
+        records = _records(iter(lines), delimiter)
+        widths = Counter(len(record) for record in records if not isinstance(record, NoPair))
         return max((count for width, count in widths.items() if width > 1), default=0)
 
     return max(DELIMITERS.values(), key=regularity)

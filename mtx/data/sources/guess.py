@@ -24,7 +24,7 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
     """
     by_suffix = readers_by_suffix()
     files = [Path(word) for word in words if os.path.lexists(word) and not os.path.isdir(word)]
-    texts = [path for path in files if plain_name(path).suffix not in by_suffix]
+    texts = [path for path in files if plain_name(path).suffix.lower() not in by_suffix]
     sources: list[Source] = []
     for word in words:
         if not os.path.lexists(word):
@@ -38,7 +38,7 @@ def sources_of(words: Sequence[str], role: str) -> list[Source]:
         elif os.path.isdir(word):
             is_data_set = any(path.suffix in HubReader.suffixes for path in Path(word).rglob("*"))
             sources.append(HubDataset(dataset=word, split=SPLITS[role]) if is_data_set else Folder(folder=Path(word)))
-        elif (kind := by_suffix.get(plain_name(Path(word)).suffix)) is not None:
+        elif (kind := by_suffix.get(plain_name(Path(word)).suffix.lower())) is not None:
             sources.append(kind.settings_for(Path(word), SPLITS[role]))
     return [*_of_texts(texts, role), *sources]
 

@@ -1,12 +1,15 @@
 """Tab-separated files: one pair a line."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from mtx.config.sources import Csv, Tsv
 from mtx.data.sources.base import NoPair, Pair, Reader
 from mtx.data.sources.text import read_rows
 
 Columns = Sequence[str]
+NUM_LOOKED_AT = 100  # Lines that tell the usual number of columns
 
 
 class TsvReader(Reader[Tsv]):
@@ -28,8 +31,11 @@ def pairs_of_columns(
 ) -> Iterator[Pair]:
     """The pairs in two columns of `rows`. `remedies` are for rows with too few and with too many columns."""
     src, tgt = settings.src, settings.tgt
-    needed, expected = max(src, tgt), 0
-    for number, columns in enumerate(rows, start=1):
+    needed, rows = max(src, tgt), iter(rows)
+    first = list(islice(rows, NUM_LOOKED_AT))
+    widths = Counter(len(row) for row in first if not isinstance(row, NoPair) and len(row) >= needed)
+    usual = max(widths, key=widths.__getitem__, default=needed)
+    for number, columns in enumerate(chain(first, rows), start=1):
         if isinstance(columns, NoPair):
             yield columns
         elif number == 1 and settings.header:
@@ -39,9 +45,8 @@ def pairs_of_columns(
         elif len(columns) < needed:
             fault = f"found {len(columns)} columns, needed {needed}", f"{name} line {number}", remedies[0]
             yield NoPair.of("with too few columns", " | ".join(columns), fault)
-        elif len(columns) > (expected := expected or len(columns)):  # text after a stray delimiter would be lost
-            what = f"found {len(columns)} columns, {expected} in the lines before"
-            fault = what, f"{name} line {number}", remedies[1]
+        elif len(columns) > usual:  # text after a stray delimiter would be lost
+            fault = f"found {len(columns)} columns, {usual} are usual", f"{name} line {number}", remedies[1]
             yield NoPair.of("with too many columns", " | ".join(columns), fault)
         else:
             yield columns[src - 1], columns[tgt - 1]

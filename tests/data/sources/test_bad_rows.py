@@ -49,10 +49,10 @@ def make(kind: str, rows: list[bytes], folder: Path) -> Source:
 # Kind, a bad row, the reason to drop it, and the problem.
 CASES = [
     ("tsv", b"alone", "with too few columns", "found 1 columns, needed 2"),
-    ("tsv", b"a\tstray\ttab", "with too many columns", "found 3 columns, 2 in the lines before"),
+    ("tsv", b"a\tstray\ttab", "with too many columns", "found 3 columns, 2 are usual"),
     ("tsv", b"caf\xe9\tb", "not UTF-8", "not UTF-8"),
     ("csv", b"alone", "with too few columns", "found 1 columns, needed 2"),
-    ("csv", b"a,stray,comma", "with too many columns", "found 3 columns, 2 in the lines before"),
+    ("csv", b"a,stray,comma", "with too many columns", "found 3 columns, 2 are usual"),
     ("csv", b'"never closed,b', "not CSV", "not CSV: "),
     ("csv", b'"a "quote" inside",b', "not CSV", "not CSV: "),
     ("csv", b"caf\xe9,b", "not UTF-8", "not UTF-8"),
@@ -118,6 +118,53 @@ def test_more_than_1_percent_refuse_the_source(
         found = list(read_pairs(source, "en", "de"))
         assert len(found) == num_rows
         assert [index for index, pair in enumerate(found) if isinstance(pair, NoPair)] == places
+
+
+@pytest.mark.parametrize("place", [0, BAD, ROWS])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        unit("A & B", "b"),
+        unit("A &", "b " * 60_000),
+        unit("b " * 60_000, "A &"),
+        "</tu>",
+        "<tu><tuv></tu>",
+        "<tu a=b/></tu>",
+    ],
+    ids=["entity", "long after", "long before", "end", "open", "attribute"],
+)
+def test_a_bad_unit_costs_one_row_anywhere(place: int, encoding: str, bad: str, tmp_path: Path) -> None:
+    units = [unit(*pair) for pair in PAIRS]
+    units[place:place] = [bad]
+    head = f'<?xml version="1.0" encoding="{encoding}"?>\n<tmx version="1.4"><header/><body>\n'
+    (tmp_path / "a.tmx").write_bytes((head + "\n".join(units) + "\n</body></tmx>\n").encode(encoding))
+    found = list(read_pairs(Tmx(tmx=tmp_path / "a.tmx"), "en", "de"))
+    assert [index for index, pair in enumerate(found) if isinstance(pair, NoPair)] == [place]
+    assert [pair for pair in found if not isinstance(pair, NoPair)] == PAIRS
+
+
+def test_the_last_unit_may_lack_its_end(tmp_path: Path) -> None:
+    units = "".join(unit(*pair) for pair in PAIRS)
+    for end in ("</body></tmx>", "</body>\n</tmx>\n", "", "</body>"):
+        text = f"<tmx><body>{units}<tu><tuv><seg>x</seg></tuv>{end}"
+        (tmp_path / "a.tmx").write_text(text)
+        if "</tmx>" in end:
+            *pairs, row = read_pairs(Tmx(tmx=tmp_path / "a.tmx"), "en", "de")
+            assert pairs == PAIRS
+            assert isinstance(row, NoPair)
+        else:  # a file that is cut short
+            with pytest.raises(UserError, match="Give a complete TMX file"):
+                list(read_pairs(Tmx(tmx=tmp_path / "a.tmx"), "en", "de"))
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv"])
+def test_a_long_row_at_the_start_does_not_tell_how_many_columns_there_are(kind: str, tmp_path: Path) -> None:
+    rows = rows_of(kind, PAIRS)
+    long = b"a\tb\tc" if kind == "tsv" else b"a,b,c"
+    found = list(read_pairs(make(kind, [long, *rows[1:]], tmp_path), "en", "de"))
+    assert isinstance(found[0], NoPair)
+    assert found[1:] == PAIRS[1:]
 
 
 @pytest.mark.parametrize("side", ["src", "tgt"])

@@ -68,6 +68,20 @@ def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
     assert found[301] == ("a 301", "b 301")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_spaces_between_a_delimiter_and_a_quote_do_not_count(delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("".join(f'"a, {n}"{delimiter}  "b; {n}"\n' for n in range(30)))
+    assert list(read_pairs(Csv(csv=tmp_path / "a.csv"), "en", "de")) == [(f"a, {n}", f"b; {n}") for n in range(30)]
+
+
+@pytest.mark.parametrize("bad", ["one\rtwo,eins", '"one" two,eins', "a\0" + "b" * 200_000 + ",eins"])
+def test_rows_that_are_not_csv_do_not_hide_the_delimiter(bad: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{bad}\n" + "yes,ja\n" * 200, newline="")
+    found = list(read_pairs(Csv(csv=tmp_path / "a.csv"), "en", "de"))
+    assert found[1:] == [("yes", "ja")] * 200
+    assert isinstance(found[0], NoPair)
+
+
 def test_older_runs_of_a_tsv_keep_their_key(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("a\tb\n")
     settings = DataSettings.model_construct(src_lang="en", tgt_lang="de")
