@@ -81,7 +81,7 @@ def differences(old: Any, new: Any, key: Key = ()) -> list[Difference]:
         old, new = (sets if len(sets) > 1 else next(iter(sets), None) for sets in (old, new))
     if isinstance(old, BaseModel) and type(old) is type(new):
         pairs = [((*key, name), value, getattr(new, name)) for name, value in old]
-    elif isinstance(old, tuple) and len(old) == len(new):
+    elif isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
         pairs = [((*key, index), *values) for index, values in enumerate(zip(old, new, strict=True))]
     else:
         return [] if old == new else [Difference(key, old, new)]

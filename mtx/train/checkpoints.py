@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mtx.checkpoint.training import (
@@ -18,6 +19,7 @@ from mtx.checkpoint.training import (
 )
 from mtx.config.messages import key_text
 from mtx.config.settings import Config, TrainSettings
+from mtx.data.prepared.earlier import was_prepared_alike
 from mtx.errors import DiskFullError, ExitCode, UserError
 from mtx.evaluate import has_bleu_tokenizer
 from mtx.system.formats import format_megabytes
@@ -118,7 +120,7 @@ def start_or_resume(inputs: RunInputs, allow_data_change: bool = False) -> Train
     """
     model, group, folder = inputs.trained.model, inputs.group, inputs.folder
     state = TrainState(model, build_optimizer(model, inputs.settings), inputs.precision.scaler(), Progress())
-    newest = group.broadcast_from_0(lambda: newest_checkpoint(folder.checkpoints))
+    newest = group.broadcast_from_0(lambda: _newest(inputs))
     if newest is None:
         decorrelate_rng(group.rank)
     else:
@@ -140,7 +142,7 @@ def check_changes(config: Config, inputs: RunInputs) -> None:
         if key_text(change.key) in SCORING_KEYS:
             LOGGER.warning("%s: earlier dev scores can't be compared with later ones", change)
     moved = [change for change in changes if change.key[0] in ("data", "tokenizer")]
-    if not moved or (newest := newest_checkpoint(folder.checkpoints)) is None:
+    if not moved or (newest := _newest(inputs)) is None:
         return
     saved, file = newest[1], config.tokenizer.file
     is_same_text = [digest for _, digest in saved.get("sources", now["sources"])] == [own for _, own in now["sources"]]
@@ -152,6 +154,15 @@ def check_changes(config: Config, inputs: RunInputs) -> None:
         "file": file is not None and load_tokenizer(file).digest != saved["tokenizer"],
     }
     folder.refuse(change for change in moved if is_other.get(str(change.key[1])))
+
+
+def _newest(inputs: RunInputs) -> tuple[Path, dict[str, Any]] | None:
+    """The newest undamaged checkpoint and its metadata, which name data by its present key if it is the same."""
+    if (newest := newest_checkpoint(inputs.folder.checkpoints)) is None:
+        return None
+    checkpoint, saved = newest
+    is_same = was_prepared_alike(str(saved.get("data")), inputs.config, inputs.trained.tokenizer)
+    return checkpoint, saved | ({"data": inputs.metadata["data"]} if is_same else {})
 
 
 def keep_bleu_tokenizers(inputs: RunInputs, progress: Progress) -> RunInputs:
@@ -205,6 +216,8 @@ def _check_same_inputs(saved: dict[str, Any], inputs: RunInputs, allow_data_chan
         do = "Restore it, give another --run-dir, or continue with --allow-data-change."
         if not changed and "sources" in saved:
             what = "this run was prepared by another version of mtx, which cleaned or tokenized the data differently"
+            if inputs.config.clean.held_out != "keep":
+                what = "a dev or test set, whose text clean.held_out keeps from training, or the version of mtx changed"
             do = "Give another --run-dir, or continue with --allow-data-change."
         raise UserError(ExitCode.DATA, what, where=f"{path}: {changed}" if changed else str(path), do=do)
     if not is_same_tokenizer:

@@ -250,6 +250,13 @@ def test_names_each_setting_that_differs(load):
     one = load("data: {train: [{demo: dev}], dev: {tsv: /a}, test: [{tsv: /a}, {demo: test}]}")
     other = load("data: {train: [{demo: dev}], dev: [{tsv: /b}], test: [{tsv: /a}, {demo: dev}]}")
     assert list(map(str, differences(one, other))) == ["data.dev.tsv: /a -> /b", "data.test[1].demo: test -> dev"]
+    assert len(differences(one, old)) == len(differences(old, one)) == 3  # two test sets, and none
+    alone = load("data: {train: [{demo: dev}], dev: {tsv: /a}, test: {tsv: /a}}")
+    assert (
+        [each.key for each in differences(one, alone)]
+        == [each.key for each in differences(alone, one)]
+        == [("data", "test")]
+    )
     assert list(map(str, differences(old, load("data: {train: [{demo: dev}, {demo: test}]}")))) == [
         "data.train: [{demo: train, weight: 1.0}] -> [{demo: dev, weight: 1.0}, {demo: test, weight: 1.0}]"
     ]

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -259,6 +260,20 @@ def test_data_prepared_by_another_version_is_not_called_changed(
         train(config(2), run.path)
     assert caught.value.code == ExitCode.DATA
     train(config(2), run.path, allow_data_change=True)
+
+
+def test_a_run_of_the_version_before_goes_on_if_its_data_is_the_same(
+    begun: tuple[RunFolder, Callable[[int], Config]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = begun
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "data_key", partial(prepare.data_key, version=3))
+        train(config(1), run.path.with_name("earlier"))
+    train(config(2), run.path.with_name("earlier"))
+    assert "resuming from step 1" in caplog.messages
+    assert "not bit-equal" not in caplog.text
+    assert "the dev set is not that" not in caplog.text
 
 
 def test_a_changed_tokenizer_is_not_mistaken_for_changed_data(
