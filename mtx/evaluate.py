@@ -112,9 +112,23 @@ def choose_bleu_tokenizer(tgt_lang: str | None, references: Sequence[str] = ()) 
 
     If the one for Japanese or Korean is not installed, choose `char`: each character counts as a word.
     """
-    language = tgt_lang if tgt_lang and script_of(tgt_lang) else spaceless_language(references)
-    wanted = _best_bleu_tokenizer(language)
+    wanted = _best_bleu_tokenizer(scored_language(tgt_lang, references))
     return wanted if has_bleu_tokenizer(wanted) else "char"
+
+
+def scored_language(tgt_lang: str | None, references: Iterable[str]) -> str | None:
+    """The language by which BLEU cuts words: `tgt_lang`, or if its script is not known that of `references`."""
+    return tgt_lang if script_of(tgt_lang or "") else spaceless_language(references) or tgt_lang
+
+
+def script_notes(tgt_lang: str | None, references: Iterable[str]) -> Iterator[str]:
+    """Yield a line if `references` put no spaces between words, but BLEU of `tgt_lang` counts on them."""
+    if (
+        script_of(tgt_lang or "")
+        and _best_bleu_tokenizer(tgt_lang) == "13a"
+        and (found := spaceless_language(references))
+    ):
+        yield f"the references are scored as {tgt_lang}, but by their script they are in {found}"
 
 
 def language_notes(src_langs: Iterable[str], tgt_langs: Collection[str]) -> Iterator[str]:

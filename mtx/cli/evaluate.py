@@ -78,12 +78,13 @@ def evaluate(
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
     with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
-        from mtx.evaluate import Report, choose_bleu_tokenizer, language_notes, report_on
+        from mtx.evaluate import Report, choose_bleu_tokenizer, language_notes, report_on, script_notes
 
         if hyp is not None:
             hypotheses, references = _parallel_files(hyp, ref_files)
             languages = [_language_of_file(tgt_lang, references)]
             report = report_on(hypotheses, references, choose_bleu_tokenizer(languages[0]))
+            firsts = references[:1]
         else:
             from mtx.checkpoint.model_folder import find_model
 
@@ -94,13 +95,16 @@ def evaluate(
                 sets = _recorded_test_sets(folder, save_hyp, given.get("tag"), tgt_lang)
             options = {"with_scores": False, **given, "tag": sets[0].tag}
             translator = load_translator(folder, options, precision, device)
+            if src is not None and sets[0].tag is None:
+                sets = [sets[0]._replace(tag=_tag_into(translator, tgt_lang))]
             reports, translated = zip(*(_score(translator, each, folder) for each in sets), strict=True)
             report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
             references = [list(lines) for each in sets for lines in each.references]
             languages = [each.language or translator.trained.language_of(each.tag) for each in sets]
+            firsts = [each.references[0] for each in sets]
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
-    warn(*language_notes((), list(filter(None, languages))))
+    warn(*language_notes((), list(filter(None, languages))), *chain(*map(script_notes, languages, firsts)))
     _warn_if_tokenized(hypotheses, references)
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():
@@ -126,12 +130,24 @@ def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list
     return lines, others
 
 
+def _tag_into(translator: "Translator", tgt_lang: str | None) -> str | None:
+    """The only tag of a model into a language, which is printed; None if there are several."""
+    from mtx.text.languages import is_same_language
+
+    trained = translator.trained
+    tags = [tag for tag in trained.tokenizer.tags if tgt_lang and is_same_language(tgt_lang, trained.language_of(tag))]
+    if len(tags) != 1 or len(trained.tokenizer.tags) == 1:
+        return None
+    print(f"mtx: translating with --tag {tags[0]}, the one into {tgt_lang}", file=sys.stderr)
+    return tags[0]
+
+
 def _language_of_file(tgt_lang: str | None, references: list[list[str]]) -> str | None:
     """`tgt_lang`, or else the language by the script of `references`, if BLEU depends on it. Print the latter."""
-    from mtx.text.writing_systems import spaceless_language
+    from mtx.evaluate import scored_language
 
-    language = tgt_lang or spaceless_language(chain.from_iterable(references))
-    if language and not tgt_lang:
+    language = scored_language(tgt_lang, chain.from_iterable(references))
+    if language != tgt_lang:
         what = f"by their script, the references are in {language}; BLEU cuts words accordingly"
         print(f"mtx: {what}. Give --tgt-lang for another language.", file=sys.stderr)
     return language

@@ -27,6 +27,9 @@ def advise(config: Config) -> Iterator[str]:
     num_saves = steps // train.save_every + 1
     if "average" in given and train.average > max(num_saves, steps // train.eval_every + 1):
         yield f"train.average ({train.average}) is above the number of checkpoints of the run, about {num_saves:,}"
+    untagged = [role for role in ("dev", "test") if not all(source.tag for source in getattr(data, role))]
+    if untagged and all(source.tag for source in data.train):
+        yield f"each source of data.train has a tag, but data.{untagged[0]} has none; give it the tag of its direction"
     without_effect = [(f"train.{key}", "without data.dev") for key in DEV_KEYS if key in given and not data.dev]
     if tokenizer.file is not None:
         keys = [key for key in VOCABULARY_KEYS if key in tokenizer.model_fields_set]

@@ -27,7 +27,10 @@ def round_trip_by(settings: TokenizerSettings) -> RoundTrip:
     if settings.normalization in ("source", "lossless"):
         return lambda texts: texts
     normalizer = sentencepiece.SentencePieceNormalizer(
-        rule_name=settings.normalization, add_dummy_prefix=False, escape_whitespaces=False
+        rule_name=settings.normalization,
+        add_dummy_prefix=False,
+        escape_whitespaces=False,
+        remove_extra_whitespaces=True,
     )
     return lambda texts: normalizer.normalize(texts)
 
@@ -35,10 +38,10 @@ def round_trip_by(settings: TokenizerSettings) -> RoundTrip:
 def describe_changes(targets: Iterable[str], through: RoundTrip) -> str | None:
     """Count the characters of `targets` that are changed, and show the most frequent; None if there are none.
 
-    Spaces do not count.
+    Runs of spaces, and spaces at the ends of a target, do not count.
     """
     lost, remaining = Counter[str](), iter(targets)
-    while texts := list(islice(remaining, BATCH_LINES)):
+    while texts := [" ".join(filter(None, text.strip().split(" "))) for text in islice(remaining, BATCH_LINES)]:
         for text, back in zip(texts, through(texts), strict=True):
             if text != back:
                 lost += Counter(text) - Counter(back)

@@ -45,9 +45,10 @@ _ALL_SCRIPTS = tuple(sorted({script for scripts in SCRIPTS.values() for script i
 def scripts_of(language: str) -> tuple[str, ...]:
     """Return the scripts of a language code: the one that it names, or else those of its language, if known."""
     language_alone, script = base_language(language), script_of(language)
-    known = _COMPOUND.get(script or "", ())
-    if known or script in (None, script_of(language_alone)):
-        return known or SCRIPTS.get(language_alone, ())
+    known, usual = _COMPOUND.get(script or "", ()), SCRIPTS.get(language_alone, ())
+    is_one_of_several = len(usual) > 1 and str(script).lower() in language.lower()
+    if known or (script in (None, script_of(language_alone)) and not is_one_of_several):
+        return known or usual
     try:
         _letters_of((str(script),))
     except regex.error:  # no such script

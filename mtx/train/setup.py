@@ -21,7 +21,7 @@ from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader, usable_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import choose_bleu_tokenizer, language_notes
+from mtx.evaluate import choose_bleu_tokenizer, language_notes, script_notes
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler
@@ -243,7 +243,10 @@ def _load_dev_set(source: Source, data: DataSettings, settings: TrainSettings, t
     pairs = list(islice(usable_pairs(source, data.src_lang, data.tgt_lang), settings.eval_sentences))
     batches = fixed_batches(corpus.src.lengths, corpus.tgt.lengths, batch_tokens=settings.batch_tokens)
     sources, references = map(list, zip(*pairs, strict=True))
-    bleu_tokenizer = choose_bleu_tokenizer(data.languages_of(source)[1], references)
+    tgt_lang = data.languages_of(source)[1]
+    for note in script_notes(tgt_lang, references):
+        LOGGER.warning("%s: %s", reader(source).label, note)
+    bleu_tokenizer = choose_bleu_tokenizer(tgt_lang, references)
     return DevSet(source, reader(source).label, corpus, batches, sources, references, bleu_tokenizer)
 
 

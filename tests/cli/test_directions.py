@@ -120,6 +120,10 @@ def test_a_file_is_scored_in_the_language_of_the_tag(mtx: "Mtx", run: Path, tmp_
     assert "tok:zh|" in mtx(*files, "--tag", "2zh").out
     assert "tok:13a|" in mtx(*files, "--tag", "2de").out
     assert "tok:char|" in mtx(*files, "--tag", "2de", "--tgt-lang", "th").out
+    by_language = mtx(*files, "--tgt-lang", "zh")
+    assert json.loads(by_language.out)["bleu"] == json.loads(mtx(*files, "--tag", "2zh").out)["bleu"]
+    assert "translating with --tag 2zh, the one into zh" in by_language.err
+    assert "translating with" not in mtx(*files, "--tgt-lang", "ja").err
 
 
 def test_the_model_knows_the_language_of_each_tag(run: Path) -> None:

@@ -9,6 +9,7 @@ from mtx.config.advice import advise
 
 TRAIN = "data: {train: [{demo: train}], dev: {demo: dev}}\n"
 ALONE = "data: {train: [{demo: train}]}\n"
+TAGGED = "data: {train: [{demo: train, tag: a}], dev: {demo: dev, tag: b}}\n"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,8 @@ ALONE = "data: {train: [{demo: train}]}\n"
         (ALONE, ["train.patience=3"], "train.patience has no effect without data.dev"),
         (ALONE, ["train.eval_beam=3"], "train.eval_beam has no effect without data.dev"),
         (TRAIN, ["tokenizer.file=/a", "tokenizer.vocab_size=9"], "tokenizer.vocab_size has no effect with"),
+        (TAGGED, ["data.dev=[{demo: dev, tag: a}, {demo: dev}]"], "of data.train has a tag, but data.dev has none"),
+        (TAGGED, ["data.test={demo: test}"], "each source of data.train has a tag, but data.test has none"),
         (TRAIN, ["data.temperature=5"], "data.temperature has no effect with one source"),
     ],
 )
@@ -35,8 +38,12 @@ def test_advice(load: Callable[..., Any], text: str, overrides: list[str], words
     "overrides",
     [
         [], ["train.max_steps=1001"], ["train.batch_tokens=256"], ["train.patience=3", "train.eval_beam=3"],
-        ["train.average=11"], ["tokenizer.file=/a"], ["train.max_steps=400", "train.warmup_steps=399"],
+        ["train.average=11"], ["tokenizer.file=/a"], ["train.save_every=5000", "train.eval_every=5000"],
+        ["train.max_steps=400", "train.warmup_steps=399"],
     ],
 )  # fmt: skip
 def test_nothing_is_said_where_all_fits(load: Callable[..., Any], overrides: list[str]) -> None:
     assert list(advise(load(TRAIN, *overrides))) == []
+    assert list(advise(load(TAGGED, *overrides))) == []
+    assert list(advise(load(ALONE, "train.eval_every=5001"))) == []
+    assert list(advise(load(TRAIN, "data.train=[{demo: train}, {demo: test}]", "data.temperature=5"))) == []

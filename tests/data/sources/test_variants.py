@@ -147,3 +147,10 @@ def test_given_languages_are_compared_with_those_of_the_files(
         assert languages_of([source], *given) == expected
     if expected is not None and given != (None, None):
         assert languages_of([folder(tmp_path / "folder", {"en": "a", "zh": "b"})], *given) == expected
+
+
+def test_the_advice_names_a_variant_that_is_narrower() -> None:
+    variants = Variants()
+    for codes in (["pt"], ["pt"], ["pt-BR"], ["PT"]):
+        variants.choose("tgt", "pt", codes)
+    assert [note.rpartition(" ")[2] for note in variants.notes()] == ["pt-BR"]
