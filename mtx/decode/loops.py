@@ -12,7 +12,7 @@ from mtx.decode.search import Hypothesis
 
 LONGEST_UNIT = 80  # Characters of the longest unit whose repetitions are found, about a clause
 _SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)  # More than MAX_REPEATS repetitions of a few characters
-LETTERS, DIGITS = "letters", "digits"  # Kinds of units
+LETTERS, DIGITS, NUMBERS = "letters", "digits", "numbers"  # Kinds of units
 MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
 MAX_ZEROS = 12  # Repetitions of zeros: 1000000 may be a million in the source
 MAX_EXPLAINED = 2  # Repetitions that one in the source explains: "ha ha ha" may become "hahahahaha"
@@ -32,13 +32,13 @@ class Loops:
         self._explained: dict[str, int] = {}
         for run in _repetitions(MAX_REPEATS, len(src)).finditer(f" {src}"):
             kind = _kind(run[1])
-            times = MAX_EXPLAINED if kind in (LETTERS, DIGITS) else MAX_COPIED
+            times = MAX_EXPLAINED if kind in (LETTERS, DIGITS, NUMBERS) else MAX_COPIED
             self._explained[kind] = max(self._explained.get(kind, 0), times * (len(run[0]) // len(run[1])))
 
     def limit(self, unit: str) -> int:
         """The largest number of repetitions of `unit` that is no loop."""
         kind = _kind(unit)
-        are_zeros = kind == DIGITS and all(unicodedata.digit(char, 0) == 0 for char in unit)
+        are_zeros = kind in (DIGITS, NUMBERS) and all(unicodedata.digit(char, 0) == 0 for char in unit)
         return max(MAX_ZEROS if are_zeros else MAX_REPEATS, self._explained.get(kind, 0))
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
@@ -69,10 +69,12 @@ def _repeats(hypothesis: Hypothesis, text: str) -> bool:
 
 
 def _kind(unit: str) -> str:
-    """The kind of `unit`: letters or digits, or else the sign itself, normalized by NFKC."""
+    """The kind of `unit`: letters, digits alone or with signs, or else the sign itself, normalized by NFKC."""
     if any(map(str.isalpha, unit)):
         return LETTERS
-    return DIGITS if any(map(str.isdigit, unit)) else unicodedata.normalize("NFKC", unit).strip()
+    if any(map(str.isdigit, unit)):
+        return DIGITS if unit.isdigit() else NUMBERS
+    return unicodedata.normalize("NFKC", unit).strip()
 
 
 class Surfaces:

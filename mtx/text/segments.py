@@ -90,4 +90,4 @@ def _best_cut(text: str, first: int, last: int, target: int, part_length: float)
         best = min((cut for cut in cuts if begin <= cut <= end), key=lambda cut: abs(cut - target), default=None)
         if best is not None:
             return best
-    return min(max(target, first), last)
+    return target

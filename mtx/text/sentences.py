@@ -23,17 +23,17 @@ _CANDIDATE = (
     r"(?P<mark>(?:(?!\u104a)[\p{{STerm}}…‥༎{own}])+(?:[ \u00a0][.!?…]+)*|፡፡)"
     r"""(?P<closing>(?:["'’\p{{Pe}}\p{{Pf}}]|\p{{Pi}}(?=[\s\p{{Pe}}]))*(?:\s?»(?=\s))?)(?P<space>\s*+)(?=\S)|\t\s*+"""
 )
-_MAY_END = re.compile("[.!?;:\t\u0589-\U0010ffff]")  # All marks and more: a fast test that most lines fail
+_MAY_END = re.compile("[.!?;:\t\u037e\u0589-\U0010ffff]")  # All marks and more: a fast test that most lines fail
 _OWN_MARKS = {"el": ";\u037e", "hy": ":"}  # Marks of one language: the Greek question mark; Armenian as it is typed
 _UNSPACED = regex.compile(r"[。！？｡．‼⁇⁈⁉।॥۔؟።፧፨։។៕။༎፡]$|[\p{Han}\p{Kana}\p{Hira}][!?]+$")  # Need no space after
 
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 _UPPER = regex.compile(r"\p{Lu}")
 _OPENING = regex.compile(r"""(?:['’][nst]\s(?=\p{Lu}))?["'’\p{Ps}\p{Pi}\p{Pf}\p{Pd}¿¡*•·]*\s*""")  # Dutch: "'s Avonds"
-_LIST_NUMBER = regex.compile(r"\d{1,3}[.)．]\s*(?=\p{Lu}|\p{Lo})")
+_LIST_NUMBER = regex.compile(r"\A\d{1,3}[.)．]\s*(?=[\p{Lu}\p{Lo}])")
 _NUMBERING = regex.compile(r"""[\s"'“„«(\[（]*(?:\d{1,3}|[IVXLCDM]+|[一二三四五六七八九十]{1,3})""")
 _NEVER_FIRST = regex.compile(r"[[\p{Po}\p{Pe}]--[#@§¶¿¡*†‡%]]", regex.V1)  # Punctuation that begins no sentence
-_LAST_WORD = regex.compile(r"""(?:[^\s"“„‚‘«»\p{Ps}\p{Han}\p{Kana}\p{Hira}]|(?<=\p{Hebrew})"(?=\p{Hebrew}))*$""")
+_LAST_WORD = regex.compile(r"""(?r)(?:[^\s"“„‚‘«»\p{Ps}\p{Han}\p{Kana}\p{Hira}]+|(?<=\p{Hebrew})"(?=\p{Hebrew}))*""")
 _ELISION = regex.compile(r"(?:qu|\p{L})['’](?=\p{L}{2})", regex.I)  # French and Italian: "l'art."
 # A number that may be one, or a date: years are longer
 _ORDINAL = regex.compile(r"(?<![\d.,:])(?:[0-3]?\d\.(?:1[0-2]|0?[1-9])|\d{1,3})$|^[IVXLCDM]+$")
@@ -92,9 +92,9 @@ def _ends_sentence(text: str, begin: int, match: Any, language: str, is_cased: b
         if between_digits or goes_on or not needs_no_space:
             return False
     nearby = max(begin, start - NEARBY)
-    if nearby == begin and not set(mark) & set("!?！？؟") and _NUMBERING.fullmatch(text, begin, start):
+    if not set(mark) & set("!?！？؟") and _NUMBERING.fullmatch(text, begin, start):
         return False
-    word = _LAST_WORD.search(text, nearby, start)[0].strip("'’-–—")
+    word = _LAST_WORD.match(text, nearby, start)[0].strip("'’-–—")
     if mark == "!":
         return not word or _sentencex_cuts(language, f"{word}!", after.split()[0].capitalize())  # "Yahoo! Inc."
     if not set(mark) <= set(".．…‥ \u00a0"):

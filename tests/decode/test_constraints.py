@@ -142,6 +142,11 @@ def test_a_constraint_knows_the_sentence_of_each_row(beam: int) -> None:
     )
 
 
+def test_a_vocabulary_without_byte_pieces_has_no_such_constraint() -> None:
+    tokenizer = train_tokenizer(["abc"] * 9, ["abc"] * 9, TokenizerSettings(vocab_size=9, byte_fallback=False), print)
+    assert WholeCharacters.of(tokenizer, CPU) is None
+
+
 @pytest.mark.parametrize("beam", [1, 3])
 def test_no_output_has_a_replacement_character_that_its_source_has_not(
     beam: int, trained: TrainedModel, sentences: list[str]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import TokenizerSettings
-from mtx.decode.loops import Loops, NoLoops, Surfaces
+from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
+from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.system.device import Precision
 from mtx.text.train_tokenizer import train_tokenizer
@@ -32,6 +33,7 @@ CPU = Precision(torch.float32, torch.device("cpu"))
         ("One or two.", "Eins 0000000000000000000."),
         ("In 1998.", "Im Jahr 19999."),
         ("A 3.", "Die 3 3 3 3."),
+        ("The 3333.", "Die 3 3 3 3 3."),
         ("A fence.", "abbbbbabbbbbabbbbbabbbbb"),
         ("A row ......... of dots", "Eine Reihe von von von von von Punkten"),
         ("🎉", "🎉🎉🎉🎉"),
@@ -49,10 +51,14 @@ def test_loops_are_found(src: str, tgt: str) -> None:
         ("A million yen: 1000000.", "1000000 Yen."),
         ("Ten million.", "10000000"),
         ("Un billion", "1 000 000 000 000"),
+        ("Call 555,555.", "Ruf 555555 an."),
+        ("0 1 0 1 0 1 0 1", "0 1 0 1 0 1 0 1"),
         ("کد ۷۷۷۷", "Code 7777"),
         ("Name: ......................", "Nom : ......................"),
         ("Dated at ..., the ... day of ...", "Fait le ............................"),
         ("----------", "----------"),
+        ("好！！！！", "Gut!!!!"),
+        ("Name . . . . .", "Nom ....."),
         ("Ha ha ha ha ha!", "Hahahahaha!"),
         ("Ha ha ha ha ha!", "哈哈哈哈哈！"),
         ("It is very, very, very big.", "Es ist sehr, sehr, sehr groß."),
@@ -60,6 +66,8 @@ def test_loops_are_found(src: str, tgt: str) -> None:
         ("Ship travel, www.", "Schifffahrt, www."),
         ("Everyone, slowly…", "人人慢慢地……——"),
         ("Aaaaaaah", "Aaaaaaaaah"),
+        ("Aaaaaaah, www", "Aaaaaaaaah"),
+        ("ha ha ha", "hahahahahaha"),
         ("", ""),
     ],
 )
@@ -104,6 +112,16 @@ def spelled(trained: TrainedModel, sentences: list[str]) -> TrainedModel:
     """A model with byte pieces, and pieces for runs of a letter."""
     text = [*sentences, *["GGGG GG MAGGGG hoher 日本"] * 20]
     return replace(trained, tokenizer=train_tokenizer(text, text, TokenizerSettings(vocab_size=400), print))
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"), [([5], "MAGGGG"), ([5, 6, 5, 6, 5, 6, 5, 6], "dogs run dogs run dogs run dogs run")]
+)
+def test_a_loop_in_any_hypothesis_is_found(ids: list[int], text: str) -> None:
+    fine, looping = Hypothesis([5, 6, 7], 0.0, 0.0), Hypothesis(ids, 0.0, 0.0)
+    assert loops_in("A", [fine, looping], ["a dog", text]) is not None
+    assert loops_in(text, [fine, looping], ["a dog", text]) is None
+    assert loops_in("A", [fine], ["a dog"]) is None
 
 
 @pytest.mark.parametrize("beam", [1, 3])

@@ -23,6 +23,7 @@ SCALARS = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
         ("a\u00a0b\u202fc\u2009d\u3000e\tf\u2003g", "a b c d e f g"),
         ("so\u00adft \ufeffmark\u200bs\u200e\u202b \x01\x7f\x9f", "soft marks "),
         ("non\u2011breaking", "non-breaking"),
+        ("plain\tASCII\x7f", "plain ASCII"),
         ("\u212b \u2126 \u212a", "Å Ω K"),
     ],
 )  # fmt: skip

@@ -48,6 +48,8 @@ def test_sentences_are_grouped_but_not_over_layout() -> None:
         ("one two three four, five six seven", 5, ["one two three four,", "five six seven"]),
         ("He met the old Dr. Jones and Mr. Smith", 4, ["He met the", "old Dr. Jones", "and Mr. Smith"]),
         ("A b c d e f g h i j k", 4, ["A b c", "d e f g", "h i j k"]),
+        ("One, two three four five six seven eight", 4, ["One, two three four", "five six seven eight"]),
+        ("a b Dr. cccc ddddd", 4, ["a b Dr. cccc", "ddddd"]),
     ],
 )
 def test_text_is_cut_at_sentence_ends_else_at_clauses_else_at_spaces(
@@ -110,3 +112,4 @@ def test_white_space_comes_back(segments: list[str], line: str) -> None:
 def test_one_space_is_no_layout_for_a_language_without_spaces() -> None:
     assert join_translations([" A. ", "B.  ", "C."], ["a", "b", "c"], "ja") == " ab  c"
     assert join_translations(["甲。", "乙。\u3000", "丙。"], ["a", "b", "c"], "en") == "a b\u3000c"
+    assert join_translations(["OK", "好。"], ["a", "b"], "de") == "a b"

@@ -18,11 +18,12 @@ CASES = {
         J. R. R. Tolkien wrote it.|"Stop!" he cried.|"Why?"|(See Fig. 3.)|Wait... what?|Yes?!|No.
         The U.S. Army came.|I live in the U.S.|It is big.|At 7 a.m. Tom left.|It was in 1990.|She left.
         We met Lt. Col. Brown, Gen. Lee, Ms. Hill and Sgt. Pepper Jr. in Ft. Worth.|Yahoo! Inc. paid.
-        He told me.|She is ill.|I bought art.|Everything is OK.|He weighs 80 kg.|See section (b).|Not 5.|Five!
+        He told me.|She is ill.|I bought art.|Everything is OK.|He weighs 80 kg.|See section (2).|12 dogs.|Not 5.|Five!
         hi there.|how are you?|i am fine, i.e. not ill.
         We met C. Smith and D. H. Lawrence.|A man in a hat.|2 dogs.|See Fig. 2.|It is on p. 5.|He won.|3 of them left.
         1. Open the door.|2. Go in.|3. Close the window.|4. Stay here.|II. Leave.|It is No. 1.|On Dec. 31.|P.S. I wait.
-        Apple Inc. and Foo Ltd. merged.|I saw J. Lo?|He is a Ph.D. now.|So there.|In 44 B.C. Caesar died.|(He left.)
+        Apple Inc. and Foo Ltd. merged.|I saw J. Lo?|5?|6!|Mr. K… He . . . she left.
+        He is a Ph.D. now.|So there.|In 44 B.C. Caesar died.|(He left.)
         ‘Go away.’|[See vol. 2, no. 3.]|It is 5 > 3.|#1 is here.|It fell 3%.|@bob is ill.|My ID.|Ok.|• Yes.|– No.
         """,
     "de": """
@@ -39,7 +40,8 @@ CASES = {
         Voir R.S., c. C-46, l'art. 5, p. ex. Le Figaro, etc.|Il dort.|J.-C. Martin habite St. Denis.
         Visés à l'alinéa b).|Bon.|Je vois M. Dupont.|C.-à-d. Paris, vol. II, av. J.-C. Rome.
         1. Ouvrir la porte.|2. Entrer.|Un objet d'art.|Elle rit.|C'est sec.|Bon.
-        Sté. Dupont, Mlle Dupuis, 5, av. Foch.|Le 1er janv. 1990.|« Quoi ?! »|À demain…|Oui.|— Non.|Œuvre.
+        Sté. Dupont, Mlle Dupuis, 5, av. Foch.|Le 1er janv. 1990.|« Quoi ?! »
+        « Oui ! », Paul dit.|À 5 h. 30 min.|À demain…|Oui.|— Non.|Œuvre.
         """,
     "af": "'n Man loop.|'n Vrou sit.",
     "es": """
@@ -60,11 +62,11 @@ CASES = {
         МГУ им. Ломоносова.|Скажи им.|Он дома.|1. Откройте дверь.|2. Войдите.
         А. С. Пушкин родился в г. Москве.|Он живёт на ул. Ленина.|Что?|Да!|Это стоит 5 тыс. Рублей.
         """,
-    "uk": "Т. Г. Шевченко писав вірші.|Що це?|Так.",
+    "uk": "Т. Г. Шевченко писав вірші.|Що це?|З 5. 5. 2020.|Так.",
     "bg": "Той е на ул. Раковски.|Да.",
     "ar": "1. افتح الباب.|2. ادخل.|١. افتح الباب.|٢. ادخل.|السعر ٣.٥ دولار!|هل هذا صحيح؟|نعم.|وصل د. أحمد.|حسنا!",
     "fa": "۱. در را باز کن.|۲. برو تو.|آیا این درست است؟|بله.",
-    "ur": "۱۔ دروازہ کھولو۔|۲۔ اندر جاؤ۔|کیا یہ درست ہے؟|لا أعرف۔|شكرا",
+    "ur": "۱۔ دروازہ کھولو۔|۲۔ اندر جاؤ۔|قیمت 3۔5 روپے۔|کیا یہ درست ہے؟|لا أعرف۔|شكرا",
     "hi": "यह सही है।|क्या यह सही है?|डॉ. शर्मा आए।|ठीक॥",
     "bn": "এটা ঠিক।|কেন?",
     "mr": "श्री. पाटील आले.|ते बसले.",
@@ -85,7 +87,7 @@ CASES = {
     "hu": "Nem.|Ezek vagyunk mi.|Az 5. Emelet.|Dr. Kovács jött.|Miért?",
     "he": 'צה"ל.|ארה"ב.|וכו\'. ד"ר כהן, 3.5 ש"ח.|1. פתח.|2. היכנס.|מה שלומך?|טוב.|כן!',
     "ka": "გამარჯობა.|როგორ ხარ?",
-    "ko": "2020. 5. 3. 서울에서 만났다.|1. 문을 여세요.|2. 들어가세요.|네.|그래요.|정말요?|갔다.",
+    "ko": "2020. 5. 3. 서울에서 만났다… 좋다.|1. 문을 여세요.|2. 들어가세요.|네.|그래요.|정말요?|갔다.",
     "vi": "1. Mở cửa.|2. Vào.|Tôi ở TP. Hồ Chí Minh.|Ông là TS. Nguyễn.|Vâng.",
     "my": "၁။ သူလာတယ်။|၂။ သွားပြီ။|သူလာသည်။|ကျွန်တော်၊ မသိဘူး။",
     "km": "គាត់មក។|ខ្ញុំដឹង។",
@@ -113,7 +115,14 @@ def test_sentences_end_as_in_their_language(language: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "text"),
-    [("deu", "am 3. März"), ("ger_AT", "am 3. März"), ("fra", "l'al. Trois"), ("ell", "Τι; Ναι."), ("hye", "Ա: Բա")],
+    [
+        ("deu", "am 3. März"),
+        ("ger_AT", "am 3. März"),
+        ("fra", "l'al. Trois"),
+        ("ell", "Τι; Ναι."),
+        ("ell", "Τι\u037e Ναι"),
+        ("hye", "Ա: Բա"),
+    ],
 )
 def test_any_code_of_a_language_has_its_rules(code: str, text: str) -> None:
     assert split_sentences(text, code) == split_sentences(
