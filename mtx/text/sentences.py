@@ -92,7 +92,7 @@ def _ends_sentence(text: str, begin: int, match: Any, language: str, is_cased: b
         if between_digits or goes_on or not needs_no_space:
             return False
     nearby = max(begin, start - NEARBY)
-    if not set(mark) & set("!?！？؟") and _NUMBERING.fullmatch(text, begin, start):
+    if nearby == begin and not set(mark) & set("!?！？؟") and _NUMBERING.fullmatch(text, begin, start):
         return False
     word = _LAST_WORD.match(text, nearby, start)[0].strip("'’-–—")
     if mark == "!":

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
+from mtx.config.settings import TokenizerSettings
 from mtx.decode.lines import Candidate, Segment, Segmenter, join_segments
+from mtx.text.train_tokenizer import train_tokenizer
 
 THREE = "The dog sees. A cat hears. The man."
 Make = Callable[..., Segmenter]
@@ -60,6 +62,26 @@ def test_white_space_is_cut_off_and_a_line_without_text_has_no_segment(make_segm
     segmenter = make_segmenter()
     spaced, plain = segmenter.segments(["", " \t", "  The dog \u3000"]), segmenter.segments(["The dog"])
     assert [(segment.line, segment.text, segment.ids) for segment in spaced] == [(2, "  The dog \u3000", plain[0].ids)]
+
+
+def test_a_segment_of_which_folding_leaves_nothing_is_copied_or_left_out(make_segmenter: Make) -> None:
+    lines = ["\u00ad", "The dog"]
+    assert [segment.line for segment in make_segmenter(copy_unlettered=False).segments(lines)] == [1]
+    assert [segment.line for segment in make_segmenter().segments(lines)] == [0, 1]
+
+
+def test_a_tag_takes_the_place_of_a_token_and_no_model_sees_outer_spaces(
+    trained: TrainedModel, sentences: list[str]
+) -> None:
+    settings = TokenizerSettings(vocab_size=330, normalization="lossless")
+    tokenizer = train_tokenizer(sentences, sentences, settings, print, ["de"])
+    generation = GenerationDefaults(decode=trained.generation.decode, max_source_tokens=6)
+    options = generation.decode.with_options(tag="de", split="never", splits_long=False)
+    segmenter = Segmenter(replace(trained, tokenizer=tokenizer, generation=generation), options)
+    plain, spaced = segmenter.segments([THREE, f"  {THREE}\u3000"])
+    (ids,) = tokenizer.encode_src([THREE])
+    assert plain.ids == spaced.ids == [tokenizer.tag_id("de"), *ids[:4]]
+    assert plain.num_left_out == len(ids) - 4
 
 
 @given(st.lists(st.text(alphabet="aB. \t!", max_size=30), max_size=5), st.sampled_from(["auto", "always", "never"]))

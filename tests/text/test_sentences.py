@@ -22,7 +22,7 @@ CASES = {
         hi there.|how are you?|i am fine, i.e. not ill.
         We met C. Smith and D. H. Lawrence.|A man in a hat.|2 dogs.|See Fig. 2.|It is on p. 5.|He won.|3 of them left.
         1. Open the door.|2. Go in.|3. Close the window.|4. Stay here.|II. Leave.|It is No. 1.|On Dec. 31.|P.S. I wait.
-        Apple Inc. and Foo Ltd. merged.|I saw J. Lo?|5?|6!|Mr. K… He . . . she left.
+        Apple Inc. and Foo Ltd. merged.|I saw J. Lo?|5?|6!|Mr. K… He . . . 2 left.
         He is a Ph.D. now.|So there.|In 44 B.C. Caesar died.|(He left.)
         ‘Go away.’|[See vol. 2, no. 3.]|It is 5 > 3.|#1 is here.|It fell 3%.|@bob is ill.|My ID.|Ok.|• Yes.|– No.
         """,
