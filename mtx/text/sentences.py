@@ -45,8 +45,8 @@ _NO_VOWEL = regex.compile(rf"[{_CONSONANTS}{_CONSONANTS.upper()}][{_CONSONANTS}]
 _MEASURE = regex.compile(r"\d\s?(?:[kcdmµ]?[mgl]|[hst%])$")  # "45 kg"
 # Languages that write ordinal numbers with a full stop, and those with words that have no vowel
 _WITH_ORDINALS = (
-    *("az", "bs", "cs", "da", "de", "dsb", "et", "eu", "fi", "fo", "gsw", "hr", "hsb", "hu", "is", "ko", "lb", "lv"),
-    *("nds", "nn", "no", "pl", "sk", "sl", "sr", "tr"),
+    *("az", "bs", "cs", "da", "de", "dsb", "et", "eu", "fi", "fo", "gsw", "hr", "hsb", "hu", "is", "ja", "ko", "lb"),
+    *("lv", "nds", "nn", "no", "pl", "sk", "sl", "sr", "tr", "zh"),
 )
 _WITH_SYLLABIC_R = ("bs", "cs", "cy", "hr", "mk", "sk", "sl", "sr")
 

@@ -31,7 +31,7 @@ CASES = {
         „Komm!“, rief er.|„Ich gehe.“|»Ja.«|»Nein.«|Im 19. Jahrhundert war Ludwig XIV. König.|Danach nicht.
         Es kostet ca. Fünf Euro, inkl. Porto, d. h. 3,5 Mio. Euro.|Vgl. Kap. 3 und Hauptstr. 5 am Hbf. Köln.
         Am 31.12. Silvester, am 1.1. Neujahr, 5. 5. 2020.|Er sah D. Bohlen.|Die Art. 5 ff. GG.
-        1. Tür öffnen.|2. Hineingehen.|Auf diese Art.|Ja.
+        1. Tür öffnen.|2. Hineingehen.|Auf diese Art.|Ja.|Siehe Tab. 4.|Es fehlt.
         Frankfurt a. M., Dr. h. c. Schmidt, Friedrich II. von Preußen, 50 v. Chr. in Gallien.|§ 5 S. 1 BGB.|‚Ja.‘|Äpfel.
         Er sah mich.|Um neun Uhr.|Ich habe Angst.|Er wiegt 80 kg.|Das war 1990.|Er ist 25.|Sie ist 30.
         """,
@@ -39,7 +39,7 @@ CASES = {
         M. Dupont et Mme. Martin sont là.|« Vraiment ? » demanda-t-elle.|« Oui ! »|Il part.|Est-ce vrai ?|Oui.
         Voir R.S., c. C-46, l'art. 5, p. ex. Le Figaro, etc.|Il dort.|J.-C. Martin habite St. Denis.
         Visés à l'alinéa b).|Bon.|Je vois M. Dupont.|C.-à-d. Paris, vol. II, av. J.-C. Rome.
-        1. Ouvrir la porte.|2. Entrer.|Un objet d'art.|Elle rit.|C'est sec.|Bon.
+        1. Ouvrir la porte.|2. Entrer.|Un objet d'art.|Elle rit.|Cf. art. L. 5.|C'est sec.|Bon.
         Sté. Dupont, Mlle Dupuis, 5, av. Foch.|Le 1er janv. 1990.|« Quoi ?! »
         « Oui ! », Paul dit.|À 5 h. 30 min.|À demain…|Oui.|— Non.|Œuvre.
         """,
@@ -82,6 +82,9 @@ CASES = {
     "cs": "Dne 3. Března přišel Ing. Novák.|Např. dnes.|Kousl ho vlk.|Proč?",
     "pl": "Ks. Nowak, por. Kot i gen. Lis.|Dnia 3. Maja przyszli św. Jan i inż. Nowak.|Mieszka na ul. Długiej.|Tak.",
     "nl": "Hij kwam.|'s Avonds niet.|1. Open de deur.|2. Ga binnen.|Dhr. Jansen en mevr. De Vries kwamen.|Ja!|Nee.",
+    "sl": "Npr. Ana, itd. Vse.|Da.",
+    "bs": "Npr. Ana.|Da.",
+    "lv": "Piem. Rīga.|Jā.",
     "sv": "Det är hon.|Kap. 5, osv. Allt.|Han kom kl. 5.|Vad?|Bra.",
     "fi": "Hän tuli 3. Tammikuuta.|Mitä?",
     "hu": "Nem.|Ezek vagyunk mi.|Az 5. Emelet.|Dr. Kovács jött.|Miért?",
@@ -97,7 +100,7 @@ CASES = {
         「本当？」と聞いた。|はい。|３．５メートルだ。|すごい！？|「そう。」
         """,
     "zh": """
-        1．打开门。|二．进去。|三. 走。|他是Dr. Wang。|苹果Inc. 很好。|iPhone。|iPad。|（注释。）
+        1．打开门。|二．进去。|三. 走。|1. 苹果；2. 香蕉。|他是Dr. Wang。|苹果Inc. 很好。|iPhone。|iPad。|（注释。）
         你好。|“你好！”|他来了……又走了。|好吗？|对!|好。
         """,
 }
