@@ -3,7 +3,7 @@
 import pytest
 
 from mtx.text.languages import base_language, is_language_code, matching_codes, nearest_code, script_of
-from mtx.text.writing_systems import scripts_of
+from mtx.text.writing_systems import scripts_of, share_in
 
 
 @pytest.mark.parametrize("code", ["en", "EN", "pt_BR", "pt-BR", "zho_Hans", "es-419", "fil", "hsb", "x-toy"])
@@ -52,6 +52,10 @@ def test_the_script_of_a_code() -> None:
     assert {code: script_of(code) for code in codes} == codes
     scripts = {"cmn": ("Han",), "kor": ("Hangul", "Han"), "uz_Cyrl": ("Cyrl",), "iw": ("Hebrew",), "en-Code": ()}
     assert {code: scripts_of(code) for code in scripts} == scripts
+    of_two = {"sr": ("Cyrillic", "Latin"), "sr_RS": ("Cyrillic", "Latin"), "sr-Cyrl": ("Cyrl",), "sr_Latn": ("Latn",)}
+    assert {code: scripts_of(code) for code in of_two} == of_two
+    assert scripts_of("eng_Latn") == ("Latin",)
+    assert share_in("１２", ("Latin",)) == 1
 
 
 def test_a_country_is_not_a_language() -> None:

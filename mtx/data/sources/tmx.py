@@ -157,6 +157,7 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
         begun += block
         if is_head and ((unit := UNIT_BEGIN.search(begun)) or len(begun) > BLOCK_BYTES):
             end = unit.start() if unit else len(begun)
+            end = begun.find(UNIT_END, 0, end) if UNIT_END in begun[:end] else end
             yield begun[:end]
             begun, is_head = begun[end:], False
         if not is_head:

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 
 from mtx.config.sources import Csv, Tsv
 from mtx.data.sources.base import NoPair, Pair, Reader
 from mtx.data.sources.text import read_rows
 
 Columns = Sequence[str]
-NUM_LOOKED_AT = 100  # Lines that tell the usual number of columns
+# Rows, and their characters, by which the usual number of columns is found
+NUM_LOOKED_AT, MAX_LOOKED_AT = 100, 1 << 16
 
 
 class TsvReader(Reader[Tsv]):
@@ -32,7 +33,10 @@ def pairs_of_columns(
     """The pairs in two columns of `rows`. `remedies` are for rows with too few and with too many columns."""
     src, tgt = settings.src, settings.tgt
     needed, rows = max(src, tgt), iter(rows)
-    first = list(islice(rows, NUM_LOOKED_AT))
+    first, num_chars = list[Columns | NoPair](), 0
+    while len(first) < NUM_LOOKED_AT and num_chars < MAX_LOOKED_AT and (row := next(rows, None)) is not None:
+        first.append(row)
+        num_chars += sum(map(len, row))
     widths = Counter(len(row) for row in first if not isinstance(row, NoPair) and len(row) >= needed)
     usual = max(widths, key=widths.__getitem__, default=needed)
     for number, columns in enumerate(chain(first, rows), start=1):

@@ -111,7 +111,7 @@ class ZipReader(Reader[Zip]):
 def _names(archive: zipfile.ZipFile) -> list[str]:
     """The files, except those that macOS adds for attributes: ._NAME for NAME, .DS_Store for a folder."""
     names = [name for name in archive.namelist() if not name.endswith("/")]
-    return [name for name in names if not (name.startswith("__MACOSX/") or Path(name).name.startswith((".DS_", "._")))]
+    return [name for name in names if not Path(name).name.startswith((".DS_", "._"))]
 
 
 def _is_tmx(name: str) -> bool:
@@ -139,6 +139,6 @@ def _explain_damage(path: Path) -> Iterator[None]:
         what = f"damaged, or not a zip archive: {error}".rstrip(": ")
         raise UserError(ExitCode.DATA, what, where=str(path), do="Get the file again.") from error
     except RuntimeError as error:
-        if "password" not in str(error) and "encrypted" not in str(error):
+        if "password" not in str(error):
             raise
         raise UserError(ExitCode.DATA, "encrypted zip archive", where=str(path), do="Decrypt it first.") from error

@@ -75,10 +75,12 @@ def test_the_languages_are_those_of_the_first_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_not_read_beside_memories_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = {"README": "x", "a.tmx": TMX, "b.tsv": "a\tb\n", "c.EN": "a\n", "d.fr": "a\n"}
+    assert pairs_of(Zip(zip=archive(tmp_path, {"README": "x", "a.tmx": TMX}))) == [("yes", "ja")]
+    assert caplog.messages == []
+    files = {"README": "x", "a.tmx": TMX, "b.TSV": "a\tb\n", "c.EN": "a\n", "d.fr": "a\n"}
     for _ in range(2):
         assert pairs_of(Zip(zip=archive(tmp_path, files, "some.zip"))) == [("yes", "ja")]
-    assert caplog.messages == ["some.zip: not read beside its TMX files: b.tsv, c.EN"]
+    assert caplog.messages == ["some.zip: not read beside its TMX files: b.TSV, c.EN"]
 
 
 @pytest.mark.parametrize("files", [{"Books.tmx": TMX}, {"a.en": "yes\n", "a.de": "ja\n"}])
