@@ -39,7 +39,7 @@ CASES = {
         M. Dupont et Mme. Martin sont là.|« Vraiment ? » demanda-t-elle.|« Oui ! »|Il part.|Est-ce vrai ?|Oui.
         Voir R.S., c. C-46, l'art. 5, p. ex. Le Figaro, etc.|Il dort.|J.-C. Martin habite St. Denis.
         Visés à l'alinéa b).|Bon.|Je vois M. Dupont.|C.-à-d. Paris, vol. II, av. J.-C. Rome.
-        1. Ouvrir la porte.|2. Entrer.|Un objet d'art.|Elle rit.|Cf. art. L. 5.|C'est sec.|Bon.
+        1. Ouvrir la porte.|2. Entrer.|Un objet d'art.|Elle rit.|Cf. art. L. 5.|C'est sec.|Ainsi va-t-on.|Paul rit.
         Sté. Dupont, Mlle Dupuis, 5, av. Foch.|Le 1er janv. 1990.|« Quoi ?! »
         « Oui ! », Paul dit.|À 5 h. 30 min.|À demain…|Oui.|— Non.|Œuvre.
         """,
