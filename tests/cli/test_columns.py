@@ -92,6 +92,11 @@ def test_two_columns_are_taken_whatever_they_hold(mtx: "Mtx", rows: str) -> None
     assert mtx("init", "a.tsv", *LANGUAGES).code == (0 if "one" in rows else 3 if "en" in rows else 0)
 
 
+def test_one_cell_that_may_be_a_name_makes_no_header(mtx: "Mtx") -> None:
+    assert mtx("init", table("a.tsv", lambda n, s, t: (s, t), "Text\tWort\n"), *LANGUAGES).code == 0
+    assert found()[0] == ("Text", "Wort")
+
+
 def test_fields_in_quotes_are_told(mtx: "Mtx") -> None:
     answer = mtx("init", table("a.tsv", lambda n, s, t: (f'"{s}"', f'"{t}"')), *LANGUAGES)
     assert (answer.code, "a.tsv: most fields are in quotes" in answer.err) == (0, True)
