@@ -310,6 +310,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> A
     return answers
 
 
+def errors(answer: dict[str, Any]) -> list[str]:
+    """Lines of stderr without warnings: a model with random weights repeats itself."""
+    return [line for line in answer["err"].splitlines() if not line.startswith("mtx: warning: lines searched again")]
+
+
 def test_nothing_hangs_dies_or_takes_much_memory(answers: Answers) -> None:
     last = list(answers.by_name)[-1]
     assert answers.end == 0, f"after {last!r}"
@@ -328,7 +333,7 @@ def test_a_strangers_folder_loads_or_is_refused_in_one_line(answers: Answers) ->
         answer = answers.by_name[case.name]
         assert answer["code"] in case.codes, (case.name, answer)
         assert case.words in answer["err"], (case.name, answer)
-        assert answer["err"].count("\n") == (answer["code"] != 0), (case.name, answer)
+        assert len(errors(answer)) == (answer["code"] != 0), (case.name, answer)
         assert len(answer["err"]) < 1000, (case.name, answer)
 
 
@@ -343,7 +348,7 @@ def test_a_strangers_config_is_refused_after_little_work(answers: Answers) -> No
 def test_a_strangers_text_gives_one_clean_line(answers: Answers) -> None:
     for number in range(len(TEXTS)):
         answer = answers.by_name[f"text {number}"]
-        assert (answer["code"], answer["err"]) == (0, ""), (number, answer)
+        assert (answer["code"], errors(answer)) == (0, []), (number, answer)
         line = answer["out"].removesuffix("\n")
         assert not any(char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029" for char in line), (
             number,

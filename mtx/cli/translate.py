@@ -126,7 +126,7 @@ def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool
     Raises:
         UserError: (DATA) a line is too long and `is_error`. The translations before it are passed on.
     """
-    num_truncated = num_loops = 0
+    number = num_truncated = num_loops = 0
     for number, translation in enumerate(translations, start=1):
         if translation.num_left_out:
             num_truncated += 1
@@ -138,8 +138,8 @@ def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool
         num_loops += translation.num_loops > 0
         yield translation
     if num_loops:
-        what = "ran into a loop of repeated words or characters and were searched again without it"
-        print(f"mtx: warning: {num_loops:,} translations {what}", file=sys.stderr)
+        what = "lines searched again because their translation repeated the same words or characters without end"
+        print(f"mtx: warning: {what}: {num_loops:,} of {number:,}", file=sys.stderr)
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and were cut off", file=sys.stderr)
 

@@ -31,7 +31,9 @@ def test_translations_that_ran_into_loops_are_counted(
     translate = ["translate", "-m", finished_run, LINE, "A dog.", "42"]
     assert mtx(*translate).err == ""
     monkeypatch.setattr("mtx.decode.translator.loops_in", lambda *_: Loops(""))
-    assert mtx(*translate).err.startswith("mtx: warning: 2 translations ran into a loop")
+    [told] = mtx(*translate).err.splitlines()
+    assert told.startswith("mtx: warning: lines searched again because their translation repeated")
+    assert told.endswith(": 2 of 3")
 
 
 def test_jsonl_says_how_a_line_was_cut(mtx: "Mtx", finished_run: Path) -> None:
