@@ -152,21 +152,28 @@ def _in_utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut a file before its first unit and after each unit; stretches without either, into pieces of limited size."""
-    begun, is_head = b"", True
+    begun, is_head, searched = bytearray(), True, 0
     for block in blocks:
         begun += block
         if is_head and ((unit := UNIT_BEGIN.search(begun)) or len(begun) > BLOCK_BYTES):
             end = unit.start() if unit else len(begun)
-            end = begun.find(UNIT_END, 0, end) if UNIT_END in begun[:end] else end
-            yield begun[:end]
-            begun, is_head = begun[end:], False
+            if (stray := begun.find(UNIT_END, 0, end)) >= 0:
+                end = stray
+            yield bytes(begun[:end])
+            del begun[:end]
+            is_head = False
         if not is_head:
-            *units, begun = begun.split(UNIT_END)
-            yield from (unit + UNIT_END for unit in units)
+            while (end := begun.find(UNIT_END, searched)) >= 0:
+                end += len(UNIT_END)
+                yield bytes(begun[:end])
+                del begun[:end]
+                searched = 0
+            searched = max(0, len(begun) - len(UNIT_END) + 1)
             if len(begun) > MAX_BYTES or (len(begun) > BLOCK_BYTES and not UNIT_BEGIN.search(begun)):
-                yield begun
-                begun = b""
-    yield begun
+                yield bytes(begun)
+                begun.clear()
+                searched = 0
+    yield bytes(begun)
 
 
 def _explain(error: Any) -> tuple[str, int, str]:
