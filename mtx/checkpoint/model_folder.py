@@ -80,9 +80,8 @@ class TrainedModel:
     src_lang: str
     tgt_lang: str
     generation: GenerationDefaults
-    tag_languages: Mapping[str, str] = field(
-        default_factory=dict
-    )  # Target language of each tag, unless it is `tgt_lang`
+    tag_languages: Mapping[str, str] = field(default_factory=dict)
+    """Target language of each tag, unless it is `tgt_lang`."""
 
     def language_of(self, tag: str | None) -> str:
         """The target language of a tag, or that without a tag."""

@@ -46,9 +46,8 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     num_equal: int = 0
     num_chunks: int = 0
-    sentences: list[int] = field(
-        default_factory=lambda: [0] * MAX_COUNTED_SENTENCES
-    )  # Kept sources by number of sentences
+    sentences: list[int] = field(default_factory=lambda: [0] * MAX_COUNTED_SENTENCES)
+    """Kept sources by number of sentences."""
     is_complete: bool = False  # Whether the shard is the last of the corpus
     notes: list[str] = field(default_factory=list)  # Lines for the user about the sources, in the last shard
 
