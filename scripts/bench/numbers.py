@@ -36,21 +36,9 @@ TEMPLATES = (  # N is an integer, P a price, Y a year, D a date, T a time, F a t
     "Since {Y} the price of {P} euros rose by {N} percent.|Seit {Y} stieg der Preis von {P} Euro um {N} Prozent.",
 )
 MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
-GERMAN_MONTHS = (
-    "Januar",
-    "Februar",
-    "März",
-    "April",
-    "Mai",
-    "Juni",
-    "Juli",
-    "August",
-    "September",
-    "Oktober",
-    "November",
+    *(("January", "Januar"), ("February", "Februar"), ("March", "März"), ("April", "April"), ("May", "Mai")),
+    *(("June", "Juni"), ("July", "Juli"), ("August", "August"), ("September", "September"), ("October", "Oktober")),
+    *(("November", "November"), ("December", "Dezember")),
 )
 
 
@@ -61,8 +49,8 @@ def draw_number(kind: str, draw: Random) -> tuple[str, str]:
     if kind == "P":
         return f"{number}.{cents}", f"{number},{cents}"
     if kind == "D":
-        day, month = draw.randint(1, 28), draw.randrange(len(MONTHS))
-        return f"{MONTHS[month]} {day}, {year}", f"{day}. {GERMAN_MONTHS[month]} {year}"
+        day, (month, german_month) = draw.randint(1, 28), draw.choice(MONTHS)
+        return f"{month} {day}, {year}", f"{day}. {german_month} {year}"
     both = {
         "N": number,
         "Y": str(year),
