@@ -1,8 +1,10 @@
 """A line is cut where the training taught the model no more, and comes back as one line with its white space."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.config.settings import TokenizerSettings
 from mtx.decode.lines import Candidate, Segment, Segmenter, join_segments
+from mtx.demo.corpus import read_demo
+from mtx.text.sentences import split_sentences
 from mtx.text.train_tokenizer import train_tokenizer
 
 THREE = "The dog sees. A cat hears. The man."
@@ -36,14 +40,22 @@ def texts(segmenter: Segmenter, line: str = THREE) -> list[str]:
 
 @pytest.mark.parametrize(
     ("counts", "num_segments"),
-    [((), 3), ((100,), 3), ((91, 9), 3), ((90, 10), 2), ((90, 0, 10), 1), ((80, 11, 9), 2), ((0, 0, 0, 5), 1)],
+    [((), 3), ((100,), 3), ((96, 4), 3), ((95, 5), 2), ((95, 0, 5), 1), ((80, 16, 4), 2), ((0, 0, 0, 5), 1)],
 )
-def test_auto_leaves_together_what_a_tenth_of_the_training_sources_had(
+def test_auto_leaves_together_what_a_twentieth_of_the_training_sources_had(
     make_segmenter: Make, counts: tuple[int, ...], num_segments: int
 ) -> None:
     assert len(texts(make_segmenter(counts))) == num_segments
     assert len(texts(make_segmenter(counts, split="always"))) == 3
     assert texts(make_segmenter(counts, split="never")) == [THREE]
+
+
+def test_the_demo_teaches_two_sentences(make_segmenter: Make) -> None:
+    """Its pronouns refer to words of the sentence before."""
+    counts = Counter(len(split_sentences(src, "en")) for src, _ in islice(read_demo("train"), 2000))
+    segmenter = make_segmenter((counts[1], counts[2], counts[3]))
+    line = "He sees the dog. It is tired."
+    assert texts(segmenter, line) == [line]
 
 
 def test_groups_that_are_too_long_are_cut_at_their_sentences(make_segmenter: Make) -> None:
