@@ -92,7 +92,8 @@ def _read_table(source: Tsv | Csv) -> Table:
 def _is_header(columns: Sequence[Columns]) -> bool:
     """Whether the first row names the columns: two cells name sides or languages, or one is text above numbers."""
     firsts = [cells[0].strip() for cells in columns]
-    if len({*firsts}) < len(firsts) or any(len(first) > 40 or not _has_letters(first) for first in firsts if first):
+    telling = [first for first in firsts if _words_of(first)]  # unlike `id`, which may name two columns
+    if len({*telling}) < len(telling) or any(len(first) > 40 or not _has_letters(first) for first in firsts if first):
         return False
     if any(first in others for first, *others in columns if first):  # a label
         return False

@@ -72,6 +72,7 @@ def found(config: str = "en-de.yaml") -> list[tuple[str, str]]:
         ("a.tsv", lambda n, s, t: (t, n, s), "#de-DE\tid\ten-US\n", "src: 3, tgt: 1, header: true"),
         ("a.tsv", lambda n, s, t: (t, s), "German\tEnglish\n", "src: 2, tgt: 1, header: true"),
         ("a.tsv", lambda n, s, t: (n, t, s, "note"), "id\ttext_de\ttext_en\tkind\n", "src: 3, tgt: 2, header: true"),
+        ("a.tsv", lambda n, s, t: (n, s, n, t), "id\tenglish\tid\tgerman\n", "src: 2, tgt: 4, header: true"),
         ("a.tsv", lambda n, s, t: (n, s, t), "nr\tfrom\tto\n", "src: 2, tgt: 3, header: true"),
         ("a.csv", lambda n, s, t: (n, t, s), "id,de,en\n", "src: 3, tgt: 2, header: true"),
         ("a.csv", lambda n, s, t: (s, t), "", "{csv: a.csv}"),
