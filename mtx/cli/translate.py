@@ -138,7 +138,7 @@ def _checked(translations: Iterator["Translation"], name: str, *, is_error: bool
         num_loops += translation.num_loops > 0
         yield translation
     if num_loops:
-        what = "lines searched again because their translation repeated the same words or characters without end"
+        what = "lines searched again because their translation repeated the same words or characters too often"
         print(f"mtx: warning: {what}: {num_loops:,} of {number:,}", file=sys.stderr)
     if num_truncated:
         print(f"mtx: warning: {num_truncated:,} lines were too long and were cut off", file=sys.stderr)
