@@ -26,6 +26,8 @@ Encoding = Literal[  # In each of these the byte LF is a line end and nothing el
     "utf-8", "latin-1", "iso-8859-2", "iso-8859-5", "iso-8859-7", "iso-8859-9", "iso-8859-15",
     "cp1250", "cp1251", "cp1252", "koi8-r",
 ]  # fmt: skip
+SrcColumn = Annotated[int, Field(ge=1, le=10_000, description="Column of the source sentence, counted from 1.")]
+TgtColumn = Annotated[int, Field(ge=1, le=10_000, description="Column of the target sentence, counted from 1.")]
 Header = Annotated[bool, Field(description="Whether the first line names the columns.")]
 LANGUAGE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,31}$"
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
@@ -77,8 +79,8 @@ class Tsv(SourceSettings, extra="forbid", frozen=True, strict=True):
 
     example: ClassVar[str] = "{tsv: FILE}"
     tsv: FilePath = Field(description="File with one pair per line, columns separated by tabs.")
-    src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
-    tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    src: SrcColumn = 1
+    tgt: TgtColumn = 2
     header: Header = False
     encoding: Encoding = Field(default="utf-8", description="Encoding of the file.")
 
@@ -88,8 +90,8 @@ class Csv(SourceSettings, extra="forbid", frozen=True, strict=True):
 
     example: ClassVar[str] = "{csv: FILE}"
     csv: FilePath = Field(description="CSV file, plain or compressed.")
-    src: int = Field(default=1, ge=1, le=10_000, description="Column of the source sentence, counted from 1.")
-    tgt: int = Field(default=2, ge=1, le=10_000, description="Column of the target sentence, counted from 1.")
+    src: SrcColumn = 1
+    tgt: TgtColumn = 2
     header: Header = False
     delimiter: Literal["auto", "comma", "semicolon", "tab"] = Field(
         default="auto", description="Column separator; auto: the one that gives most lines the same number of columns."
