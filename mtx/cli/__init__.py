@@ -11,6 +11,7 @@ from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.init import init
 from mtx.cli.reporting import handle_errors
+from mtx.cli.score import score
 from mtx.cli.streams import open_standard_streams, print_line
 from mtx.cli.tokenizer import tokenizer_app
 from mtx.cli.train import train
@@ -23,7 +24,8 @@ app = typer.Typer(
     "mtx init my.en my.de                       looks at your text, writes a config for it\n"
     "mtx train --config my.yaml                 trains on your text and writes a model folder\n"
     'mtx translate "Two dogs play."             translates with the newest model in ./runs\n'
-    "mtx evaluate                               scores that model on its test set (BLEU, chrF2)\n",
+    "mtx evaluate                               scores that model on its test set (BLEU, chrF2)\n"
+    "mtx score --src in.txt --tgt out.txt       how probable it finds given translations\n",
     epilog="Exit codes: 0 success, 1 check failed (score below --min, or data problems), 2 command line or config, "
     "3 data, 4 model, 5 machine (disk, memory, device), 6 training diverged, 7 run folder in use, 8 lost another "
     "process of the training, 70 bug, 130 and 143 stopped by a signal (state saved), 141 output pipe closed.",
@@ -35,6 +37,7 @@ app.command()(init)
 app.command()(train)
 app.command()(translate)
 app.command()(evaluate)
+app.command()(score)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")

@@ -14,7 +14,7 @@ import typer
 from mtx.cli.options import (
     RUNS,
     DeviceOption,
-    ModelOption,
+    ModelsOption,
     PrecisionOption,
     load_translator,
     path_option,
@@ -47,7 +47,7 @@ class TestSet(NamedTuple):
 @with_decode_flags("n_best")
 def evaluate(
     given: dict[str, Any],
-    model: ModelOption = None,
+    model: ModelsOption = None,
     src: Annotated[
         Path | None, path_option("Source sentences, - for stdin; default: the test set of the model's run.")
     ] = None,
@@ -88,16 +88,18 @@ def evaluate(
         else:
             from mtx.checkpoint.model_folder import find_model
 
-            folder = find_model(model, RUNS)
+            folders = [find_model(each, RUNS) for each in model or ()] or [find_model(None, RUNS)]
+            folder = folders[0]
             if src is not None:
                 sets = [TestSet(input_name(src), *_parallel_files(src, ref_files), given.get("tag"), tgt_lang)]
             else:
                 sets = _recorded_test_sets(folder, save_hyp, given.get("tag"), tgt_lang)
             options = {"with_scores": False, **given, "tag": sets[0].tag}
-            translator = load_translator(folder, options, precision, device)
+            translator = load_translator(folders, options, precision, device)
             if src is not None and sets[0].tag is None:
                 sets = [sets[0]._replace(tag=_tag_into(translator, tgt_lang))]
-            reports, translated = zip(*(_score(translator, each, folder) for each in sets), strict=True)
+            name = " + ".join(map(str, folders))
+            reports, translated = zip(*(_score(translator, each, name) for each in sets), strict=True)
             report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
             references = [list(lines) for each in sets for lines in each.references]
             languages = [each.language or translator.trained.language_of(each.tag) for each in sets]
@@ -189,7 +191,7 @@ def _recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_
     return sets
 
 
-def _score(translator: "Translator", test_set: TestSet, folder: Path) -> "tuple[Report, list[str]]":
+def _score(translator: "Translator", test_set: TestSet, model: str) -> "tuple[Report, list[str]]":
     """Translate a test set; return its scores and the translations."""
     from mtx.evaluate import choose_bleu_tokenizer
     from mtx.evaluate import evaluate as run_evaluation
@@ -197,7 +199,7 @@ def _score(translator: "Translator", test_set: TestSet, folder: Path) -> "tuple[
     _, sources, references, tag, language = test_set
     translator.set_tag(tag)
     tokenizer = choose_bleu_tokenizer(language or translator.tgt_lang, references[0])
-    report, translations = run_evaluation(translator, sources, references, tokenizer, str(folder))
+    report, translations = run_evaluation(translator, sources, references, tokenizer, model)
     return replace(report, name=test_set.name), [translation.tgt for translation in translations]
 
 

@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +14,9 @@ from mtx.cli.reporting import command_line_error
 from mtx.config.settings import DecodeOptions
 
 if TYPE_CHECKING:
+    from mtx.checkpoint.model_folder import TrainedModel
     from mtx.decode.translator import Translator
+    from mtx.system.device import Precision
 
 RUNS = Path("runs")  # Parent of the run folders, unless --run-dir is given
 
@@ -34,7 +36,8 @@ def path_argument(description: str) -> Any:
     return typer.Argument(help=description, metavar="files", parser=to_path)
 
 
-ModelOption = Annotated[Path | None, path_option("Model or run folder; default: newest in ./runs.", "--model", "-m")]
+MODEL_HELP = "Model or run folder; default: newest in ./runs. Repeat it to let several predict together."
+ModelsOption = Annotated[list[Path] | None, path_option(MODEL_HELP, "--model", "-m")]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
     typer.Option(help="Number format of the computation; fp32 is exact."),
@@ -44,15 +47,17 @@ ConfigOption = Annotated[Path | None, path_option("YAML file; default: the built
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")]
 
 
-def with_decode_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the flags of DecodeOptions, except `omitted` fields.
+def with_decode_flags(
+    *omitted: str, only: Collection[str] = tuple(DecodeOptions.model_fields)
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of DecodeOptions, except `omitted` fields, or of the fields `only`.
 
     The command receives those that the user gave as a dictionary, `given`.
     """
     flags: dict[str, Any] = {}
     for name, field in DecodeOptions.model_fields.items():
         metadata = field.metadata
-        if name not in omitted and (flag := next((x for x in metadata if isinstance(x, str)), None)):
+        if name in only and name not in omitted and (flag := next((x for x in metadata if isinstance(x, str)), None)):
             least, most = (next((getattr(x, end) for x in metadata if hasattr(x, end)), None) for end in ("ge", "le"))
             option = typer.Option(flag, help=field.description, min=least, max=most)
             flags[name] = Annotated[field.annotation | None, option]  # type: ignore[operator]
@@ -74,10 +79,15 @@ def with_decode_flags(*omitted: str) -> Callable[[Callable[..., None]], Callable
     return decorate
 
 
-def load_translator(model: Path | None, given: dict[str, Any], precision: str, device: str) -> "Translator":
-    """Load the translator; decoding options that are not given come from the model folder."""
+def load_models(
+    models: Path | Sequence[Path] | None, precision: str, device: str
+) -> "tuple[list[TrainedModel], Precision]":
+    """Load models with one vocabulary; `models` are the folders of --model.
+
+    Raises:
+        UserError: a folder is unusable (MODEL), or they differ in vocabulary or languages (USAGE).
+    """
     from mtx.checkpoint.model_folder import find_model, load_model
-    from mtx.decode.translator import Translator
     from mtx.system.device import choose_device, choose_precision, use_threads
     from mtx.system.memory import ONEDNN_KERNELS_DECODING, configure_malloc, limit_onednn_cache
 
@@ -85,14 +95,46 @@ def load_translator(model: Path | None, given: dict[str, Any], precision: str, d
     configure_malloc()
     limit_onednn_cache(ONEDNN_KERNELS_DECODING)
     arithmetic = choose_precision(precision, choose_device(device))
-    trained = load_model(find_model(model, RUNS))
-    trained.model.to(arithmetic.device)
+    given = [models] if isinstance(models, Path) else models or ()
+    folders = [find_model(each, RUNS) for each in given] or [find_model(None, RUNS)]
+    loaded = [load_model(folder) for folder in folders]
+    for folder, trained in zip(folders, loaded, strict=True):
+        trained.model.to(arithmetic.device)
+        for what, of in (("vocabulary", _vocabulary), ("languages", _languages)):
+            if of(trained) != of(loaded[0]):
+                do = "Give models trained with the same tokenizer files and languages."
+                raise command_line_error(f"the {what} of {folder} and {folders[0]} differ", do)
+    return loaded, arithmetic
+
+
+def _vocabulary(trained: "TrainedModel") -> object:
+    return trained.tokenizer.files
+
+
+def _languages(trained: "TrainedModel") -> object:
+    return trained.src_lang, trained.tgt_lang, trained.tag_languages
+
+
+def warn_of_missing_tag(trained: "TrainedModel", tag: str | None) -> None:
+    """Tell if a model was trained with several tags and none is given."""
+    if tag is None and len(tags := trained.tokenizer.tags) > 1:
+        print(f"mtx: no --tag given; the model was trained with {', '.join(tags)}", file=sys.stderr)
+
+
+def load_translator(
+    models: Path | Sequence[Path] | None, given: dict[str, Any], precision: str, device: str
+) -> "Translator":
+    """Load the translator; decoding options that are not given come from the model folder, the first of several."""
+    loaded, arithmetic = load_models(models, precision, device)
+    from mtx.decode.ensemble import with_common_limits
+    from mtx.decode.translator import Translator
+
+    trained = with_common_limits(loaded)
     options = trained.generation.decode.with_options(**given)
     if options.n_best > options.beam_size:
         what = f"--n-best {options.n_best} is above the beam size, {options.beam_size}"
         raise command_line_error(what, f"Add --beam {options.n_best}, which may change the best translations, too.")
     if options.beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
-    if options.tag is None and len(tags := trained.tokenizer.tags) > 1:
-        print(f"mtx: no --tag given; the model was trained with {', '.join(tags)}", file=sys.stderr)
-    return Translator(trained, options, arithmetic)
+    warn_of_missing_tag(trained, options.tag)
+    return Translator(trained, options, arithmetic, [each.model for each in loaded[1:]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mtx.cli.options import DeviceOption, ModelOption, PrecisionOption, load_translator, path_option, with_decode_flags
+from mtx.cli.options import DeviceOption, ModelsOption, PrecisionOption, load_translator, path_option, with_decode_flags
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
@@ -32,7 +32,7 @@ MAX_SHOWN = 20  # Undecodable lines that are listed
 def translate(
     given: dict[str, Any],
     sentences: Annotated[list[str] | None, typer.Argument(help="Default: the lines of --input or stdin.")] = None,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     input_path: Annotated[Path | None, path_option("File with a sentence a line; - is stdin.", "--input", "-i")] = None,
     output: Annotated[Path | None, path_option("File to write; default: stdout.", "--output", "-o")] = None,
     output_format: Annotated[

@@ -253,6 +253,9 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     copy_unlettered: Annotated[bool, "--copy-unlettered/--no-copy-unlettered"] = Field(
         default=True, description="Copy text without letters, such as numbers, instead of translating it."
     )
+    ensemble: Annotated[Literal["logprobs", "probs"], "--ensemble"] = Field(
+        default="logprobs", description="Mean that several models predict by: of log-probabilities or of probabilities."
+    )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
     avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
     splits_long: bool = True  # Whether text longer than any training source is translated in parts, not cut off

@@ -12,10 +12,12 @@ from torch.nn.utils.rnn import pad_sequence
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
 from mtx.decode.constraints import WholeCharacters
+from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.search import Constraint, Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
+from mtx.model import Transformer
 from mtx.model.fast import for_decoding
 from mtx.system.device import Precision, is_out_of_memory
 from mtx.system.memory import prepare_forked_process, trim_malloc
@@ -33,8 +35,14 @@ BATCHES_BETWEEN_TRIMS = 64  # Batches after which freed memory is given back: it
 class Translator:
     """A model and its tokenizer on one device. The translation of a line does not depend on the lines beside it."""
 
-    def __init__(self, trained: TrainedModel, options: DecodeOptions, precision: Precision) -> None:
-        """Prepare the model for decoding.
+    def __init__(
+        self,
+        trained: TrainedModel,
+        options: DecodeOptions,
+        precision: Precision,
+        others: Sequence[Transformer] = (),
+    ) -> None:
+        """Prepare the model for decoding, together with `others` of the same vocabulary.
 
         Raises:
             UserError: the model has no such tag (USAGE).
@@ -43,7 +51,8 @@ class Translator:
         # A beam cannot be wider than the vocabulary it chooses from.
         width = min(options.beam_size, trained.tokenizer.tgt_vocab_size)
         self.options = options.model_copy(update={"beam_size": width, "n_best": min(options.n_best, width)})
-        self.model: StepModel[Any] = for_decoding(trained.model, precision.dtype)
+        models: list[StepModel[Any]] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
+        self.model = models[0] if not others else Ensemble(models, options.ensemble)
         self.device = precision.device
         self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" and can_fork() else 1
         self._workers: ProcessPoolExecutor | None = None

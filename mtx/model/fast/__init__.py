@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from mtx.model.fast.agreement import twins_agree, use_fastest_kernel
+from mtx.model.fast.attention import Convert
 from mtx.model.fast.decoder import FastDecoder
 from mtx.model.fast.dropout import Dropout
 from mtx.model.fast.int8 import Int8Linear
@@ -38,16 +39,24 @@ def for_training(model: Transformer) -> Transformer:
 
 def for_decoding(model: Transformer, dtype: torch.dtype) -> FastDecoder | Transformer:
     """A decoder that multiplies in `dtype`, in int8 only in linear maps. Unchanged weights are shared."""
+    return FastDecoder(*_without_dropout(model, dtype)) if twins_agree() else for_scoring(model, dtype)
+
+
+def for_scoring(model: Transformer, dtype: torch.dtype) -> Transformer:
+    """A model for whole targets at once, without gradients, in the arithmetic of `for_decoding`."""
+    copy, convert = _without_dropout(model, dtype)
+    _replace(copy, {nn.Linear: convert, Linear: convert})
+    return copy.eval()
+
+
+def _without_dropout(model: Transformer, dtype: torch.dtype) -> tuple[Transformer, Convert]:
+    """A copy of `model` in `dtype`, and the linear maps that it needs for it."""
     if dtype in (torch.bfloat16, torch.float16):
         copy = deepcopy(model).to(dtype)
     else:
         copy = deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
-    convert = Int8Linear if dtype == torch.int8 else packed
     _replace(copy, {nn.Dropout: nn.Identity, Dropout: nn.Identity})
-    if twins_agree():
-        return FastDecoder(copy, convert)
-    _replace(copy, {nn.Linear: convert, Linear: convert})
-    return copy.eval()
+    return copy, Int8Linear if dtype == torch.int8 else packed
 
 
 def _replace(model: nn.Module, faster: dict[type[nn.Module], Callable[[Any], nn.Module]]) -> None:
