@@ -131,8 +131,10 @@ def load_translator(
 
     trained = with_common_limits(loaded)
     options = trained.generation.decode.with_options(**given)
-    if options.n_best > options.beam_size:
+    if options.n_best > (options.mbr or options.beam_size):
         what = f"--n-best {options.n_best} is above the beam size, {options.beam_size}"
+        if options.mbr:
+            raise command_line_error(f"--n-best {options.n_best} is above --mbr {options.mbr}", "Raise --mbr.")
         raise command_line_error(what, f"Add --beam {options.n_best}, which may change the best translations, too.")
     if options.beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)

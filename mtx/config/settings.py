@@ -253,6 +253,12 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     copy_unlettered: Annotated[bool, "--copy-unlettered/--no-copy-unlettered"] = Field(
         default=True, description="Copy text without letters, such as numbers, instead of translating it."
     )
+    mbr: Annotated[int, "--mbr"] = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Minimum Bayes risk: choose among the N best the one most like all of them by chrF; 0: the best.",
+    )
     ensemble: Annotated[Literal["logprobs", "probs"], "--ensemble"] = Field(
         default="logprobs", description="Mean that several models predict by: of log-probabilities or of probabilities."
     )

@@ -119,7 +119,7 @@ def join_segments(
     texts, nbest = [segment.text for segment, _, _ in parts], []
     for rank in range(max(len(candidates) for _, candidates, _ in parts)):
         chosen = [candidates[min(rank, len(candidates) - 1)] for _, candidates, _ in parts]
-        score = sum(candidate.score for candidate in chosen) / len(chosen)  # never rises from rank to rank, as theirs
+        score = sum(candidate.score for candidate in chosen) / len(chosen)  # falls from rank to rank if theirs do
         nbest.append(Candidate(join_translations(texts, [candidate.tgt for candidate in chosen], language), score))
     return Translation(
         line,

@@ -15,6 +15,7 @@ from mtx.decode.constraints import WholeCharacters
 from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
+from mtx.decode.mbr import rank_by_utility
 from mtx.decode.search import Constraint, Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
@@ -49,8 +50,10 @@ class Translator:
         """
         self.trained = trained
         # A beam cannot be wider than the vocabulary it chooses from.
-        width = min(options.beam_size, trained.tokenizer.tgt_vocab_size)
-        self.options = options.model_copy(update={"beam_size": width, "n_best": min(options.n_best, width)})
+        width = min(max(options.beam_size, options.mbr), trained.tokenizer.tgt_vocab_size)
+        self.num_wanted = min(options.n_best, width)  # Translations of a segment, of which the search may find more
+        num_found = min(options.mbr or options.n_best, width)
+        self.options = options.model_copy(update={"beam_size": width, "n_best": num_found})
         models: list[StepModel[Any]] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
         self.model = models[0] if not others else Ensemble(models, options.ensemble)
         self.device = precision.device
@@ -127,21 +130,29 @@ class Translator:
         indices = list(loops)
         looping = [segments[index] for index in indices]
         search = partial(self._search_at_once, loops={tuple(segments[i].ids): loops[i] for i in indices})
+        again: Found = [[] for _ in looping]
         for batch in self._batches(looping):
-            again = search_within_memory(search, [looping[number].ids for number in batch])
-            for number, of_segment in zip(batch, again, strict=True):
-                hypotheses[indices[number]] = of_segment
-        for index, decoded in zip(indices, self._decode(looping, [hypotheses[i] for i in indices]), strict=True):
-            texts[index] = [loops[index].cut(text) for text in decoded]
+            of_batch = search_within_memory(search, [looping[number].ids for number in batch])
+            for number, of_segment in zip(batch, of_batch, strict=True):
+                again[number] = of_segment
+        for index, decoded, of_segment in zip(indices, self._decode(looping, again), again, strict=True):
+            texts[index], hypotheses[index] = [loops[index].cut(text) for text in decoded], of_segment
         return texts, looping
 
     def _decode(self, segments: Sequence[Segment], hypotheses: Found) -> list[list[str]]:
+        """Return the texts of `hypotheses`, which minimum Bayes risk reduces to those wanted, in its order."""
         ids = [h.ids for of_segment in hypotheses for h in of_segment]
         if self._whole_characters is not None:
             ids = [self._whole_characters.finished(each) for each in ids]
         texts = iter(self.trained.tokenizer.decode(ids))  # in one call: for 1,000 sentences 1.4 ms instead of 51
         each = zip(segments, hypotheses, strict=True)
-        return [[_readable(segment.text, next(texts)) for _ in of_segment] for segment, of_segment in each]
+        decoded = [[_readable(segment.text, next(texts)) for _ in of_segment] for segment, of_segment in each]
+        if self.options.mbr:
+            for number, of_segment in enumerate(decoded):
+                ranks = rank_by_utility(of_segment)[: self.num_wanted]
+                decoded[number] = [of_segment[rank] for rank in ranks]
+                hypotheses[number] = [hypotheses[number][rank] for rank in ranks]
+        return decoded
 
     def _search_all(self, segments: Sequence[Segment]) -> Iterator[tuple[list[int], Found]]:
         """Search in batches; yields indices of segments and their hypotheses, in any order."""

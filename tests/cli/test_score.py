@@ -96,3 +96,13 @@ def test_models_of_other_vocabularies_are_refused(
         answer = mtx(*command, "-m", finished_run, "-m", old)
         assert (answer.code, answer.out, len(answer.errors)) == (2, "", 1)
         assert "the vocabulary of" in answer.errors[0]
+
+
+def test_minimum_bayes_risk_on_the_command_line(finished_run: Path, mtx: Mtx) -> None:
+    answer = mtx("translate", "-m", finished_run, "--format", "jsonl", "--mbr", 8, "--n-best", 3, PAIRS[0][0])
+    chosen = [each["tgt"] for each in json.loads(answer.out)["nbest"]]
+    assert (answer.code, len(chosen), len(set(chosen))) == (0, 3, 3)
+    one, plain = (mtx("translate", "-m", finished_run, PAIRS[0][0], *option) for option in (["--mbr", 1], []))
+    assert one.out == plain.out
+    answer = mtx("translate", "-m", finished_run, "--format", "jsonl", "--mbr", 4, "--n-best", 5, PAIRS[0][0])
+    assert (answer.code, answer.errors) == (2, ["mtx: error: --n-best 5 is above --mbr 4 (command line). Raise --mbr."])

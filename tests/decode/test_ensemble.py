@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
+from mtx.config.settings import DecodeOptions
 from mtx.decode.ensemble import Ensemble, Mean, average, with_common_limits
 from mtx.decode.search import beam_search
 from mtx.decode.translator import Translator
@@ -55,7 +56,7 @@ def test_a_search_with_several_models_scores_by_their_mean(
     src_ids, _, _ = make_batch(4, sizes=(5, 6, 1))
     src_ids = src_ids.clamp(min=4)
     src_mask = torch.ones_like(src_ids, dtype=torch.bool)
-    options = replace_options(beam_size=3, n_best=3)
+    options = DecodeOptions(beam_size=3, n_best=3, max_length_factor=1.0, max_length_extra=3)
     with torch.inference_mode():
         found = beam_search(Ensemble(models, mean), src_ids, src_mask, options, bos_id=2, eos_id=3)
         for row, hypotheses in enumerate(found):
@@ -68,12 +69,6 @@ def test_a_search_with_several_models_scores_by_their_mean(
                 expected = sum(logp[t, token].item() for t, token in enumerate((*hypothesis.ids, 3)))
                 assert hypothesis.logp == pytest.approx(expected, rel=1e-5)
     assert len({tuple(each[0].ids) for each in found}) > 1
-
-
-def replace_options(**fields: int):  # type: ignore[no-untyped-def]
-    from mtx.config.settings import DecodeOptions
-
-    return DecodeOptions(**fields, max_length_factor=1.0, max_length_extra=3)
 
 
 def test_lines_are_cut_to_suit_all_models(trained: TrainedModel) -> None:
