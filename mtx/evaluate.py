@@ -4,22 +4,20 @@ import json
 import math
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mtx.errors import ExitCode, UserError
+from mtx.judge.compare import Comparison
+from mtx.judge.statistics import Statistics, bleu_and_chrf
 from mtx.text.languages import is_language_code, nearest_code, script_of
 from mtx.text.writing_systems import SPACELESS, spaceless_language
 
 if TYPE_CHECKING:
     from mtx.decode.lines import Translation
     from mtx.decode.translator import Translator
-
-BOOTSTRAP_SEED = 12345  # sacreBLEU's default seed, so that intervals equal those of its command
 
 # sacreBLEU's tokenizers for scripts that its default, 13a, does not suit, by ISO 15924 code
 BLEU_TOKENIZERS = {
@@ -40,6 +38,12 @@ class Score:
     score: float  # In percent, not rounded
     ci: float  # Half-width of the 95 % bootstrap interval over sentences, in percent; 0 if not computed
     signature: str
+
+    @classmethod
+    def of(cls, statistics: Statistics, with_ci: bool = True) -> "Score":
+        """The score of a corpus, with its interval if asked for."""
+        ci = statistics.ci if with_ci else 0.0  # before the signature, which names the samples
+        return cls(float(statistics.corpus.score), ci, statistics.signature)
 
     @classmethod
     def mean_of(cls, scores: Sequence["Score"]) -> "Score":
@@ -63,6 +67,16 @@ class Report:
     num_empty: int = 0  # Hypotheses without text; not in the JSON
     name: str | None = None  # Name of the test set, if it is one of several
     sets: tuple["Report", ...] = ()  # Reports on each test set, if these scores are means
+    more: Mapping[str, Score] = field(default_factory=dict)  # Scores by other metrics, by their names
+    comparison: Comparison | None = None  # With a baseline; None of a mean
+    statistics: tuple[Statistics, ...] = field(
+        default=(), repr=False, compare=False
+    )  # Counts of all metrics; not in the JSON
+
+    def with_metric(self, statistics: Statistics) -> "Report":
+        """This report with the score by one more metric."""
+        more = {**self.more, statistics.name: Score.of(statistics)}
+        return replace(self, more=more, statistics=(*self.statistics, statistics))
 
     @classmethod
     def mean_of(cls, reports: Sequence["Report"]) -> "Report":
@@ -82,6 +96,7 @@ class Report:
             num_tokens / seconds if seconds else 0.0,
             sum(each.num_empty for each in reports),
             sets=tuple(reports),
+            more={name: Score.mean_of([each.more[name] for each in reports]) for name in first.more},
         )
 
     def to_json(self) -> str:
@@ -89,9 +104,13 @@ class Report:
         return json.dumps(self._to_dict())
 
     def _to_dict(self) -> dict[str, Any]:
-        values = {name: value for name, value in asdict(self).items() if name not in ("num_empty", "name", "sets")}
-        name = {"name": self.name} if self.name is not None else {}
-        return {**name, **values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}
+        names = "model", "num_sentences", "bleu", "chrf", "length_ratio", "seconds", "tokens_per_second"
+        values: dict[str, Any] = {} if self.name is None else {"name": self.name}
+        values |= {name: asdict(value) if isinstance(value := getattr(self, name), Score) else value for name in names}
+        values |= {name.lower().replace(" ", "_").replace("-", "_"): asdict(each) for name, each in self.more.items()}
+        if self.comparison is not None:
+            values["comparison"] = asdict(self.comparison)
+        return {**values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}
 
     def to_text(self) -> str:
         """The report as a few lines for people."""
@@ -99,11 +118,12 @@ class Report:
         lines += [f"mean of {len(self.sets)} sets:"] if self.sets else []
         lines += [
             f"{name:<6} {score.score:6.2f} ± {score.ci:.2f}   {score.signature}"
-            for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf))
+            for name, score in (("BLEU", self.bleu), ("chrF2", self.chrf), *self.more.items())
         ]
         speed = f", {self.seconds:.1f} s, {self.tokens_per_second:,.0f} tokens/s" if self.seconds else ""
         empty = f", {self.num_empty:,} empty" if self.num_empty else ""
         lines.append(f"{self.num_sentences:,} sentences{empty}, length ratio {self.length_ratio:.3f}{speed}")
+        lines += self.comparison.to_lines() if self.comparison is not None else []
         return "\n".join(lines)
 
 
@@ -167,48 +187,33 @@ def looks_tokenized(lines: Sequence[str]) -> bool:
 
 
 def score(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str, num_samples: int = 1000
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str, with_ci: bool = True
 ) -> tuple[Score, Score, float]:
     """BLEU, chrF2 and the length ratio of a corpus, as the `sacrebleu` command computes them with this `tokenizer`.
 
-    Each of `references` is a translation of the whole text. Intervals come from `num_samples` bootstrap samples; 1
-    means no interval.
+    Each of `references` is a translation of the whole text.
 
     Raises:
         UserError: no lines, or unequal counts (DATA).
     """
+    bleu, chrf = _count(hypotheses, references, tokenizer)
+    return Score.of(bleu, with_ci), Score.of(chrf, with_ci), _length_ratio(bleu)
+
+
+def _count(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str
+) -> tuple[Statistics, Statistics]:
     for lines in references:
         if len(hypotheses) != len(lines):
             what = f"{len(hypotheses):,} hypotheses, {len(lines):,} references"
             raise UserError(ExitCode.DATA, what, do="Give one reference a line for each hypothesis.")
     if not hypotheses:
         raise UserError(ExitCode.DATA, "nothing to score: no lines", do="Give files with at least one line.")
-    from sacrebleu.metrics import BLEU, CHRF
-
-    corpus_scores, scores = [], []
-    for metric in (BLEU(tokenize=tokenizer), CHRF()):
-        stats = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
-        corpus_scores.append(metric._aggregate_and_compute(stats))
-        ci = _bootstrap_ci(metric, stats, num_samples) if num_samples > 1 else 0.0
-        scores.append(Score(float(corpus_scores[-1].score), ci, str(metric.get_signature())))
-    length_ratio = corpus_scores[0].sys_len / max(corpus_scores[0].ref_len, 1)
-    return scores[0], scores[1], length_ratio
+    return bleu_and_chrf(hypotheses, references, tokenizer)
 
 
-def _bootstrap_ci(metric: Any, stats: Sequence[Sequence[int]], num_samples: int) -> float:
-    """Half-width of the 95 % interval (Koehn 2004) from the samples that sacreBLEU draws; noted in the signature.
-
-    sacreBLEU's `corpus_score(n_bootstrap=...)` holds all samples in memory at once (72 KB a sentence for chrF and 1,000
-    samples) and raises a TypeError if chrF is 0 in some samples only.
-    """
-    from sacrebleu.significance import estimate_ci
-
-    metric.n_bootstrap, metric.seed = num_samples, str(BOOTSTRAP_SEED)
-    generator = np.random.default_rng(BOOTSTRAP_SEED)
-    rows = np.array(stats, dtype=np.float32)
-    samples = (rows[generator.choice(len(rows), size=len(rows))].sum(0) for _ in range(num_samples))
-    scores = np.array([metric._compute_score_from_stats(sample).score for sample in samples], dtype=np.float64)
-    return float(estimate_ci(scores)[1])
+def _length_ratio(bleu: Statistics) -> float:
+    return float(bleu.corpus.sys_len / max(bleu.corpus.ref_len, 1))
 
 
 def evaluate(
@@ -236,6 +241,7 @@ def report_on_model(
 
 def report_on(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str) -> Report:
     """Score `hypotheses`, made by any system."""
-    bleu, chrf, length_ratio = score(hypotheses, references, tokenizer)
+    bleu, chrf = _count(hypotheses, references, tokenizer)
     num_empty = sum(not line.strip() for line in hypotheses)
-    return Report(None, len(hypotheses), bleu, chrf, length_ratio, num_empty=num_empty)
+    scores = Score.of(bleu), Score.of(chrf)
+    return Report(None, len(hypotheses), *scores, _length_ratio(bleu), num_empty=num_empty, statistics=(bleu, chrf))

@@ -17,6 +17,7 @@ LAYERS = [
     {"init"},
     {"train"},
     {"evaluate"},
+    {"judge"},
     {"decode"},
     {"checkpoint", "distributed"},
     {"data"},

@@ -1,13 +1,12 @@
 """`mtx evaluate`: score a model or a file of translations."""
 
 import math
-import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,8 +20,9 @@ from mtx.cli.options import (
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import STANDARD, input_lines, input_name, new_text_file, print_line, refuse_overwriting, warn
-from mtx.errors import ExitCode, UserError, escape_controls
+from mtx.cli.streams import input_lines, input_name, new_text_file, print_line, refuse_overwriting, warn
+from mtx.cli.test_sets import TestSet, given_test_sets, recorded_test_sets, stored_test_set
+from mtx.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from mtx.decode.translator import Translator
@@ -34,25 +34,40 @@ TGT_LANG_HELP = (
 )
 
 
-class TestSet(NamedTuple):
-    """Sentences to translate and their references."""
-
-    name: str
-    sources: list[str]
-    references: list[list[str]]  # Each a translation of all sources
-    tag: str | None
-    language: str | None  # Language of the references; None for the model's
-
-
 @with_decode_flags("n_best")
 def evaluate(
     given: dict[str, Any],
     model: ModelsOption = None,
     src: Annotated[
-        Path | None, path_option("Source sentences, - for stdin; default: the test set of the model's run.")
+        list[Path] | None,
+        path_option(
+            "Source sentences, - for stdin; repeat for several sets. Default: the test sets of the model's run."
+        ),
     ] = None,
-    ref: Annotated[list[Path] | None, path_option("Reference translations; repeat for several references.")] = None,
-    hyp: Annotated[Path | None, path_option("Translations to score instead of a model; - is stdin.")] = None,
+    ref: Annotated[
+        list[Path] | None, path_option("Reference translations; repeat for several references, set by set.")
+    ] = None,
+    hyp: Annotated[
+        list[Path] | None,
+        path_option("Translations to score instead of a model, - for stdin; repeat for several sets."),
+    ] = None,
+    test_set: Annotated[
+        list[str] | None,
+        typer.Option("--test-set", help="A set in sacreBLEU's cache, such as wmt17:en-de; may be repeated."),
+    ] = None,
+    baseline: Annotated[
+        Path | None, path_option("Translations or a model to compare with: better, worse, or cannot tell.")
+    ] = None,
+    require: Annotated[
+        Literal["better", "not-worse"] | None, typer.Option(help="Exit with code 1 unless so against --baseline.")
+    ] = None,
+    ter: Annotated[bool, typer.Option("--ter", help="Also print the translation edit rate; --baseline does.")] = False,
+    tokenized: Annotated[
+        bool, typer.Option("--tokenized", help="Also print BLEU of text tokenized by the rules of Moses.")
+    ] = False,
+    lowercase: Annotated[
+        bool, typer.Option("--lowercase", help="Also print BLEU of lower-cased text; with --tokenized of such text.")
+    ] = False,
     precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -70,66 +85,77 @@ def evaluate(
     mtx evaluate --hyp out.de --ref test.de --min bleu=30
     """
     thresholds = _thresholds(minimum or [])
-    ref_files = ref or []
-    if hyp is not None and src is not None:
+    hyps, srcs, refs, named = hyp or [], src or [], ref or [], test_set or []
+    if hyps and srcs and baseline is None:
         raise command_line_error("both --hyp and --src given", "Give one of them.")
-    if (not ref_files) != (hyp is None and src is None):
+    if (not refs) != ((not hyps and not srcs) or bool(named)):
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
+    if named and (srcs or len(hyps) not in (0, len(named))):
+        raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
+    if require is not None and baseline is None:
+        raise command_line_error("--require needs a --baseline", "Give the translations or the model to compare with.")
     if save_hyp is not None:
-        refuse_overwriting(save_hyp, [path for path in (hyp, src, *ref_files) if path is not None])
+        refuse_overwriting(save_hyp, [path for path in (*hyps, *srcs, *refs, baseline) if path is not None])
+    tag = given.get("tag")
     with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
         from mtx.evaluate import Report, choose_bleu_tokenizer, language_notes, report_on, script_notes
 
-        if hyp is not None:
-            hypotheses, references = _parallel_files(hyp, ref_files)
-            languages = [_language_of_file(tgt_lang, references)]
-            report = report_on(hypotheses, references, choose_bleu_tokenizer(languages[0]))
-            firsts = references[:1]
-        else:
+        folder = None
+        if not hyps:
             from mtx.checkpoint.model_folder import find_model
 
             folders = [find_model(each, RUNS) for each in model or ()] or [find_model(None, RUNS)]
             folder = folders[0]
-            if src is not None:
-                sets = [TestSet(input_name(src), *_parallel_files(src, ref_files), given.get("tag"), tgt_lang)]
-            else:
-                sets = _recorded_test_sets(folder, save_hyp, given.get("tag"), tgt_lang)
-            options = {"with_scores": False, **given, "tag": sets[0].tag}
-            translator = load_translator(folders, options, precision, device)
-            if src is not None and sets[0].tag is None:
-                sets = [sets[0]._replace(tag=_tag_into(translator, tgt_lang))]
-            name = " + ".join(map(str, folders))
-            reports, translated = zip(*(_score(translator, each, name) for each in sets), strict=True)
-            report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
-            references = [list(lines) for each in sets for lines in each.references]
-            languages = [each.language or translator.trained.language_of(each.tag) for each in sets]
-            firsts = [each.references[0] for each in sets]
+        if named:
+            sets = [stored_test_set(*each, tag) for each in zip_longest(named, hyps)]
+        elif folder is None or srcs:
+            sets = given_test_sets(hyps, srcs, refs, tag, tgt_lang)
+        else:
+            sets = recorded_test_sets(folder, save_hyp, tag, tgt_lang)
+        options = {"with_scores": False, **given}
+        if folder is None:
+            sets = [each._replace(language=_language_of_file(each.language, each.references)) for each in sets]
+            tokenizers = [choose_bleu_tokenizer(each.language) for each in sets]
+            translated = [each.hypotheses or [] for each in sets]
+            reports = [
+                replace(report_on(lines, each.references, tokenizer), name=each.name)
+                for lines, each, tokenizer in zip(translated, sets, tokenizers, strict=True)
+            ]
+        else:
+            translator = load_translator(folders, {**options, "tag": sets[0].tag}, precision, device)
+            if srcs or named:
+                sets = [each._replace(tag=each.tag or _tag_into(translator, each.language)) for each in sets]
+            sets = [each._replace(language=each.language or translator.trained.language_of(each.tag)) for each in sets]
+            scored = [_score(translator, each, " + ".join(map(str, folders))) for each in sets]
+            translator.close()
+            reports, translated = [report for report, _ in scored], [lines for _, lines in scored]
+        if ter or baseline is not None:
+            reports = [_with_ter(*each) for each in zip(reports, translated, sets, strict=True)]
+        if baseline is not None:
+            others = _baseline_translations(baseline, sets, options, precision, device)
+            reports = [_compared(*each, baseline) for each in zip(reports, translated, others, sets, strict=True)]
+        if tokenized or lowercase:
+            reports = [
+                _with_folded_bleu(*each, tokenized, lowercase) for each in zip(reports, translated, sets, strict=True)
+            ]
+        report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
-    warn(*language_notes((), list(filter(None, languages))), *chain(*map(script_notes, languages, firsts)))
-    _warn_if_tokenized(hypotheses, references)
+    languages = [each.language for each in sets]
+    warn(*language_notes((), list(filter(None, languages))))
+    warn(*chain.from_iterable(script_notes(each.language, each.references[0]) for each in sets))
+    _warn_if_tokenized(hypotheses, [lines for each in sets for lines in each.references])
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():
         score = getattr(report, name).score
         if score < least:
             what = f"{name} {score:.2f} is below {least:g}"
             raise UserError(ExitCode.CHECK_FAILED, what, where="--min", do="Train longer, or lower --min.")
-
-
-def _parallel_files(file: Path, references: list[Path]) -> tuple[list[str], list[list[str]]]:
-    """Read a file of sources or hypotheses, and its references.
-
-    Raises:
-        UserError: (DATA) their numbers of lines differ, or one cannot be read.
-    """
-    if [file, *references].count(STANDARD) > 1:
-        raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
-    lines, *others = (list(chain.from_iterable(input_lines(path))) for path in (file, *references))
-    for path, other in zip(references, others, strict=True):
-        if len(other) != len(lines):
-            what = f"{input_name(file)} has {len(lines):,} lines, {input_name(path)} {len(other):,}"
-            raise UserError(ExitCode.DATA, what, do="Give one reference per line.")
-    return lines, others
+    for each in reports:
+        verdict = each.comparison.verdict if each.comparison is not None else None
+        if (require == "better" and verdict != "better") or (require == "not-worse" and verdict == "worse"):
+            what = f"against {baseline}: {verdict}"
+            raise UserError(ExitCode.CHECK_FAILED, what, where=f"--require, {each.name}", do="Keep the baseline.")
 
 
 def _tag_into(translator: "Translator", tgt_lang: str | None) -> str | None:
@@ -155,52 +181,75 @@ def _language_of_file(tgt_lang: str | None, references: list[list[str]]) -> str 
     return language
 
 
-def _recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None) -> list[TestSet]:
-    """Read the test sets in the config of the model's run; if there are several, those for `tag` and `tgt_lang`.
-
-    Raises:
-        UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).
-    """
-    from mtx.config.load import load_config
-    from mtx.data.sources.read import reader, relocated, usable_pairs
-    from mtx.text.languages import is_same_language
-
-    config_path = folder.parent / "config.yaml"
-    data = load_config(config_path, []).data if os.path.isfile(config_path) else None
-    if data is None or not data.test:
-        what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
-        raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
-    languages = {source: data.languages_of(source)[1] for source in data.test}
-    chosen = [source for source in data.test if tag in (None, source.tag)] or list(data.test)
-    if tgt_lang is not None and len(chosen) > 1:
-        chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source])]
-        if not chosen:
-            do = f"Give one of {', '.join(dict.fromkeys(languages.values()))}, or --src FILE and --ref FILE."
-            raise UserError(ExitCode.USAGE, f"no test set of the run is in {tgt_lang}", where=str(folder), do=do)
-    sets = []
-    for recorded in chosen:
-        source = relocated(recorded, folder.absolute().parent)
-        if source != recorded:
-            found = " and ".join(escape_controls(str(path)) for path in reader(source).files())
-            print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
-        if output is not None:
-            refuse_overwriting(output, reader(source).files())
-        pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
-        sides = [src for src, _ in pairs], [[tgt for _, tgt in pairs]]
-        sets.append(TestSet(reader(source).label, *sides, tag or source.tag, tgt_lang or languages[recorded]))
-    return sets
-
-
 def _score(translator: "Translator", test_set: TestSet, model: str) -> "tuple[Report, list[str]]":
     """Translate a test set; return its scores and the translations."""
-    from mtx.evaluate import choose_bleu_tokenizer
     from mtx.evaluate import evaluate as run_evaluation
 
-    _, sources, references, tag, language = test_set
-    translator.set_tag(tag)
-    tokenizer = choose_bleu_tokenizer(language or translator.tgt_lang, references[0])
-    report, translations = run_evaluation(translator, sources, references, tokenizer, model)
+    translator.set_tag(test_set.tag)
+    tokenizer = _bleu_tokenizer(test_set)
+    report, translations = run_evaluation(translator, test_set.sources, test_set.references, tokenizer, model)
     return replace(report, name=test_set.name), [translation.tgt for translation in translations]
+
+
+def _bleu_tokenizer(test_set: TestSet) -> str:
+    from mtx.evaluate import choose_bleu_tokenizer
+
+    return choose_bleu_tokenizer(test_set.language, test_set.references[0])
+
+
+def _with_ter(report: "Report", hypotheses: list[str], test_set: TestSet) -> "Report":
+    from mtx.judge.statistics import ter
+
+    return report.with_metric(ter(hypotheses, test_set.references, _bleu_tokenizer(test_set)))
+
+
+def _with_folded_bleu(
+    report: "Report", hypotheses: list[str], test_set: TestSet, tokenized: bool, lowercase: bool
+) -> "Report":
+    from mtx.judge.statistics import folded_bleu
+
+    moses_lang = (test_set.language or "en") if tokenized else None
+    references, tokenizer = test_set.references, _bleu_tokenizer(test_set)
+    return report.with_metric(folded_bleu(hypotheses, references, tokenizer, moses_lang, lowercase))
+
+
+def _compared(
+    report: "Report", hypotheses: list[str], others: list[str], test_set: TestSet, baseline: Path
+) -> "Report":
+    """Compare the translations of a test set with those of the baseline, `others`."""
+    from mtx.judge.compare import compare
+    from mtx.judge.statistics import bleu_and_chrf, ter
+
+    given = others, test_set.references, _bleu_tokenizer(test_set)
+    num_different = sum(map(str.__ne__, hypotheses, others))
+    comparison = compare(report.statistics, (*bleu_and_chrf(*given), ter(*given)), str(baseline), num_different)
+    return replace(report, comparison=comparison)
+
+
+def _baseline_translations(
+    baseline: Path, sets: list[TestSet], options: dict[str, Any], precision: str, device: str
+) -> list[list[str]]:
+    """The translations of each set by the baseline, which is a model or a file with those of all sets.
+
+    Raises:
+        UserError: a model has no sources to translate (USAGE); the file has another number of lines (DATA).
+    """
+    sizes = [len(each.references[0]) for each in sets]
+    if not baseline.is_dir():
+        lines = list(chain.from_iterable(input_lines(baseline)))
+        if len(lines) != sum(sizes):
+            what = f"{input_name(baseline)} has {len(lines):,} lines, the references {sum(sizes):,}"
+            raise UserError(ExitCode.DATA, what, where="--baseline", do="Give one translation per line.")
+        remaining = iter(lines)
+        return [list(islice(remaining, size)) for size in sizes]
+    if any(size > len(each.sources) for size, each in zip(sizes, sets, strict=True)):
+        raise command_line_error("a model as --baseline needs the sources", "Add --src FILE.")
+    translator, translated = load_translator([baseline], options, precision, device), []
+    for each in sets:
+        translator.set_tag(each.tag if each.tag in translator.trained.tokenizer.tags else None)
+        translated.append([translation.tgt for translation in translator.translate(each.sources)])
+    translator.close()
+    return translated
 
 
 def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> None:

@@ -47,7 +47,7 @@ def _score_on(inputs: RunInputs, dev: DevSet, signals: StopSignals) -> SetScores
     translations = translate_dev(inputs, dev, signals, inputs.precision, **options)
     model.train()
     hypotheses = [translation.tgt for translation in translations]
-    bleu, chrf, _ = score(hypotheses, [dev.references], dev.bleu_tokenizer, num_samples=1)
+    bleu, chrf, _ = score(hypotheses, [dev.references], dev.bleu_tokenizer, with_ci=False)
     # The same few sentences every time, spread over the dev set.
     num_samples = max(1, NUM_SAMPLES // len(inputs.dev))
     for index in list(range(0, len(hypotheses), max(1, len(hypotheses) // num_samples)))[:num_samples]:

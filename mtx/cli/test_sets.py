@@ -1,0 +1,116 @@
+"""The test sets that `mtx evaluate` scores: given files, sets that sacreBLEU has stored, or those of a model's run."""
+
+import os
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from mtx.cli.reporting import command_line_error
+from mtx.cli.streams import STANDARD, input_lines, input_name, refuse_overwriting
+from mtx.errors import ExitCode, UserError, escape_controls
+
+
+class TestSet(NamedTuple):
+    """Sentences to translate and their references."""
+
+    name: str
+    sources: list[str]  # None are known of given translations
+    references: list[list[str]]  # Each a translation of all sources
+    tag: str | None
+    language: str | None  # Language of the references; None for the model's
+    hypotheses: list[str] | None = None  # Translations to score instead of a model's
+
+
+def given_test_sets(
+    hyps: Sequence[Path], srcs: Sequence[Path], refs: Sequence[Path], tag: str | None, tgt_lang: str | None
+) -> list[TestSet]:
+    """Read the test sets of `--hyp`, `--src` and `--ref`: the first references belong to the first set.
+
+    Raises:
+        UserError: their numbers do not match (USAGE); their numbers of lines differ, or one cannot be read (DATA).
+    """
+    if [*hyps, *srcs, *refs].count(STANDARD) > 1:
+        raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
+    firsts = hyps or srcs
+    if len(refs) % len(firsts) or (hyps and srcs and len(hyps) != len(srcs)):
+        what = f"{len(firsts)} test sets, but {len(refs)} --ref" if len(refs) % len(firsts) else "unequal --hyp, --src"
+        raise command_line_error(what, "Give each set as many references, and one file of sources.")
+    num_refs, sets = len(refs) // len(firsts), []
+    for number, first in enumerate(firsts):
+        paths = [each[number] for each in (hyps, srcs) if each]
+        paths += refs[number * num_refs : (number + 1) * num_refs]
+        lines, *others = (list(chain.from_iterable(input_lines(path))) for path in paths)
+        for path, other in zip(paths[1:], others, strict=True):
+            if len(other) != len(lines):
+                what = f"{input_name(first)} has {len(lines):,} lines, {input_name(path)} {len(other):,}"
+                raise UserError(ExitCode.DATA, what, do="Give one reference per line.")
+        sources = lines if not hyps else others.pop(0) if srcs else []
+        sets.append(TestSet(input_name(first), sources, others, tag, tgt_lang, lines if hyps else None))
+    return sets
+
+
+def recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None) -> list[TestSet]:
+    """Read the test sets in the config of the model's run; if there are several, those for `tag` and `tgt_lang`.
+
+    Raises:
+        UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).
+    """
+    from mtx.config.load import load_config
+    from mtx.data.sources.read import reader, relocated, usable_pairs
+    from mtx.text.languages import is_same_language
+
+    config_path = folder.parent / "config.yaml"
+    data = load_config(config_path, []).data if os.path.isfile(config_path) else None
+    if data is None or not data.test:
+        what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
+        raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
+    languages = {source: data.languages_of(source)[1] for source in data.test}
+    chosen = [source for source in data.test if tag in (None, source.tag)] or list(data.test)
+    if tgt_lang is not None and len(chosen) > 1:
+        chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source])]
+        if not chosen:
+            do = f"Give one of {', '.join(dict.fromkeys(languages.values()))}, or --src FILE and --ref FILE."
+            raise UserError(ExitCode.USAGE, f"no test set of the run is in {tgt_lang}", where=str(folder), do=do)
+    sets = []
+    for recorded in chosen:
+        source = relocated(recorded, folder.absolute().parent)
+        if source != recorded:
+            found = " and ".join(escape_controls(str(path)) for path in reader(source).files())
+            print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
+        if output is not None:
+            refuse_overwriting(output, reader(source).files())
+        pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
+        sides = [src for src, _ in pairs], [[tgt for _, tgt in pairs]]
+        sets.append(TestSet(reader(source).label, *sides, tag or source.tag, tgt_lang or languages[recorded]))
+    return sets
+
+
+def stored_test_set(given: str, hypotheses: Path | None, tag: str | None) -> TestSet:
+    """Read a set such as wmt17:en-de from the cache of the `sacrebleu` command; nothing is downloaded.
+
+    Raises:
+        UserError: there is no such set (USAGE); it is not in the cache, or has another number of lines (DATA).
+    """
+    from sacrebleu.dataset import DATASETS
+
+    name, _, languages = given.partition(":")
+    data = DATASETS.get(name)
+    if data is None or languages not in data.langpairs:
+        known = f"One of {', '.join(data.langpairs)}" if data is not None else "`sacrebleu --list` shows its sets"
+        do = f"{known}; write NAME:SOURCE-TARGET, such as wmt17:en-de."
+        raise UserError(ExitCode.USAGE, f"sacreBLEU has no test set {name}:{languages}", where="--test-set", do=do)
+    # The first lists the references that sacreBLEU scores by default, where a set has several.
+    chosen = getattr(data, "_get_langpair_allowed_refs", data.fieldnames)(languages)
+    fields = ["src", *(field for field in chosen if field.startswith("ref"))]
+    paths = [Path(data._get_txt_file_path(languages, field)) for field in fields]
+    if not all(path.is_file() for path in paths):
+        do = f"With a network, run: sacrebleu -t {name} -l {languages} --echo src ref > /dev/null"
+        raise UserError(ExitCode.DATA, f"{name}:{languages} is not in sacreBLEU's cache", where="--test-set", do=do)
+    sources, *references = (list(chain.from_iterable(input_lines(path))) for path in paths)
+    translated = None if hypotheses is None else list(chain.from_iterable(input_lines(hypotheses)))
+    if translated is not None and len(translated) != len(sources):
+        what = f"{input_name(hypotheses)} has {len(translated):,} lines, {given} {len(sources):,}"
+        raise UserError(ExitCode.DATA, what, do="Give one translation per line.")
+    return TestSet(given, sources, references, tag, languages.partition("-")[2], translated)

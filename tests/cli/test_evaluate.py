@@ -1,0 +1,76 @@
+"""`mtx evaluate` against a baseline, by more metrics, and on several test sets."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Mtx
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtx.judge.statistics.NUM_SAMPLES", 100)
+    monkeypatch.setattr("mtx.judge.compare.NUM_TRIALS", 100)
+
+
+def write(*files: tuple[str, list[str]]) -> None:
+    for name, lines in files:
+        Path(name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+GOOD = [f"The dog number {number} sees a big cat in the garden." for number in range(20)]
+BAD = [line.replace("dog", "cow").replace("big cat", "house") for line in GOOD]
+
+
+def test_a_baseline_is_compared_and_required(mtx: "Mtx") -> None:
+    write(("ref", GOOD), ("good", GOOD), ("bad", BAD))
+    answer = mtx("evaluate", "--hyp", "good", "--ref", "ref", "--baseline", "bad", "--require", "better", "--json")
+    report = json.loads(answer.out)
+    assert (answer.code, report["comparison"]["verdict"]) == (0, "better")
+    assert list(report["comparison"]["differences"]) == ["bleu", "chrf", "ter"]
+    assert report["ter"]["score"] == 0.0
+    worse = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "good", "--require", "not-worse")
+    assert (worse.code, "against good: worse" in worse.errors[0]) == (1, True)
+    same = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "bad", "--require", "better")
+    assert (same.code, "cannot tell" in same.out) == (1, True)
+    assert mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "bad", "--require", "not-worse").code == 0
+
+
+def test_a_model_is_compared_with_itself_and_with_translations(mtx: "Mtx", finished_run: Path) -> None:
+    data = finished_run.parent.parent
+    given = ["--src", data / "test.en", "--ref", data / "test.de"]
+    itself = mtx("evaluate", "-m", finished_run, *given, "--baseline", finished_run, "--save-hyp", "hyp")
+    assert "0 sentences differ" in itself.out
+    other_way = mtx("evaluate", "--hyp", "hyp", *given, "--baseline", finished_run, "--beam", 5)
+    assert "0 sentences differ" in other_way.out
+    assert mtx("evaluate", "--hyp", "hyp", *given[2:], "--baseline", finished_run).code == 2
+
+
+def test_several_sets_in_one_call(mtx: "Mtx") -> None:
+    write(("ref", GOOD), ("a", GOOD), ("b", BAD), ("b2", GOOD[:3]), ("all", [*GOOD, *BAD]))
+    given = ["evaluate", "--hyp", "a", "--hyp", "b", "--ref", "ref", "--ref", "ref"]
+    report = json.loads(mtx(*given, "--json", "--lowercase", "--baseline", "all").out)
+    assert [each["name"] for each in report["sets"]] == ["a", "b"]
+    assert [each["comparison"]["num_different"] for each in report["sets"]] == [0, 0]
+    assert report["num_sentences"] == 40
+    assert report["lower_cased_bleu"]["score"] == pytest.approx(report["bleu"]["score"], abs=2)
+    assert mtx(*given, "--ref", "ref").code == 2
+    wrong = mtx("evaluate", "--hyp", "a", "--ref", "ref", "--baseline", "b2")
+    assert (wrong.code, "b2 has 3 lines, the references 20" in wrong.errors[0]) == (3, True)
+
+
+def test_sets_of_sacrebleu_come_from_its_cache(mtx: "Mtx", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sacrebleu.dataset import DATASETS
+
+    monkeypatch.setattr(DATASETS["wmt17"], "_outdir", str(tmp_path))
+    given = ["evaluate", "--hyp", "hyp", "--test-set", "wmt17:en-de"]
+    write(("hyp", GOOD))
+    missing = mtx(*given)
+    assert (missing.code, "not in sacreBLEU's cache" in missing.errors[0]) == (3, True)
+    write((str(tmp_path / "wmt17.en-de.src"), BAD), (str(tmp_path / "wmt17.en-de.ref"), GOOD))
+    assert json.loads(mtx(*given, "--json").out)["chrf"]["score"] == 100.0
+    for name in ("wmt17", "wmt17:en-xx", "nothing:en-de"):
+        assert mtx("evaluate", "--hyp", "hyp", "--test-set", name).code == 2
