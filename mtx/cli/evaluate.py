@@ -34,7 +34,7 @@ TGT_LANG_HELP = (
 )
 
 
-@with_decode_flags("n_best")
+@with_decode_flags("n_best", "samples")
 def evaluate(
     given: dict[str, Any],
     model: ModelsOption = None,

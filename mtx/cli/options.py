@@ -47,6 +47,11 @@ ConfigOption = Annotated[Path | None, path_option("YAML file; default: the built
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings such as train.lr=1e-3.")]
 
 
+def flag_of(name: str) -> str | None:
+    """The flag of a field of DecodeOptions; None if it has none."""
+    return next((x for x in DecodeOptions.model_fields[name].metadata if isinstance(x, str)), None)
+
+
 def with_decode_flags(
     *omitted: str, only: Collection[str] = tuple(DecodeOptions.model_fields)
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -56,15 +61,17 @@ def with_decode_flags(
     """
     flags: dict[str, Any] = {}
     for name, field in DecodeOptions.model_fields.items():
-        metadata = field.metadata
-        if name in only and name not in omitted and (flag := next((x for x in metadata if isinstance(x, str)), None)):
-            least, most = (next((getattr(x, end) for x in metadata if hasattr(x, end)), None) for end in ("ge", "le"))
+        if name in only and name not in omitted and (flag := flag_of(name)):
+            least, most = (
+                next((getattr(x, end) for x in field.metadata if hasattr(x, end)), None) for end in ("ge", "le")
+            )
             option = typer.Option(flag, help=field.description, min=least, max=most)
             flags[name] = Annotated[field.annotation | None, option]  # type: ignore[operator]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
             given = {name: value for name in flags if (value := arguments.pop(name)) is not None}
+            refuse_conflicts(given)
             command(**arguments, given=given)
 
         functools.update_wrapper(run, command)
@@ -77,6 +84,21 @@ def with_decode_flags(
         return run
 
     return decorate
+
+
+def refuse_conflicts(given: dict[str, Any]) -> None:
+    """Refuse decoding options that make no sense together.
+
+    Raises:
+        UserError: (USAGE) there are some.
+    """
+    drawing = ("temperature", "top_k", "top_p", "seed", "samples")
+    if not given.get("sample") and (lonely := next((name for name in drawing if name in given), None)):
+        raise command_line_error(f"{flag_of(lonely)} without --sample", "Add --sample, or leave it out.")
+    searching = ("beam_size", "samples") if given.get("mbr") else ("beam_size", "n_best")
+    if given.get("sample") and (other := next((name for name in searching if name in given), None)):
+        do = f"Leave out {flag_of(other)}; the number of samples is that of --mbr, or else of --samples."
+        raise command_line_error(f"both {'--mbr' if other == 'samples' else '--sample'} and {flag_of(other)} given", do)
 
 
 def load_models(
@@ -131,7 +153,7 @@ def load_translator(
 
     trained = with_common_limits(loaded)
     options = trained.generation.decode.with_options(**given)
-    if options.n_best > (options.mbr or options.beam_size):
+    if options.n_best > (options.mbr or options.width):
         what = f"--n-best {options.n_best} is above the beam size, {options.beam_size}"
         if options.mbr:
             raise command_line_error(f"--n-best {options.n_best} is above --mbr {options.mbr}", "Raise --mbr.")

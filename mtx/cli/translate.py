@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mtx.cli.options import DeviceOption, ModelsOption, PrecisionOption, load_translator, path_option, with_decode_flags
+from mtx.cli.options import (
+    DeviceOption,
+    ModelsOption,
+    PrecisionOption,
+    flag_of,
+    load_translator,
+    path_option,
+    with_decode_flags,
+)
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
 from mtx.data.sources.text import Repair, decode_line
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
 TEXT_MARK = "\0"  # Hides the dash of a sentence from the option parser; no argument of a process can contain it
 TEXT = re.compile("-[^=]* ")
-OPTION = re.compile("-[^-]|--(?!(?:no-)?copy-unlettered$)[^= ]+")  # Its value is the next argument
+OPTION = re.compile("-[^-]|--(?!(?:(?:no-)?copy-unlettered|sample)$)[^= ]+")  # Its value is the next argument
 MAX_SHOWN = 20  # Undecodable lines that are listed
 
 
@@ -58,8 +66,9 @@ def translate(
     mtx translate -m runs/my -i in.txt -o out.txt
     cat in.txt | mtx translate --format jsonl --n-best 3
     """
-    if given.get("n_best", 1) > 1 and output_format == "text":
-        raise command_line_error("--n-best above 1 needs --format jsonl", "Add --format jsonl.")
+    for name in ("n_best", "samples"):
+        if given.get(name, 1) > 1 and output_format == "text":
+            raise command_line_error(f"{flag_of(name)} above 1 needs --format jsonl", "Add --format jsonl.")
     if sentences and input_path is not None:
         raise command_line_error("both sentences and --input given", "Give one of them.")
     refuse_overwriting(output, [] if sentences else [input_path])

@@ -242,7 +242,8 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
         default=1, ge=1, le=1000, description="Translations per sentence; above 1 needs --format jsonl."
     )
     batch_tokens: Annotated[Count, "--batch-tokens"] = Field(
-        default=8192, description="Size limit of a batch: beam size * padded source tokens, at least 16 per sentence."
+        default=8192,
+        description="Size limit of a batch: beam size or samples * padded source tokens, at least 16 per sentence.",
     )
     tag: Annotated[str | None, "--tag"] = Field(
         default=None, description="Tag to put before each source, such as 2de, for a model trained with several tags."
@@ -257,10 +258,28 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
         default=0,
         ge=0,
         le=1000,
-        description="Minimum Bayes risk: choose among the N best the one most like all of them by chrF; 0: the best.",
+        description="Minimum Bayes risk: of the N best or N samples, choose that most like all by chrF; 0: the best.",
     )
     ensemble: Annotated[Literal["logprobs", "probs"], "--ensemble"] = Field(
         default="logprobs", description="Mean that several models predict by: of log-probabilities or of probabilities."
+    )
+    sample: Annotated[bool, "--sample"] = Field(
+        default=False, description="Draw translations at random, by their probability, instead of searching the best."
+    )
+    temperature: Annotated[float, "--temperature"] = Field(
+        default=1.0, ge=0.01, le=100, description="Draw by probability ** (1 / temperature): lower is safer."
+    )
+    top_k: Annotated[int, "--top-k"] = Field(
+        default=0, ge=0, le=MAX_VOCAB_SIZE, description="Draw only from the K most probable tokens; 0: from all."
+    )
+    top_p: Annotated[float, "--top-p"] = Field(
+        default=1.0, ge=0.01, le=1, description="Draw only from the most probable tokens that reach this probability."
+    )
+    seed: Annotated[int, "--seed"] = Field(
+        default=1, ge=0, le=2**32 - 1, description="Seed of the draws: the same one draws the same translations."
+    )
+    samples: Annotated[int, "--samples"] = Field(
+        default=1, ge=1, le=1000, description="Translations to draw per sentence; above 1 needs --format jsonl."
     )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
     avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
@@ -269,6 +288,11 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     """Free tokens that an unfinished hypothesis gets when it is decided whether it can still win.
 
     With beam 5, 3 tokens changed 1 translation of 1,000 and lowered its score by 0.003; 2 changed 10, and 5 none."""
+
+    @property
+    def width(self) -> int:
+        """Rows of a sentence: samples, or hypotheses of the beam."""
+        return self.samples if self.sample else self.beam_size
 
 
 class Config(BaseModel, extra="forbid", frozen=True, strict=True):

@@ -7,9 +7,9 @@ Rows of a step are hypotheses, W for each of B sentences, R = B · W in all; V i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,11 @@ class Constraint(Protocol):
         """
 
 
+# Takes a token for each row: from log-probabilities (R, V) of the next token, without scores less some constant, the
+# paths of the rows and the number of the step, from 1 on, to the log-probabilities and ids of the tokens taken.
+Choice: TypeAlias = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """A finished translation."""
@@ -72,40 +77,75 @@ def greedy_search(
     constraints: Sequence[Constraint] = (),
 ) -> list[list[Hypothesis]]:
     """Take the most probable next token at every step, until the end symbol. Shapes: (B, S) -> B times one."""
-    device = src_ids.device
-    max_length = torch.tensor(max_lengths(src_mask, options), device=device)
-    sentences = torch.arange(src_ids.size(0), device=device)  # the sentence of each row
-    finished: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
-    ids = torch.full((src_ids.size(0), 1), bos_id, device=device)
-    logp = torch.zeros(src_ids.size(0), device=device)
-    state = model.start(src_ids, src_mask)
+    special = {"bos_id": bos_id, "eos_id": eos_id}
+    return follow_paths(
+        model, src_ids, src_mask, options, **special, constraints=constraints, choose=lambda logp, *_: best_tokens(logp)
+    )
 
-    while sentences.numel():
+
+def follow_paths(
+    model: StepModel[S],
+    src_ids: Tensor,
+    src_mask: Tensor,
+    options: DecodeOptions,
+    *,
+    bos_id: int,
+    eos_id: int,
+    constraints: Sequence[Constraint],
+    choose: Choice,
+    num_paths: int = 1,
+) -> list[list[Hypothesis]]:
+    """Follow `num_paths` paths for each sentence: at every step the token that `choose` takes, until the end symbol.
+
+    Path p is one of sentence p // num_paths. Shapes: (B, S) -> B times `num_paths`, in the order of the paths.
+    """
+    device = src_ids.device
+    paths = torch.arange(src_ids.size(0) * num_paths, device=device)  # the path of each row
+    max_length = torch.tensor(max_lengths(src_mask, options), device=device).repeat_interleave(num_paths)
+    finished: dict[int, Hypothesis] = {}
+    ids = torch.full((len(paths), 1), bos_id, device=device)
+    logp = torch.zeros(len(paths), device=device)
+    # A sentence has as many rows as the one with the most paths that go on; those too many go nowhere.
+    is_alive, width = torch.ones_like(paths, dtype=torch.bool), num_paths
+    state = model.start(src_ids, src_mask)
+    if num_paths > 1:
+        state = state.select(paths // num_paths, torch.arange(src_ids.size(0), device=device))
+
+    while paths.numel():
         logits_RV, state = model.step(ids[:, -1], state)
         logp_RV = logits_RV.float()
         if options.with_scores:
             logp_RV = _log_softmax(logp_RV)  # subtracts the same from all tokens: the best stays the best
         for constraint in constraints:
-            constraint.apply(logp_RV, ids, sentences)
-        next_logp, next_ids = best_tokens(logp_RV)
+            constraint.apply(logp_RV, ids, paths // num_paths)
+        next_logp, next_ids = choose(logp_RV, paths, ids.size(1))
         next_logp = logp + next_logp
-        is_done = (next_ids == eos_id) | (max_length <= ids.size(1))
+        is_done = ((next_ids == eos_id) | (max_length <= ids.size(1))) & is_alive
         if is_done.any():
             if not next_logp[is_done].isfinite().all():  # a sum is finite if all its terms are
                 raise FloatingPointError(OVERFLOW)
             end_logp = logp_RV[is_done, eos_id]
             final_logp = logp[is_done] + end_logp.masked_fill(end_logp.isneginf(), 0)
-            done = zip(sentences[is_done].tolist(), ids[is_done, 1:].tolist(), final_logp.tolist(), strict=True)
-            for sentence, tokens, tokens_logp in done:
-                finished[sentence].append(_finish(tokens, tokens_logp if options.with_scores else math.nan, options))
-            kept = compaction_indices(~is_done)
-            state = state.select(kept, kept)
-            sentences, max_length, ids = sentences[kept], max_length[kept], ids[kept]
-            next_logp, next_ids = next_logp[kept], next_ids[kept]
+            done = zip(paths[is_done].tolist(), ids[is_done, 1:].tolist(), final_logp.tolist(), strict=True)
+            for path, tokens, tokens_logp in done:
+                finished[path] = _finish(tokens, tokens_logp if options.with_scores else math.nan, options)
+            is_alive = is_alive & ~is_done
+            alive_BW = is_alive.view(-1, width)
+            kept_B = compaction_indices(alive_BW.any(dim=1))
+            most = int(alive_BW.sum(dim=1).max())
+            if len(kept_B) < len(alive_BW) or most < width:
+                kept = kept_B
+                if width > 1:
+                    in_front = (~alive_BW[kept_B]).int().sort(dim=1, stable=True).indices[:, :most]
+                    kept = (kept_B[:, None] * width + in_front).flatten()
+                state, width = state.select(kept, kept_B), most
+                paths, max_length, ids, is_alive = paths[kept], max_length[kept], ids[kept], is_alive[kept]
+                next_logp, next_ids = next_logp[kept], next_ids[kept]
         logp = next_logp
         ids = torch.cat([ids, next_ids[:, None]], dim=1)
         del logits_RV, logp_RV  # by far the largest tensors: free them before the next step's
-    return finished
+    in_order = [finished[path] for path in range(len(finished))]
+    return [in_order[first : first + num_paths] for first in range(0, len(in_order), num_paths)]
 
 
 def beam_search(

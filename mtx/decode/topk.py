@@ -5,6 +5,8 @@ best, so that only these blocks are looked into. On a CPU this takes a fraction 
 C in shapes counts blocks that are looked into, N tokens of a block, or blocks.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ def best_tokens(logp_RV: Tensor) -> tuple[Tensor, Tensor]:
     """Return the greatest number of each row, and its token. Shapes: (R,), (R,)."""
     if len(logp_RV) < BLOCKS_FROM_ROWS:
         return logp_RV.max(dim=1)
-    blocks_R = _block_maxima(logp_RV).argmax(dim=1)
+    blocks_R = by_block(torch.amax, logp_RV).argmax(dim=1)
     # The last block begins early enough to have full length.
     first_R = (blocks_R * BLOCK_SIZE).clamp(max=max(logp_RV.size(1) - BLOCK_SIZE, 0))
     tokens_RN = first_R[:, None] + torch.arange(min(BLOCK_SIZE, logp_RV.size(1)), device=logp_RV.device)
@@ -31,7 +33,7 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
     """
     (num_sentences, width), vocab_size = logp_BW.shape, logp_RV.size(1)
     count = min(count, width * vocab_size)
-    maxima_RN = _block_maxima(logp_RV)
+    maxima_RN = by_block(torch.amax, logp_RV)
     num_blocks = maxima_RN.size(1)
     maxima_BN = (maxima_RN.view(num_sentences, width, num_blocks) + logp_BW[:, :, None]).flatten(1)
     blocks_BC = maxima_BN.topk(min(count, width * num_blocks), dim=1).indices
@@ -47,10 +49,10 @@ def best_continuations(logp_RV: Tensor, logp_BW: Tensor, count: int) -> tuple[Te
     return best_logp, parents_BC.gather(1, best // BLOCK_SIZE), tokens_BCN.flatten(1).gather(1, best)
 
 
-def _block_maxima(logp_RV: Tensor) -> Tensor:
-    """The greatest number in each block of the vocabulary. Shapes: (R, number of blocks)."""
-    in_full_blocks = logp_RV.size(1) // BLOCK_SIZE * BLOCK_SIZE
-    maxima_RN: Tensor = logp_RV[:, :in_full_blocks].reshape(len(logp_RV), -1, BLOCK_SIZE).amax(dim=2)
-    if in_full_blocks == logp_RV.size(1):
-        return maxima_RN
-    return torch.cat([maxima_RN, logp_RV[:, in_full_blocks:].amax(dim=1, keepdim=True)], dim=1)
+def by_block(reduce: Callable[..., Tensor], x_RV: Tensor) -> Tensor:
+    """Reduce each block of the vocabulary, such as to its sum or its greatest number. Shapes: (R, number of blocks)."""
+    in_full_blocks = x_RV.size(1) // BLOCK_SIZE * BLOCK_SIZE
+    reduced_RN = reduce(x_RV[:, :in_full_blocks].reshape(len(x_RV), -1, BLOCK_SIZE), dim=2)
+    if in_full_blocks == x_RV.size(1):
+        return reduced_RN
+    return torch.cat([reduced_RN, reduce(x_RV[:, in_full_blocks:], dim=1, keepdim=True)], dim=1)

@@ -16,6 +16,7 @@ from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.mbr import rank_by_utility
+from mtx.decode.sampling import sample_search
 from mtx.decode.search import Constraint, Hypothesis, StepModel, beam_search, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
@@ -53,7 +54,8 @@ class Translator:
         width = min(max(options.beam_size, options.mbr), trained.tokenizer.tgt_vocab_size)
         self.num_wanted = min(options.n_best, width)  # Translations of a segment, of which the search may find more
         num_found = min(options.mbr or options.n_best, width)
-        self.options = options.model_copy(update={"beam_size": width, "n_best": num_found})
+        found = {"beam_size": width, "n_best": num_found, "samples": options.mbr or options.samples}
+        self.options = options.model_copy(update=found)
         models: list[StepModel[Any]] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
         self.model = models[0] if not others else Ensemble(models, options.ensemble)
         self.device = precision.device
@@ -97,7 +99,9 @@ class Translator:
         except SentenceTooLargeError as error:
             line = next(lines[segment.line] for segment in searched if segment.ids == error.args[0])
             what, where = f"out of memory for one sentence of {len(error.args[0]) + 1} tokens", f"{line.strip()[:40]}…"
-            raise UserError(ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam.") from error
+            raise UserError(
+                ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam or --samples."
+            ) from error
         results = zip(hypotheses, texts, strict=True)
         parts: list[list[tuple[Segment, list[Candidate], int]]] = [[] for _ in lines]
         for segment in segments:
@@ -168,8 +172,8 @@ class Translator:
             yield batches[number], found
 
     def _batches(self, segments: Sequence[Segment]) -> list[list[int]]:
-        """Indices of segments, longest first. Beam size times padded source tokens stay within `batch_tokens`."""
-        width, lengths = self.options.beam_size, [len(segment.ids) + 1 for segment in segments]
+        """Indices of segments, longest first. Rows per sentence * padded source tokens stay within `batch_tokens`."""
+        width, lengths = self.options.width, [len(segment.ids) + 1 for segment in segments]
         # Large batches of equal work for all workers.
         num_parts = max(1, min(self.num_workers, len(segments) * width // MIN_ROWS_PER_WORKER))
         tokens_per_part, num_tokens = sum(lengths) / num_parts, 0
@@ -204,7 +208,7 @@ class Translator:
         rows = [torch.tensor([*ids, tokenizer.eos_id]) for ids in sentences]
         src_ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id).to(self.device)
         src_mask = src_ids != tokenizer.pad_id
-        search = greedy_search if options.beam_size == 1 else beam_search
+        search = sample_search if options.sample else greedy_search if options.beam_size == 1 else beam_search
         special = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
         return search(self.model, src_ids, src_mask, options, **special, constraints=constraints)
 

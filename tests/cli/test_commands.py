@@ -342,6 +342,7 @@ def test_config_commands(mtx: "Mtx", finished_run: Path, tmp_path: Path) -> None
         (["train", "--config", "my.yaml", "--device", "cuda:99"], 5, "device"),
         (["train", "--config", "my.yaml", "--device", "gpu"], 2, "gpu"),
         (["translate", "--model", "RUN", "--n-best", "2", "hi"], 2, "jsonl"),
+        (["translate", "--model", "RUN", "--sample", "--samples", "2", "hi"], 2, "--samples above 1 needs"),
         (["translate", "--model", "RUN", "-x y"], 0, ""),
         (["evaluate", "--model", "RUN", "--src", "test.en", "--ref", "train.de"], 3, "lines"),
         (["evaluate", "--src", "test.en"], 2, "--ref"),

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from mtx.cli.options import with_decode_flags
 from mtx.config.settings import DecodeOptions
+from mtx.errors import ExitCode, UserError
 
 FLAGS = {name: x for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, str)}
 
@@ -49,3 +50,31 @@ def test_what_is_not_given_comes_from_the_model() -> None:
     settings = DecodeOptions(beam_size=7, length_penalty=0.5)
     options = settings.with_options(beam_size=2, tag="2de")
     assert (options.beam_size, options.length_penalty, options.tag) == (2, 0.5, "2de")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--temperature", "0.7"), "--temperature without --sample"),
+        (("--seed", "0"), "--seed without --sample"),
+        (("--samples", "3"), "--samples without --sample"),
+        (("--sample", "--beam", "5"), "both --sample and --beam given"),
+        (("--sample", "--n-best", "2"), "both --sample and --n-best given"),
+        (("--sample", "--mbr", "4", "--samples", "2"), "both --mbr and --samples given"),
+    ],
+)
+def test_options_that_make_no_sense_together_are_refused(arguments: tuple[str, ...], what: str) -> None:
+    @with_decode_flags()
+    def command(given: dict[str, object]) -> None:
+        raise AssertionError(given)
+
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    error = CliRunner().invoke(app, list(arguments)).exception
+    assert isinstance(error, UserError)
+    assert (error.code, what in str(error)) == (ExitCode.USAGE, True)
+
+
+def test_options_of_sampling_go_together() -> None:
+    code, seen, _ = run("--sample", "--top-p", "0.9", "--samples", "2")
+    assert (code, seen) == (0, {"sample": True, "top_p": 0.9, "samples": 2, "file": Path("x")})

@@ -1,0 +1,131 @@
+"""Sampling: translations drawn at random, by probability. The same seed draws the same, whatever is drawn beside it.
+
+R and V are as in the search, N counts blocks of the vocabulary, C candidates or tokens of a block.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtx.config.settings import DecodeOptions
+from mtx.decode.search import Constraint, Hypothesis, S, StepModel, follow_paths
+from mtx.decode.topk import BLOCK_SIZE, best_continuations, by_block
+
+_GOLDEN = 0x9E3779B97F4A7C15  # The step of SplitMix64's counter
+_STEPS = 1 << 32  # More steps than a translation has; further draws of a step are this far from one another
+
+
+def sample_search(
+    model: StepModel[S],
+    src_ids: Tensor,
+    src_mask: Tensor,
+    options: DecodeOptions,
+    *,
+    bos_id: int,
+    eos_id: int,
+    constraints: Sequence[Constraint] = (),
+) -> list[list[Hypothesis]]:
+    """Draw the next token at every step, until the end symbol. Log-probabilities stay the model's own.
+
+    Shapes: (B, S) -> B times `samples`, in the order drawn: more samples begin with those of fewer.
+    """
+    sources = [ids[mask].tolist() for ids, mask in zip(src_ids, src_mask, strict=True)]
+    sampler = Sampler(options, Uniforms(options.seed, sources, options.samples))
+    special = {"bos_id": bos_id, "eos_id": eos_id}
+    search = {"constraints": constraints, "choose": sampler.choose, "num_paths": options.samples}
+    return follow_paths(model, src_ids, src_mask, options, **special, **search)  # type: ignore[arg-type]
+
+
+class Uniforms:
+    """Random numbers between 0 and 1 that depend on the seed, a source and the number of a draw only.
+
+    Computed from their counter by SplitMix64 (Steele et al. 2014): no draw changes another.
+    """
+
+    def __init__(self, seed: int, sources: Sequence[Sequence[int]], num_samples: int) -> None:
+        """Prepare for `num_samples` draws for each source, the paths of the search."""
+        digests = b"".join(blake2b(f"{seed} {list(ids)}".encode(), digest_size=8).digest() for ids in sources)
+        numbers = np.arange(num_samples, dtype=np.uint64) * np.uint64(_GOLDEN)
+        self._keys = _mix(_mix(np.frombuffer(digests, "<u8")[:, None] + numbers).ravel())
+
+    def draw(self, paths: Tensor, count: int) -> Tensor:
+        """Draw the `count`-th number of each of these paths. Shapes: (R,), in float64."""
+        bits = _mix(self._keys[paths.cpu().numpy()] + np.uint64(count * _GOLDEN % 2**64)) >> np.uint64(12)
+        return torch.from_numpy(bits * 2.0**-52).to(paths.device)
+
+
+def _mix(x: Any) -> Any:
+    """Mix the bits of 64-bit numbers, as SplitMix64 does."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class Sampler:
+    """Draws tokens. Temperature comes first, then top-k, then top-p of what these leave."""
+
+    def __init__(self, options: DecodeOptions, uniforms: Uniforms) -> None:
+        self._options, self._uniforms = options, uniforms
+
+    def choose(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Draw a token for each row; return the log-probabilities and the tokens. Shapes: (R,), (R,)."""
+        if self._options.top_k:
+            p_R, tokens_R = self._draw_from_best(logp_RV, self._uniforms.draw(paths_R, step))
+        else:
+            p_R, tokens_R = self._draw_from_all(logp_RV, paths_R, step)
+        logp_R = logp_RV.gather(1, tokens_R[:, None])[:, 0]
+        return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
+
+    def _draw_from_best(self, logp_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw from the `top_k` best tokens, and of these from the first with a probability of `top_p`."""
+        logp_RC, _, tokens_RC = best_continuations(logp_RV, logp_RV.new_zeros(len(logp_RV), 1), self._options.top_k)
+        p_RC = (logp_RC / self._options.temperature).softmax(dim=1)
+        p_RC = p_RC.masked_fill(p_RC.cumsum(dim=1) - p_RC >= self._options.top_p, 0)
+        # In the order of the vocabulary: rounding may change which of two equal tokens is the better one.
+        tokens_RC, order_RC = tokens_RC.sort(dim=1)
+        p_RC = p_RC.gather(1, order_RC)
+        drawn_R1 = _locate(p_RC, uniforms_R)[0][:, None]
+        return p_RC.gather(1, drawn_R1)[:, 0], tokens_RC.gather(1, drawn_R1)[:, 0]
+
+    def _draw_from_all(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Draw from all tokens, again and again if better ones already have a probability of `top_p`.
+
+        That needs no order of the tokens, for which all of them would have to be sorted.
+        """
+        temperature, top_p = self._options.temperature, self._options.top_p
+        p_RV = (logp_RV if temperature == 1 else logp_RV / temperature).softmax(dim=1)
+        p_R, tokens_R = _draw(p_RV, self._uniforms.draw(paths_R, step))
+        rows = (p_R <= 1 - top_p).nonzero()[:, 0]  # if not less is left for all better ones together
+        while len(rows := rows[_better_than(p_R[rows], p_RV[rows]) >= top_p]):
+            step += _STEPS
+            p_R[rows], tokens_R[rows] = _draw(p_RV[rows], self._uniforms.draw(paths_R[rows], step))
+        return p_R, tokens_R
+
+
+def _better_than(p_R: Tensor, p_RV: Tensor) -> Tensor:
+    """Return the probability of all tokens together that are better than those of probability `p_R`. Shapes: (R,)."""
+    return p_RV.masked_fill(p_RV <= p_R[:, None], 0).sum(dim=1)
+
+
+def _draw(p_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw a token of each row: first its block, then the token in it. Return probabilities and tokens: (R,), (R,)."""
+    blocks_R, rest_R = _locate(by_block(torch.sum, p_RV), uniforms_R)
+    tokens_RC = blocks_R[:, None] * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=p_RV.device)
+    is_beyond_RC = tokens_RC >= p_RV.size(1)  # in the last block
+    p_RC = p_RV.gather(1, tokens_RC.clamp(max=p_RV.size(1) - 1)).masked_fill(is_beyond_RC, 0)
+    places_R, _ = _locate(p_RC, rest_R)
+    return p_RC.gather(1, places_R[:, None])[:, 0], blocks_R * BLOCK_SIZE + places_R
+
+
+def _locate(p_RC: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the places at which a share `uniforms_R` of the sum is reached, and the share of them that was needed."""
+    sums_RC = p_RC.double().cumsum(dim=1)
+    wanted_R1 = uniforms_R[:, None] * sums_RC[:, -1:]
+    places_R1 = (sums_RC <= wanted_R1).sum(dim=1, keepdim=True).clamp(max=p_RC.size(1) - 1)
+    p_R1 = p_RC.gather(1, places_R1).double()
+    rest_R1 = (wanted_R1 - sums_RC.gather(1, places_R1) + p_R1) / p_R1
+    return places_R1[:, 0], rest_R1[:, 0].clamp(0, 1 - 2.0**-52)
