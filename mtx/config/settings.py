@@ -281,6 +281,15 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     samples: Annotated[int, "--samples"] = Field(
         default=1, ge=1, le=1000, description="Translations to draw per sentence; above 1 needs --format jsonl."
     )
+    no_repeat_ngram: Annotated[int, "--no-repeat-ngram"] = Field(
+        default=0, ge=0, le=1000, description="Never repeat N tokens in a row within a sentence; 0: allow it."
+    )
+    repetition_penalty: Annotated[float, "--repetition-penalty"] = Field(
+        default=1.0, ge=1, le=100, description="Multiply log-probabilities of tokens used before; scores include it."
+    )
+    min_length: Annotated[int, "--min-length"] = Field(
+        default=0, ge=0, le=10_000, description="Fewest tokens of a sentence's translation, without the end symbol."
+    )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
     avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
     splits_long: bool = True  # Whether text longer than any training source is translated in parts, not cut off

@@ -1,4 +1,4 @@
-"""Constraints of a search: tokens that can't follow those of a hypothesis.
+"""Constraints of a search: tokens that can't follow those of a hypothesis, or become less probable.
 
 Shapes are as in the search; S is the number of states, N that of byte values.
 """
@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from mtx.config.settings import DecodeOptions
+from mtx.decode.search import Constraint
 from mtx.text.tokenizer import Tokenizer
 
 # States within a character, and from each by ranges of bytes to the next: the Unicode Standard, Table 3-7. State 0 is
@@ -69,3 +71,54 @@ class WholeCharacters:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
         decoder.decode(bytes(self._multibyte.get(id_, 0) for id_ in ids[-3:]))
         return ids[: len(ids) - len(decoder.getstate()[0])]
+
+
+class NoRepeats:
+    """Makes tokens impossible that would repeat `size` tokens of a hypothesis in a row."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
+        ids_RT = ids_RT[:, 1:]  # without the start symbol
+        if ids_RT.size(1) < self._size:
+            return
+        before = self._size - 1
+        ngrams_RTN = ids_RT.unfold(1, self._size, 1)
+        latest_R1N = ids_RT[:, None, ids_RT.size(1) - before :]
+        rows, places = (ngrams_RTN[:, :, :before] == latest_R1N).all(dim=2).nonzero(as_tuple=True)
+        logp_RV[rows, ngrams_RTN[rows, places, before]] = -torch.inf
+
+
+class RepetitionPenalty:
+    """Multiplies the log-probabilities of a hypothesis' own tokens (Keskar et al. 2019)."""
+
+    def __init__(self, penalty: float) -> None:
+        self._penalty = penalty
+
+    def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
+        used_RT = ids_RT[:, 1:]
+        logp_RV.scatter_(1, used_RT, logp_RV.gather(1, used_RT) * self._penalty)
+
+
+class MinLength:
+    """Makes the end symbol impossible before a hypothesis has `length` tokens."""
+
+    def __init__(self, length: int, eos_id: int) -> None:
+        self._length, self._eos_id = length, eos_id
+
+    def apply(self, logp_RV: Tensor, ids_RT: Tensor, sentences_R: Tensor) -> None:
+        if ids_RT.size(1) - 1 < self._length:
+            logp_RV[:, self._eos_id] = -torch.inf
+
+
+def constraints_of(options: DecodeOptions, eos_id: int) -> list[Constraint]:
+    """The constraints that `options` ask for."""
+    constraints: list[Constraint] = []
+    if options.repetition_penalty > 1:
+        constraints.append(RepetitionPenalty(options.repetition_penalty))
+    if options.no_repeat_ngram:
+        constraints.append(NoRepeats(options.no_repeat_ngram))
+    if options.min_length:
+        constraints.append(MinLength(options.min_length, eos_id))
+    return constraints

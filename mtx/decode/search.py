@@ -217,8 +217,8 @@ def beam_search(
 
 def max_lengths(src_mask: Tensor, options: DecodeOptions) -> list[int]:
     """Return the most target tokens for each sentence, end symbol included. Shapes: (B, S) -> B numbers."""
-    factor, extra = options.max_length_factor, options.max_length_extra
-    return [int(factor * length) + extra for length in src_mask.sum(dim=1).tolist()]
+    factor, extra, least = options.max_length_factor, options.max_length_extra, options.min_length + 1
+    return [max(int(factor * length) + extra, least) for length in src_mask.sum(dim=1).tolist()]
 
 
 def compaction_indices(is_kept: Tensor) -> Tensor:

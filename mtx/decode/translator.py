@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.settings import DecodeOptions
-from mtx.decode.constraints import WholeCharacters
+from mtx.decode.constraints import WholeCharacters, constraints_of
 from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
@@ -55,6 +55,8 @@ class Translator:
         self.num_wanted = min(options.n_best, width)  # Translations of a segment, of which the search may find more
         num_found = min(options.mbr or options.n_best, width)
         found = {"beam_size": width, "n_best": num_found, "samples": options.mbr or options.samples}
+        if options.repetition_penalty > 1:  # which multiplies log-probabilities, not any numbers of the same order
+            found["with_scores"] = True
         self.options = options.model_copy(update=found)
         models: list[StepModel[Any]] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
         self.model = models[0] if not others else Ensemble(models, options.ensemble)
@@ -202,6 +204,7 @@ class Translator:
         """Search for translations. Those of sources whose ids are in `loops` may have no loop."""
         tokenizer, options = self.trained.tokenizer, self.options
         constraints: list[Constraint] = [] if self._whole_characters is None else [self._whole_characters]
+        constraints += constraints_of(options, tokenizer.eos_id)
         if loops is not None:
             self._surfaces = self._surfaces or Surfaces(tokenizer.tgt_surfaces())
             constraints.append(NoLoops(self._surfaces, [loops[tuple(ids)] for ids in sentences]))
