@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mtx.errors import ExitCode, UserError
+from mtx.judge.breakdown import Breakdown
 from mtx.judge.compare import Comparison
 from mtx.judge.statistics import Statistics, bleu_and_chrf
 from mtx.text.languages import is_language_code, nearest_code, script_of
@@ -69,6 +70,7 @@ class Report:
     sets: tuple["Report", ...] = ()  # Reports on each test set, if these scores are means
     more: Mapping[str, Score] = field(default_factory=dict)  # Scores by other metrics, by their names
     comparison: Comparison | None = None  # With a baseline; None of a mean
+    breakdown: Breakdown | None = None  # None of a mean
     statistics: tuple[Statistics, ...] = field(
         default=(), repr=False, compare=False
     )  # Counts of all metrics; not in the JSON
@@ -110,6 +112,8 @@ class Report:
         values |= {name.lower().replace(" ", "_").replace("-", "_"): asdict(each) for name, each in self.more.items()}
         if self.comparison is not None:
             values["comparison"] = asdict(self.comparison)
+        if self.breakdown is not None:
+            values["breakdown"] = asdict(self.breakdown)
         return {**values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}
 
     def to_text(self) -> str:
@@ -124,6 +128,7 @@ class Report:
         empty = f", {self.num_empty:,} empty" if self.num_empty else ""
         lines.append(f"{self.num_sentences:,} sentences{empty}, length ratio {self.length_ratio:.3f}{speed}")
         lines += self.comparison.to_lines() if self.comparison is not None else []
+        lines += self.breakdown.to_lines() if self.breakdown is not None else []
         return "\n".join(lines)
 
 

@@ -68,6 +68,9 @@ def evaluate(
     lowercase: Annotated[
         bool, typer.Option("--lowercase", help="Also print BLEU of lower-cased text; with --tokenized of such text.")
     ] = False,
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", help="Also print where the translations are good and bad.")
+    ] = False,
     precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -86,7 +89,7 @@ def evaluate(
     """
     thresholds = _thresholds(minimum or [])
     hyps, srcs, refs, named = hyp or [], src or [], ref or [], test_set or []
-    if hyps and srcs and baseline is None:
+    if hyps and srcs and baseline is None and not breakdown:
         raise command_line_error("both --hyp and --src given", "Give one of them.")
     if (not refs) != ((not hyps and not srcs) or bool(named)):
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
@@ -138,6 +141,9 @@ def evaluate(
             reports = [
                 _with_folded_bleu(*each, tokenized, lowercase) for each in zip(reports, translated, sets, strict=True)
             ]
+        if breakdown:
+            src_lang = translator.trained.src_lang if folder is not None else "und"
+            reports = [_broken_down(*each, src_lang) for each in zip(reports, translated, sets, strict=True)]
         report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for line in hypotheses)
@@ -224,6 +230,15 @@ def _compared(
     num_different = sum(map(str.__ne__, hypotheses, others))
     comparison = compare(report.statistics, (*bleu_and_chrf(*given), ter(*given)), str(baseline), num_different)
     return replace(report, comparison=comparison)
+
+
+def _broken_down(report: "Report", hypotheses: list[str], test_set: TestSet, src_lang: str) -> "Report":
+    from mtx.judge.breakdown import break_down
+
+    if len(test_set.sources) != len(hypotheses):
+        raise command_line_error("--breakdown needs the sources", "Add --src FILE.")
+    given = report.statistics, test_set.sources, test_set.references, hypotheses
+    return replace(report, breakdown=break_down(*given, src_lang, test_set.language or "und"))
 
 
 def _baseline_translations(

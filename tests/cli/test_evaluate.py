@@ -74,3 +74,13 @@ def test_sets_of_sacrebleu_come_from_its_cache(mtx: "Mtx", tmp_path: Path, monke
     assert json.loads(mtx(*given, "--json").out)["chrf"]["score"] == 100.0
     for name in ("wmt17", "wmt17:en-xx", "nothing:en-de"):
         assert mtx("evaluate", "--hyp", "hyp", "--test-set", name).code == 2
+
+
+def test_a_breakdown_needs_the_sources(mtx: "Mtx") -> None:
+    write(("src", GOOD), ("ref", GOOD), ("bad", [*BAD[:-1], ""]))
+    given = ["evaluate", "--hyp", "bad", "--ref", "ref", "--breakdown"]
+    assert mtx(*given).code == 2
+    found = json.loads(mtx(*given, "--src", "src", "--json").out)["breakdown"]
+    assert [each["num_sentences"] for each in found["by_length"]] == [20]
+    assert (found["flags"]["empty"], found["worst"][0]["line"]) == (1, 20)
+    assert "empty 1;" in mtx(*given, "--src", "src").out
