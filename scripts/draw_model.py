@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel, find_model, load_model
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import greedy_search
 from mtx.model.attention import MultiHeadAttention, causal_mask
 from mtx.model.layers import sinusoids

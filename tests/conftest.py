@@ -17,7 +17,8 @@ from hypothesis import settings
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
-from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import ModelSettings, TokenizerSettings
 from mtx.model import Transformer, build_transformer
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import train_tokenizer

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from mtx.config.settings import DecodeOptions, ModelSettings, TrainSettings
+from mtx.config.decoding import DecodeOptions
+from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.decode.search import beam_search
 from mtx.model import build_transformer
 from mtx.model.fast.loss import projected_loss_sum

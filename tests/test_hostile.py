@@ -21,7 +21,8 @@ import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, save_model
 from mtx.checkpoint.tensors import weights_of
-from mtx.config.settings import DecodeSettings, ModelSettings
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import ModelSettings
 from mtx.files.sealed import _manifest_digest
 from mtx.model import build_transformer
 from mtx.text.tokenizer import Tokenizer

@@ -79,7 +79,7 @@ def test_imports_point_down() -> None:
 
 
 def test_the_search_knows_no_other_part() -> None:
-    assert list(imports_of(PACKAGE / "decode" / "search.py")) == ["mtx.config.settings", "mtx.decode.topk"]
+    assert list(imports_of(PACKAGE / "decode" / "search.py")) == ["mtx.config.decoding", "mtx.decode.topk"]
     assert list(imports_of(PACKAGE / "decode" / "topk.py")) == []
 
 

@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mtx.checkpoint.tensors import check_weights, load_tensors, save_tensors
-from mtx.config.settings import DecodeSettings, ModelSettings
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import ModelSettings
 from mtx.config.sources import Language
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import MANIFEST, open_sealed, sealed_folder

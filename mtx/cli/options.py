@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mtx.cli.reporting import command_line_error
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 
 if TYPE_CHECKING:
     from mtx.checkpoint.model_folder import TrainedModel

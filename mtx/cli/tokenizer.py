@@ -11,7 +11,8 @@ import typer
 from mtx.cli.options import path_argument, path_option
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, path_text, print_line, refuse_overwriting
-from mtx.config.settings import MAX_VOCAB_SIZE, Normalization, TokenizerSettings
+from mtx.config.limits import MAX_VOCAB_SIZE
+from mtx.config.settings import Normalization, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.atomic import new_file
 

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import Constraint
 from mtx.text.tokenizer import Tokenizer
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.text.segments import cut_to_fit, group_sentences, join_translations
 from mtx.text.sentences import split_sentences
 from mtx.text.tokenizer import without_breaks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import Constraint, Hypothesis, S, StepModel, follow_paths
 from mtx.decode.topk import BLOCK_SIZE, best_continuations, by_block
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.data.batching import Batch, collate, fixed_batches
 from mtx.data.prepared.corpus import Corpus, Ids, Lines, as_small
 from mtx.decode.ensemble import average

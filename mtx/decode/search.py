@@ -14,7 +14,7 @@ from typing import Protocol, Self, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.topk import best_continuations, best_tokens
 
 OVERFLOW = "the model's numbers overflow"

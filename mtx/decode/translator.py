@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.constraints import WholeCharacters, constraints_of
 from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments

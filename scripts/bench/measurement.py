@@ -14,7 +14,8 @@ import torch
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel
 from mtx.checkpoint.training import Progress, TrainState
-from mtx.config.settings import DecodeSettings, ModelSettings, TrainSettings
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import ModelSettings, TrainSettings
 from mtx.data.batching import collate
 from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.decode.translator import Translator

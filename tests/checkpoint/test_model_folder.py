@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import GenerationDefaults, TrainedModel, find_model, load_model, save_model
 from mtx.checkpoint.tensors import weights_of
-from mtx.config.settings import DecodeSettings, ModelSettings, TokenizerSettings
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import ModelSettings, TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.files.sealed import open_sealed, sealed_folder
 from mtx.model import build_transformer

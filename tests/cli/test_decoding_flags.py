@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from mtx.cli.options import with_decode_flags
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.errors import ExitCode, UserError
 
 FLAGS = {name: x for name, field in DecodeOptions.model_fields.items() for x in field.metadata if isinstance(x, str)}

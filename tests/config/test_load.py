@@ -10,18 +10,11 @@ from hypothesis import strategies as st
 from pydantic_core import to_jsonable_python
 from ruamel.yaml import YAML
 
+from mtx.config.decoding import DecodeSettings
 from mtx.config.document import dump_line, parse
 from mtx.config.load import differences, dump_config, load_config
 from mtx.config.messages import Location
-from mtx.config.settings import (
-    MAX_VOCAB_SIZE,
-    Config,
-    DataSettings,
-    DecodeSettings,
-    ModelSettings,
-    TokenizerSettings,
-    TrainSettings,
-)
+from mtx.config.settings import MAX_VOCAB_SIZE, Config, DataSettings, ModelSettings, TokenizerSettings, TrainSettings
 from mtx.config.sources import Demo, HubDataset, Jsonl, Tsv, TwoFiles
 from mtx.errors import UserError
 

@@ -3,15 +3,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from mtx.config.settings import (
-    PRESETS,
-    Config,
-    DataSettings,
-    DecodeSettings,
-    ModelSettings,
-    TokenizerSettings,
-    TrainSettings,
-)
+from mtx.config.decoding import DecodeSettings
+from mtx.config.settings import PRESETS, Config, DataSettings, ModelSettings, TokenizerSettings, TrainSettings
 from mtx.config.sources import Demo, HubDataset, Jsonl, Tsv, TwoFiles
 
 SECTIONS = [TokenizerSettings, ModelSettings, TrainSettings, DecodeSettings]

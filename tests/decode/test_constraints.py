@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions, TokenizerSettings
+from mtx.config.decoding import DecodeOptions
+from mtx.config.settings import TokenizerSettings
 from mtx.decode.constraints import WholeCharacters
 from mtx.decode.search import Constraint, beam_search, greedy_search
 from mtx.decode.translator import Translator

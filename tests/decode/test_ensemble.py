@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.ensemble import Ensemble, Mean, average, with_common_limits
 from mtx.decode.search import beam_search
 from mtx.decode.translator import Translator

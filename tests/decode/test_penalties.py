@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.constraints import constraints_of
 from mtx.decode.sampling import sample_search
 from mtx.decode.search import Constraint, beam_search, greedy_search, max_lengths

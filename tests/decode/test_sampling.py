@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode import sampling
 from mtx.decode.sampling import Sampler, Uniforms
 from mtx.decode.search import Hypothesis

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.config.settings import DecodeOptions, TokenizerSettings
+from mtx.config.decoding import DecodeOptions
+from mtx.config.settings import TokenizerSettings
 from mtx.decode import score as score_module
 from mtx.decode.ensemble import average
 from mtx.decode.score import Scorer

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode import search
 from mtx.decode.search import Hypothesis, compaction_indices, max_lengths
 from mtx.decode.topk import BLOCK_SIZE, best_continuations, best_tokens

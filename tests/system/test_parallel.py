@@ -143,7 +143,7 @@ import sys
 import torch
 
 from mtx.config.settings import ModelSettings
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import greedy_search
 from mtx.model import build_transformer
 from mtx.model.fast import for_decoding

@@ -11,7 +11,8 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtx.config.settings import MAX_VOCAB_SIZE, TokenizerSettings
+from mtx.config.limits import MAX_VOCAB_SIZE
+from mtx.config.settings import TokenizerSettings
 from mtx.errors import ExitCode, UserError
 from mtx.text.tokenizer import Tokenizer
 from mtx.text.train_tokenizer import MAX_LINE_BYTES, MIN_LINE_BYTES, draw_sample, train_tokenizer

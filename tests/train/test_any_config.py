@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mtx.config.decoding import DecodeSettings
 from mtx.config.load import dump_config, load_config
 from mtx.config.messages import choices
-from mtx.config.settings import (
-    CleanSettings,
-    Config,
-    DataSettings,
-    DecodeSettings,
-    ModelSettings,
-    TokenizerSettings,
-    TrainSettings,
-)
+from mtx.config.settings import CleanSettings, Config, DataSettings, ModelSettings, TokenizerSettings, TrainSettings
 from mtx.config.sources import Folder, Jsonl, Tmx, Tsv, TwoFiles, Zip
 from mtx.errors import UserError
 from mtx.model import build_transformer

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtx.config.settings import DecodeOptions
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import beam_search, greedy_search
 from mtx.model import Transformer, attention, layers, transformer
 from mtx.model.attention import MultiHeadAttention
