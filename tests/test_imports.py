@@ -22,7 +22,7 @@ LAYERS = [
     {"checkpoint", "distributed"},
     {"data"},
     {"demo", "text", "model"},
-    {"files"},
+    {"files", "pages"},
     {"system"},
     {"config"},
     {"errors"},

@@ -7,7 +7,7 @@ from mtx.data.check import report
 from mtx.data.check.alignment import LOW
 from mtx.data.check.diagnose import Diagnosis
 from mtx.data.check.scan import LENGTH_STEP, NUM_LENGTHS, Side
-from mtx.errors import escape_controls
+from mtx.pages.render import render
 
 WIDTH, HEIGHT = 820, 160  # Size of a plot in SVG units
 STEP = WIDTH / NUM_LENGTHS  # Distance of two bars of the histogram of lengths
@@ -15,18 +15,8 @@ STEP = WIDTH / NUM_LENGTHS  # Distance of two bars of the histogram of lengths
 
 def to_html(diagnosis: Diagnosis) -> str:
     """Render the page. It has no scripts or links, and no text of the corpus can become markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mtx.data.check", "."),
-        autoescape=True,
-        # Control characters are escaped in all that is printed, except in markup that the template made itself.
-        finalize=lambda value: escape_controls(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "data/check/page.html.j2",
         diagnosis=diagnosis,
         width=WIDTH,
         height=HEIGHT,
@@ -49,7 +39,7 @@ def _bars(sides: Sequence[Side]) -> Iterator[dict[str, Any]]:
             height = max(HEIGHT * count / tallest, 1)
             to = f"to {LENGTH_STEP * (index + 1) - 1} letters" if index < NUM_LENGTHS - 1 else "letters and more"
             yield {
-                "side": ("src", "tgt")[number],
+                "series": number + 1,
                 "x": round(STEP * (index + 0.42 * number), 1),
                 "y": round(HEIGHT - height, 1),
                 "width": round(0.4 * STEP, 1),

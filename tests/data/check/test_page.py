@@ -63,7 +63,10 @@ def test_the_page_is_self_contained() -> None:
     assert not {name for name, _ in reader.attributes if name.startswith("on") or "href" in name or name == "src"}
     assert "url(" not in to_html(diagnosis("plain"))
     assert "://" not in to_html(diagnosis("plain"))
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in reader.attributes
+    assert (
+        "content",
+        "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'",
+    ) in reader.attributes
 
 
 @pytest.mark.parametrize("expected", ["plain is bad", "3,997 to train on", "clean.copies=drop", "dev in train",
