@@ -16,7 +16,6 @@ LAYERS = [
     {"cli"},
     {"init"},
     {"train"},
-    {"evaluate"},
     {"judge"},
     {"decode"},
     {"checkpoint", "distributed"},
@@ -43,7 +42,7 @@ WITHOUT_TORCH = [
     "mtx.demo",
     "mtx.files.sealed",
     "mtx.system.parallel",
-    "mtx.evaluate",
+    "mtx.judge.judge",
 ]
 
 

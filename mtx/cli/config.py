@@ -27,7 +27,7 @@ def validate_command(files: Annotated[list[Path], path_argument("Config files.")
     """Check config files without reading any data."""
     from mtx.config.advice import advise
     from mtx.config.load import load_config
-    from mtx.evaluate import language_notes
+    from mtx.judge.languages import language_notes
 
     problems = []
     for file in files:

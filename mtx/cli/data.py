@@ -38,7 +38,7 @@ def check(
     from mtx.data.check.page import to_html
     from mtx.data.check.report import to_json, to_text
     from mtx.data.sources.read import reader
-    from mtx.evaluate import language_notes
+    from mtx.judge.languages import language_notes
 
     settings = load_config(config, overrides or [])
     warn(*language_notes(*settings.data.all_languages))

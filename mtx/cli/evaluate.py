@@ -1,10 +1,8 @@
 """`mtx evaluate`: score a model or a file of translations."""
 
 import math
-import sys
 from contextlib import nullcontext
-from dataclasses import replace
-from itertools import chain, islice, zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,13 +18,11 @@ from mtx.cli.options import (
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import input_lines, input_name, new_text_file, print_line, refuse_overwriting, warn
-from mtx.cli.test_sets import TestSet, given_test_sets, recorded_test_sets, stored_test_set
+from mtx.cli.streams import new_text_file, print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    from mtx.decode.translator import Translator
-    from mtx.evaluate import Report
+    from mtx.judge.test_set import TestSet
 
 TGT_LANG_HELP = (
     "Target language, which decides how BLEU cuts words and which test sets are scored; default: the model's, or with "
@@ -99,58 +95,41 @@ def evaluate(
         raise command_line_error("--require needs a --baseline", "Give the translations or the model to compare with.")
     if save_hyp is not None:
         refuse_overwriting(save_hyp, [path for path in (*hyps, *srcs, *refs, baseline) if path is not None])
-    tag = given.get("tag")
+    tag, options = given.get("tag"), {"with_scores": False, **given}
     with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
-        from mtx.evaluate import Report, choose_bleu_tokenizer, language_notes, report_on, script_notes
+        from mtx.cli.systems import translate_by_baseline, with_language_of_file, with_languages_of_model
+        from mtx.cli.test_sets import given_test_sets, recorded_test_sets, stored_test_set
+        from mtx.judge.judge import Wanted, judge
+        from mtx.judge.report import Report
+        from mtx.judge.test_set import Translated, translate_set
 
-        folder = None
-        if not hyps:
-            from mtx.checkpoint.model_folder import find_model
-
-            folders = [find_model(each, RUNS) for each in model or ()] or [find_model(None, RUNS)]
-            folder = folders[0]
+        folders = [] if hyps else _model_folders(model or [])
         if named:
             sets = [stored_test_set(*each, tag) for each in zip_longest(named, hyps)]
-        elif folder is None or srcs:
+        elif hyps or srcs:
             sets = given_test_sets(hyps, srcs, refs, tag, tgt_lang)
         else:
-            sets = recorded_test_sets(folder, save_hyp, tag, tgt_lang)
-        options = {"with_scores": False, **given}
-        if folder is None:
-            sets = [each._replace(language=_language_of_file(each.language, each.references)) for each in sets]
-            tokenizers = [choose_bleu_tokenizer(each.language) for each in sets]
-            translated = [each.hypotheses or [] for each in sets]
-            reports = [
-                replace(report_on(lines, each.references, tokenizer), name=each.name)
-                for lines, each, tokenizer in zip(translated, sets, tokenizers, strict=True)
-            ]
+            sets = recorded_test_sets(folders[0], save_hyp, tag, tgt_lang)
+        if hyps:
+            sets = [with_language_of_file(each) for each in sets]
+            translated = [Translated(each.hypotheses or []) for each in sets]
+            if breakdown and not all(each.sources for each in sets):
+                raise command_line_error("--breakdown needs the sources", "Add --src FILE.")
         else:
             translator = load_translator(folders, {**options, "tag": sets[0].tag}, precision, device)
-            if srcs or named:
-                sets = [each._replace(tag=each.tag or _tag_into(translator, each.language)) for each in sets]
-            sets = [each._replace(language=each.language or translator.trained.language_of(each.tag)) for each in sets]
-            scored = [_score(translator, each, " + ".join(map(str, folders))) for each in sets]
+            sets = [with_languages_of_model(each, translator, bool(srcs or named)) for each in sets]
+            translated = [translate_set(translator, each, " + ".join(map(str, folders))) for each in sets]
             translator.close()
-            reports, translated = [report for report, _ in scored], [lines for _, lines in scored]
-        if ter or baseline is not None:
-            reports = [_with_ter(*each) for each in zip(reports, translated, sets, strict=True)]
+        others: list[Translated | None] = [None] * len(sets)
         if baseline is not None:
-            others = _baseline_translations(baseline, sets, options, precision, device)
-            reports = [_compared(*each, baseline) for each in zip(reports, translated, others, sets, strict=True)]
-        if tokenized or lowercase:
-            reports = [
-                _with_folded_bleu(*each, tokenized, lowercase) for each in zip(reports, translated, sets, strict=True)
-            ]
-        if breakdown:
-            src_lang = translator.trained.src_lang if folder is not None else "und"
-            reports = [_broken_down(*each, src_lang) for each in zip(reports, translated, sets, strict=True)]
-        report, hypotheses = Report.mean_of(reports), list(chain.from_iterable(translated))
+            others = [*translate_by_baseline(baseline, sets, options, precision, device)]
+        wanted = Wanted(ter, tokenized, lowercase, breakdown)
+        judged = zip(sets, translated, others, strict=True)
+        reports = [judge(each, lines, wanted, other) for each, lines, other in judged]
+        report = Report.mean_of(reports)
         if saved is not None:
-            saved.writelines(line.encode() + b"\n" for line in hypotheses)
-    languages = [each.language for each in sets]
-    warn(*language_notes((), list(filter(None, languages))))
-    warn(*chain.from_iterable(script_notes(each.language, each.references[0]) for each in sets))
-    _warn_if_tokenized(hypotheses, [lines for each in sets for lines in each.references])
+            saved.writelines(line.encode() + b"\n" for each in translated for line in each.hypotheses)
+    _warn_of_languages(sets, [line for each in translated for line in each.hypotheses])
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():
         score = getattr(report, name).score
@@ -164,114 +143,19 @@ def evaluate(
             raise UserError(ExitCode.CHECK_FAILED, what, where=f"--require, {each.name}", do="Keep the baseline.")
 
 
-def _tag_into(translator: "Translator", tgt_lang: str | None) -> str | None:
-    """The only tag of a model into a language, which is printed; None if there are several."""
-    from mtx.text.languages import is_same_language
+def _model_folders(given: list[Path]) -> list[Path]:
+    from mtx.checkpoint.model_folder import find_model
 
-    trained = translator.trained
-    tags = [tag for tag in trained.tokenizer.tags if tgt_lang and is_same_language(tgt_lang, trained.language_of(tag))]
-    if len(tags) != 1 or len(trained.tokenizer.tags) == 1:
-        return None
-    print(f"mtx: translating with --tag {tags[0]}, the one into {tgt_lang}", file=sys.stderr)
-    return tags[0]
+    return [find_model(each, RUNS) for each in given] or [find_model(None, RUNS)]
 
 
-def _language_of_file(tgt_lang: str | None, references: list[list[str]]) -> str | None:
-    """`tgt_lang`, or else the language by the script of `references`, if BLEU depends on it. Print the latter."""
-    from mtx.evaluate import scored_language
+def _warn_of_languages(sets: "list[TestSet]", hypotheses: list[str]) -> None:
+    """Warn of languages and texts for which scores mean less: only scores of plain text are comparable."""
+    from mtx.judge.languages import language_notes, looks_tokenized, script_notes
 
-    language = scored_language(tgt_lang, chain.from_iterable(references))
-    if language != tgt_lang:
-        what = f"by their script, the references are in {language}; BLEU cuts words accordingly"
-        print(f"mtx: {what}. Give --tgt-lang for another language.", file=sys.stderr)
-    return language
-
-
-def _score(translator: "Translator", test_set: TestSet, model: str) -> "tuple[Report, list[str]]":
-    """Translate a test set; return its scores and the translations."""
-    from mtx.evaluate import evaluate as run_evaluation
-
-    translator.set_tag(test_set.tag)
-    tokenizer = _bleu_tokenizer(test_set)
-    report, translations = run_evaluation(translator, test_set.sources, test_set.references, tokenizer, model)
-    return replace(report, name=test_set.name), [translation.tgt for translation in translations]
-
-
-def _bleu_tokenizer(test_set: TestSet) -> str:
-    from mtx.evaluate import choose_bleu_tokenizer
-
-    return choose_bleu_tokenizer(test_set.language, test_set.references[0])
-
-
-def _with_ter(report: "Report", hypotheses: list[str], test_set: TestSet) -> "Report":
-    from mtx.judge.statistics import ter
-
-    return report.with_metric(ter(hypotheses, test_set.references, _bleu_tokenizer(test_set)))
-
-
-def _with_folded_bleu(
-    report: "Report", hypotheses: list[str], test_set: TestSet, tokenized: bool, lowercase: bool
-) -> "Report":
-    from mtx.judge.statistics import folded_bleu
-
-    moses_lang = (test_set.language or "en") if tokenized else None
-    references, tokenizer = test_set.references, _bleu_tokenizer(test_set)
-    return report.with_metric(folded_bleu(hypotheses, references, tokenizer, moses_lang, lowercase))
-
-
-def _compared(
-    report: "Report", hypotheses: list[str], others: list[str], test_set: TestSet, baseline: Path
-) -> "Report":
-    """Compare the translations of a test set with those of the baseline, `others`."""
-    from mtx.judge.compare import compare
-    from mtx.judge.statistics import bleu_and_chrf, ter
-
-    given = others, test_set.references, _bleu_tokenizer(test_set)
-    num_different = sum(map(str.__ne__, hypotheses, others))
-    comparison = compare(report.statistics, (*bleu_and_chrf(*given), ter(*given)), str(baseline), num_different)
-    return replace(report, comparison=comparison)
-
-
-def _broken_down(report: "Report", hypotheses: list[str], test_set: TestSet, src_lang: str) -> "Report":
-    from mtx.judge.breakdown import break_down
-
-    if len(test_set.sources) != len(hypotheses):
-        raise command_line_error("--breakdown needs the sources", "Add --src FILE.")
-    given = report.statistics, test_set.sources, test_set.references, hypotheses
-    return replace(report, breakdown=break_down(*given, src_lang, test_set.language or "und"))
-
-
-def _baseline_translations(
-    baseline: Path, sets: list[TestSet], options: dict[str, Any], precision: str, device: str
-) -> list[list[str]]:
-    """The translations of each set by the baseline, which is a model or a file with those of all sets.
-
-    Raises:
-        UserError: a model has no sources to translate (USAGE); the file has another number of lines (DATA).
-    """
-    sizes = [len(each.references[0]) for each in sets]
-    if not baseline.is_dir():
-        lines = list(chain.from_iterable(input_lines(baseline)))
-        if len(lines) != sum(sizes):
-            what = f"{input_name(baseline)} has {len(lines):,} lines, the references {sum(sizes):,}"
-            raise UserError(ExitCode.DATA, what, where="--baseline", do="Give one translation per line.")
-        remaining = iter(lines)
-        return [list(islice(remaining, size)) for size in sizes]
-    if any(size > len(each.sources) for size, each in zip(sizes, sets, strict=True)):
-        raise command_line_error("a model as --baseline needs the sources", "Add --src FILE.")
-    translator, translated = load_translator([baseline], options, precision, device), []
-    for each in sets:
-        translator.set_tag(each.tag if each.tag in translator.trained.tokenizer.tags else None)
-        translated.append([translation.tgt for translation in translator.translate(each.sources)])
-    translator.close()
-    return translated
-
-
-def _warn_if_tokenized(hypotheses: list[str], references: list[list[str]]) -> None:
-    """Warn if a side looks tokenized, because only scores of plain text are comparable."""
-    from mtx.evaluate import looks_tokenized
-
-    sides = [("hypotheses", hypotheses), *(("references", lines) for lines in references)]
+    warn(*language_notes((), [each.language for each in sets if each.language]))
+    warn(*chain.from_iterable(script_notes(each.language, each.references[0]) for each in sets))
+    sides = [("hypotheses", hypotheses), *(("references", lines) for each in sets for lines in each.references)]
     for name in dict.fromkeys(name for name, lines in sides if looks_tokenized(lines)):
         warn(f"most {name} look tokenized; only scores of plain text are comparable")
 

@@ -66,8 +66,8 @@ def init(
     found = sources_of(sources, "train")
     sets = [sources_of(files or [], role) for role, files in (("dev", dev), ("test", test))]
 
-    from mtx.evaluate import language_notes
     from mtx.init.columns import choose_columns
+    from mtx.judge.languages import language_notes
     from mtx.system.logs import log_to_stderr
 
     log_to_stderr()

@@ -5,22 +5,11 @@ import sys
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, input_lines, input_name, refuse_overwriting
 from mtx.errors import ExitCode, UserError, escape_controls
-
-
-class TestSet(NamedTuple):
-    """Sentences to translate and their references."""
-
-    name: str
-    sources: list[str]  # None are known of given translations
-    references: list[list[str]]  # Each a translation of all sources
-    tag: str | None
-    language: str | None  # Language of the references; None for the model's
-    hypotheses: list[str] | None = None  # Translations to score instead of a model's
+from mtx.judge.test_set import TestSet
 
 
 def given_test_sets(
@@ -66,12 +55,13 @@ def recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_l
     if data is None or not data.test:
         what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
-    languages = {source: data.languages_of(source)[1] for source in data.test}
+    languages = {source: data.languages_of(source) for source in data.test}
     chosen = [source for source in data.test if tag in (None, source.tag)] or list(data.test)
     if tgt_lang is not None and len(chosen) > 1:
-        chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source])]
+        chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source][1])]
         if not chosen:
-            do = f"Give one of {', '.join(dict.fromkeys(languages.values()))}, or --src FILE and --ref FILE."
+            known = ", ".join(dict.fromkeys(language for _, language in languages.values()))
+            do = f"Give one of {known}, or --src FILE and --ref FILE."
             raise UserError(ExitCode.USAGE, f"no test set of the run is in {tgt_lang}", where=str(folder), do=do)
     sets = []
     for recorded in chosen:
@@ -83,7 +73,9 @@ def recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_l
             refuse_overwriting(output, reader(source).files())
         pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
         sides = [src for src, _ in pairs], [[tgt for _, tgt in pairs]]
-        sets.append(TestSet(reader(source).label, *sides, tag or source.tag, tgt_lang or languages[recorded]))
+        src_lang, recorded_tgt = languages[recorded]
+        name, language = reader(source).label, tgt_lang or recorded_tgt
+        sets.append(TestSet(name, *sides, tag or source.tag, language, src_lang=src_lang))
     return sets
 
 
@@ -113,4 +105,5 @@ def stored_test_set(given: str, hypotheses: Path | None, tag: str | None) -> Tes
     if translated is not None and len(translated) != len(sources):
         what = f"{input_name(hypotheses)} has {len(translated):,} lines, {given} {len(sources):,}"
         raise UserError(ExitCode.DATA, what, do="Give one translation per line.")
-    return TestSet(given, sources, references, tag, languages.partition("-")[2], translated)
+    src_lang, _, tgt_lang = languages.partition("-")
+    return TestSet(given, sources, references, tag, tgt_lang, translated, src_lang)

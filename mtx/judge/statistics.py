@@ -57,6 +57,10 @@ class Statistics:
         """The score of a part of the corpus, given as an index of rows."""
         return float(self.metric._compute_score_from_stats(self.rows[sentences].sum(0).tolist()).score)
 
+    def sentence_scores(self) -> list[float]:
+        """The score of each sentence."""
+        return [float(self.metric._compute_score_from_stats(row).score) for row in self.rows.tolist()]
+
     @cached_property
     def bootstrap(self) -> NDArray[np.float64]:
         """Scores of the samples that sacreBLEU draws from the sentences (Koehn 2004), noted in the signature.

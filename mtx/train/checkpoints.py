@@ -21,7 +21,7 @@ from mtx.config.messages import key_text
 from mtx.config.settings import Config, TrainSettings
 from mtx.data.prepared.earlier import was_prepared_alike
 from mtx.errors import DiskFullError, ExitCode, UserError
-from mtx.evaluate import has_bleu_tokenizer
+from mtx.judge.languages import has_bleu_tokenizer
 from mtx.system.formats import format_megabytes
 from mtx.system.logs import LOGGER
 from mtx.system.rng import decorrelate_rng, random_state

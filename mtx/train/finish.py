@@ -1,7 +1,6 @@
 """End of a run: choose the final weights, score them, write the model folder and its card."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
@@ -12,7 +11,9 @@ from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.tensors import load_weights
 from mtx.checkpoint.training import Progress, average_weights, undamaged_steps
 from mtx.data.sources.read import reader
-from mtx.evaluate import Report, report_on_model
+from mtx.judge.judge import Wanted, judge
+from mtx.judge.report import Report
+from mtx.judge.test_set import TestSet, Translated
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.checkpoints import past_steps, steps_to_average
@@ -78,9 +79,12 @@ def _score(inputs: RunInputs, signals: StopSignals) -> str:
     for dev in inputs.dev:
         start = time.perf_counter()
         translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
-        seconds, model = time.perf_counter() - start, str(inputs.folder.model)
-        report = report_on_model(translations, [dev.references], dev.bleu_tokenizer, model, seconds)
-        reports.append(replace(report, name=dev.name))
+        seconds, num_tokens = time.perf_counter() - start, sum(each.num_tokens for each in translations)
+        hypotheses = [translation.tgt for translation in translations]
+        translated = Translated(hypotheses, str(inputs.folder.model), seconds, num_tokens)
+        src_lang, tgt_lang = inputs.config.data.languages_of(dev.source)
+        test_set = TestSet(dev.name, dev.sources, [dev.references], dev.source.tag, tgt_lang, src_lang=src_lang)
+        reports.append(judge(test_set, translated, Wanted()))
     text = Report.mean_of(reports).to_text()
     LOGGER.info("dev, beam %d:", beam_size)
     for line in text.split("\n"):

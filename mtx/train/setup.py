@@ -21,7 +21,7 @@ from mtx.data.prepared.prepare import prepare
 from mtx.data.sources.read import expand_folders, is_same_text, read_pairs, reader, usable_pairs
 from mtx.distributed.process_group import SINGLE, ProcessGroup
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import choose_bleu_tokenizer, language_notes, script_notes
+from mtx.judge.languages import choose_bleu_tokenizer, language_notes, script_notes
 from mtx.model import build_transformer
 from mtx.model.fast import for_training
 from mtx.model.fast.compile import compile_layers, has_compiler

@@ -12,7 +12,7 @@ from mtx.config.settings import TrainSettings
 from mtx.data.batching import collate
 from mtx.decode.lines import Translation
 from mtx.decode.translator import Translator
-from mtx.evaluate import score
+from mtx.judge.report import score
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.failures import explain_large_pair

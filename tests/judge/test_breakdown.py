@@ -2,8 +2,8 @@
 
 import sacrebleu
 
-from mtx.judge.breakdown import break_down
-from mtx.judge.statistics import bleu_and_chrf
+from mtx.judge.judge import Wanted, judge
+from mtx.judge.test_set import TestSet, Translated
 
 SOURCES = [
     "A dog runs.",
@@ -35,7 +35,10 @@ HYPOTHESES = [
 
 
 def test_parts_and_signs() -> None:
-    found = break_down(bleu_and_chrf(HYPOTHESES, [REFERENCES], "13a"), SOURCES, [REFERENCES], HYPOTHESES, "en", "de")
+    test_set = TestSet("test", SOURCES, [REFERENCES], None, "de", src_lang="en")
+    report = judge(test_set, Translated(HYPOTHESES), Wanted(breakdown=True))
+    found = report.breakdown
+    assert found is not None
     assert found.flags == dict.fromkeys(found.flags, 1)
     assert len(found.flags) == 6
     assert [(each.name, each.num_sentences) for each in found.by_sentences] == [("1", 6), ("2", 1)]
@@ -46,3 +49,16 @@ def test_parts_and_signs() -> None:
     assert found.by_length[1].chrf == sacrebleu.corpus_chrf(parts[0], [parts[1]]).score
     assert [each.line for each in found.worst[:2]] == [1, 7]
     assert found.worst[0].flags == ("empty",)
+
+
+def test_a_record_of_each_sentence() -> None:
+    test_set = TestSet("test", SOURCES, [REFERENCES, HYPOTHESES], None, "de", src_lang="en")
+    first, *_, last = judge(
+        test_set, Translated(HYPOTHESES), Wanted(sentences=True), Translated(REFERENCES, "base")
+    ).sentences
+    assert (last.line, last.src, last.references) == (7, "A small tree.", ("Ein kleiner Baum.", "Маленькое дерево."))
+    assert (last.tgt, last.baseline_tgt, last.flags) == ("Маленькое дерево.", "Ein kleiner Baum.", ("wrong script",))
+    assert (last.chrf, last.baseline_chrf, last.change) == (100.0, 100.0, 0.0)
+    assert first.change == sacrebleu.sentence_chrf("", [REFERENCES[0], ""]).score - 100.0
+    report = judge(TestSet("test", [], [REFERENCES], None, "de"), Translated(HYPOTHESES), Wanted(sentences=True))
+    assert [(each.src, each.flags, each.change) for each in report.sentences] == [("", (), 0.0)] * 7

@@ -15,7 +15,10 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.evaluate import Report, Score, choose_bleu_tokenizer, evaluate, language_notes, score
+from mtx.judge.judge import Wanted, judge
+from mtx.judge.languages import choose_bleu_tokenizer, language_notes
+from mtx.judge.report import Report, Score, score
+from mtx.judge.test_set import TestSet, translate_set
 from mtx.system.device import Precision
 
 WORDS = [
@@ -174,17 +177,17 @@ def test_extremes() -> None:
     assert folded.score < 100
 
 
-def test_evaluate_reports_the_translators_own_output(trained: TrainedModel, sentences: list[str]) -> None:
+def test_a_report_is_on_the_translators_own_output(trained: TrainedModel, sentences: list[str]) -> None:
     options = trained.generation.decode.with_options(beam_size=1, batch_tokens=200)
     translator = Translator(trained, options, Precision(torch.float32, torch.device("cpu")))
-    sources = [*sentences[:6], ""]
-    report, translations = evaluate(translator, sources, [sentences[:7]], "13a", "runs/my/model")
-    assert [translation.src for translation in translations] == sources
-    bleu, chrf, ratio = score([translation.tgt for translation in translations], [sentences[:7]], "13a")
+    test_set = TestSet("test", [*sentences[:6], ""], [sentences[:7]], None, "de")
+    translated = translate_set(translator, test_set, "runs/my/model")
+    assert translated.hypotheses == [each.tgt for each in translator.translate(test_set.sources)]
+    report = judge(test_set, translated, Wanted())
+    bleu, chrf, ratio = score(translated.hypotheses, [sentences[:7]], "13a")
     assert (report.bleu, report.chrf, report.length_ratio) == (bleu, chrf, ratio)
     assert (report.model, report.num_sentences, report.num_empty) == ("runs/my/model", 7, 1)
-    num_tokens = sum(translation.num_tokens for translation in translations)
-    assert report.tokens_per_second * report.seconds == pytest.approx(num_tokens)
+    assert report.tokens_per_second * report.seconds == pytest.approx(translated.num_tokens)
 
 
 def test_a_report_as_json_and_as_text() -> None:

@@ -1,0 +1,62 @@
+"""Judgement of translations: the report on one test set, with all that a user asks for."""
+
+from dataclasses import dataclass, replace
+
+from mtx.judge.breakdown import break_down
+from mtx.judge.compare import compare
+from mtx.judge.report import Report, Score, count, length_ratio
+from mtx.judge.sentences import sentences_of
+from mtx.judge.statistics import Statistics, bleu_and_chrf, folded_bleu, ter
+from mtx.judge.test_set import TestSet, Translated
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Parts of a report beside BLEU and chrF2."""
+
+    ter: bool = False
+    tokenized: bool = False  # BLEU of text tokenized by the rules of Moses
+    lowercase: bool = False  # BLEU of lower-cased text
+    breakdown: bool = False
+    sentences: bool = False  # A record of each sentence
+
+
+def judge(test_set: TestSet, translated: Translated, wanted: Wanted, baseline: Translated | None = None) -> Report:
+    """Score translations of `test_set`, compare them with those of `baseline`, and explain the scores.
+
+    Raises:
+        UserError: no lines, or unequal counts (DATA); a package is missing (MACHINE).
+    """
+    hypotheses, seconds = translated.hypotheses, translated.seconds
+    given = test_set.references, test_set.bleu_tokenizer
+    bleu, chrf = count(hypotheses, *given)
+    statistics: tuple[Statistics, ...] = bleu, chrf
+    report = Report(
+        translated.system,
+        len(hypotheses),
+        Score.of(bleu),
+        Score.of(chrf),
+        length_ratio(bleu),
+        seconds,
+        translated.num_tokens / seconds if seconds else 0.0,
+        num_empty=sum(not line.strip() for line in hypotheses),
+        name=test_set.name,
+    )
+    if wanted.ter or baseline is not None:
+        statistics = (*statistics, ter(hypotheses, *given))
+    others = None
+    if baseline is not None:
+        others = (*bleu_and_chrf(baseline.hypotheses, *given), ter(baseline.hypotheses, *given))
+        num_different = sum(map(str.__ne__, hypotheses, baseline.hypotheses))
+        report = replace(report, comparison=compare(statistics, others, str(baseline.system), num_different))
+    if wanted.tokenized or wanted.lowercase:
+        moses_lang = (test_set.language or "en") if wanted.tokenized else None
+        statistics = (*statistics, folded_bleu(hypotheses, *given, moses_lang, wanted.lowercase))
+    report = replace(report, more={each.name: Score.of(each) for each in statistics[2:]})
+    if wanted.breakdown or wanted.sentences:
+        their = (baseline.hypotheses, others[1]) if baseline is not None and others is not None else ()
+        sentences = sentences_of(test_set, hypotheses, chrf, *their)
+        report = replace(report, sentences=tuple(sentences))
+        if wanted.breakdown:
+            report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang))
+    return report

@@ -1,0 +1,79 @@
+"""Sentences of a test set with their translations, chrF2 of each, and signs of wrong translations."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mtx.data.cleaning.rules import has_other_numbers, has_unequal_markup, is_copy, is_in_another_script
+from mtx.judge.statistics import Statistics
+from mtx.judge.test_set import TestSet
+
+_SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}")  # Four repetitions of a few characters
+LONG_WORD = 20  # Characters from which a word may consist of four repetitions that are no short run
+
+Sign = Callable[[str, str], bool]  # Whether a source and its translation show the sign
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A line of a test set and its translation."""
+
+    line: int  # Counted from 1
+    src: str  # Empty if no sources are known
+    references: tuple[str, ...]
+    tgt: str
+    chrf: float
+    flags: tuple[str, ...] = ()  # Names of the signs of a wrong translation, of which there may be none
+    baseline_tgt: str | None = None  # Translation by the baseline, if there is one
+    baseline_chrf: float | None = None
+
+    @property
+    def change(self) -> float:
+        """Gain in chrF2 over the baseline; 0 without one."""
+        return self.chrf - (self.chrf if self.baseline_chrf is None else self.baseline_chrf)
+
+
+def sentences_of(
+    test_set: TestSet,
+    hypotheses: Sequence[str],
+    chrf: Statistics,
+    baseline: Sequence[str] | None = None,
+    baseline_chrf: Statistics | None = None,
+) -> list[Sentence]:
+    """Pair each line of `test_set` with its translation and flag it; chrF2 comes from the counts of `chrf`."""
+    signs = signs_of(test_set.src_lang, test_set.language or "und") if test_set.sources else {}
+    nothing = [None] * len(hypotheses)
+    columns = zip(
+        test_set.sources or [""] * len(hypotheses),
+        zip(*test_set.references, strict=True),
+        hypotheses,
+        chrf.sentence_scores(),
+        baseline or nothing,
+        baseline_chrf.sentence_scores() if baseline_chrf is not None else nothing,
+        strict=True,
+    )
+    return [
+        Sentence(line, src, refs, tgt, score, tuple(name for name, has in signs.items() if has(src, tgt)), *other)
+        for line, (src, refs, tgt, score, *other) in enumerate(columns, start=1)
+    ]
+
+
+def signs_of(src_lang: str, tgt_lang: str) -> dict[str, Sign]:
+    """Tests of a source and its translation, by the names of the signs they find."""
+    from mtx.decode.loops import Loops
+
+    return {
+        "empty": lambda src, tgt: bool(src.strip()) and not tgt.strip(),
+        "copies": is_copy,
+        "loops": lambda src, tgt: _may_loop(tgt) and any(Loops(src).find(tgt)),
+        "wrong script": lambda src, tgt: is_in_another_script("", tgt, src_lang, tgt_lang),
+        "other numbers": has_other_numbers,
+        "other markup": has_unequal_markup,
+    }
+
+
+def _may_loop(text: str) -> bool:
+    """Whether `text` may have a loop: a fast test that most translations fail."""
+    words = text.split()
+    has_repeats = len(words) - len(set(words)) > 1 or len(max(words, key=len, default="")) >= LONG_WORD
+    return has_repeats or _SHORT_RUN.search(text) is not None
