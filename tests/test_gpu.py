@@ -7,7 +7,7 @@ import torch
 
 from mtx.config.decoding import DecodeOptions
 from mtx.config.settings import ModelSettings, TrainSettings
-from mtx.decode.search import beam_search
+from mtx.decode.beam import beam_search
 from mtx.model import build_transformer
 from mtx.model.fast.loss import projected_loss_sum
 from mtx.system.device import choose_precision

@@ -95,7 +95,9 @@ def refuse_conflicts(given: dict[str, Any]) -> None:
     drawing = ("temperature", "top_k", "top_p", "seed", "samples")
     if not given.get("sample") and (lonely := next((name for name in drawing if name in given), None)):
         raise command_line_error(f"{flag_of(lonely)} without --sample", "Add --sample, or leave it out.")
-    searching = ("beam_size", "samples") if given.get("mbr") else ("beam_size", "n_best")
+    if "diversity_penalty" in given and given.get("beam_groups", 1) == 1:
+        raise command_line_error("--diversity-penalty without --beam-groups", "Add --beam-groups, or leave it out.")
+    searching = ("beam_size", "beam_groups", "coverage_penalty", "samples" if given.get("mbr") else "n_best")
     if given.get("sample") and (other := next((name for name in searching if name in given), None)):
         do = f"Leave out {flag_of(other)}; the number of samples is that of --mbr, or else of --samples."
         raise command_line_error(f"both {'--mbr' if other == 'samples' else '--sample'} and {flag_of(other)} given", do)
@@ -158,6 +160,10 @@ def load_translator(
         if options.mbr:
             raise command_line_error(f"--n-best {options.n_best} is above --mbr {options.mbr}", "Raise --mbr.")
         raise command_line_error(what, f"Add --beam {options.n_best}, which may change the best translations, too.")
+    width, groups = max(options.beam_size, options.mbr), options.beam_groups
+    if width % groups and not options.sample:
+        what = f"--beam-groups {groups} does not divide the beam of {width} into equal groups"
+        raise command_line_error(what, f"Add --beam {-(-width // groups) * groups}.")
     if options.beam_size > trained.tokenizer.tgt_vocab_size:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
     warn_of_missing_tag(trained, options.tag)

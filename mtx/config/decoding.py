@@ -79,6 +79,15 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     min_length: Annotated[int, "--min-length"] = Field(
         default=0, ge=0, le=10_000, description="Fewest tokens of a sentence's translation, without the end symbol."
     )
+    beam_groups: Annotated[int, "--beam-groups"] = Field(
+        default=1, ge=1, le=1000, description="Divide the beam into N groups that look for different translations."
+    )
+    diversity_penalty: Annotated[float, "--diversity-penalty"] = Field(
+        default=0.5, ge=0, le=100, description="Log-probability that a token loses per use by an earlier group."
+    )
+    coverage_penalty: Annotated[float, "--coverage-penalty"] = Field(
+        default=0.0, ge=0, le=100, description="Weight, in the ranking, of source tokens that got little attention."
+    )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
     avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
     splits_long: bool = True  # Whether text longer than any training source is translated in parts, not cut off

@@ -37,6 +37,11 @@ class EnsembleState:
 
     states: tuple[Any, ...]
 
+    @property
+    def coverage_RS(self) -> Tensor:
+        """The mean of the models' coverage, where they have one."""
+        return torch.stack([state.coverage_RS for state in self.states]).mean(dim=0)
+
     def select(self, rows_R: Tensor, sentences_B: Tensor) -> Self:
         return replace(self, states=tuple(state.select(rows_R, sentences_B) for state in self.states))
 

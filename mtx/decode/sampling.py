@@ -28,6 +28,7 @@ def sample_search(
     bos_id: int,
     eos_id: int,
     constraints: Sequence[Constraint] = (),
+    room: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Draw the next token at every step, until the end symbol. Log-probabilities stay the model's own.
 
@@ -35,9 +36,9 @@ def sample_search(
     """
     sources = [ids[mask].tolist() for ids, mask in zip(src_ids, src_mask, strict=True)]
     sampler = Sampler(options, Uniforms(options.seed, sources, options.samples))
-    special = {"bos_id": bos_id, "eos_id": eos_id}
-    search = {"constraints": constraints, "choose": sampler.choose, "num_paths": options.samples}
-    return follow_paths(model, src_ids, src_mask, options, **special, **search)  # type: ignore[arg-type]
+    rules = {"bos_id": bos_id, "eos_id": eos_id, "constraints": constraints, "room": room}
+    choice = {"choose": sampler.choose, "num_paths": options.samples}
+    return follow_paths(model, src_ids, src_mask, options, **rules, **choice)  # type: ignore[arg-type]
 
 
 class Uniforms:

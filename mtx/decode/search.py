@@ -1,4 +1,4 @@
-"""Greedy and beam search: ids in, ids out. Of the model they know `start` and `step` only.
+"""Searches and what they share: ids in, ids out. Of the model they know `start` and `step` only. Here: greedy search.
 
 Whatever the model predicts, every search ends at the maximum length: with a hypothesis, or with a FloatingPointError if
 the model's numbers overflow.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mtx.config.decoding import DecodeOptions
-from mtx.decode.topk import best_continuations, best_tokens
+from mtx.decode.topk import best_tokens
 
 OVERFLOW = "the model's numbers overflow"
 
@@ -63,7 +63,9 @@ class Hypothesis:
     logp: float
     """Natural log-probability of the tokens and the end symbol, or without that if the model gave it probability 0 at
     the maximum length; NaN if no scores were asked for."""
-    score: float  # logp / length ** length_penalty, the end symbol included in the length. Hypotheses are ranked by it.
+    score: (
+        float  # What hypotheses are ranked by: logp / length ** length_penalty, the end symbol included; see `finish`
+    )
 
 
 def greedy_search(
@@ -75,12 +77,11 @@ def greedy_search(
     bos_id: int,
     eos_id: int,
     constraints: Sequence[Constraint] = (),
+    room: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Take the most probable next token at every step, until the end symbol. Shapes: (B, S) -> B times one."""
-    special = {"bos_id": bos_id, "eos_id": eos_id}
-    return follow_paths(
-        model, src_ids, src_mask, options, **special, constraints=constraints, choose=lambda logp, *_: best_tokens(logp)
-    )
+    rules = {"bos_id": bos_id, "eos_id": eos_id, "constraints": constraints, "room": room}
+    return follow_paths(model, src_ids, src_mask, options, **rules, choose=lambda logp, *_: best_tokens(logp))  # type: ignore[arg-type]
 
 
 def follow_paths(
@@ -92,6 +93,7 @@ def follow_paths(
     bos_id: int,
     eos_id: int,
     constraints: Sequence[Constraint],
+    room: Sequence[int],
     choose: Choice,
     num_paths: int = 1,
 ) -> list[list[Hypothesis]]:
@@ -101,7 +103,7 @@ def follow_paths(
     """
     device = src_ids.device
     paths = torch.arange(src_ids.size(0) * num_paths, device=device)  # the path of each row
-    max_length = torch.tensor(max_lengths(src_mask, options), device=device).repeat_interleave(num_paths)
+    max_length = torch.tensor(max_lengths(src_mask, options, room), device=device).repeat_interleave(num_paths)
     finished: dict[int, Hypothesis] = {}
     ids = torch.full((len(paths), 1), bos_id, device=device)
     logp = torch.zeros(len(paths), device=device)
@@ -115,7 +117,7 @@ def follow_paths(
         logits_RV, state = model.step(ids[:, -1], state)
         logp_RV = logits_RV.float()
         if options.with_scores:
-            logp_RV = _log_softmax(logp_RV)  # subtracts the same from all tokens: the best stays the best
+            logp_RV = log_softmax(logp_RV)  # subtracts the same from all tokens: the best stays the best
         for constraint in constraints:
             constraint.apply(logp_RV, ids, paths // num_paths)
         next_logp, next_ids = choose(logp_RV, paths, ids.size(1))
@@ -128,7 +130,7 @@ def follow_paths(
             final_logp = logp[is_done] + end_logp.masked_fill(end_logp.isneginf(), 0)
             done = zip(paths[is_done].tolist(), ids[is_done, 1:].tolist(), final_logp.tolist(), strict=True)
             for path, tokens, tokens_logp in done:
-                finished[path] = _finish(tokens, tokens_logp if options.with_scores else math.nan, options)
+                finished[path] = finish(tokens, tokens_logp if options.with_scores else math.nan, options)
             is_alive = is_alive & ~is_done
             alive_BW = is_alive.view(-1, width)
             kept_B = compaction_indices(alive_BW.any(dim=1))
@@ -148,77 +150,14 @@ def follow_paths(
     return [in_order[first : first + num_paths] for first in range(0, len(in_order), num_paths)]
 
 
-def beam_search(
-    model: StepModel[S],
-    src_ids: Tensor,
-    src_mask: Tensor,
-    options: DecodeOptions,
-    *,
-    bos_id: int,
-    eos_id: int,
-    constraints: Sequence[Constraint] = (),
-) -> list[list[Hypothesis]]:
-    """Keep the `beam_size` best hypotheses of each sentence at every step; return the best `n_best` that end.
+def max_lengths(src_mask: Tensor, options: DecodeOptions, room: Sequence[int] = ()) -> list[int]:
+    """Return the most target tokens for each sentence, end symbol included. Shapes: (B, S) -> B numbers.
 
-    Each step looks at the 2W best continuations of a sentence's W hypotheses. Those among the first W that end are
-    finished; the first W that do not end are kept. A sentence is done when W hypotheses are finished, or when `n_best`
-    are and no other can overtake them within `lookahead` tokens, even if these cost nothing. If no hypothesis ever
-    ends, the best one at the maximum length is the translation. A small vocabulary may have fewer than `n_best`.
-    Shapes: (B, S) -> B times `n_best`, best first.
+    `room` are tokens that a sentence may have beyond the options' own limits, for its prefix; none if empty.
     """
-    device = src_ids.device
-    max_length = max_lengths(src_mask, options)
-    results: list[list[Hypothesis]] = [[] for _ in range(src_ids.size(0))]
-    finished = results  # of the sentences that are left, in the order of their rows
-    sentences = torch.arange(len(results), device=device)  # the indices of those that are left
-    # One hypothesis per sentence at first, and never more than the previous ones have continuations.
-    logp_BW = torch.zeros(len(results), 1, device=device)
-    ids_RT = torch.full((len(results), 1), bos_id, device=device)
-    state = model.start(src_ids, src_mask)
-
-    while finished:
-        logits_RV, state = model.step(ids_RT[:, -1], state)
-        logp_RV = _log_softmax(logits_RV.float())
-        for constraint in constraints:
-            constraint.apply(logp_RV, ids_RT, sentences.repeat_interleave(logp_BW.size(1)))
-        length = ids_RT.size(1)  # of a hypothesis that ends now, end symbol included
-        must_end = [longest <= length for longest in max_length]
-        if any(must_end):
-            must_end_B = torch.tensor(must_end, device=device)
-            has_finished_B = torch.tensor([bool(hypotheses) for hypotheses in finished], device=device)
-            _end_now(logp_RV.view(*logp_BW.shape, -1), logp_BW, must_end_B, has_finished_B, eos_id)
-
-        best_logp, parents, tokens = best_continuations(logp_RV, logp_BW, 2 * options.beam_size)
-        ends = tokens == eos_id
-        _collect_finished(finished, ids_RT, best_logp.where(ends, -torch.inf), parents, options)
-
-        # The first W candidates that do not end: a stable sort moves them to the front, in order.
-        order = (ends | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, : options.beam_size]
-        rows_BW = parents.gather(1, order) + torch.arange(len(finished), device=device)[:, None] * logp_BW.size(1)
-        logp_BW = best_logp.gather(1, order).masked_fill(ends.gather(1, order), -torch.inf)
-        best_alive = logp_BW.max(dim=1).values.tolist()
-        if math.isnan(sum(best_alive)):
-            raise FloatingPointError(OVERFLOW)
-        is_alive = [
-            length < longest and not _is_done(hypotheses, best, min(length + options.lookahead, longest), options)
-            for hypotheses, best, longest in zip(finished, best_alive, max_length, strict=True)
-        ]
-        kept_B = compaction_indices(torch.tensor(is_alive, device=device))
-        kept = kept_B.tolist()
-        finished, max_length = [finished[b] for b in kept], [max_length[b] for b in kept]
-        sentences, logp_BW = sentences.index_select(0, kept_B), logp_BW.index_select(0, kept_B)
-        rows_R = rows_BW.index_select(0, kept_B).flatten()
-        newest_R = tokens.gather(1, order).index_select(0, kept_B).flatten()
-        ids_RT = torch.cat([ids_RT.index_select(0, rows_R), newest_R[:, None]], dim=1)
-        state = state.select(rows_R, kept_B)
-        del logits_RV, logp_RV  # as in greedy search
-    return [sorted(hypotheses, key=lambda h: -h.score)[: options.n_best] for hypotheses in results]
-
-
-def max_lengths(src_mask: Tensor, options: DecodeOptions) -> list[int]:
-    """Return the most target tokens for each sentence, end symbol included. Shapes: (B, S) -> B numbers."""
     factor, extra, least = options.max_length_factor, options.max_length_extra, options.min_length + 1
-    return [max(int(factor * length) + extra, least) for length in src_mask.sum(dim=1).tolist()]
+    longest = [max(int(factor * length) + extra, least) for length in src_mask.sum(dim=1).tolist()]
+    return [length + more for length, more in zip(longest, room, strict=True)] if room else longest
 
 
 def compaction_indices(is_kept: Tensor) -> Tensor:
@@ -228,48 +167,12 @@ def compaction_indices(is_kept: Tensor) -> Tensor:
     return indices
 
 
-def _log_softmax(logits_RV: Tensor) -> Tensor:
+def log_softmax(logits_RV: Tensor) -> Tensor:
     """Log-probabilities; on a CPU in the memory of the logits, which takes a third less time."""
     return torch.log_softmax(logits_RV, dim=-1, out=logits_RV if logits_RV.device.type == "cpu" else None)
 
 
-def _finish(ids: list[int], logp: float, options: DecodeOptions) -> Hypothesis:
-    return Hypothesis(ids, logp, score=logp / (len(ids) + 1) ** options.length_penalty)
-
-
-def _end_now(logp_BWV: Tensor, logp_BW: Tensor, must_end_B: Tensor, has_finished_B: Tensor, eos_id: int) -> None:
-    """Leave only the end symbol possible in sentences that must end now, with the model's own log-probability.
-
-    If it is impossible for all hypotheses of a sentence without a finished one, its log-probability becomes 0.
-    """
-    end_logp = logp_BWV[must_end_B, :, eos_id]
-    if end_logp.isnan().any():
-        raise FloatingPointError(OVERFLOW)
-    can_end = (logp_BW[must_end_B] + end_logp).isfinite().any(dim=1) | has_finished_B[must_end_B]
-    logp_BWV[must_end_B] = -torch.inf
-    logp_BWV[must_end_B, :, eos_id] = end_logp.masked_fill(~can_end[:, None], 0)
-
-
-def _collect_finished(
-    finished: list[list[Hypothesis]], ids_RT: Tensor, logp: Tensor, parents: Tensor, options: DecodeOptions
-) -> None:
-    """Add those of each sentence's first W candidates whose `logp` is finite to `finished`. Shapes: (B, 2W)."""
-    sentences, candidates = logp[:, : options.beam_size].isfinite().nonzero(as_tuple=True)
-    if not sentences.numel():
-        return
-    logps = logp[sentences, candidates].tolist()
-    rows = parents[sentences, candidates] + sentences * (len(ids_RT) // len(finished))
-    for b, ids_logp, ids in zip(sentences.tolist(), logps, ids_RT[rows, 1:].tolist(), strict=True):
-        if len(finished[b]) < options.beam_size:
-            finished[b].append(_finish(ids, ids_logp, options))
-
-
-def _is_done(finished: list[Hypothesis], best_alive: float, horizon: int, options: DecodeOptions) -> bool:
-    """Whether no hypothesis of up to `horizon` tokens can change the `n_best` of `finished`."""
-    if best_alive == -torch.inf or len(finished) >= options.beam_size:
-        return True
-    if len(finished) < options.n_best:
-        return False
-    # A log-probability never rises with more tokens.
-    bound: float = best_alive / horizon**options.length_penalty
-    return sorted((h.score for h in finished), reverse=True)[options.n_best - 1] >= bound
+def finish(ids: list[int], logp: float, options: DecodeOptions, coverage: float = 0.0) -> Hypothesis:
+    """The hypothesis of these tokens. The end symbol counts in its length; `coverage` is 0 or from `log_coverage`."""
+    score = logp / (len(ids) + 1) ** options.length_penalty + options.coverage_penalty * coverage
+    return Hypothesis(ids, logp, score)

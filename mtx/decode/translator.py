@@ -11,16 +11,18 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.decoding import DecodeOptions
+from mtx.decode.beam import beam_search
 from mtx.decode.constraints import WholeCharacters, constraints_of
 from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.mbr import rank_by_utility
 from mtx.decode.sampling import sample_search
-from mtx.decode.search import Constraint, Hypothesis, StepModel, beam_search, greedy_search
+from mtx.decode.search import Constraint, Hypothesis, StepModel, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.model.fast import for_decoding
+from mtx.model.fast.coverage import CoverageDecoder
 from mtx.system.device import Precision, is_out_of_memory
 from mtx.system.memory import prepare_forked_process, trim_malloc
 from mtx.system.parallel import can_fork, map_as_completed, start_workers
@@ -52,14 +54,19 @@ class Translator:
         self.trained = trained
         # A beam cannot be wider than the vocabulary it chooses from.
         width = min(max(options.beam_size, options.mbr), trained.tokenizer.tgt_vocab_size)
+        num_groups = min(options.beam_groups, width)
+        width -= width % num_groups
         self.num_wanted = min(options.n_best, width)  # Translations of a segment, of which the search may find more
         num_found = min(options.mbr or options.n_best, width)
         found = {"beam_size": width, "n_best": num_found, "samples": options.mbr or options.samples}
+        found["beam_groups"] = num_groups
         if options.repetition_penalty > 1:  # which multiplies log-probabilities, not any numbers of the same order
             found["with_scores"] = True
         self.options = options.model_copy(update=found)
-        models: list[StepModel[Any]] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
-        self.model = models[0] if not others else Ensemble(models, options.ensemble)
+        models: list[Any] = [for_decoding(each, precision.dtype) for each in (trained.model, *others)]
+        if options.coverage_penalty:
+            models = [CoverageDecoder(each) for each in models]
+        self.model: StepModel[Any] = models[0] if not others else Ensemble(models, options.ensemble)
         self.device = precision.device
         self.num_workers = torch.get_num_threads() if precision.device.type == "cpu" and can_fork() else 1
         self._workers: ProcessPoolExecutor | None = None
@@ -212,7 +219,9 @@ class Translator:
         src_ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id).to(self.device)
         src_mask = src_ids != tokenizer.pad_id
         search = sample_search if options.sample else greedy_search if options.beam_size == 1 else beam_search
-        special = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+        if options.coverage_penalty and search is greedy_search:
+            search = beam_search  # finds the same, but knows the coverage
+        special: dict[str, Any] = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
         return search(self.model, src_ids, src_mask, options, **special, constraints=constraints)
 
 

@@ -61,6 +61,9 @@ def test_what_is_not_given_comes_from_the_model() -> None:
         (("--sample", "--beam", "5"), "both --sample and --beam given"),
         (("--sample", "--n-best", "2"), "both --sample and --n-best given"),
         (("--sample", "--mbr", "4", "--samples", "2"), "both --mbr and --samples given"),
+        (("--sample", "--beam-groups", "2"), "both --sample and --beam-groups given"),
+        (("--sample", "--coverage-penalty", "1"), "both --sample and --coverage-penalty given"),
+        (("--diversity-penalty", "1"), "--diversity-penalty without --beam-groups"),
     ],
 )
 def test_options_that_make_no_sense_together_are_refused(arguments: tuple[str, ...], what: str) -> None:

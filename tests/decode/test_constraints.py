@@ -13,8 +13,9 @@ from torch import Tensor
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.decoding import DecodeOptions
 from mtx.config.settings import TokenizerSettings
+from mtx.decode.beam import beam_search
 from mtx.decode.constraints import WholeCharacters
-from mtx.decode.search import Constraint, beam_search, greedy_search
+from mtx.decode.search import Constraint, greedy_search
 from mtx.decode.translator import Translator
 from mtx.system.device import Precision
 from mtx.text.train_tokenizer import train_tokenizer

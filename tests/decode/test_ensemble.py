@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.decoding import DecodeOptions
+from mtx.decode.beam import beam_search
 from mtx.decode.ensemble import Ensemble, Mean, average, with_common_limits
-from mtx.decode.search import beam_search
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
 from mtx.system.device import choose_precision

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode import translator as module
-from mtx.decode.search import beam_search
+from mtx.decode.beam import beam_search
 from mtx.decode.translator import Translator, search_within_memory
 from mtx.errors import ExitCode, UserError
 from mtx.system.device import choose_precision

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.decoding import DecodeOptions
+from mtx.decode.beam import beam_search
 from mtx.decode.constraints import constraints_of
 from mtx.decode.sampling import sample_search
-from mtx.decode.search import Constraint, beam_search, greedy_search, max_lengths
+from mtx.decode.search import Constraint, greedy_search, max_lengths
 from mtx.decode.translator import Translator
 from mtx.system.device import choose_precision
 from tests.decode.test_search import BOS, EOS, OPTIONS, changed, random_tables, sources

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mtx.config.decoding import DecodeOptions
-from mtx.decode import search
+from mtx.decode import beam, search
 from mtx.decode.search import Hypothesis, compaction_indices, max_lengths
 from mtx.decode.topk import BLOCK_SIZE, best_continuations, best_tokens
 from mtx.model import Transformer
@@ -23,7 +23,7 @@ BOS, EOS = 0, 3
 NUM_NODES = 997
 OPTIONS = DecodeOptions(beam_size=1, length_penalty=1.0, max_length_factor=1.0, max_length_extra=1)
 greedy_search = partial(search.greedy_search, bos_id=BOS, eos_id=EOS)
-beam_search = partial(search.beam_search, bos_id=BOS, eos_id=EOS)
+beam_search = partial(beam.beam_search, bos_id=BOS, eos_id=EOS)
 
 
 def changed(options: DecodeOptions, **fields: object) -> DecodeOptions:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtx.checkpoint.model_folder import TrainedModel
-from mtx.decode.search import beam_search
+from mtx.decode.beam import beam_search
 from mtx.decode.translator import BATCHES_BETWEEN_TRIMS, MIN_TOKENS, Translator
 from mtx.system.device import choose_precision
 from mtx.text.segments import cut_to_fit

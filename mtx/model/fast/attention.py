@@ -119,6 +119,7 @@ class CrossAttention(nn.Module):
     def __init__(self, attention: MultiHeadAttention, convert: Convert) -> None:
         super().__init__()
         self.num_heads = attention.num_heads
+        self.kernel = batched_attention
         self.q_proj = convert(attention.q_proj)
         self.kv_proj = convert(joined(attention.k_proj, attention.v_proj))
         self.out_proj = convert(attention.out_proj)
@@ -133,6 +134,6 @@ class CrossAttention(nn.Module):
         k_USP, v_USP = src_2USP
         num_sentences, width = len(k_USP) // self.num_heads, k_USP.size(-1)
         q_BWHP = self.q_proj(x_RD).view(num_sentences, -1, self.num_heads, width)
-        mixed_UWP = batched_attention(q_BWHP.transpose(1, 2).reshape(len(k_USP), -1, width), k_USP, v_USP, mask_U1S)
+        mixed_UWP = self.kernel(q_BWHP.transpose(1, 2).reshape(len(k_USP), -1, width), k_USP, v_USP, mask_U1S)
         mixed_BHWP = mixed_UWP.view(num_sentences, self.num_heads, -1, width)
         return self.out_proj(mixed_BHWP.transpose(1, 2).reshape(len(x_RD), -1))  # type: ignore[no-any-return]

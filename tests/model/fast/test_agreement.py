@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtx.config.decoding import DecodeOptions
-from mtx.decode.search import beam_search, greedy_search
+from mtx.decode.beam import beam_search
+from mtx.decode.search import greedy_search
 from mtx.model import Transformer, attention, layers, transformer
 from mtx.model.attention import MultiHeadAttention
 from mtx.model.fast import for_decoding, for_training
