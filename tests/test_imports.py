@@ -43,6 +43,8 @@ WITHOUT_TORCH = [
     "mtx.files.sealed",
     "mtx.system.parallel",
     "mtx.judge.judge",
+    "mtx.evaluate",
+    "mtx.train.curves",
 ]
 
 
@@ -105,6 +107,7 @@ def test_parts_without_torch() -> None:
         (["init", "--help"], 0, "SOURCE"),
         (["init", "missing.en", "missing.de"], 3, "cannot read missing.en"),
         (["train", "train.lrr=1"], 2, "train.lr"),
+        (["plot", "missing"], 4, "no such folder"),
         (["config", "show", "--doc", "train.lr"], 0, "train.lr"),
     ],
 )

@@ -10,6 +10,7 @@ from mtx.cli.config import config_app
 from mtx.cli.data import data_app
 from mtx.cli.evaluate import evaluate
 from mtx.cli.init import init
+from mtx.cli.plot import plot
 from mtx.cli.reporting import handle_errors
 from mtx.cli.score import score
 from mtx.cli.streams import open_standard_streams, print_line
@@ -25,7 +26,8 @@ app = typer.Typer(
     "mtx train --config my.yaml                 trains on your text and writes a model folder\n"
     'mtx translate "Two dogs play."             translates with the newest model in ./runs\n'
     "mtx evaluate                               scores that model on its test set (BLEU, chrF2)\n"
-    "mtx score --src in.txt --tgt out.txt       how probable it finds given translations\n",
+    "mtx score --src in.txt --tgt out.txt       how probable it finds given translations\n"
+    "mtx plot                                   draws the training curves of the newest run\n",
     epilog="Exit codes: 0 success, 1 check failed (score below --min, or data problems), 2 command line or config, "
     "3 data, 4 model, 5 machine (disk, memory, device), 6 training diverged, 7 run folder in use, 8 lost another "
     "process of the training, 70 bug, 130 and 143 stopped by a signal (state saved), 141 output pipe closed.",
@@ -38,6 +40,7 @@ app.command()(train)
 app.command()(translate)
 app.command()(evaluate)
 app.command()(score)
+app.command()(plot)
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")

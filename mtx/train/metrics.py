@@ -14,6 +14,7 @@ from mtx.system.formats import format_duration, format_flops
 from mtx.system.logs import LOGGER
 from mtx.train.failures import divergence
 from mtx.train.flops import step_flops
+from mtx.train.records import UPDATE
 from mtx.train.setup import RunInputs
 from mtx.train.spikes import SpikeDetector
 from mtx.train.step import StepStats
@@ -55,7 +56,7 @@ class Window:
         """
         has_updates = self.num_updates > 0
         return {
-            "event": "update",
+            "event": UPDATE,
             "step": step,
             "loss": self.loss / self.num_tokens if has_updates else None,
             "nll": self.nll / self.num_tokens if has_updates else None,

@@ -20,6 +20,7 @@ from mtx.files.lock import locked
 from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
+from mtx.train.records import METRICS, VALIDATION, read_metrics
 
 # Keys that may change when a run continues, because they affect no step that was done already
 CHANGEABLE_KEYS = (
@@ -36,9 +37,7 @@ TOKENIZER_FILES = {
     "target.spm": "tokenizer.tgt.model",
 }
 # Patterns of the names that are first written as temporary files beside their place
-WRITTEN_NAMES = [
-    *map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", "metrics.jsonl", "bad-batch.json", "model"])
-]
+WRITTEN_NAMES = [*map(re.escape, [*TOKENIZER_FILES.values(), "config.yaml", METRICS, "bad-batch.json", "model"])]
 
 
 class RunFolder:
@@ -49,7 +48,7 @@ class RunFolder:
         self.config = path / "config.yaml"  # Settings of the run, as the user gave them
         self.checkpoints = path / "checkpoints"  # A folder for each saved step
         self.model = path / "model"  # Model folder, written at the end
-        self.metrics = path / "metrics.jsonl"  # A JSON object for each log line and each validation
+        self.metrics = path / METRICS
         self.log = path / "train.log"
         self.bad_batch = path / "bad-batch.json"  # Pairs of the last step of a training that diverged
 
@@ -129,7 +128,7 @@ class RunFolder:
         if (
             (self.model / MANIFEST).exists()
             or (records and not self.checkpoints.is_dir())
-            or any(record.get("event") == "validation" for record in records)  # each comes after a save
+            or any(record.get("event") == VALIDATION for record in records)  # each comes after a save
             or (steps and max(steps) > load_config(self.config, []).train.save_every)
         ):
             what, do = "the checkpoints of this run are missing", "Restore them, or give another --run-dir."
@@ -219,22 +218,11 @@ def _is_changeable(change: Difference) -> bool:
     return change.is_path or not set(CHANGEABLE_KEYS).isdisjoint(keys)
 
 
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the records of a metrics file, without a last line that a kill cut short."""
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
-
-
 def _with_tokenizer(config: Config, settings: dict[str, Any]) -> Config:
     return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update=settings)})
 
 
 def _precedes(record: dict[str, Any], step: int) -> bool:
     """Whether a record comes before the checkpoint of `step`, which itself comes before the validation of its step."""
-    number, is_validation = record.get("step"), record.get("event") == "validation"
+    number, is_validation = record.get("step"), record.get("event") == VALIDATION
     return not isinstance(number, int) or number < step or (number == step and not is_validation)

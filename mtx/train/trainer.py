@@ -18,6 +18,7 @@ from mtx.train.failures import explain_failures
 from mtx.train.finish import choose_weights, write_model
 from mtx.train.metrics import StepLog, progress_bar
 from mtx.train.parallel import parallelize
+from mtx.train.records import VALIDATION
 from mtx.train.run_folder import RunFolder
 from mtx.train.setup import RunInputs, check_ranks_agree, load_inputs
 from mtx.train.step import train_step
@@ -139,6 +140,6 @@ def _validate_if_due(progress: Progress, inputs: RunInputs, signals: StopSignals
     evaluation = validate(inputs, progress.step, signals)
     progress.evaluations.append(evaluation)
     if inputs.group.is_rank0:
-        inputs.folder.append_metrics({"event": "validation", **asdict(evaluation)})
+        inputs.folder.append_metrics({"event": VALIDATION, **asdict(evaluation)})
     best = "  (best so far)" if best_of(progress.evaluations) is evaluation else ""
     LOGGER.info("step %s: %s%s", f"{progress.step:,}", format_evaluation(evaluation), best)

@@ -20,7 +20,7 @@ from mtx.system.device import Precision
 from mtx.train import spikes, trainer, validation
 from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
 from mtx.train.optim import learning_rate
-from mtx.train.run_folder import read_metrics
+from mtx.train.records import read_metrics
 from mtx.train.step import train_step
 from mtx.train.trainer import train
 

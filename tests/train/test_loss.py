@@ -13,7 +13,7 @@ from mtx.data.batching import Batch, collate
 from mtx.data.prepared.corpus import Corpus, Ids, Lines
 from mtx.model import Transformer
 from mtx.train.loss import FAST_TWINS, LOSSES, Loss, cross_entropy, loss_function, real_logits, smoothed, twin_agrees
-from mtx.train.run_folder import read_metrics
+from mtx.train.records import read_metrics
 from mtx.train.trainer import train
 
 PAIRS = [([4, 5, 6], [7]), ([9], [10, 11, 12, 4, 5]), ([5, 5], [6, 6])]

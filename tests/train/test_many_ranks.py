@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from mtx.checkpoint.training import newest_checkpoint, saved_steps
 from mtx.errors import ExitCode
-from mtx.train.run_folder import read_metrics
+from mtx.train.records import read_metrics
 from tests.faults.process import Running, Start
 from tests.faults.starter import Starter
 

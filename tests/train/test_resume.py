@@ -23,7 +23,8 @@ from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.train import checkpoints, finish, spikes, trainer, validation
 from mtx.train.loss import LOSSES, Loss, blocked_cross_entropy
-from mtx.train.run_folder import RunFolder, read_metrics
+from mtx.train.records import read_metrics
+from mtx.train.run_folder import RunFolder
 from mtx.train.trainer import train
 
 pytestmark = pytest.mark.slow

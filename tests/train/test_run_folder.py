@@ -22,7 +22,8 @@ from mtx.errors import ExitCode, UserError
 from mtx.text.tokenizer import Tokenizer
 from mtx.train import setup, trainer
 from mtx.train.estimate import estimate_run
-from mtx.train.run_folder import RunFolder, read_metrics
+from mtx.train.records import read_metrics
+from mtx.train.run_folder import RunFolder
 from mtx.train.trainer import train
 
 pytestmark = pytest.mark.slow

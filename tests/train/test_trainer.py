@@ -15,7 +15,8 @@ from mtx.checkpoint.training import Evaluation, saved_steps
 from mtx.config.settings import Config
 from mtx.errors import ExitCode, UserError
 from mtx.train import finish, setup, trainer
-from mtx.train.run_folder import RunFolder, read_metrics
+from mtx.train.records import read_metrics
+from mtx.train.run_folder import RunFolder
 from mtx.train.trainer import train
 
 pytestmark = pytest.mark.slow
