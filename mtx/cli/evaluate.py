@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +19,7 @@ from mtx.cli.options import (
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import new_text_file, print_line, refuse_overwriting, warn
+from mtx.cli.streams import STANDARD, new_text_file, print_line, refuse_overwriting, warn
 from mtx.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save_hyp: Annotated[Path | None, path_option("Also write the translations to this file.")] = None,
+    page: Annotated[
+        Path | None, path_option("Also write an HTML page: scores, plots, and a table of all sentences.", "--report")
+    ] = None,
     minimum: Annotated[list[str] | None, typer.Option("--min", help="Exit with code 1 below a score: bleu=30.")] = None,
     tgt_lang: Annotated[str | None, typer.Option(help=TGT_LANG_HELP)] = None,
 ) -> None:
@@ -82,10 +86,11 @@ def evaluate(
     mtx evaluate                               the newest model, on the test set of its run
     mtx evaluate -m runs/my --src test.en --ref test.de --json
     mtx evaluate --hyp out.de --ref test.de --min bleu=30
+    mtx evaluate -m runs/new --baseline runs/old --report page.html
     """
     thresholds = _thresholds(minimum or [])
     hyps, srcs, refs, named = hyp or [], src or [], ref or [], test_set or []
-    if hyps and srcs and baseline is None and not breakdown:
+    if hyps and srcs and baseline is None and page is None and not breakdown:
         raise command_line_error("both --hyp and --src given", "Give one of them.")
     if (not refs) != ((not hyps and not srcs) or bool(named)):
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
@@ -93,10 +98,16 @@ def evaluate(
         raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
     if require is not None and baseline is None:
         raise command_line_error("--require needs a --baseline", "Give the translations or the model to compare with.")
-    if save_hyp is not None:
-        refuse_overwriting(save_hyp, [path for path in (*hyps, *srcs, *refs, baseline) if path is not None])
+    if page == STANDARD or (page is not None and page == save_hyp):
+        raise command_line_error("--report needs a file of its own", "Give a file name.")
+    for output in filter(None, (save_hyp, page)):
+        refuse_overwriting(output, [path for path in (*hyps, *srcs, *refs, baseline) if path is not None])
     tag, options = given.get("tag"), {"with_scores": False, **given}
-    with new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved:
+    # Files are opened before the work, so that an error is reported at once.
+    with (
+        new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved,
+        new_text_file(page) if page is not None else nullcontext() as page_file,
+    ):
         from mtx.cli.systems import translate_by_baseline, with_language_of_file, with_languages_of_model
         from mtx.cli.test_sets import given_test_sets, recorded_test_sets, stored_test_set
         from mtx.judge.judge import Wanted, judge
@@ -123,12 +134,19 @@ def evaluate(
         others: list[Translated | None] = [None] * len(sets)
         if baseline is not None:
             others = [*translate_by_baseline(baseline, sets, options, precision, device)]
-        wanted = Wanted(ter, tokenized, lowercase, breakdown)
+        explained = breakdown or (page is not None and all(each.sources for each in sets))
+        wanted = Wanted(ter, tokenized, lowercase, explained, sentences=page is not None)
         judged = zip(sets, translated, others, strict=True)
         reports = [judge(each, lines, wanted, other) for each, lines, other in judged]
         report = Report.mean_of(reports)
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for each in translated for line in each.hypotheses)
+        if page_file is not None:
+            from mtx.judge.page import to_html
+
+            page_file.write(to_html(report).encode())
+            if not breakdown:
+                report = Report.mean_of([replace(each, breakdown=None) for each in reports])
     _warn_of_languages(sets, [line for each in translated for line in each.hypotheses])
     print_line(report.to_json() if as_json else report.to_text())
     for name, least in thresholds.items():

@@ -84,3 +84,30 @@ def test_a_breakdown_needs_the_sources(mtx: "Mtx") -> None:
     assert [each["num_sentences"] for each in found["by_length"]] == [20]
     assert (found["flags"]["empty"], found["worst"][0]["line"]) == (1, 20)
     assert "empty 1;" in mtx(*given, "--src", "src").out
+
+
+def test_a_page_explains_the_scores_and_changes_no_output(mtx: "Mtx") -> None:
+    write(("src", GOOD), ("ref", GOOD), ("bad", [*BAD[:-1], ""]))
+    given = ["evaluate", "--hyp", "bad", "--ref", "ref"]
+    assert mtx(*given, "--report", "page.html").out == mtx(*given).out
+    assert "<figure>" not in Path("page.html").read_text(encoding="utf-8")
+    given += ["--src", "src", "--baseline", "ref"]
+    assert mtx(*given, "--report", "page.html").out == mtx(*given).out
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert all(part in page for part in ("Worse than the baseline", "Words in the source", BAD[0], GOOD[19]))
+    written = mtx(*given, "--report", "again.html", "--save-hyp", "hyp")
+    assert (written.code, Path("again.html").read_text(encoding="utf-8")) == (0, page)
+
+
+@pytest.mark.parametrize("more", [["-"], ["ref"], ["hyp", "--save-hyp", "hyp"], ["no/page.html"]])
+def test_a_page_has_a_file_of_its_own(mtx: "Mtx", more: list[str]) -> None:
+    write(("ref", GOOD), ("bad", BAD))
+    answer = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--report", *more)
+    assert (answer.code, answer.out) == (5 if more[0].startswith("no/") else 2, "")
+    assert sorted(path.name for path in Path().iterdir()) == ["bad", "ref"]
+
+
+def test_no_page_is_left_by_an_error(mtx: "Mtx") -> None:
+    write(("ref", GOOD), ("few", BAD[:3]), ("page.html", ["older"]))
+    assert mtx("evaluate", "--hyp", "few", "--ref", "ref", "--report", "page.html").code == 3
+    assert Path("page.html").read_text() == "older\n"

@@ -78,7 +78,7 @@ def test_home_is_expanded_wherever_a_path_is_given(
     (home / "my.yaml").write_text("data: {train: [{src: ~/in, tgt: ~/ref}]}\n")
     commands = [
         ["translate", "--model=~/run", "--input=~/in", "--output=~/out"],
-        ["evaluate", "--hyp=~/out", "--ref=~/ref", "--save-hyp=~/hyp.gz"],
+        ["evaluate", "--hyp=~/out", "--ref=~/ref", "--save-hyp=~/hyp.gz", "--report=~/report.html"],
         ["evaluate", "--model=~/run", "--src=~/in", "--ref=~/ref"],
         ["config", "validate", "~/my.yaml"],
         ["data", "check", "--config=~/my.yaml", "--html=~/page.html"],
@@ -90,7 +90,7 @@ def test_home_is_expanded_wherever_a_path_is_given(
     for command in commands:
         answer = mtx(*command)
         assert answer.code == 0, (command, answer.err)
-    for name in ("out", "hyp.gz", "page.html", "cleaned/train.en", "spm.model"):
+    for name in ("out", "hyp.gz", "page.html", "report.html", "cleaned/train.en", "spm.model"):
         assert (home / name).is_file(), name
     assert mtx("translate", "-m", "~/run", "~5 dogs").out.count("\n") == 1, "a sentence is no path"
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["home"]
