@@ -43,7 +43,6 @@ WITHOUT_TORCH = [
     "mtx.files.sealed",
     "mtx.system.parallel",
     "mtx.judge.judge",
-    "mtx.evaluate",
     "mtx.train.curves",
 ]
 

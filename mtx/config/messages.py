@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mtx.config.settings import HELD_OUT_ROLES, Config
+from mtx.config.settings import HELD_OUT_ROLES, Config, LogTarget
 from mtx.config.sources import SOURCE_KINDS, Source
 from mtx.errors import ExitCode, UserError, escape_controls
 
@@ -24,7 +24,7 @@ SINGLE_OR_LIST = tuple(("data", role) for role in HELD_OUT_ROLES)  # Keys whose 
 SOURCE_KEYS = (("data", "train"), *SINGLE_OR_LIST)
 TYPE_NAMES = {
     int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
-    tuple[Source, ...]: "a list of sources",
+    tuple[Source, ...]: "a list of sources", tuple[LogTarget, ...]: "a list of names",
 }  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def _find_setting(location: Key) -> tuple[Key, FieldInfo | None, type[BaseModel]
     """
     if location[:2] not in SOURCE_KEYS or len(location) == 2:
         owner = Config if len(location) == 1 else SECTIONS[str(location[0])]
-        return location, owner.model_fields.get(str(location[-1])), owner
+        return location, owner.model_fields.get(str(location[:2][-1])), owner
     owner, inner = SOURCE_KINDS[str(location[3])], location[4:]
     return location[:3] + inner, owner.model_fields.get(str(inner[0])) if inner else None, owner
 
@@ -237,6 +237,9 @@ def _remedy(field: FieldInfo, given: Any) -> str | None:
         return "Put it in quotes."
     if wanted == "a list of sources" and isinstance(given, dict):
         return "Put it into a list: [{...}]."
+    if wanted == "a list of names" and isinstance(given, str):
+        names = get_args(get_args(_bare(field.annotation))[0])
+        return f"Write [{nearest(given, names) or ', '.join(names)}]."
     return None
 
 

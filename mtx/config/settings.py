@@ -16,6 +16,7 @@ ANY_RATIO = 1000.0  # Ratio of lengths that switches the rule off: no pair has a
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Normalization = Literal["source", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity", "lossless"]
+LogTarget = Literal["tensorboard"]
 OnBadRow = Literal["skip", "stop"]
 Verdict = Literal["keep", "drop"]
 
@@ -212,6 +213,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True, strict=True, allow_i
     eval_beam: int = Field(default=1, ge=1, le=100, description="Beam size in validations; 1 is greedy search.")
     save_every: Count = Field(default=500, description="Steps between checkpoints.")
     log_every: Count = Field(default=50, description="Steps between log lines.")
+    log_to: Annotated[tuple[LogTarget, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Where the numbers of metrics.jsonl go, too: [tensorboard] into RUN/tensorboard, if installed.",
+    )
     keep: int = Field(default=2, ge=2, le=MAX_COUNT, description="Newest checkpoints to keep, in addition to the best.")
     patience: int = Field(default=0, ge=0, le=MAX_COUNT, description="Stop after N validations without gain; 0: never.")
     average: int = Field(default=5, ge=1, le=1000, description="Average the last N checkpoints, if better; 1: never.")

@@ -30,6 +30,7 @@ from mtx.train.optim import build_optimizer
 from mtx.train.parallel import full_state
 from mtx.train.run_folder import SCORING_KEYS, TOKENIZER_FILES, RunFolder
 from mtx.train.setup import RunInputs
+from mtx.train.tensorboard import EventFile
 from mtx.train.validation import best_of, is_validation_due
 
 BITWISE_KEYS = ("threads", "precision", "device", "torch", "ranks", "parallel")  # Metadata that decide the last bits
@@ -130,6 +131,8 @@ def start_or_resume(inputs: RunInputs, allow_data_change: bool = False) -> Train
         LOGGER.info("resuming from step %s", f"{state.progress.step:,}")
     if group.is_rank0:
         folder.rewind_metrics(state.progress.step)
+        if inputs.settings.log_to:
+            folder.event_file = EventFile(folder.path / "tensorboard", folder.metrics, state.progress.step)
         _check_space(inputs)
     return state
 

@@ -21,10 +21,11 @@ from mtx.files.sealed import MANIFEST, DamagedError, open_sealed
 from mtx.system.logs import LOGGER
 from mtx.text.tokenizer import Tokenizer, load_tokenizer
 from mtx.train.records import METRICS, VALIDATION, read_metrics
+from mtx.train.tensorboard import EventFile
 
 # Keys that may change when a run continues, because they affect no step that was done already
 CHANGEABLE_KEYS = (
-    "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.device",
+    "train.max_steps", "train.eval_every", "train.save_every", "train.log_every", "train.log_to", "train.device",
     "train.keep", "train.patience", "train.parallel", "train.eval_beam", "train.eval_sentences", "data.test", "decode",
 )  # fmt: skip
 SCORING_KEYS = ("train.eval_beam", "train.eval_sentences")  # Changeable keys that affect the scores of validations
@@ -50,6 +51,7 @@ class RunFolder:
         self.model = path / "model"  # Model folder, written at the end
         self.metrics = path / METRICS
         self.log = path / "train.log"
+        self.event_file: EventFile | None = None  # Of TensorBoard, if the run logs to it
         self.bad_batch = path / "bad-batch.json"  # Pairs of the last step of a training that diverged
 
     def finished_steps(self) -> int:
@@ -207,10 +209,12 @@ class RunFolder:
             write_file(self.metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Append a record to the metrics file; JSON has no NaN or infinity, so they become null."""
+        """Append a record to the metrics, and tell TensorBoard; JSON has no NaN or infinity, so they become null."""
         finite = json.loads(json.dumps(record), parse_constant=lambda name: None)
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")
+        if self.event_file is not None:
+            self.event_file.add(finite)
 
 
 def _is_changeable(change: Difference) -> bool:

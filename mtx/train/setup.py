@@ -36,6 +36,7 @@ from mtx.text.train_tokenizer import train_tokenizer
 from mtx.train.flops import matrix_rate
 from mtx.train.parallel import check_parallel
 from mtx.train.run_folder import RunFolder
+from mtx.train.tensorboard import check_installed
 
 NUM_ROUND_TRIPS = 10_000  # Targets of each source that a new tokenizer encodes and decodes again to find changes
 NUM_LOOKED_AT = 1000  # Pairs of each source that are checked for letters before training starts
@@ -96,6 +97,8 @@ def load_inputs(user_config: Config, folder: RunFolder, group: ProcessGroup = SI
     settings, data = config.train, config.data
     precision = choose_precision(settings.precision, group.device(settings.device))
     check_parallel(settings, precision, group)
+    if settings.log_to and group.is_rank0:
+        check_installed()
     threads = use_threads()
     for note in (*advise(user_config), *language_notes(*data.all_languages)):
         LOGGER.warning("%s", note)
