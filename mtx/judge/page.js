@@ -4,9 +4,10 @@
 
 const BATCH = 40; // Rows added at a time, when the reader scrolls near the end
 const MOST_CELLS = 1e6; // Words of one text times words of the other up to which their order is compared
-const SPACELESS = "\\p{sc=Han}\\p{sc=Hiragana}\\p{sc=Katakana}\\p{sc=Thai}\\p{sc=Lao}\\p{sc=Khmer}\\p{sc=Myanmar}\\p{sc=Tibetan}";
+const SPACELESS = "Hani Hira Kana Thai Laoo Mymr Khmr Tibt Java Bali Lana Talu Tale Tavt Ahom".replace(/(\w+) ?/g, "\\p{sc=$1}");
+const LETTER = `(?:(?![${SPACELESS}])[\\p{L}\\p{M}\\p{N}])`;
 // Words with their inner hyphens and apostrophes; single characters of scripts without spaces, and other characters
-const TOKEN = new RegExp(`[${SPACELESS}]\\p{M}*|(?:(?![${SPACELESS}])[\\p{L}\\p{M}\\p{N}])+(?:[-'’.,](?:(?![${SPACELESS}])[\\p{L}\\p{M}\\p{N}])+)*|\\s+|.`, "gsu");
+const TOKEN = new RegExp(`${LETTER}+(?:[-'’.,]${LETTER}+)*|\\s+|.\\p{M}*`, "gsu");
 
 const find = (selector) => document.querySelector(selector);
 const sentences = JSON.parse(find("#sentences").textContent);
@@ -49,7 +50,7 @@ function update() {
       (!wanted || searchText(sentence).includes(wanted)),
   );
   const { key, sign } = order;
-  shown.sort((one, other) => sign * (sortKey(one, key) - sortKey(other, key)) || one.index - other.index);
+  shown.sort((one, other) => sign * (sortKey(one, key) - sortKey(other, key)));
   const [part, all] = [shown.length.toLocaleString("en"), sentences.length.toLocaleString("en")];
   find("#count").textContent = part === all ? `${all} sentences.` : `${part} of ${all} sentences.`;
   find("#rows").replaceChildren();
@@ -173,6 +174,9 @@ function sortBy(button) {
 document.querySelectorAll("#table th button").forEach((button) => button.addEventListener("click", () => sortBy(button)));
 find(".controls").addEventListener("input", update);
 find("#more").addEventListener("click", showMore);
+addEventListener("beforeprint", () => {
+  while (numRows < shown.length) showMore();
+});
 update();
 const observer = new IntersectionObserver(
   ([{ isIntersecting, target }]) => {

@@ -100,7 +100,7 @@ def _tags(report: Report, sentence: Sentence) -> Iterator[Tag]:
     if sentence.baseline_tgt is not None:
         is_same = sentence.baseline_tgt == sentence.tgt
         name = "same text" if is_same else "better" if sentence.change > 0 else "worse" if sentence.change else "equal"
-        yield "Against the baseline", name
+        yield "Against the baseline, by chrF2", name
     if report.name is not None:
         yield "Test set", report.name
 

@@ -13,18 +13,20 @@ from typing import Any
 
 import pytest
 
+import mtx.judge.page
 from mtx.judge.judge import Wanted, judge
 from mtx.judge.page import to_html
 from mtx.judge.report import Report
 from mtx.judge.sentences import Sentence
 from mtx.judge.test_set import TestSet, Translated
+from mtx.text.writing_systems import SPACELESS
 from tests.pages.browser import Tab, new_tab
 
 HOSTILE = (
     "</script><script>document.title='mine'</script><!--<img src=x onerror=\"document.title='mine'\">&amp;'\u2028\u202e"
 )
 ARABIC = "كلب كبير في البيت"
-LONG = " ".join(str(number) for number in range(1200))
+LONG = " ".join(str(number) for number in range(2, 1200))
 NUM_RANDOM = 60
 
 DRIVER = Path(__file__).with_name("use_page.js").read_text(encoding="utf-8")
@@ -43,7 +45,8 @@ def sentences() -> list[Sentence]:
         (HOSTILE, (HOSTILE,), HOSTILE, ("copies",), "Hund"),
         ("A big dog", (ARABIC,), ARABIC, (), ARABIC),
         ("A big dog", ("一只大狗在家",), "一只狗在家里", (), ""),
-        ("numbers", (LONG,), LONG + " and more", ("loops", "copies"), LONG),
+        ("แมวกินปลา" * 50, ("แมวกินปลา",), "แมวกินปู", (), ""),
+        ("x" * 300, ("1 0 " + LONG,), "0 1 " + LONG + " and more", ("loops", "copies"), LONG),
         ("best", ("no", "the best one"), "the best of all", (), "no"),
     ]:
         found.append(Sentence(len(found) + 1, src, refs, tgt, 20.0, flags, baseline, 30.0))
@@ -121,10 +124,10 @@ def test_text_never_becomes_markup(found: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_rows_are_sorted_and_come_when_needed(found: dict[str, Any]) -> None:
     num_rows, count, chrf = found["first"]
-    assert num_rows < len(sentences()) == 66
-    assert count == "66 sentences."
+    assert num_rows < len(sentences()) == 67
+    assert count == "67 sentences."
     assert chrf == [f"{each:.1f}" for each in sorted(each.chrf for each in sentences())[:num_rows]]
-    assert found["all"] == [66, True]
+    assert found["all"] == [67, True]
     assert found["sorted"] == [[["line", "ascending"]], [str(line + 1) for line in range(num_rows)]]
     assert found["change"] == ["+19.5", "descending"]
 
@@ -140,9 +143,10 @@ def test_words_that_differ_are_marked(found: dict[str, Any]) -> None:
         [ours], [theirs] = between["tgt"], between["baseline"]
         assert ours.split() == theirs.split()
         assert len(ours.split()) == longest_common(baseline, each.tgt)
-    _, hostile, _, chinese, long, best = found["marks"][NUM_RANDOM:]
+    _, hostile, _, chinese, thai, long, best = found["marks"][NUM_RANDOM:]
     assert (hostile["tgt"], hostile["refs"], hostile["baseline"]) == ([], [], ["Hund"])
     assert (chinese["tgt"], chinese["refs"]) == (["里"], ["大"])
+    assert (thai["tgt"], thai["refs"]) == (["ปู"], ["ปลา"])
     assert (long["tgt"], long["refs"]) == (["and more"], [])
     assert (best["tgt"], best["refs"], best["baseline"]) == (["of all"], ["one"], [])
     assert found["unmarked"] == 0
@@ -151,12 +155,13 @@ def test_words_that_differ_are_marked(found: dict[str, Any]) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_search_and_filters(found: dict[str, Any]) -> None:
-    assert found["searches"] == [f"{count} of 66 sentences." for count in (2, 1, 1, 0)]
-    assert found["filters"]
+    assert found["searches"] == [f"{count} of 67 sentences." for count in (2, 1, 1, 0)]
+    same = sum(each.tgt == each.baseline_tgt for each in sentences())
+    assert {f"same text {same}", "copies 2", "loops 2"} < {label for label, _ in found["filters"]}
     for label, count in found["filters"]:
-        assert count == f"{label.split()[-1]} of 66 sentences."
-    assert found["either"][0] == "3 of 66 sentences."
-    assert sorted(found["either"][1]) == sorted(found["both"]) == ["61", "62", "65"]
+        assert count == f"{label.split()[-1]} of 67 sentences."
+    assert found["either"][0] == "3 of 67 sentences."
+    assert sorted(found["either"][1]) == sorted(found["both"]) == ["61", "62", "66"]
 
 
 def test_the_page_says_what_the_report_says() -> None:
@@ -193,7 +198,7 @@ def test_several_sets_stand_in_one_table() -> None:
     page = to_html(Report.mean_of(sets))
     data = re.search('id="sentences">(.*?)</script>', page, flags=re.DOTALL)
     assert data
-    assert [each["set"] for each in json.loads(data[1])] == ["wmt17"] * 66 + ["wmt18"] * 66
+    assert [each["set"] for each in json.loads(data[1])] == ["wmt17"] * 67 + ["wmt18"] * 67
     assert "Mean of 2 test sets" in page
     assert "Test set</legend>" in page
 
@@ -209,10 +214,16 @@ def test_the_page_may_load_nothing() -> None:
     assert "://" not in page
 
 
-def test_the_script_puts_no_markup_into_the_page() -> None:
-    import mtx.judge.page
+SCRIPT = Path(mtx.judge.page.__file__).with_suffix(".js").read_text(encoding="utf-8")
 
-    script = Path(mtx.judge.page.__file__).with_suffix(".js").read_text(encoding="utf-8")
+
+def test_the_script_puts_no_markup_into_the_page() -> None:
     assert not re.search(
-        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function\(|setAttribute|fetch", script
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function\(|setAttribute|fetch", SCRIPT
     )
+
+
+def test_the_script_knows_all_scripts_without_spaces() -> None:
+    codes = re.search('const SPACELESS = "(.*?)"', SCRIPT)
+    assert codes
+    assert set(codes[1].split()) == {*SPACELESS, "Hani", "Hira", "Kana"}
