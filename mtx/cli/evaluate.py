@@ -31,7 +31,7 @@ TGT_LANG_HELP = (
 )
 
 
-@with_decode_flags("n_best", "samples")
+@with_decode_flags("n_best", "samples", "prefix")
 def evaluate(
     given: dict[str, Any],
     model: ModelsOption = None,

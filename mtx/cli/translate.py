@@ -6,9 +6,9 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -23,11 +23,13 @@ from mtx.cli.options import (
 )
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, input_name, line_writer, refuse_overwriting
-from mtx.data.sources.text import Repair, decode_line
+from mtx.config.messages import shorten
+from mtx.data.sources.text import Repair, decode_line, is_utf8
 from mtx.errors import ExitCode, UserError, escape_controls
 
 if TYPE_CHECKING:
     from mtx.decode.lines import Translation
+    from mtx.decode.translator import Translator
 
 
 TEXT_MARK = "\0"  # Hides the dash of a sentence from the option parser; no argument of a process can contain it
@@ -45,6 +47,10 @@ def translate(
     output: Annotated[Path | None, path_option("File to write; default: stdout.", "--output", "-o")] = None,
     output_format: Annotated[
         Literal["text", "jsonl"], typer.Option("--format", help="Plain text, or JSON with scores.")
+    ] = "text",
+    input_format: Annotated[
+        Literal["text", "jsonl"],
+        typer.Option(help='Plain text, or JSON with "src" and, where wanted, "prefix" and "tag" of the line.'),
     ] = "text",
     on_too_long: Annotated[
         Literal["split", "error", "truncate"],
@@ -65,6 +71,7 @@ def translate(
     mtx translate "Two dogs play."             with the newest model in ./runs
     mtx translate -m runs/my -i in.txt -o out.txt
     cat in.txt | mtx translate --format jsonl --n-best 3
+    echo '{"src": "Two dogs play.", "prefix": "Zwei H"}' | mtx translate --input-format jsonl
     """
     for name in ("n_best", "samples"):
         if given.get(name, 1) > 1 and output_format == "text":
@@ -72,6 +79,8 @@ def translate(
     if sentences and input_path is not None:
         raise command_line_error("both sentences and --input given", "Give one of them.")
     refuse_overwriting(output, [] if sentences else [input_path])
+    if "prefix" in given:
+        given["prefix"] = decode_line(os.fsencode(given["prefix"]), "--prefix")
     unread = _UnreadLines()
     repairs: dict[str, Repair] = {"replace": lambda line, _: line.decode("utf-8", "replace"), "keep": unread.note}
     repair = repairs.get(errors)
@@ -79,8 +88,11 @@ def translate(
     with line_writer(output) as write_line:
         given |= {"with_scores": output_format == "jsonl", "splits_long": on_too_long == "split"}
         translator = load_translator(model, given, precision, device)
-        translations = (translation for group in groups for translation in translator.translate(group))
         name = "sentence" if sentences else f"{input_name(input_path)} line"
+        if input_format == "jsonl":
+            translations = _translate_records(translator, groups, name)
+        else:
+            translations = (translation for group in groups for translation in translator.translate(group))
         for translation in _checked(translations, name, is_error=on_too_long == "error"):
             write_line(translation.tgt if output_format == "text" else _to_json(translation))
     unread.report()
@@ -94,6 +106,60 @@ def mark_text(arguments: list[str]) -> list[str]:
         TEXT_MARK + argument if TEXT.match(argument) and not OPTION.fullmatch(before) else argument
         for before, argument in pairwise(["", *arguments])
     ]
+
+
+class _Record(NamedTuple):
+    """A line of JSON: text to translate, and options of its own."""
+
+    src: str
+    prefix: str | None = None
+    tag: str | None = None
+
+
+def _translate_records(translator: "Translator", groups: Iterator[list[str]], name: str) -> "Iterator[Translation]":
+    """Translate lines of JSON; `name` is what lines are called.
+
+    Raises:
+        UserError: (DATA) a line is no record. The translations before it are passed on.
+    """
+    number, tag_of_all, tags = 0, translator.options.tag, [*translator.trained.tokenizer.tags]
+    for group in groups:
+        records, error = [], None
+        try:
+            for number, line in enumerate(group, start=number + 1):  # noqa: B020
+                records.append(_parse(line, tags, f"{name} {number}"))
+        except UserError as caught:
+            error = caught
+        for tag, same_tag in groupby(records, key=lambda record: record.tag or tag_of_all):
+            lines, prefixes, _ = zip(*same_tag, strict=True)
+            if tag != translator.options.tag:
+                translator.set_tag(tag)
+            yield from translator.translate(lines, prefixes=prefixes)
+        if error is not None:
+            raise error
+
+
+def _parse(line: str, tags: list[str], where: str) -> _Record:
+    """The record in `line`, for a model with `tags`; a blank line is one without text."""
+    what, do = "", 'Write {"src": "TEXT"}, {"src": "TEXT", "prefix": "TEXT"} or the like, one object a line.'
+    try:
+        fields = json.loads(line) if line.strip() else {"src": line}
+    except (ValueError, RecursionError):
+        raise UserError(ExitCode.DATA, "not JSON", where=where, do=do) from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("src"), str):
+        what = 'not an object with text as "src"'
+    elif unknown := next((key for key in fields if key not in _Record._fields), None):
+        what = f'unknown key "{escape_controls(shorten(unknown))}"'
+    elif odd := next((key for key, value in fields.items() if not isinstance(value, str | None)), None):
+        what = f'"{odd}" is not text'
+    elif odd := next((key for key, value in fields.items() if not is_utf8(value or "")), None):
+        what, do = f'"{odd}" contains half a surrogate pair', "Write characters beyond U+FFFF as two \\u escapes."
+    elif (tag := fields.get("tag")) is not None and tag not in tags:
+        what = f'the model has no tag "{escape_controls(shorten(tag))}"'
+        do = f"Give one of {', '.join(tags)}." if tags else "Leave it out."
+    if what:
+        raise UserError(ExitCode.DATA, what, where=where, do=do)
+    return _Record(**{**fields, "src": " ".join(fields["src"].split("\n"))})
 
 
 @dataclass(slots=True)

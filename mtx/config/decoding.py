@@ -79,6 +79,9 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
     min_length: Annotated[int, "--min-length"] = Field(
         default=0, ge=0, le=10_000, description="Fewest tokens of a sentence's translation, without the end symbol."
     )
+    prefix: Annotated[str, "--prefix"] = Field(
+        default="", description="Text that each translation begins with, such as that of a user who is typing."
+    )
     beam_groups: Annotated[int, "--beam-groups"] = Field(
         default=1, ge=1, le=1000, description="Divide the beam into N groups that look for different translations."
     )

@@ -74,7 +74,7 @@ class WholeCharacters:
 
 
 class NoRepeats:
-    """Makes tokens impossible that would repeat `size` tokens of a hypothesis in a row."""
+    """Makes tokens impossible that would repeat `size` tokens of a hypothesis in a row, unless no other is possible."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -87,7 +87,13 @@ class NoRepeats:
         ngrams_RTN = ids_RT.unfold(1, self._size, 1)
         latest_R1N = ids_RT[:, None, ids_RT.size(1) - before :]
         rows, places = (ngrams_RTN[:, :, :before] == latest_R1N).all(dim=2).nonzero(as_tuple=True)
-        logp_RV[rows, ngrams_RTN[rows, places, before]] = -torch.inf
+        repeated = ngrams_RTN[rows, places, before]
+        logp = logp_RV[rows, repeated]
+        logp_RV[rows, repeated] = -torch.inf
+        blocked = torch.unique(rows)
+        stuck = blocked[logp_RV[blocked].amax(dim=1).isneginf()]  # such as after the first byte of a character
+        is_stuck = torch.isin(rows, stuck)
+        logp_RV[rows[is_stuck], repeated[is_stuck]] = logp[is_stuck]
 
 
 class RepetitionPenalty:
@@ -113,12 +119,12 @@ class MinLength:
 
 
 def constraints_of(options: DecodeOptions, eos_id: int) -> list[Constraint]:
-    """The constraints that `options` ask for."""
+    """The constraints that `options` ask for, which come after all others."""
     constraints: list[Constraint] = []
     if options.repetition_penalty > 1:
         constraints.append(RepetitionPenalty(options.repetition_penalty))
-    if options.no_repeat_ngram:
-        constraints.append(NoRepeats(options.no_repeat_ngram))
     if options.min_length:
         constraints.append(MinLength(options.min_length, eos_id))
+    if options.no_repeat_ngram:  # last, since it must know what else is possible
+        constraints.append(NoRepeats(options.no_repeat_ngram))
     return constraints

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.config.decoding import DecodeOptions
+from mtx.decode.loops import Surfaces
+from mtx.decode.prefix import Prefix
 from mtx.text.segments import cut_to_fit, group_sentences, join_translations
 from mtx.text.sentences import split_sentences
 from mtx.text.tokenizer import without_breaks
@@ -26,6 +28,12 @@ class Segment:
     text: str  # With the white space around it
     ids: list[int]  # Empty if the text is copied, not translated
     num_left_out: int = 0  # Tokens at the end that are not among `ids`
+    prefix: Prefix | None = None  # Beginning of its translation
+
+    @property
+    def given(self) -> str:
+        """All text that is given for the translation, as an explanation of what is odd in it."""
+        return self.text if self.prefix is None else f"{self.text} {self.prefix.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +69,31 @@ class Segmenter:
         """Prepare for lines in the source language of `trained`.
 
         Raises:
-            UserError: the model has no such tag (USAGE).
+            UserError: the model has no such tag (USAGE), or no translation can begin with the prefix (DATA).
         """
         self._tokenizer, self._language = trained.tokenizer, trained.src_lang
-        self._prefix = [] if options.tag is None else [self._tokenizer.tag_id(options.tag)]
-        self._limit = trained.generation.max_source_tokens - 1 - len(self._prefix)
+        self._tag_ids = [] if options.tag is None else [self._tokenizer.tag_id(options.tag)]
+        self._limit = trained.generation.max_source_tokens - 1 - len(self._tag_ids)
+        self._surfaces: Surfaces | None = None  # of the vocabulary, from the first prefix on
         self._max_sentences = trained.generation.max_sentences if options.split == "auto" else 1
         self._splits, self._splits_long = options.split != "never", options.splits_long
         self._copies = options.copy_unlettered
+        self._prefixes_of([options.prefix])
 
-    def segments(self, lines: Sequence[str]) -> list[Segment]:
-        """Return the segments of all lines, in order; a line without text has none."""
-        parts = [(line, part) for line, text in enumerate(lines) if text.strip() for part in self._split(text)]
+    def segments(self, lines: Sequence[str], prefixes: Sequence[str] = ()) -> list[Segment]:
+        """Return the segments of all lines, in order; a line without text has none.
+
+        The translation of each line's first segment begins with the line's prefix, if there are any.
+
+        Raises:
+            UserError: no translation can begin with a prefix (DATA).
+        """
+        left = self._prefixes_of(prefixes)
+        texts = [text.lstrip() if line in left else text for line, text in enumerate(lines)]
+        parts = [(line, part) for line, text in enumerate(texts) if text.strip() for part in self._split(text)]
         segments: list[Segment] = []
         for (line, part), ids in zip(parts, self._encode([part for _, part in parts]), strict=True):
-            if self._copies and is_unlettered(part):
+            if self._copies and is_unlettered(part) and line not in left:
                 segments.append(Segment(line, part, []))
                 continue
             pieces = [part] if len(ids) <= self._limit else self._cut(part)
@@ -83,8 +101,18 @@ class Segmenter:
             for text, text_ids in zip(pieces, encoded, strict=True):
                 if text_ids:
                     num_left_out = max(0, len(text_ids) - self._limit)
-                    segments.append(Segment(line, text, self._prefix + text_ids[: self._limit], num_left_out))
+                    own_ids = self._tag_ids + text_ids[: self._limit]
+                    segments.append(Segment(line, text, own_ids, num_left_out, left.pop(line, None)))
         return segments
+
+    def _prefixes_of(self, texts: Sequence[str]) -> dict[int, Prefix]:
+        """The prefixes by line, of lines that have one."""
+        if not any(texts):
+            return {}
+        tokenizer = self._tokenizer
+        self._surfaces = surfaces = self._surfaces or Surfaces(tokenizer.tgt_surfaces())
+        different = {text: Prefix.of(text, tokenizer, surfaces, self._limit) for text in dict.fromkeys(texts) if text}
+        return {line: different[text] for line, text in enumerate(texts) if text}
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self._tokenizer.encode_src([text.strip() for text in texts])
@@ -107,15 +135,22 @@ def is_unlettered(text: str) -> bool:
 
 
 def join_segments(
-    line: str, parts: Sequence[tuple[Segment, Sequence[Candidate], int]], language: str, num_loops: int = 0
+    line: str,
+    parts: Sequence[tuple[Segment, Sequence[Candidate], int]],
+    language: str,
+    num_loops: int = 0,
+    prefix: str = "",
 ) -> Translation:
     """Join the translations of a line's segments: the n-th best of the line is that of the n-th best of each segment.
+
+    The translation of a line without text is its `prefix`, or else the line.
 
     `parts` are the segments with their translations into `language`, best first, and the number of tokens generated for
     the best one.
     """
     if not parts:
-        return Translation(line, (Candidate("" if line.strip() else without_breaks(line), 0.0),), num_tokens=0)
+        tgt = prefix or ("" if line.strip() else without_breaks(line))
+        return Translation(line, (Candidate(tgt, 0.0),), num_tokens=0)
     texts, nbest = [segment.text for segment, _, _ in parts], []
     for rank in range(max(len(candidates) for _, candidates, _ in parts)):
         chosen = [candidates[min(rank, len(candidates) - 1)] for _, candidates, _ in parts]

@@ -98,6 +98,10 @@ class Surfaces:
         end = bisect_right(self._sorted, text, lo=first, key=lambda other: other[: len(text)])
         return self._sorted_ids[first:end]
 
+    def equal_to(self, text: bytes) -> list[int]:
+        """Find the tokens that are `text`."""
+        return self._sorted_ids[bisect_left(self._sorted, text) : bisect_right(self._sorted, text)]
+
 
 class NoLoops:
     """Makes tokens impossible that would complete a loop, or nearly. Slow, but loops are rare."""

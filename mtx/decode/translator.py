@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -17,6 +17,7 @@ from mtx.decode.ensemble import Ensemble
 from mtx.decode.lines import Candidate, Segment, Segmenter, Translation, join_segments
 from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.mbr import rank_by_utility
+from mtx.decode.prefix import Prefixes
 from mtx.decode.sampling import sample_search
 from mtx.decode.search import Constraint, Hypothesis, StepModel, greedy_search
 from mtx.errors import ExitCode, UserError
@@ -28,8 +29,8 @@ from mtx.system.memory import prepare_forked_process, trim_malloc
 from mtx.system.parallel import can_fork, map_as_completed, start_workers
 from mtx.text.tokenizer import without_breaks
 
-Sentences = list[list[int]]
 Found = list[list[Hypothesis]]  # For each sentence its hypotheses, best first
+T = TypeVar("T")
 
 MIN_ROWS_PER_WORKER = 64  # Fewest hypotheses for which another process pays: with fewer a step takes hardly less time
 MIN_TOKENS = 16  # Tokens that a shorter sentence counts in a batch: the logits of its next token take as much memory
@@ -86,17 +87,22 @@ class Translator:
         self.segmenter = Segmenter(self.trained, self.options)
 
     def translate(
-        self, lines: Sequence[str], after_batch: Callable[[int], None] = lambda num_segments: None
+        self,
+        lines: Sequence[str],
+        after_batch: Callable[[int], None] = lambda num_segments: None,
+        prefixes: Sequence[str | None] = (),
     ) -> list[Translation]:
-        """Translate `lines`, in order.
+        """Translate `lines`, in order. Each begins with one of `prefixes`, if given, or else with that of the options.
 
         `after_batch` is called with the size of every batch that is done: for progress, or to stop by raising.
 
         Raises:
             FloatingPointError: the model's numbers overflow.
-            UserError: memory can't hold the search for a single sentence (MACHINE).
+            UserError: memory can't hold the search for a single sentence (MACHINE), or no translation can begin with a
+                prefix (DATA).
         """
-        segments = self.segmenter.segments(lines)
+        own_prefixes = [self.options.prefix if each is None else each for each in prefixes or [None] * len(lines)]
+        segments = self.segmenter.segments(lines, own_prefixes)
         searched = [segment for segment in segments if segment.ids]
         hypotheses: Found = [[] for _ in searched]
         try:
@@ -106,8 +112,9 @@ class Translator:
                 after_batch(len(batch))
             texts, looping = self._texts(searched, hypotheses)
         except SentenceTooLargeError as error:
-            line = next(lines[segment.line] for segment in searched if segment.ids == error.args[0])
-            what, where = f"out of memory for one sentence of {len(error.args[0]) + 1} tokens", f"{line.strip()[:40]}…"
+            segment = error.args[0]
+            where = f"{lines[segment.line].strip()[:40]}…"
+            what = f"out of memory for one sentence of {len(segment.ids) + 1} tokens"
             raise UserError(
                 ExitCode.MACHINE, what, where=where, do="Free memory, or lower --beam or --samples."
             ) from error
@@ -122,8 +129,8 @@ class Translator:
                 parts[segment.line].append((segment, [Candidate(without_breaks(segment.text.strip()), 0.0)], 0))
         num_loops = Counter(segment.line for segment in looping)
         return [
-            join_segments(line, of_line, self.tgt_lang, num_loops[number])
-            for number, (line, of_line) in enumerate(zip(lines, parts, strict=True))
+            join_segments(line, of_line, self.tgt_lang, num_loops[number], prefix)
+            for number, (line, of_line, prefix) in enumerate(zip(lines, parts, own_prefixes, strict=True))
         ]
 
     def close(self) -> None:
@@ -138,14 +145,14 @@ class Translator:
         if not self.options.avoids_loops:
             return texts, []
         each = zip(segments, hypotheses, texts, strict=True)
-        found = [loops_in(segment.text, of_segment, decoded) for segment, of_segment, decoded in each]
+        found = [loops_in(segment.given, of_segment, decoded) for segment, of_segment, decoded in each]
         loops = {index: of_segment for index, of_segment in enumerate(found) if of_segment is not None}
         indices = list(loops)
         looping = [segments[index] for index in indices]
-        search = partial(self._search_at_once, loops={tuple(segments[i].ids): loops[i] for i in indices})
+        search = partial(self._search_at_once, loops={segments[i].given: loops[i] for i in indices})
         again: Found = [[] for _ in looping]
         for batch in self._batches(looping):
-            of_batch = search_within_memory(search, [looping[number].ids for number in batch])
+            of_batch = search_within_memory(search, [looping[number] for number in batch])
             for number, of_segment in zip(batch, of_batch, strict=True):
                 again[number] = of_segment
         for index, decoded, of_segment in zip(indices, self._decode(looping, again), again, strict=True):
@@ -159,7 +166,7 @@ class Translator:
             ids = [self._whole_characters.finished(each) for each in ids]
         texts = iter(self.trained.tokenizer.decode(ids))  # in one call: for 1,000 sentences 1.4 ms instead of 51
         each = zip(segments, hypotheses, strict=True)
-        decoded = [[_readable(segment.text, next(texts)) for _ in of_segment] for segment, of_segment in each]
+        decoded = [[_readable(segment, next(texts)) for _ in of_segment] for segment, of_segment in each]
         if self.options.mbr:
             for number, of_segment in enumerate(decoded):
                 ranks = rank_by_utility(of_segment)[: self.num_wanted]
@@ -170,14 +177,14 @@ class Translator:
     def _search_all(self, segments: Sequence[Segment]) -> Iterator[tuple[list[int], Found]]:
         """Search in batches; yields indices of segments and their hypotheses, in any order."""
         batches = self._batches(segments)
-        sentences = [[segments[index].ids for index in batch] for batch in batches]
+        searched = [[segments[index] for index in batch] for batch in batches]
         if len(batches) < 2 or self.num_workers == 1:
-            for batch, ids in zip(batches, sentences, strict=True):
-                yield batch, self._search(ids)
+            for batch, of_batch in zip(batches, searched, strict=True):
+                yield batch, self._search(of_batch)
             return
         if self._workers is None:
             self._workers = start_workers(self.num_workers, self._search, prepare_forked_process)
-        for number, found in map_as_completed(self._workers, sentences):
+        for number, found in map_as_completed(self._workers, searched):
             yield batches[number], found
 
     def _batches(self, segments: Sequence[Segment]) -> list[list[int]]:
@@ -198,43 +205,52 @@ class Translator:
             num_tokens += lengths[index]
         return batches
 
-    def _search(self, sentences: Sentences) -> Found:
-        """Search for translations of sentences of similar length, all at once if memory allows."""
-        found = search_within_memory(self._search_at_once, sentences)
+    def _search(self, segments: Sequence[Segment]) -> Found:
+        """Search for translations of segments of similar length, all at once if memory allows."""
+        found = search_within_memory(self._search_at_once, segments)
         self._num_batches += 1
         if self._num_batches % BATCHES_BETWEEN_TRIMS == 0:
             trim_malloc()
         return found
 
     @torch.inference_mode()
-    def _search_at_once(self, sentences: Sentences, loops: Mapping[tuple[int, ...], Loops] | None = None) -> Found:
-        """Search for translations. Those of sources whose ids are in `loops` may have no loop."""
+    def _search_at_once(self, segments: Sequence[Segment], loops: Mapping[str, Loops] | None = None) -> Found:
+        """Search for translations; with `loops`, for some that have none but those, by the text that is given."""
         tokenizer, options = self.trained.tokenizer, self.options
         constraints: list[Constraint] = [] if self._whole_characters is None else [self._whole_characters]
-        constraints += constraints_of(options, tokenizer.eos_id)
         if loops is not None:
             self._surfaces = self._surfaces or Surfaces(tokenizer.tgt_surfaces())
-            constraints.append(NoLoops(self._surfaces, [loops[tuple(ids)] for ids in sentences]))
-        rows = [torch.tensor([*ids, tokenizer.eos_id]) for ids in sentences]
+            constraints.append(NoLoops(self._surfaces, [loops[segment.given] for segment in segments]))
+        constraints += constraints_of(options, tokenizer.eos_id)
+        prefixes, room = [segment.prefix for segment in segments], []
+        if any(prefixes):
+            constraints = [Prefixes(prefixes, constraints)]
+            room = [0 if prefix is None else prefix.max_tokens for prefix in prefixes]
+        rows = [torch.tensor([*segment.ids, tokenizer.eos_id]) for segment in segments]
         src_ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id).to(self.device)
         src_mask = src_ids != tokenizer.pad_id
-        search = sample_search if options.sample else greedy_search if options.beam_size == 1 else beam_search
-        if options.coverage_penalty and search is greedy_search:
-            search = beam_search  # finds the same, but knows the coverage
-        special: dict[str, Any] = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-        return search(self.model, src_ids, src_mask, options, **special, constraints=constraints)
+        rules: dict[str, Any] = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+        rules |= {"constraints": constraints, "room": room}
+        if options.sample:
+            return sample_search(self.model, src_ids, src_mask, options, **rules)
+        # Only beam search knows the coverage; with one hypothesis it finds the same.
+        search = greedy_search if options.beam_size == 1 and not options.coverage_penalty else beam_search
+        return search(self.model, src_ids, src_mask, options, **rules)
 
 
-def _readable(src: str, tgt: str) -> str:
-    """`tgt` without U+FFFD, the mark of unreadable text, unless `src` has it too."""
-    return tgt if "\ufffd" not in tgt or "\ufffd" in src else tgt.replace("\ufffd", "")
+def _readable(segment: Segment, tgt: str) -> str:
+    """`tgt` without U+FFFD, the mark of unreadable text, unless the segment has it too, and with its whole prefix."""
+    tgt = tgt if "\ufffd" not in tgt or "\ufffd" in segment.given else tgt.replace("\ufffd", "")
+    if segment.prefix is not None and segment.prefix.text.startswith(tgt):
+        return segment.prefix.text  # whose spaces at the end the tokenizer has removed
+    return tgt
 
 
 class SentenceTooLargeError(Exception):
-    """Memory can't hold the search for a single sentence; the only argument is its ids."""
+    """Memory can't hold the search for a single sentence; the only argument is its segment."""
 
 
-def search_within_memory(search: Callable[[Sentences], Found], sentences: Sentences) -> Found:
+def search_within_memory(search: Callable[[Sequence[T]], Found], sentences: Sequence[T]) -> Found:
     """Search for all `sentences` at once, or for half of them at a time if memory can't hold all.
 
     Raises:

@@ -15,7 +15,8 @@ from mtx.checkpoint.model_folder import load_model
 from mtx.config.load import load_config
 from mtx.config.settings import Config
 from mtx.data.prepared.corpus import Corpus
-from mtx.decode.translator import Sentences, Translator
+from mtx.decode.lines import Segment
+from mtx.decode.translator import Translator
 from mtx.system.device import use_threads
 from mtx.text.tokenizer import Tokenizer
 from mtx.train.run_folder import RunFolder, read_metrics
@@ -69,14 +70,14 @@ def tagged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def searched(monkeypatch: pytest.MonkeyPatch) -> Sentences:
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Token ids that the encoder gets from now on, in this process."""
-    found: Sentences = []
+    found: list[list[int]] = []
     search = Translator._search
 
-    def noted(self: Translator, sentences: Sentences) -> object:
-        found.extend(sentences)
-        return search(self, sentences)
+    def noted(self: Translator, segments: list[Segment]) -> object:
+        found.extend(segment.ids for segment in segments)
+        return search(self, segments)
 
     monkeypatch.setattr(Translator, "_search", noted)
     return found
@@ -168,7 +169,7 @@ def test_a_tag_missing_in_training_is_reported_before_training(mtx: "Mtx", tmp_p
 
 
 @pytest.mark.slow
-def test_one_sentence_is_translated_in_two_ways(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
+def test_one_sentence_is_translated_in_two_ways(mtx: "Mtx", tagged_run: Path, searched: list[list[int]]) -> None:
     tokenizer = load_model(tagged_run / "model").tokenizer
     for tag, expected in (("2de", GERMAN), ("2fr", FRENCH)):
         answer = mtx("translate", "--model", tagged_run, "--tag", tag, SENTENCE)
@@ -177,7 +178,17 @@ def test_one_sentence_is_translated_in_two_ways(mtx: "Mtx", tagged_run: Path, se
     assert searched == [[tokenizer.tag_id("2de"), *text], [tokenizer.tag_id("2fr"), *text]]
 
 
-def test_every_part_of_a_long_line_has_the_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
+def test_each_line_of_json_may_have_its_own_tag(mtx: "Mtx", tagged_run: Path) -> None:
+    tags = ["2de", "2fr", "2fr", None, "2de"]
+    lines = [json.dumps({"src": SENTENCE, "tag": tag}) for tag in tags]
+    given = ["translate", "-m", tagged_run, "--input-format", "jsonl", "--tag", "2fr"]
+    answer = mtx(*given, stdin="\n".join(lines).encode())
+    assert answer.out.splitlines() == [GERMAN if tag == "2de" else FRENCH for tag in tags]
+    answer = mtx(*given, stdin=b'{"src": "the cat", "tag": "2xx"}')
+    assert (answer.code, 'no tag "2xx" (stdin line 1). Give one of 2' in answer.err) == (3, True)
+
+
+def test_every_part_of_a_long_line_has_the_tag(mtx: "Mtx", tagged_run: Path, searched: list[list[int]]) -> None:
     trained = load_model(tagged_run / "model")
     line = ". ".join([SENTENCE] * 4) + "."
     assert mtx("translate", "--model", tagged_run, "--tag", "2fr", line).code == 0
@@ -188,7 +199,7 @@ def test_every_part_of_a_long_line_has_the_tag(mtx: "Mtx", tagged_run: Path, sea
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl"])
-def test_a_typed_tag_is_not_the_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences, form: str) -> None:
+def test_a_typed_tag_is_not_the_tag(mtx: "Mtx", tagged_run: Path, searched: list[list[int]], form: str) -> None:
     tokenizer = load_model(tagged_run / "model").tokenizer
     lines = [f"<2de> {SENTENCE}", f"<2de>{SENTENCE} <2fr> <s> </s>", "<2de>"]
     options = ["--model", tagged_run, "--format", form]
@@ -219,7 +230,7 @@ def test_a_model_without_tags_knows_none(mtx: "Mtx", finished_run: Path, tag: st
     assert answer.errors == [f"mtx: error: the tokenizer has no tag {tag}. Leave it out."]
 
 
-def test_dev_and_test_sets_use_their_own_tag(mtx: "Mtx", tagged_run: Path, searched: Sentences) -> None:
+def test_dev_and_test_sets_use_their_own_tag(mtx: "Mtx", tagged_run: Path, searched: list[list[int]]) -> None:
     """Dev is French here and test German: with the wrong tag they would not be translated from memory."""
     [validation] = [record for record in read_metrics(tagged_run / "metrics.jsonl") if record["event"] == "validation"]
     assert validation["chrf"] > 99

@@ -17,6 +17,7 @@ from mtx.config.decoding import DecodeOptions
 from mtx.decode import beam
 from mtx.decode.beam import log_coverage
 from mtx.decode.ensemble import Ensemble
+from mtx.decode.lines import Segment
 from mtx.decode.search import Hypothesis
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
@@ -190,7 +191,7 @@ def test_scores_of_translations_include_the_coverage(
     translator = Translator(trained, options, CPU, models[1:])
     src = trained.tokenizer.encode_src(sentences[:9])
     with torch.inference_mode():
-        for ids, hypotheses in zip(src, translator._search_at_once(src), strict=True):
+        for ids, hypotheses in zip(src, translator._search_at_once([Segment(0, "", ids) for ids in src]), strict=True):
             for h in hypotheses:
                 src_ids, tgt_in = torch.tensor([[*ids, 3]]), torch.tensor([[2, *h.ids]])
                 coverage = torch.stack([_attention(model, src_ids, tgt_in).sum(dim=0) for model in models]).mean(dim=0)

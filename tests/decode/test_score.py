@@ -12,6 +12,7 @@ from mtx.config.decoding import DecodeOptions
 from mtx.config.settings import TokenizerSettings
 from mtx.decode import score as score_module
 from mtx.decode.ensemble import average
+from mtx.decode.lines import Segment
 from mtx.decode.score import Scorer
 from mtx.decode.translator import Translator
 from mtx.model import Transformer
@@ -74,7 +75,11 @@ def test_the_tokens_of_hypotheses_have_the_probability_that_the_search_found(
 ) -> None:
     options = options.model_copy(update={"beam_size": beam_size, "n_best": beam_size})
     src = trained.tokenizer.encode_src(sentences)
-    found = [h for each in Translator(trained, options, CPU)._search_at_once(src) for h in each]
+    found = [
+        h
+        for each in Translator(trained, options, CPU)._search_at_once([Segment(0, "", ids) for ids in src])
+        for h in each
+    ]
     pairs = [ids for ids in src for _ in range(beam_size)], [hypothesis.ids for hypothesis in found]
     assert len(found) == len(pairs[0])
     for rows, logps in Scorer([trained], options, CPU)._token_logps(*pairs):

@@ -132,6 +132,11 @@ def decode_line(line: bytes, where: str, encoding: str = "utf-8", repair: Repair
         return repair(line, position)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether `text` has no half of a surrogate pair, which JSON and the command line can contain."""
+    return text.isascii() or text.encode(errors="ignore").decode() == text
+
+
 def _decode(block: bytes, num_before: int, name: str, encoding: str, repair: Repair | None) -> Iterator[list[str]]:
     """The lines of `block`, which follow the first `num_before` lines."""
     if num_before == 0:
