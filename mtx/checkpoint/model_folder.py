@@ -9,6 +9,7 @@ README.md                the model card, which may be edited
 """
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from mtx.text.tokenizer import Tokenizer, load_tokenizer, tokenizer_files
 
 WEIGHTS, CONFIG, GENERATION, CARD = "model.safetensors", "config.json", "generation_config.json", "README.md"
 MAX_JSON_BYTES = 1 << 20
+REASON = b"Search settings: "  # Beginning of the last line of the card of a tuned model
 MAX_SOURCE_TOKENS = 100_001  # Maximum of `data.max_tokens`, plus the end symbol. Attention needs the square of it
 # Share of the training sources that must have N or more sentences for the model to translate N together. A model that
 # saw two in 0.01 % of its sources left out every other sentence. The demo's, which saw two in 8 %, needs both to
@@ -118,8 +120,10 @@ def save_model(
         (new / CARD).write_text(card, encoding="utf-8")
 
 
-def set_decode(folder: Path, decode: DecodeSettings) -> None:
-    """Replace the defaults of the search in a model folder; everything else in it stays.
+def set_decode(folder: Path, decode: DecodeSettings, reason: str = "") -> None:
+    """Replace the defaults of the search in a model folder, and the line of the card that gives a `reason` for them.
+
+    Everything else in the folder stays.
 
     Raises:
         UserError: it is damaged (MODEL), or can't be written (MACHINE).
@@ -131,6 +135,9 @@ def set_decode(folder: Path, decode: DecodeSettings) -> None:
             if path.name != MANIFEST:
                 shutil.copyfile(path, new / path.name)
         (new / GENERATION).write_text(generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        if (new / CARD).exists():
+            card = re.sub(rb"\n\n%b.*" % REASON, b"", (new / CARD).read_bytes())
+            (new / CARD).write_bytes(card + b"\n%b%b\n" % (REASON, reason.encode()) if reason else card)
 
 
 def load_model(folder: Path) -> TrainedModel:

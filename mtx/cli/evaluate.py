@@ -68,6 +68,9 @@ def evaluate(
     breakdown: Annotated[
         bool, typer.Option("--breakdown", help="Also print where the translations are good and bad.")
     ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Find beam and length penalty on the dev set, and store them in the model.")
+    ] = False,
     precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -87,6 +90,7 @@ def evaluate(
     mtx evaluate -m runs/my --src test.en --ref test.de --json
     mtx evaluate --hyp out.de --ref test.de --min bleu=30
     mtx evaluate -m runs/new --baseline runs/old --report page.html
+    mtx evaluate --tune                        stores the best beam and length penalty on the dev set of the run
     """
     thresholds = _thresholds(minimum or [])
     hyps, srcs, refs, named = hyp or [], src or [], ref or [], test_set or []
@@ -98,6 +102,16 @@ def evaluate(
         raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
     if require is not None and baseline is None:
         raise command_line_error("--require needs a --baseline", "Give the translations or the model to compare with.")
+    if tune:
+        from mtx.cli.tune import refuse_beside_tune, tune_model
+
+        beside = {"--hyp": hyps, "--test-set": named, "--baseline": baseline, "--require": require, "--ter": ter}
+        beside |= {"--tokenized": tokenized, "--lowercase": lowercase, "--breakdown": breakdown, "--report": page}
+        beside |= {"--save-hyp": save_hyp, "--min": minimum, "a second --model": (model or [])[1:]}
+        refuse_beside_tune(beside, given)
+        (folder,) = _model_folders(model or [])
+        tune_model(folder, srcs, refs, given, tgt_lang, precision, device, as_json=as_json)
+        return
     if page == STANDARD or (page is not None and page == save_hyp):
         raise command_line_error("--report needs a file of its own", "Give a file name.")
     for output in filter(None, (save_hyp, page)):

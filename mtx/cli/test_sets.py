@@ -3,13 +3,18 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import STANDARD, input_lines, input_name, refuse_overwriting
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.judge.test_set import TestSet
+
+if TYPE_CHECKING:
+    from mtx.config.settings import DataSettings
 
 
 def given_test_sets(
@@ -40,35 +45,36 @@ def given_test_sets(
     return sets
 
 
-def recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None) -> list[TestSet]:
-    """Read the test sets in the config of the model's run; if there are several, those for `tag` and `tgt_lang`.
+def recorded_test_sets(
+    folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None, role: Literal["test", "dev"] = "test"
+) -> list[TestSet]:
+    """Read the sets of this role in the config of the model's run; if there are several, those for `tag`, `tgt_lang`.
 
     Raises:
         UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).
     """
-    from mtx.config.load import load_config
     from mtx.data.sources.read import reader, relocated, usable_pairs
     from mtx.text.languages import is_same_language
 
-    config_path = folder.parent / "config.yaml"
-    data = load_config(config_path, []).data if os.path.isfile(config_path) else None
-    if data is None or not data.test:
-        what, do = "the run of this model has no test set", "Give --src FILE and --ref FILE."
+    data = _recorded_data(folder)
+    recorded_sets = () if data is None else data.test if role == "test" else data.dev
+    if data is None or not recorded_sets:
+        what, do = f"the run of this model has no {role} set", "Give --src FILE and --ref FILE."
         raise UserError(ExitCode.USAGE, what, where=str(folder), do=do)
-    languages = {source: data.languages_of(source) for source in data.test}
-    chosen = [source for source in data.test if tag in (None, source.tag)] or list(data.test)
+    languages = {source: data.languages_of(source) for source in recorded_sets}
+    chosen = [source for source in recorded_sets if tag in (None, source.tag)] or list(recorded_sets)
     if tgt_lang is not None and len(chosen) > 1:
         chosen = [source for source in chosen if is_same_language(tgt_lang, languages[source][1])]
         if not chosen:
             known = ", ".join(dict.fromkeys(language for _, language in languages.values()))
             do = f"Give one of {known}, or --src FILE and --ref FILE."
-            raise UserError(ExitCode.USAGE, f"no test set of the run is in {tgt_lang}", where=str(folder), do=do)
+            raise UserError(ExitCode.USAGE, f"no {role} set of the run is in {tgt_lang}", where=str(folder), do=do)
     sets = []
     for recorded in chosen:
         source = relocated(recorded, folder.absolute().parent)
         if source != recorded:
             found = " and ".join(escape_controls(str(path)) for path in reader(source).files())
-            print(f"mtx: the test set of the run was moved; found {found}", file=sys.stderr)
+            print(f"mtx: the {role} set of the run was moved; found {found}", file=sys.stderr)
         if output is not None:
             refuse_overwriting(output, reader(source).files())
         pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
@@ -77,6 +83,28 @@ def recorded_test_sets(folder: Path, output: Path | None, tag: str | None, tgt_l
         name, language = reader(source).label, tgt_lang or recorded_tgt
         sets.append(TestSet(name, *sides, tag or source.tag, language, src_lang=src_lang))
     return sets
+
+
+def refuse_test_set(folder: Path, given: Sequence[Path]) -> None:
+    """Refuse files of the test sets of the model's run, which must not choose anything (USAGE)."""
+    from mtx.data.sources.read import reader, relocated
+
+    data = _recorded_data(folder)
+    for source in () if data is None else data.test:
+        for path in reader(relocated(source, folder.absolute().parent)).files():
+            for other in given:
+                with suppress(OSError):  # one that is missing is no test set
+                    if os.path.samefile(path, other):
+                        do = "Tune on another set: its scores would mean nothing any more."
+                        raise command_line_error(f"{other} is the test set of the run", do)
+
+
+def _recorded_data(folder: Path) -> "DataSettings | None":
+    """Data of the run of the model in `folder`; None if it has none, such as a copied model."""
+    from mtx.config.load import load_config
+
+    path = folder.parent / "config.yaml"
+    return load_config(path, []).data if os.path.isfile(path) else None
 
 
 def stored_test_set(given: str, hypotheses: Path | None, tag: str | None) -> TestSet:

@@ -18,6 +18,7 @@ class Candidate:
 
     tgt: str
     score: float  # Mean over the segments of a line; NaN without scores
+    num_tokens: int = 0  # End symbol included; counted for segments only, and 0 for a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Translation:
     num_left_out: int = 0  # Source tokens that were cut off and not translated
     sentences: tuple[SegmentTranslation, ...] = ()  # The segments of the line
     num_loops: int = 0  # Segments that were searched again because their translation had a loop
+    parts: tuple[tuple[str, Sequence[Candidate]], ...] = ()  # Text and translations of each segment, best first
 
     @property
     def tgt(self) -> str:
@@ -163,4 +165,5 @@ def join_segments(
         num_left_out=sum(segment.num_left_out for segment, _, _ in parts),
         sentences=tuple(SegmentTranslation(s.text.strip(), best[0].tgt, best[0].score) for s, best, _ in parts),
         num_loops=num_loops,
+        parts=tuple((segment.text, candidates) for segment, candidates, _ in parts),
     )

@@ -123,7 +123,7 @@ class Translator:
         for segment in segments:
             if segment.ids:
                 of_segment, decoded = next(results)
-                nbest = [Candidate(text, h.score) for text, h in zip(decoded, of_segment, strict=True)]
+                nbest = [Candidate(text, h.score, len(h.ids) + 1) for text, h in zip(decoded, of_segment, strict=True)]
                 parts[segment.line].append((segment, nbest, len(of_segment[0].ids) + 1))
             else:
                 parts[segment.line].append((segment, [Candidate(without_breaks(segment.text.strip()), 0.0)], 0))
