@@ -14,6 +14,7 @@ from mtx.text.languages import base_language
 
 SEED = 12345  # sacreBLEU's default seed, so that intervals and tests equal those of its command
 NUM_SAMPLES = 1000  # Bootstrap samples, as sacreBLEU's default
+SENTENCES_AT_A_TIME = 1000  # sacreBLEU keeps the n-grams of their references: 10 KB a sentence for chrF
 CUT_BY_TER = ("zh", "ja-mecab")  # BLEU tokenizers of languages for which TER splits words into characters
 
 Rows = NDArray[np.float64]
@@ -30,8 +31,12 @@ class Statistics:
     @classmethod
     def of(cls, name: str, metric: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> "Statistics":
         """Count in `hypotheses`; each of `references` is a translation of the whole text."""
-        rows = metric._extract_corpus_statistics(list(hypotheses), [list(lines) for lines in references])
-        return cls(name, metric, np.array(rows, dtype=np.float64))
+        parts = []
+        for start in range(0, len(hypotheses), SENTENCES_AT_A_TIME):
+            part = slice(start, start + SENTENCES_AT_A_TIME)
+            rows = metric._extract_corpus_statistics(hypotheses[part], [lines[part] for lines in references])
+            parts.append(np.array(rows, dtype=np.float64))
+        return cls(name, metric, np.concatenate(parts))
 
     @cached_property
     def corpus(self) -> Any:
@@ -59,7 +64,7 @@ class Statistics:
 
     def sentence_scores(self) -> list[float]:
         """The score of each sentence."""
-        return [float(self.metric._compute_score_from_stats(row).score) for row in self.rows.tolist()]
+        return [float(self.metric._compute_score_from_stats(row.tolist()).score) for row in self.rows]
 
     @cached_property
     def bootstrap(self) -> NDArray[np.float64]:
