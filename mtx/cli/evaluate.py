@@ -29,6 +29,14 @@ TGT_LANG_HELP = (
     "Target language, which decides how BLEU cuts words and which test sets are scored; default: the model's, or with "
     "--hyp by the script of --ref."
 )
+JSON_HELP = (
+    "Print one JSON object; what options add has keys of its own: ter, comparison, breakdown, robustness, and sets "
+    "for several."
+)
+ROBUST_HELP = (
+    "Also print the scores lost on disturbed sources: caps, title, lower, typos, punct, spaces, joined (two lines in "
+    "one), several separated by commas, or all."
+)
 
 
 @with_decode_flags("n_best", "samples", "prefix")
@@ -68,12 +76,13 @@ def evaluate(
     breakdown: Annotated[
         bool, typer.Option("--breakdown", help="Also print where the translations are good and bad.")
     ] = False,
+    robust: Annotated[list[str] | None, typer.Option(help=ROBUST_HELP)] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Find beam and length penalty on the dev set, and store them in the model.")
     ] = False,
     precision: PrecisionOption = "fp32",
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     save_hyp: Annotated[Path | None, path_option("Also write the translations to this file.")] = None,
     page: Annotated[
         Path | None, path_option("Also write an HTML page: scores, plots, and a table of all sentences.", "--report")
@@ -92,7 +101,7 @@ def evaluate(
     mtx evaluate -m runs/new --baseline runs/old --report page.html
     mtx evaluate --tune                        stores the best beam and length penalty on the dev set of the run
     """
-    thresholds = _thresholds(minimum or [])
+    thresholds, kinds = _thresholds(minimum or []), _disturbances(robust or [])
     hyps, srcs, refs, named = hyp or [], src or [], ref or [], test_set or []
     if hyps and srcs and baseline is None and page is None and not breakdown:
         raise command_line_error("both --hyp and --src given", "Give one of them.")
@@ -100,6 +109,8 @@ def evaluate(
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
     if named and (srcs or len(hyps) not in (0, len(named))):
         raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
+    if kinds and hyps:
+        raise command_line_error("--robust translates disturbed sources", "Give a model and --src instead of --hyp.")
     if require is not None and baseline is None:
         raise command_line_error("--require needs a --baseline", "Give the translations or the model to compare with.")
     if tune:
@@ -107,7 +118,7 @@ def evaluate(
 
         beside = {"--hyp": hyps, "--test-set": named, "--baseline": baseline, "--require": require, "--ter": ter}
         beside |= {"--tokenized": tokenized, "--lowercase": lowercase, "--breakdown": breakdown, "--report": page}
-        beside |= {"--save-hyp": save_hyp, "--min": minimum, "a second --model": (model or [])[1:]}
+        beside |= {"--robust": robust, "--save-hyp": save_hyp, "--min": minimum, "a second --model": (model or [])[1:]}
         refuse_beside_tune(beside, given)
         (folder,) = _model_folders(model or [])
         tune_model(folder, srcs, refs, given, tgt_lang, precision, device, as_json=as_json)
@@ -122,8 +133,8 @@ def evaluate(
         new_text_file(save_hyp) if save_hyp is not None else nullcontext() as saved,
         new_text_file(page) if page is not None else nullcontext() as page_file,
     ):
-        from mtx.cli.systems import translate_by_baseline, with_language_of_file, with_languages_of_model
-        from mtx.cli.test_sets import given_test_sets, recorded_test_sets, stored_test_set
+        from mtx.cli.systems import robustness_of, translate_by_baseline, with_language_of_file, with_languages_of_model
+        from mtx.cli.test_sets import familiarity_with, given_test_sets, recorded_test_sets, stored_test_set
         from mtx.judge.judge import Wanted, judge
         from mtx.judge.report import Report
         from mtx.judge.test_set import Translated, translate_set
@@ -144,14 +155,19 @@ def evaluate(
             translator = load_translator(folders, {**options, "tag": sets[0].tag}, precision, device)
             sets = [with_languages_of_model(each, translator, bool(srcs or named)) for each in sets]
             translated = [translate_set(translator, each, " + ".join(map(str, folders))) for each in sets]
+            if kinds:
+                lost = [robustness_of(translator, *each, kinds) for each in zip(sets, translated, strict=True)]
             translator.close()
         others: list[Translated | None] = [None] * len(sets)
         if baseline is not None:
             others = [*translate_by_baseline(baseline, sets, options, precision, device)]
         explained = breakdown or (page is not None and all(each.sources for each in sets))
-        wanted = Wanted(ter, tokenized, lowercase, explained, sentences=page is not None)
-        judged = zip(sets, translated, others, strict=True)
-        reports = [judge(each, lines, wanted, other) for each, lines, other in judged]
+        wanted = Wanted(ter or baseline is not None, tokenized, lowercase, explained, sentences=page is not None)
+        known = familiarity_with(sets, folders[0].parent) if explained and folders else [None] * len(sets)
+        judged = zip(sets, translated, others, known, strict=True)
+        reports = [judge(each, lines, wanted, other, seen) for each, lines, other, seen in judged]
+        if kinds:
+            reports = [replace(each, robustness=one) for each, one in zip(reports, lost, strict=True)]
         report = Report.mean_of(reports)
         if saved is not None:
             saved.writelines(line.encode() + b"\n" for each in translated for line in each.hypotheses)
@@ -204,3 +220,19 @@ def _thresholds(given: list[str]) -> dict[str, float]:
         if name not in ("bleu", "chrf") or not math.isfinite(thresholds[name]):
             raise command_line_error(f"invalid --min {item}", "Write bleu=30 or chrf=55.")
     return thresholds
+
+
+def _disturbances(given: list[str]) -> tuple[str, ...]:
+    """Parse `--robust caps,typos`."""
+    if not given:
+        return ()
+    from mtx.config.messages import nearest
+    from mtx.judge.disturbances import KINDS
+
+    names = [name.strip() for text in given for name in text.split(",")]
+    for name in names:
+        if name not in (*KINDS, "all"):
+            near = nearest(name, KINDS)
+            do = f"Did you mean {near}?" if near else f"Give some of {', '.join(KINDS)}, or all."
+            raise command_line_error(f"invalid --robust {name}", do)
+    return tuple(kind for kind in KINDS if kind in names or "all" in names)

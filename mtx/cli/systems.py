@@ -12,6 +12,7 @@ from mtx.cli.reporting import command_line_error
 from mtx.cli.streams import input_lines, input_name
 from mtx.errors import ExitCode, UserError
 from mtx.judge.languages import scored_language
+from mtx.judge.robustness import Robustness, measure_robustness
 from mtx.judge.test_set import TestSet, Translated, translate_set
 from mtx.text.languages import is_same_language
 
@@ -69,3 +70,14 @@ def translate_by_baseline(
         translated.append(translate_set(translator, replace(each, tag=tag), str(baseline)))
     translator.close()
     return translated
+
+
+def robustness_of(
+    translator: "Translator", test_set: TestSet, translated: Translated, kinds: Sequence[str]
+) -> Robustness:
+    """The scores that a model loses on a test set when its sources are disturbed."""
+
+    def translate(lines: list[str]) -> list[str]:
+        return translate_set(translator, replace(test_set, sources=lines), "").hypotheses
+
+    return measure_robustness(test_set, translated.hypotheses, kinds, translate)

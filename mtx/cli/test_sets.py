@@ -15,6 +15,7 @@ from mtx.judge.test_set import TestSet
 
 if TYPE_CHECKING:
     from mtx.config.settings import DataSettings
+    from mtx.judge.training import Familiarity
 
 
 def given_test_sets(
@@ -135,3 +136,15 @@ def stored_test_set(given: str, hypotheses: Path | None, tag: str | None) -> Tes
         raise UserError(ExitCode.DATA, what, do="Give one translation per line.")
     src_lang, _, tgt_lang = languages.partition("-")
     return TestSet(given, sources, references, tag, tgt_lang, translated, src_lang)
+
+
+def familiarity_with(sets: Sequence[TestSet], run: Path) -> "list[Familiarity] | list[None]":
+    """Look up `sets` in the training data of a run. Say so if it is not there."""
+    from mtx.judge.training import look_up, recorded_training_pairs
+
+    try:
+        return [*look_up(sets, recorded_training_pairs(run))]
+    except UserError as error:
+        reason, _, _ = str(error).partition("). ")  # without a remedy, which is none for this command
+        print(f"mtx: no breakdown by rare words and overlap with training: {reason})", file=sys.stderr)
+        return [None] * len(sets)

@@ -1,17 +1,20 @@
 """Where a system is good and bad: scores by kind of sentence, signs of wrong translations, and the worst ones."""
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 
 from mtx.judge.sentences import Sentence, signs_of
 from mtx.judge.statistics import Statistics
+from mtx.judge.training import Familiarity
 from mtx.text.sentences import split_sentences
 
 LENGTHS = (5, 10, 20, 30, 50)  # Largest number of words of the source in each group but the last
 SENTENCES = (1, 2, 4)  # Largest number of sentences of the source in each group but the last
-NUM_WORST = 5  # Translations shown, those with the least chrF2
+OCCURRENCES = (0, 2, 9, 99)  # Largest number of occurrences in training of the rarest word, in each group but the last
+NUM_SHOWN = 5  # Translations shown of the worst, and of those that changed most
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,52 +28,91 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Sentences of a test set that are in the training data, regardless of case, spaces and punctuation."""
+
+    num_sources: int  # Lines whose source is there
+    num_pairs: int  # Lines whose source is there with the same translation
+    num_training_pairs: int  # Pairs of the training data that were read
+
+
+@dataclass(frozen=True, slots=True)
 class Breakdown:
     """Where a system is good and bad on one test set."""
 
     by_length: list[Group]  # Words of the source
     by_sentences: list[Group]  # Sentences in a line of the source
+    by_rarest_word: list[Group]  # Occurrences in training of the rarest word; empty if that is not known
+    by_overlap: list[Group]  # Lines whose source is in the training data, and all others
+    overlap: Overlap | None  # None if the training data is not known
     flags: dict[str, int]  # Translations with each sign of a wrong translation
     worst: list[Sentence]
+    gained: list[Sentence]  # Sentences with the greatest gain in chrF2 over the baseline
+    lost: list[Sentence]  # Sentences with the greatest loss
 
-    def to_lines(self) -> list[str]:
-        """A table for people."""
+    def to_lines(self, num_sentences: int) -> list[str]:
+        """A table for people, of a set with `num_sentences`."""
         lines = []
-        for title, groups in (("words", self.by_length), ("sentences", self.by_sentences)):
-            lines.append(f"{title + ' in the source':<24}{'lines':>8}{'BLEU':>8}{'chrF2':>8}")
-            lines += [f"  {g.name:<22}{g.num_sentences:8,}{g.bleu:8.2f}{g.chrf:8.2f}" for g in groups]
-        lines.append("; ".join(f"{name} {count:,}" for name, count in self.flags.items()))
-        for each in self.worst:
-            signs = f" ({', '.join(each.flags)})" if each.flags else ""
-            lines.append(f"line {each.line:,}, chrF2 {each.chrf:.1f}{signs}")
-            lines += [f"  source      {each.src}", *(f"  reference   {text}" for text in each.references)]
-            lines.append(f"  translation {each.tgt}")
+        if self.overlap is not None:
+            found = ("sources", self.overlap.num_sources), ("whole pairs", self.overlap.num_pairs)
+            counts = ", ".join(f"{count:,} {what} ({100 * count / num_sentences:.1f} %)" for what, count in found)
+            lines.append(f"also in the {self.overlap.num_training_pairs:,} pairs of training: {counts}")
+        for title, groups in (
+            ("words in the source", self.by_length),
+            ("sentences in the source", self.by_sentences),
+            ("times its rarest word is in training", self.by_rarest_word),
+            ("source in training", self.by_overlap),
+        ):
+            lines += [f"{title:<38}{'lines':>8}{'BLEU':>8}{'chrF2':>8}"] if groups else []
+            lines += [f"  {g.name:<36}{g.num_sentences:8,}{g.bleu:8.2f}{g.chrf:8.2f}" for g in groups]
+        lines.append("signs of errors: " + ", ".join(f"{name} {count:,}" for name, count in self.flags.items()))
+        for title, shown in (("worst", self.worst), ("greatest gains", self.gained), ("greatest losses", self.lost)):
+            lines += [f"{title}:"] if shown else []
+            lines += [line for each in shown for line in each.to_lines()]
         return lines
 
 
-def break_down(bleu: Statistics, chrf: Statistics, sentences: Sequence[Sentence], src_lang: str) -> Breakdown:
+def break_down(
+    bleu: Statistics,
+    chrf: Statistics,
+    sentences: Sequence[Sentence],
+    src_lang: str,
+    familiarity: Familiarity | None = None,
+) -> Breakdown:
     """Break down the scores of a test set; nothing is counted again."""
-    lengths, counts_of_sentences = defaultdict(list), defaultdict(list)
-    for number, each in enumerate(sentences):
-        lengths[_range_of(len(each.src.split()), LENGTHS)].append(number)
-        counts_of_sentences[_range_of(len(split_sentences(each.src, src_lang)), SENTENCES)].append(number)
 
-    def scored(groups: Mapping[str, list[int]], limits: Sequence[int]) -> list[Group]:
-        found = [(name, groups[name]) for name in _ranges(limits) if name in groups]
-        return [Group(name, len(rows), bleu.score(rows), chrf.score(rows)) for name, rows in found]
+    def groups(kind_of: Callable[[int], str], kinds: Sequence[str]) -> list[Group]:
+        found = defaultdict(list)
+        for number in range(len(sentences)):
+            found[kind_of(number)].append(number)
+        rows = [(kind, found[kind]) for kind in kinds if kind in found]
+        return [Group(kind, len(each), bleu.score(each), chrf.score(each)) for kind, each in rows]
 
-    by_length, by_sentences = scored(lengths, LENGTHS), scored(counts_of_sentences, SENTENCES)
+    def by_size(size_of: Callable[[int], int], limits: Sequence[int]) -> list[Group]:
+        names = _ranges(limits)
+        return groups(lambda number: names[bisect_left(limits, size_of(number))], names)
+
+    by_rarest, by_overlap, overlap = [], [], None
+    if familiarity is not None:
+        by_rarest = by_size(familiarity.rarest.__getitem__, OCCURRENCES)
+        is_seen = familiarity.has_source
+        by_overlap = groups(lambda number: "yes" if is_seen[number] else "no", ("yes", "no")) if any(is_seen) else []
+        overlap = Overlap(sum(is_seen), sum(familiarity.has_pair), familiarity.num_pairs)
     counts = Counter(flag for each in sentences for flag in each.flags)
-    flags = {name: counts[name] for name in signs_of("und", "und")}
-    worst = nsmallest(NUM_WORST, sentences, key=lambda each: each.chrf)
-    return Breakdown(by_length, by_sentences, flags, worst)
+    return Breakdown(
+        by_size(lambda number: len(sentences[number].src.split()), LENGTHS),
+        by_size(lambda number: len(split_sentences(sentences[number].src, src_lang)), SENTENCES),
+        by_rarest,
+        by_overlap,
+        overlap,
+        {name: counts[name] for name in signs_of("und", "und")},
+        nsmallest(NUM_SHOWN, sentences, key=lambda each: each.chrf),
+        nlargest(NUM_SHOWN, (each for each in sentences if each.change > 0), key=lambda each: each.change),
+        nsmallest(NUM_SHOWN, (each for each in sentences if each.change < 0), key=lambda each: each.change),
+    )
 
 
 def _ranges(limits: Sequence[int]) -> list[str]:
-    firsts = [0 if limits[0] > 1 else 1, *(limit + 1 for limit in limits)]
+    firsts = [0 if limits[0] != 1 else 1, *(limit + 1 for limit in limits)]
     names = [str(last) if first == last else f"{first}-{last}" for first, last in zip(firsts, limits, strict=False)]
     return [*names, f"over {limits[-1]}"]
-
-
-def _range_of(size: int, limits: Sequence[int]) -> str:
-    return _ranges(limits)[sum(size > limit for limit in limits)]

@@ -8,6 +8,7 @@ from mtx.judge.report import Report, Score, count, length_ratio
 from mtx.judge.sentences import sentences_of
 from mtx.judge.statistics import Statistics, bleu_and_chrf, folded_bleu, ter
 from mtx.judge.test_set import TestSet, Translated
+from mtx.judge.training import Familiarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,16 @@ class Wanted:
     sentences: bool = False  # A record of each sentence
 
 
-def judge(test_set: TestSet, translated: Translated, wanted: Wanted, baseline: Translated | None = None) -> Report:
+def judge(
+    test_set: TestSet,
+    translated: Translated,
+    wanted: Wanted,
+    baseline: Translated | None = None,
+    familiarity: Familiarity | None = None,
+) -> Report:
     """Score translations of `test_set`, compare them with those of `baseline`, and explain the scores.
+
+    `familiarity` tells what training has seen of the set.
 
     Raises:
         UserError: no lines, or unequal counts (DATA); a package is missing (MACHINE).
@@ -42,11 +51,12 @@ def judge(test_set: TestSet, translated: Translated, wanted: Wanted, baseline: T
         num_empty=sum(not line.strip() for line in hypotheses),
         name=test_set.name,
     )
-    if wanted.ter or baseline is not None:
+    if wanted.ter:
         statistics = (*statistics, ter(hypotheses, *given))
-    others = None
+    others: tuple[Statistics, ...] | None = None
     if baseline is not None:
-        others = (*bleu_and_chrf(baseline.hypotheses, *given), ter(baseline.hypotheses, *given))
+        others = bleu_and_chrf(baseline.hypotheses, *given)
+        others = (*others, ter(baseline.hypotheses, *given)) if wanted.ter else others
         num_different = sum(map(str.__ne__, hypotheses, baseline.hypotheses))
         report = replace(report, comparison=compare(statistics, others, str(baseline.system), num_different))
     if wanted.tokenized or wanted.lowercase:
@@ -58,5 +68,5 @@ def judge(test_set: TestSet, translated: Translated, wanted: Wanted, baseline: T
         sentences = sentences_of(test_set, hypotheses, chrf, *their)
         report = replace(report, sentences=tuple(sentences))
         if wanted.breakdown:
-            report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang))
+            report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang, familiarity))
     return report

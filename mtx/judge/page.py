@@ -77,6 +77,8 @@ def _plots(breakdown: Breakdown) -> Iterator[tuple[str, list[Group]]]:
     """Titles of the breakdowns that tell something, and their groups."""
     yield "Words in the source", breakdown.by_length
     yield "Sentences in the source line", breakdown.by_sentences
+    yield "Times the rarest word is in training", breakdown.by_rarest_word
+    yield "Source in training", breakdown.by_overlap
 
 
 def _columns(records: list[tuple[Report, Sentence]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from mtx.errors import ExitCode, UserError
 from mtx.judge.breakdown import Breakdown
 from mtx.judge.compare import Comparison
+from mtx.judge.robustness import Robustness
 from mtx.judge.sentences import Sentence
 from mtx.judge.statistics import Statistics, bleu_and_chrf
 
@@ -53,6 +54,7 @@ class Report:
     more: Mapping[str, Score] = field(default_factory=dict)  # Scores by other metrics, by their names
     comparison: Comparison | None = None  # With a baseline; None of a mean
     breakdown: Breakdown | None = None  # None of a mean
+    robustness: Robustness | None = None  # None of a mean
     sentences: tuple[Sentence, ...] = ()  # If asked for; none of a mean; not in the JSON
 
     @classmethod
@@ -85,10 +87,8 @@ class Report:
         values: dict[str, Any] = {} if self.name is None else {"name": self.name}
         values |= {name: asdict(value) if isinstance(value := getattr(self, name), Score) else value for name in names}
         values |= {name.lower().replace(" ", "_").replace("-", "_"): asdict(each) for name, each in self.more.items()}
-        if self.comparison is not None:
-            values["comparison"] = asdict(self.comparison)
-        if self.breakdown is not None:
-            values["breakdown"] = asdict(self.breakdown)
+        parts = (name for name in ("comparison", "breakdown", "robustness") if getattr(self, name) is not None)
+        values |= {name: asdict(getattr(self, name)) for name in parts}
         return {**values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}
 
     def to_text(self) -> str:
@@ -103,7 +103,8 @@ class Report:
         empty = f", {self.num_empty:,} empty" if self.num_empty else ""
         lines.append(f"{self.num_sentences:,} sentences{empty}, length ratio {self.length_ratio:.3f}{speed}")
         lines += self.comparison.to_lines() if self.comparison is not None else []
-        lines += self.breakdown.to_lines() if self.breakdown is not None else []
+        lines += self.breakdown.to_lines(self.num_sentences) if self.breakdown is not None else []
+        lines += self.robustness.to_lines() if self.robustness is not None else []
         return "\n".join(lines)
 
 

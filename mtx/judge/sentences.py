@@ -32,6 +32,14 @@ class Sentence:
         """Gain in chrF2 over the baseline; 0 without one."""
         return self.chrf - (self.chrf if self.baseline_chrf is None else self.baseline_chrf)
 
+    def to_lines(self) -> list[str]:
+        """The sentence as a few lines for people."""
+        change = f" ({self.change:+.1f})" if self.baseline_chrf is not None else ""
+        lines = [", ".join((f"  line {self.line:,}", f"chrF2 {self.chrf:.1f}{change}", *self.flags))]
+        texts = [("source", self.src), *(("reference", text) for text in self.references), ("translation", self.tgt)]
+        texts += [("baseline", self.baseline_tgt)] if self.baseline_tgt is not None else []
+        return lines + [f"    {name:<12}{text}" for name, text in texts]
+
 
 def sentences_of(
     test_set: TestSet,

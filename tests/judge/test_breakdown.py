@@ -62,3 +62,13 @@ def test_a_record_of_each_sentence() -> None:
     assert first.change == sacrebleu.sentence_chrf("", [REFERENCES[0], ""]).score - 100.0
     report = judge(TestSet("test", [], [REFERENCES], None, "de"), Translated(HYPOTHESES), Wanted(sentences=True))
     assert [(each.src, each.flags, each.change) for each in report.sentences] == [("", (), 0.0)] * 7
+
+
+def test_the_most_changed_sentences() -> None:
+    test_set = TestSet("test", SOURCES, [REFERENCES], None, "de", src_lang="en")
+    other = [REFERENCES[0], *HYPOTHESES[1:6], REFERENCES[6]]
+    for translated, baseline in ((HYPOTHESES, other), (other, HYPOTHESES)):
+        found = judge(test_set, Translated(translated), Wanted(breakdown=True), Translated(baseline, "b")).breakdown
+        assert found is not None
+        changed = [found.lost, found.gained] if baseline is other else [found.gained, found.lost]
+        assert [[each.line for each in sentences] for sentences in changed] == [[1, 7], []]

@@ -106,10 +106,14 @@ def _keys(pairs: Sequence[Pair]) -> list[Keys]:
         for hashes, text in zip(found, (src, tgt, (src, tgt)), strict=False):
             hashes.append(hash(text))
         for hashes, text, its_words in zip(found[3:], pair, words, strict=True):
-            is_spaced = text.isascii() or not _NO_SPACES.search(text)
-            parts = its_words if is_spaced else "".join(its_words)
+            parts = counted_words(text, its_words)
             hashes.extend(map(hash, zip(*(parts[start:] for start in range(NGRAM)), strict=False)))
     return [np.array(hashes, np.int64) for hashes in found]
+
+
+def counted_words(text: str, words: Sequence[str]) -> Sequence[str]:
+    """`words` of `text`, or their characters if it is in a script without spaces."""
+    return words if text.isascii() or not _NO_SPACES.search(text) else "".join(words)
 
 
 def _indices(known: Keys, keys: Keys) -> NDArray[np.int64]:

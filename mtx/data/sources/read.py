@@ -122,7 +122,7 @@ def relocated(source: Source, near: Path) -> Source:
             paths = (folder / end for end in ends for folder in (near, *near.parents))
             if (moved := next(filter(Path.exists, paths), None)) is None:
                 do = "Give --src FILE and --ref FILE, or set data.test to its new path with mtx train."
-                raise UserError(ExitCode.DATA, f"{path} is missing", where=f"test set of {near}", do=do)
+                raise UserError(ExitCode.DATA, f"{path} is missing", where=f"recorded in {near}", do=do)
             found[name] = moved
     return source.model_copy(update=found)
 
