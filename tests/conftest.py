@@ -187,3 +187,11 @@ def trained(make_model: Callable[..., Transformer], tokenizer: Tokenizer) -> Tra
     model = make_model(3, vocab_sizes=(tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)).eval()
     decode = DecodeSettings(max_length_factor=1.0, max_length_extra=5)
     return TrainedModel(model, tokenizer, "en", "de", GenerationDefaults(decode=decode, max_source_tokens=12))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_trials() -> Iterator[None]:
+    """Compare systems by fewer trials: each training compares its model with copies of the sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtx.judge.compare.NUM_TRIALS", 100)
+        yield

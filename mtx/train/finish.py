@@ -1,7 +1,10 @@
 """End of a run: choose the final weights, score them, write the model folder and its card."""
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,16 +13,25 @@ from mtx import __version__
 from mtx.checkpoint.model_folder import save_model
 from mtx.checkpoint.tensors import load_weights
 from mtx.checkpoint.training import Progress, average_weights, undamaged_steps
+from mtx.data.sources.base import Pair
 from mtx.data.sources.read import reader
+from mtx.decode.lines import Translation
+from mtx.errors import UserError
+from mtx.judge.disturbances import KINDS
 from mtx.judge.judge import Wanted, judge
 from mtx.judge.report import Report
+from mtx.judge.robustness import Robustness, measure_robustness
 from mtx.judge.test_set import TestSet, Translated
+from mtx.judge.training import Familiarity, look_up, training_pairs
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.checkpoints import past_steps, steps_to_average
-from mtx.train.setup import RunInputs
+from mtx.train.setup import DevSet, RunInputs
 from mtx.train.stopping import StopSignals
 from mtx.train.validation import best_of, format_evaluation, translate_dev, validate
+
+NUM_DISTURBED = 200  # Dev sentences on which robustness is measured: each is translated once for each disturbance
+PAIRS_BETWEEN_CHECKS = 1000  # Training pairs read between checks for signals
 
 
 def choose_weights(progress: Progress, inputs: RunInputs, signals: StopSignals) -> tuple[dict[str, Tensor], list[int]]:
@@ -71,25 +83,69 @@ def write_model(weights: dict[str, Tensor], steps: list[int], inputs: RunInputs,
 
 
 def _score(inputs: RunInputs, signals: StopSignals) -> str:
-    """Score the final weights on the dev sets in float32, and log the scores."""
+    """Score the final weights on the dev sets in float32, explain the scores, and log them. All ranks call it."""
     beam_size = inputs.trained.generation.decode.beam_size
     num_sentences = sum(len(dev.sources) for dev in inputs.dev)
     LOGGER.info("translating %s dev sentences, beam %d", f"{num_sentences:,}", beam_size)
-    reports = []
+    data, model = inputs.config.data, str(inputs.folder.model)
+    sets, reports = [], []
     for dev in inputs.dev:
+        src_lang, tgt_lang = data.languages_of(dev.source)
+        tag = dev.source.tag
+        sets.append(TestSet(dev.name, dev.sources, [dev.references], tag, tgt_lang, src_lang=src_lang))
+    known = _familiarity(sets, inputs, signals)
+    for dev, test_set, seen in zip(inputs.dev, sets, known, strict=True):
         start = time.perf_counter()
-        translations = translate_dev(inputs, dev, signals, Precision(torch.float32, inputs.precision.device))
+        translations = _translate(dev.sources, dev, inputs, signals)
         seconds, num_tokens = time.perf_counter() - start, sum(each.num_tokens for each in translations)
-        hypotheses = [translation.tgt for translation in translations]
-        translated = Translated(hypotheses, str(inputs.folder.model), seconds, num_tokens)
-        src_lang, tgt_lang = inputs.config.data.languages_of(dev.source)
-        test_set = TestSet(dev.name, dev.sources, [dev.references], dev.source.tag, tgt_lang, src_lang=src_lang)
-        reports.append(judge(test_set, translated, Wanted()))
+        translated = Translated([translation.tgt for translation in translations], model, seconds, num_tokens)
+        copies = Translated(dev.sources, "the sources as translations")
+        report = judge(test_set, translated, Wanted(breakdown=True), copies, seen)
+        # The card shows no sentences: it goes wherever the model goes.
+        breakdown = report.breakdown and replace(report.breakdown, worst=[], gained=[], lost=[])
+        robustness = _robustness(dev, test_set, inputs, signals)
+        reports.append(replace(report, breakdown=breakdown, robustness=robustness))
     text = Report.mean_of(reports).to_text()
     LOGGER.info("dev, beam %d:", beam_size)
     for line in text.split("\n"):
         LOGGER.info("%s", line)
     return text
+
+
+def _translate(
+    lines: list[str], dev: DevSet, inputs: RunInputs, signals: StopSignals, **options: Any
+) -> list[Translation]:
+    precision = Precision(torch.float32, inputs.precision.device)
+    return translate_dev(inputs, replace(dev, sources=lines), signals, precision, **options)
+
+
+def _familiarity(sets: Sequence[TestSet], inputs: RunInputs, signals: StopSignals) -> Sequence[Familiarity | None]:
+    """Look up the dev sets in the training data. Only rank 0 does, which writes the card."""
+
+    def watched(pairs: Iterable[Pair]) -> Iterator[Pair]:
+        for number, pair in enumerate(pairs):
+            if number % PAIRS_BETWEEN_CHECKS == 0:
+                signals.check()
+            yield pair
+
+    with signals.interruptible():
+        if inputs.group.is_rank0:
+            try:
+                return look_up(sets, watched(training_pairs(inputs.config.data, inputs.config.clean)))
+            except UserError as error:
+                LOGGER.warning("the model card has no scores by rare words: %s", error)
+    return [None] * len(sets)
+
+
+def _robustness(dev: DevSet, test_set: TestSet, inputs: RunInputs, signals: StopSignals) -> Robustness:
+    """Measure robustness on a part of a dev set by greedy search, which takes little time beside the training."""
+
+    def translate(lines: list[str]) -> list[str]:
+        return [each.tgt for each in _translate(lines, dev, inputs, signals, beam_size=1, with_scores=False)]
+
+    part = slice(max(1, NUM_DISTURBED // len(inputs.dev)))
+    few = replace(test_set, sources=test_set.sources[part], references=[lines[part] for lines in test_set.references])
+    return measure_robustness(few, translate(few.sources), KINDS, translate)
 
 
 def _card(steps: list[int], scores: str, inputs: RunInputs) -> str:
@@ -126,6 +182,8 @@ Scores on the {dev} first {inputs.settings.eval_sentences:,} pairs at most, beam
 ```text
 {scores}
 ```
+
+Disturbed are the first {NUM_DISTURBED} sources at most, which greedy search translates.
 
 Score it on the test set of its run, or on another one: `mtx evaluate --model THIS_FOLDER`.
 

@@ -1,10 +1,13 @@
 """`mtx evaluate` against a baseline, by more metrics, and on several test sets."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.cli.conftest import PAIRS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Mtx
@@ -83,7 +86,7 @@ def test_a_breakdown_needs_the_sources(mtx: "Mtx") -> None:
     found = json.loads(mtx(*given, "--src", "src", "--json").out)["breakdown"]
     assert [each["num_sentences"] for each in found["by_length"]] == [20]
     assert (found["flags"]["empty"], found["worst"][0]["line"]) == (1, 20)
-    assert "empty 1;" in mtx(*given, "--src", "src").out
+    assert "empty 1," in mtx(*given, "--src", "src").out
 
 
 def test_a_page_explains_the_scores_and_changes_no_output(mtx: "Mtx") -> None:
@@ -111,3 +114,44 @@ def test_no_page_is_left_by_an_error(mtx: "Mtx") -> None:
     write(("ref", GOOD), ("few", BAD[:3]), ("page.html", ["older"]))
     assert mtx("evaluate", "--hyp", "few", "--ref", "ref", "--report", "page.html").code == 3
     assert Path("page.html").read_text() == "older\n"
+
+
+def test_a_breakdown_knows_what_training_has_seen(mtx: "Mtx", finished_run: Path) -> None:
+    data = finished_run.parent.parent
+    lines = [(data / f"train.{side}").read_text(encoding="utf-8").splitlines() for side in ("en", "de")]
+    write(("src", [lines[0][0].upper(), lines[0][1], "Zyzzyva"]), ("ref", [lines[1][0], "Etwas anderes.", "Rüssler"]))
+    given = ["evaluate", "-m", finished_run, "--src", "src", "--ref", "ref", "--beam", 1, "--breakdown"]
+    found = json.loads(mtx(*given, "--json").out)["breakdown"]
+    assert found["overlap"] == {"num_sources": 2, "num_pairs": 1, "num_training_pairs": len(lines[0])}
+    assert [(each["name"], each["num_sentences"]) for each in found["by_overlap"]] == [("yes", 2), ("no", 1)]
+    assert (found["by_rarest_word"][0]["name"], found["by_rarest_word"][0]["num_sentences"]) == ("0", 1)
+    shutil.copytree(finished_run / "model", "alone/model")
+    alone = mtx("evaluate", "-m", "alone/model", *given[3:], "--json")
+    assert json.loads(alone.out)["breakdown"]["overlap"] is None
+    assert "mtx: no breakdown by rare words and overlap with training: " in alone.err
+
+
+def test_robustness(mtx: "Mtx", finished_run: Path) -> None:
+    found = json.loads(mtx("evaluate", "-m", finished_run, "--beam", 1, "--robust", "lower,joined", "--json").out)
+    assert [each["kind"] for each in found["robustness"]["losses"]] == ["lower", "joined"]
+    assert found["robustness"]["bleu"] == found["bleu"]["score"]
+    assert "  typos " in mtx("evaluate", "-m", finished_run, "--beam", 1, "--robust", "all").out
+    wrong = mtx("evaluate", "-m", finished_run, "--robust", "caps,typo")
+    assert (wrong.code, "Did you mean typos?" in wrong.errors[0]) == (2, True)
+    write(("ref", GOOD))
+    assert mtx("evaluate", "--hyp", "ref", "--ref", "ref", "--robust", "all").code == 2
+
+
+def test_the_model_card_explains_the_scores(finished_run: Path) -> None:
+    card = (finished_run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "against the sources as translations: " in card
+    assert f"also in the {len(PAIRS)} pairs of training: " in card
+    for words in (
+        "words in the source",
+        "signs of errors: empty",
+        "rarest word is in training",
+        "  not at all",
+        "  joined",
+    ):
+        assert words in card
+    assert "worst" not in card

@@ -13,10 +13,11 @@ from mtx.judge import statistics as statistics_module
 from mtx.judge.compare import Comparison, compare
 from mtx.judge.statistics import Statistics, bleu_and_chrf, ter
 
+USUAL_TRIALS = 10_000
 WORDS = ["the", "a", "Dog", "cat,", "sees", "3.5", "isn't", "big", "tree", ".", "“over”", "größe", "犬", "in"]
 
 
-def corpus(seed: int, num_lines: int = 20) -> list[list[str]]:
+def corpus(seed: int, num_lines: int = 12) -> list[list[str]]:
     draw = random.Random(seed)
     return [[draw.choice(WORDS) for _ in range(draw.randint(0, 9))] for _ in range(num_lines)]
 
@@ -37,9 +38,9 @@ def compared(system: Sequence[str], baseline: Sequence[str], references: Sequenc
     return compare(*given, "baseline", num_different)
 
 
-def sacrebleus(systems: Sequence[Sequence[str]], references: Any, test_type: str, num_samples: int) -> Any:
+def sacrebleus(systems: Sequence[Sequence[str]], references: Any, test_type: str, num_samples: int, *kinds: Any) -> Any:
     """Results of sacreBLEU's own paired test of all systems against the first, by metric."""
-    metrics = {"BLEU": BLEU(), "CHRF": CHRF(), "TER": TER()}
+    metrics = {kind.__name__: kind() for kind in kinds or (BLEU, CHRF, TER)}
     named = [(str(number), list(lines)) for number, lines in enumerate(systems)]
     return PairedTest(named, metrics, [list(lines) for lines in references], test_type, num_samples)()[1]
 
@@ -62,12 +63,14 @@ def test_paired_tests_equal_sacrebleus_on_random_systems(num_references: int, mo
             assert difference.p_randomization == randomization[number].p_value
 
 
-def test_the_usual_numbers_of_samples_are_sacrebleus() -> None:
+def test_the_usual_numbers_of_samples_are_sacrebleus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_module, "NUM_TRIALS", USUAL_TRIALS)
     lines = corpus(2, 8)
     references, systems = [disturbed(lines, 0, 0.0)], [disturbed(lines, seed, 0.4) for seed in (1, 2)]
-    found = compared(systems[1], systems[0], references).differences["chrf"]
-    assert found.p_bootstrap == sacrebleus(systems, references, "bs", 0)["chrF2"][1].p_value
-    assert found.p_randomization == sacrebleus(systems, references, "ar", 0)["chrF2"][1].p_value
+    ours, theirs = ([bleu_and_chrf(each, references, "13a")[1]] for each in (systems[1], systems[0]))
+    found = compare(ours, theirs, "baseline", 8).differences["chrf"]
+    assert found.p_bootstrap == sacrebleus(systems, references, "bs", 0, CHRF)["chrF2"][1].p_value
+    assert found.p_randomization == sacrebleus(systems, references, "ar", 0, CHRF)["chrF2"][1].p_value
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ def fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fewer_samples")
 def test_verdicts() -> None:
-    lines = corpus(3)
+    lines = corpus(3, 20)
     good, bad, other = (disturbed(lines, seed, share) for seed, share in ((4, 0.1), (5, 0.7), (6, 0.7)))
     references = [disturbed(lines, 0, 0.0)]
     assert compared(good, bad, references).verdict == "better"
@@ -91,7 +94,7 @@ def test_verdicts() -> None:
 @pytest.mark.usefixtures("fewer_samples")
 @pytest.mark.parametrize("num_better", [0, 1, 5, 12])
 def test_a_few_better_sentences_prove_nothing(num_better: int) -> None:
-    lines = [line or ["one"] for line in corpus(7)]
+    lines = [line or ["one"] for line in corpus(7, 20)]
     references, baseline = [disturbed(lines, 0, 0.0)], disturbed(lines, 1, 1.0)
     found = compared([*references[0][:num_better], *baseline[num_better:]], baseline, references)
     assert found.verdict == ("better" if num_better == 12 else "cannot tell")
