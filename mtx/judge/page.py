@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mtx.judge.breakdown import Breakdown, Group
 from mtx.judge.compare import Difference
 from mtx.judge.report import Report, Score
 from mtx.judge.sentences import Sentence
@@ -40,6 +39,27 @@ class ScoreRow:
     def position(self, value: float) -> str:
         """The place of `value` on the axis, in CSS."""
         return f"{100 * (value - self.first) / (self.last - self.first):.1f}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of a plot, with its value beside it."""
+
+    series: int  # Number of its colour
+    percent: float  # Length
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Bars by kind of sentence."""
+
+    title: str
+    legend: dict[int, str]  # Name of what each series shows
+    rows: list[tuple[str, int, list[Bar]]]  # The kind, the number of lines, and the bars
+
+
+SCORES = {1: "BLEU", 2: "chrF2"}
 
 
 def to_html(report: Report) -> str:
@@ -73,12 +93,32 @@ def _scores(report: Report) -> Iterator[ScoreRow]:
         yield ScoreRow(name, score, difference, first, max(10 * math.ceil(max(ends) / 10), first + 10))
 
 
-def _plots(breakdown: Breakdown) -> Iterator[tuple[str, list[Group]]]:
-    """Titles of the breakdowns that tell something, and their groups."""
-    yield "Words in the source", breakdown.by_length
-    yield "Sentences in the source line", breakdown.by_sentences
-    yield "Times the rarest word is in training", breakdown.by_rarest_word
-    yield "Source in training", breakdown.by_overlap
+def _plots(report: Report) -> Iterator[Plot]:
+    breakdown, robustness = report.breakdown, report.robustness
+    if breakdown is not None:
+        for title, groups in (
+            ("Words in the source", breakdown.by_length),
+            ("Sentences in the source line", breakdown.by_sentences),
+            ("Rarest word's training count", breakdown.by_rarest_word),
+            ("Source in training", breakdown.by_overlap),
+        ):
+            rows = [(each.name, each.num_sentences, _score_bars(each.bleu, each.chrf)) for each in groups]
+            yield Plot(title, SCORES, rows)
+        shares = [(name, count, 100 * count / report.num_sentences) for name, count in breakdown.flags.items()]
+        rows = [(name, count, [Bar(5, share, f"{share:.1f} %")]) for name, count, share in shares]
+        yield Plot("Signs of a wrong translation", {5: "Share"}, rows)
+    if robustness is not None:
+        undisturbed = _score_bars(robustness.bleu, robustness.chrf)
+        rows = [
+            (each.kind, each.num_changed, _score_bars(each.bleu, each.chrf, (-each.bleu_lost, -each.chrf_lost)))
+            for each in robustness.losses
+        ]
+        yield Plot("Disturbed sources", SCORES, [("not at all", robustness.num_sentences, undisturbed), *rows])
+
+
+def _score_bars(bleu: float, chrf: float, changes: tuple[float, ...] = ()) -> list[Bar]:
+    notes = [f" ({change:+.1f})" for change in changes] or ["", ""]
+    return [Bar(i, score, f"{score:.1f}{note}") for i, score, note in zip((1, 2), (bleu, chrf), notes, strict=True)]
 
 
 def _columns(records: list[tuple[Report, Sentence]]) -> dict[str, str]:

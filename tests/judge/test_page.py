@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import mtx.judge.page
 from mtx.judge.judge import Wanted, judge
 from mtx.judge.page import to_html
 from mtx.judge.report import Report
+from mtx.judge.robustness import Loss, Robustness
 from mtx.judge.sentences import Sentence
 from mtx.judge.test_set import TestSet, Translated
+from mtx.judge.training import Familiarity
 from mtx.text.writing_systems import SPACELESS
 from tests.pages.browser import Tab, new_tab
 
@@ -58,9 +61,14 @@ def report(text: str = HOSTILE, **changes: Any) -> Report:
     good = [f"The dog number {number} sees a big cat." for number in range(20)]
     bad = [line.replace("dog", "cow") for line in good]
     test_set = TestSet(text, good, [good], None, "de", None, "en")
-    judged = judge(test_set, Translated(good, text, 3.5, 4321), Wanted(True, breakdown=True), Translated(bad, text))
+    seen = Familiarity([0, 100] * 10, [True] * 5 + [False] * 15, [True] * 2 + [False] * 18, 12345)
+    wanted, baseline = Wanted(True, breakdown=True), Translated(bad, text)
+    judged = judge(test_set, Translated(good, text, 3.5, 4321), wanted, baseline, seen)
+    robustness = Robustness(20, 1, 50.0, 60.0, [Loss("caps", 19, 40.5, 61.5, 9.5, -1.5)])
     score = replace(judged.bleu, signature=text)
-    return replace(judged, **{"name": None, "bleu": score, "sentences": tuple(sentences()), **changes})
+    return replace(
+        judged, **{"name": None, "bleu": score, "robustness": robustness, "sentences": tuple(sentences()), **changes}
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -176,9 +184,12 @@ def test_the_page_says_what_the_report_says() -> None:
         p_values = change.p_bootstrap, change.p_randomization
         expected = score.score, score.ci, change.baseline, change.score - change.baseline, *p_values
         assert numbers == pytest.approx(expected, abs=0.005)
-    for group in (*given.breakdown.by_length, *given.breakdown.by_sentences):
+    breakdown, overlap = given.breakdown, "5 sources (25.0 %), 2 with the same translation (10.0 %)"
+    for group in chain(breakdown.by_length, breakdown.by_sentences, breakdown.by_rarest_word, breakdown.by_overlap):
         assert re.search(f">{group.name}<.*>{group.num_sentences}<.*{group.bleu:.1f}<.*{group.chrf:.1f}<", page)
-    for flag in given.breakdown.flags:
+    assert f"In the training data: {overlap}, by 12,345 training pairs." in page
+    assert re.search(r">caps<.*>19<.*width:40\.5%.*40\.5 \(-9\.5\)<.*61\.5 \(\+1\.5\)<", page)
+    for flag in breakdown.flags:
         assert f'<th scope="row">{flag}</th>' in page
     assert "Better than the baseline</strong> plain: 20 sentences differ." in page
     assert "1,234" not in page  # tokens per second change from run to run
@@ -187,7 +198,7 @@ def test_the_page_says_what_the_report_says() -> None:
 
 def test_parts_that_are_not_there_are_absent() -> None:
     plain = [Sentence(1, "", ("Ein Hund.",), "Hund.", 50.0)]
-    page = to_html(report("plain", comparison=None, breakdown=None, sentences=tuple(plain)))
+    page = to_html(report("plain", comparison=None, breakdown=None, robustness=None, sentences=tuple(plain)))
     for name in ("Source", "Baseline", "baseline", "figure", "fieldset>", "p (bootstrap)"):
         assert name not in re.sub("<(script|style)>.*?</\\1>", "", page, flags=re.DOTALL)
     assert "<script" not in to_html(report("plain", sentences=()))
