@@ -2,7 +2,7 @@
 // Sorts, searches and filters the sentences of a report, and marks the words in which translations differ.
 // All text is put into the page by textContent, so none becomes markup.
 
-const BATCH = 40; // Rows added at a time, when the reader scrolls near the end
+const BATCH = 25; // Rows added at a time, when the reader scrolls near the end
 const MOST_CELLS = 1e6; // Words of one text times words of the other up to which their order is compared
 const SPACELESS = "Hani Hira Kana Thai Laoo Mymr Khmr Tibt Java Bali Lana Talu Tale Tavt Ahom".replace(/(\w+) ?/g, "\\p{sc=$1}");
 const LETTER = `(?:(?![${SPACELESS}])[\\p{L}\\p{M}\\p{N}])`;
@@ -26,7 +26,7 @@ function element(name, className, children = []) {
   return made;
 }
 
-/** Search text of a sentence, made when it is first needed. */
+/** Search text of a sentence, made once. */
 function searchText(sentence) {
   const { src, refs, tgt, baseline = "" } = sentence;
   return (sentence.text ??= [src, ...refs, tgt, baseline].join("\n").toLowerCase());
@@ -188,3 +188,4 @@ const observer = new IntersectionObserver(
   { rootMargin: "800px" },
 );
 observer.observe(find("#more"));
+setTimeout(() => sentences.forEach(searchText), 100); // after the first paint, before the first search
