@@ -38,7 +38,7 @@ class ScoreRow:
 
     def position(self, value: float) -> str:
         """The place of `value` on the axis, in CSS."""
-        return f"{100 * (value - self.first) / (self.last - self.first):.1f}%"
+        return f"{100 * (max(value, 0) - self.first) / (self.last - self.first):.1f}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _scores(report: Report) -> Iterator[ScoreRow]:
     for name, score in (("BLEU", report.bleu), ("chrF2", report.chrf), *report.more.items()):
         difference = by_name.get(name)
         ends = [score.score - score.ci, score.score + score.ci, *([difference.baseline] if difference else [])]
-        first = 10 * math.floor(min(ends) / 10)
+        first = 10 * math.floor(max(min(ends), 0) / 10)
         yield ScoreRow(name, score, difference, first, max(10 * math.ceil(max(ends) / 10), first + 10))
 
 

@@ -17,7 +17,7 @@ import pytest
 import mtx.judge.page
 from mtx.judge.judge import Wanted, judge
 from mtx.judge.page import to_html
-from mtx.judge.report import Report
+from mtx.judge.report import Report, Score
 from mtx.judge.robustness import Loss, Robustness
 from mtx.judge.sentences import Sentence
 from mtx.judge.test_set import TestSet, Translated
@@ -194,6 +194,12 @@ def test_the_page_says_what_the_report_says() -> None:
     assert "Better than the baseline</strong> plain: 20 sentences differ." in page
     assert "1,234" not in page  # tokens per second change from run to run
     assert to_html(report("plain")) == page
+
+
+def test_intervals_are_drawn_from_round_numbers_and_not_below_zero() -> None:
+    judged = report("plain", comparison=None, bleu=Score(0.5, 1.5, ""), chrf=Score(29.0, 1.0, ""))
+    axes = re.findall(r'class="axis">(\d+)<.*?left:(.*?%);right:calc\(100% - (.*?%)\).*?(\d+)</td>', to_html(judged))
+    assert axes[:2] == [("0", "0.0%", "20.0%", "10"), ("20", "80.0%", "100.0%", "30")]
 
 
 def test_parts_that_are_not_there_are_absent() -> None:
