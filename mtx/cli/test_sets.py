@@ -145,6 +145,6 @@ def familiarity_with(sets: Sequence[TestSet], run: Path) -> "list[Familiarity] |
     try:
         return [*look_up(sets, recorded_training_pairs(run))]
     except UserError as error:
-        reason, _, _ = str(error).partition("). ")  # without a remedy, which is none for this command
-        print(f"mtx: no breakdown by rare words and overlap with training: {reason})", file=sys.stderr)
+        reason, end, _ = str(error).partition("). ")  # without a remedy, which is none for this command
+        print(f"mtx: no breakdown by rare words and overlap with training: {reason}{end[:1]}", file=sys.stderr)
         return [None] * len(sets)

@@ -37,7 +37,8 @@ def training_pairs(data: DataSettings, clean: CleanSettings) -> Iterator[Pair]:
     """
     sources = expand_folders(data.train, data.src_lang, data.tgt_lang)
     if any(isinstance(source, HubDataset) for source in sources):
-        raise UserError(ExitCode.DATA, "training data of a hub is not read again", do="Give files as data.train.")
+        what, do = "training data of a hub is not read again", "Give files as data.train."
+        raise UserError(ExitCode.DATA, what, where="data.train", do=do)
     held_out = read_held_out(data, clean)
     for source in sources:
         pairs = read_pairs(source, data.src_lang, data.tgt_lang, data.on_bad_row)

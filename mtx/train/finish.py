@@ -30,7 +30,7 @@ from mtx.train.setup import DevSet, RunInputs
 from mtx.train.stopping import StopSignals
 from mtx.train.validation import best_of, format_evaluation, translate_dev, validate
 
-NUM_DISTURBED = 200  # Dev sentences on which robustness is measured: each is translated once for each disturbance
+NUM_DISTURBED = 100  # Dev sentences on which robustness is measured: each is translated once for each disturbance
 PAIRS_BETWEEN_CHECKS = 1000  # Training pairs read between checks for signals
 
 
@@ -99,7 +99,7 @@ def _score(inputs: RunInputs, signals: StopSignals) -> str:
         translations = _translate(dev.sources, dev, inputs, signals)
         seconds, num_tokens = time.perf_counter() - start, sum(each.num_tokens for each in translations)
         translated = Translated([translation.tgt for translation in translations], model, seconds, num_tokens)
-        copies = Translated(dev.sources, "the sources as translations")
+        copies = Translated(dev.sources, "copies of the sources")
         report = judge(test_set, translated, Wanted(breakdown=True), copies, seen)
         # The card shows no sentences: it goes wherever the model goes.
         breakdown = report.breakdown and replace(report.breakdown, worst=[], gained=[], lost=[])
@@ -133,7 +133,7 @@ def _familiarity(sets: Sequence[TestSet], inputs: RunInputs, signals: StopSignal
             try:
                 return look_up(sets, watched(training_pairs(inputs.config.data, inputs.config.clean)))
             except UserError as error:
-                LOGGER.warning("the model card has no scores by rare words: %s", error)
+                LOGGER.info("the model card has no scores by rare words: %s", error)
     return [None] * len(sets)
 
 
@@ -183,7 +183,7 @@ Scores on the {dev} first {inputs.settings.eval_sentences:,} pairs at most, beam
 {scores}
 ```
 
-Disturbed are the first {NUM_DISTURBED} sources at most, which greedy search translates.
+Disturbed sources: the first {NUM_DISTURBED} at most, translated by greedy search.
 
 Score it on the test set of its run, or on another one: `mtx evaluate --model THIS_FOLDER`.
 

@@ -144,7 +144,7 @@ def test_robustness(mtx: "Mtx", finished_run: Path) -> None:
 
 def test_the_model_card_explains_the_scores(finished_run: Path) -> None:
     card = (finished_run / "model" / "README.md").read_text(encoding="utf-8")
-    assert "against the sources as translations: " in card
+    assert "against copies of the sources: " in card
     assert f"also in the {len(PAIRS)} pairs of training: " in card
     for words in (
         "words in the source",
