@@ -69,7 +69,7 @@ def tune_model(
     if not tuning.is_better:
         print(f"mtx: nothing stored: no setting is better beyond chance ({tuning.gain})", file=sys.stderr)
         return
-    best, before = tuning.best, tuning.before
+    best, before = tuning.chosen, tuning.before
     found = {"beam_size": best.beam_size, "length_penalty": best.length_penalty}
     on = f"{escape_controls(' and '.join(tuning.sets))}, {tuning.num_sentences:,} sentences"
     scores = f"BLEU {best.bleu:.2f}, before {before.bleu:.2f}"

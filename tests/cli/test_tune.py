@@ -39,7 +39,10 @@ def test_a_setting_that_is_better_is_stored(run: Path, mtx: Mtx, monkeypatch: py
     assert (found["stored"], found["sets"]) == (True, ["dev.en and dev.de"])
     assert f"stored in {run / 'model'}: beam " in answer.err
     decode = load_model(run / "model").generation.decode
-    assert (decode.beam_size, decode.length_penalty) == (found["best"]["beam_size"], found["best"]["length_penalty"])
+    assert (decode.beam_size, decode.length_penalty) == (
+        found["chosen"]["beam_size"],
+        found["chosen"]["length_penalty"],
+    )
     after = contents(run / "model")
     assert {name for name in after if after[name] != before[name]} <= {GENERATION, CARD, "manifest.json"}
     card = after[CARD].decode()

@@ -12,9 +12,9 @@ from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.lines import Candidate, Translation
 from mtx.decode.translator import Translator
 from mtx.judge import tuning
-from mtx.judge.statistics import bleu_and_chrf
+from mtx.judge.statistics import Statistics, bleu_and_chrf
 from mtx.judge.test_set import TestSet
-from mtx.judge.tuning import BEAM_SIZES, PENALTIES, Search, rank, tune
+from mtx.judge.tuning import BEAM_SIZES, PENALTIES, Search, choose, rank, tune
 from mtx.system.device import choose_precision
 
 PRECISION = choose_precision("fp32", torch.device("cpu"))
@@ -78,29 +78,29 @@ def test_the_best_setting_wins_if_it_is_better_beyond_chance(trained: TrainedMod
     options = trained.generation.decode.with_options(beam_size=5, length_penalty=0.0)
     found = tune(trained, options, PRECISION, dev_sets("a", "b"), "model")
     assert (found.before.beam_size, found.before.length_penalty) == (5, 0.0)
-    assert found.before.bleu < found.best.bleu == pytest.approx(100)
-    assert (found.best.beam_size, found.best.length_penalty) == (2, 0.9)
+    assert found.before.bleu < found.chosen.bleu == pytest.approx(100)
+    assert (found.chosen.beam_size, found.chosen.length_penalty) == (2, 0.9)
     assert found.is_better
     assert found.difference.p_bootstrap < 0.05
     assert len(found.settings) == len(PENALTIES) * len({*BEAM_SIZES, 5})
-    assert "  best" in next(line for line in found.to_text().splitlines() if line.startswith("    2"))
+    assert "  chosen" in next(line for line in found.to_text().splitlines() if line.startswith("    2"))
     written = json.loads(found.to_json())
     assert written["stored"]
     assert written["sets"] == ["a", "b"]
     assert written["num_sentences"] == 48
-    assert written["best"]["beam_size"] == 2
+    assert written["chosen"]["beam_size"] == 2
 
 
 @pytest.mark.usefixtures("_fake")
 def test_the_own_setting_stays_if_none_is_better(trained: TrainedModel) -> None:
     options = trained.generation.decode.with_options(beam_size=2, length_penalty=1.0)
     found = tune(trained, options, PRECISION, dev_sets("a"), "model")
-    assert found.before == found.best
+    assert found.before == found.chosen
     assert not found.is_better
     few = [replace(each, sources=REFERENCES[:5], references=[REFERENCES[:5]]) for each in dev_sets("a")]
     options = trained.generation.decode.with_options(beam_size=5, length_penalty=0.0)
     found = tune(trained, options, PRECISION, few, "model")
-    assert found.best.bleu > found.before.bleu
+    assert found.chosen.bleu > found.before.bleu
     assert not found.is_better
 
 
@@ -118,10 +118,15 @@ def test_scores_are_those_of_all_sets_together(trained: TrainedModel) -> None:
         assert getattr(found.before, name) == pytest.approx(together.score())
 
 
-def test_a_tie_goes_to_the_smaller_beam_and_the_nearest_penalty() -> None:
-    def tried(beam_size: int, penalty: float, bleu: float) -> tuning.Tried:
-        return tuning.Tried(*Search(beam_size, penalty), bleu, 50.0, 1.0)
+def test_the_nearest_setting_within_the_standard_error_is_chosen() -> None:
+    def system(*wrong: int) -> Statistics:
+        lines = ["a dog sleeps here ." if line in wrong else text for line, text in enumerate(REFERENCES)]
+        return bleu_and_chrf(lines, [REFERENCES], "13a")[0]
 
-    own = tried(5, 1.0, 30.0)
-    settings = [own, tried(8, 1.0, 31.04), tried(4, 1.5, 31.03), tried(4, 1.2, 31.0), tried(2, 1.0, 30.98)]
-    assert tuning._best_of(settings, own) == settings[3]
+    own, near, best = Search(5, 1.0), Search(5, 1.2), Search(8, 1.0)
+    given = {best: system(1, 2), Search(5, 1.3): system(3, 4), near: system(4, 5, 6), own: system(*range(12))}
+    assert choose(given, own) == near
+    assert choose(given, Search(8, 0.9)) == best
+    assert choose({**given, own: system(7, 8)}, own) == own
+    assert choose({own: given[own], best: given[best]}, own) == best
+    assert choose({**given, Search(2, 1.0): system(1, 3)}, own) == near
