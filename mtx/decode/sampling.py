@@ -74,14 +74,14 @@ class Sampler:
 
     def choose(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Draw a token for each row; return the log-probabilities and the tokens. Shapes: (R,), (R,)."""
-        if self._options.top_k:
-            p_R, tokens_R = self._draw_from_best(logp_RV, self._uniforms.draw(paths_R, step))
+        if self._options.top_k and self._options.top_p < 1:
+            p_R, tokens_R = self._draw_from_best(logp_RV, paths_R, step)
         else:
             p_R, tokens_R = self._draw_from_all(logp_RV, paths_R, step)
         logp_R = logp_RV.gather(1, tokens_R[:, None])[:, 0]
         return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
 
-    def _draw_from_best(self, logp_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw_from_best(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Draw from the `top_k` best tokens, and of these from the first with a probability of `top_p`."""
         logp_RC, _, tokens_RC = best_continuations(logp_RV, logp_RV.new_zeros(len(logp_RV), 1), self._options.top_k)
         p_RC = (logp_RC / self._options.temperature).softmax(dim=1)
@@ -89,17 +89,23 @@ class Sampler:
         # In the order of the vocabulary: rounding may change which of two equal tokens is the better one.
         tokens_RC, order_RC = tokens_RC.sort(dim=1)
         p_RC = p_RC.gather(1, order_RC)
-        drawn_R1 = _locate(p_RC, uniforms_R)[0][:, None]
+        drawn_R1 = _locate(p_RC, self._uniforms.draw(paths_R, step))[0][:, None]
         return p_RC.gather(1, drawn_R1)[:, 0], tokens_RC.gather(1, drawn_R1)[:, 0]
 
     def _draw_from_all(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Draw from all tokens, again and again if better ones already have a probability of `top_p`.
+        """Draw from all tokens, and again if there are `top_k` better ones, or these have a probability of `top_p`.
 
         That needs no order of the tokens, for which all of them would have to be sorted.
         """
-        temperature, top_p = self._options.temperature, self._options.top_p
+        temperature, top_k, top_p = self._options.temperature, self._options.top_k, self._options.top_p
         p_RV = (logp_RV if temperature == 1 else logp_RV / temperature).softmax(dim=1)
         p_R, tokens_R = _draw(p_RV, self._uniforms.draw(paths_R, step))
+        if top_k:
+            rows = (p_R * top_k < 1).nonzero()[:, 0]  # if less, not `top_k` tokens can have more
+            rows = rows[(p_RV[rows] > p_R[rows, None]).sum(dim=1) >= top_k]
+            if len(rows):
+                p_R[rows], tokens_R[rows] = self._draw_from_best(logp_RV[rows], paths_R[rows], step + _STEPS)
+            return p_R, tokens_R
         rows = (p_R <= 1 - top_p).nonzero()[:, 0]  # if not less is left for all better ones together
         while len(rows := rows[_better_than(p_R[rows], p_RV[rows]) >= top_p]):
             step += _STEPS

@@ -69,6 +69,24 @@ def test_translations_are_chosen_among_the_n_best(trained: TrainedModel, sentenc
     assert num_changed > 0
 
 
+@pytest.mark.parametrize("num_models", [1, 2])
+def test_translations_are_chosen_among_samples(num_models: int, trained: TrainedModel, sentences: list[str]) -> None:
+    """The same as are drawn without a choice; a text that is drawn twice counts twice."""
+    fields = {"sample": True, "temperature": 0.5, "copy_unlettered": False, "avoids_loops": False, "split": "never"}
+    others = [trained.model] * (num_models - 1)
+    drawn, chosen = (
+        Translator(trained, trained.generation.decode.with_options(**given, **fields), CPU, others)
+        for given in ({"samples": 9}, {"mbr": 9})
+    )
+    num_changed = 0
+    for samples, best in zip(drawn.translate(sentences[:30]), chosen.translate(sentences[:30]), strict=True):
+        if len(samples.sentences) == 1:
+            rank = rank_by_utility([candidate.tgt for candidate in samples.nbest])[0]
+            assert best.nbest == (samples.nbest[rank],)
+            num_changed += rank > 0
+    assert num_changed > 9
+
+
 def test_the_choice_has_no_loops(trained: TrainedModel, sentences: list[str]) -> None:
     options = trained.generation.decode.with_options(beam_size=2, mbr=6, split="never")
     for each in Translator(trained, options, CPU).translate(sentences[:20]):

@@ -70,6 +70,18 @@ def test_a_search_finds_what_its_slow_twin_finds(method: dict[str, Any], given: 
         assert len(ids) >= options.min_length
 
 
+@pytest.mark.parametrize(
+    "method", [{"beam_size": 1}, {"beam_size": 3}, {"sample": True}, {"beam_size": 4, "beam_groups": 2}]
+)
+def test_what_would_leave_nothing_is_repeated(method: dict[str, Any]) -> None:
+    """All six words are used up before the minimum length is reached; no sentence is without a translation."""
+    options = changed(OPTIONS, no_repeat_ngram=1, min_length=9, **method)
+    for (ids, logp), *_ in find(options, *constraints_of(options, EOS)):
+        assert len(ids) >= 9
+        assert len(set(ids[:6])) == 6
+        assert math.isfinite(logp)
+
+
 def test_what_is_off_is_no_constraint() -> None:
     assert constraints_of(OPTIONS, EOS) == []
 

@@ -171,6 +171,14 @@ def test_the_first_segment_of_a_line_begins_with_the_prefix(own: TrainedModel) -
     assert [each.tgt for each in Translator(own, options, CPU).translate(["1234", ""])] == ["1234", ""]
 
 
+def test_a_translation_that_ends_after_its_prefix_keeps_the_spaces(own: TrainedModel) -> None:
+    """The tokenizer removes them, as it does everywhere at the end."""
+    translator = Translator(own, own.generation.decode.with_options(), CPU)
+    [segment] = translator.segmenter.segments(["A dog."], ["The dog "])
+    ids = own.tokenizer.encode_tgt(["The dog"])[0]
+    assert translator._decode([segment], [[Hypothesis(ids, 0.0, 0.0)]]) == [["The dog "]]
+
+
 @pytest.mark.parametrize("text", ["a\nb", " a", "  ", "a\ud800", "the " * 99, "\u2028"])
 def test_an_impossible_prefix_is_refused(text: str, own: TrainedModel) -> None:
     translator = Translator(own, own.generation.decode.with_options(), CPU)
