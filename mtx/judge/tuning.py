@@ -67,7 +67,9 @@ class Tuning:
 
     def to_text(self) -> str:
         """A table for people: of each beam size the highest score, the model's own setting and the one chosen."""
-        highest = {each.beam_size: each for each in sorted(self.settings, key=lambda each: each.bleu)}
+        own = self.before.length_penalty
+        rising = sorted(self.settings, key=lambda each: (each.bleu, -abs(each.length_penalty - own)))
+        highest = {each.beam_size: each for each in rising}
         lines = [f"{'beam':>5}{'length penalty':>16}{'BLEU':>9}{'chrF2':>9}{'length ratio':>14}"]
         for row in sorted(
             {*highest.values(), self.before, self.chosen}, key=lambda row: (row.beam_size, row.length_penalty)
