@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest, nsmallest
 
+from mtx.data.check.overlap import counted_words
 from mtx.judge.sentences import Sentence, signs_of
 from mtx.judge.statistics import Statistics
 from mtx.judge.training import Familiarity
@@ -40,7 +41,7 @@ class Overlap:
 class Breakdown:
     """Where a system is good and bad on one test set."""
 
-    by_length: list[Group]  # Words of the source
+    by_length: list[Group]  # Words of the source; characters in a script without spaces
     by_sentences: list[Group]  # Sentences in a line of the source
     by_rarest_word: list[Group]  # Occurrences in training of the rarest word; empty if that is not known
     by_overlap: list[Group]  # Lines whose source is in the training data, and all others
@@ -100,7 +101,7 @@ def break_down(
         overlap = Overlap(sum(is_seen), sum(familiarity.has_pair), familiarity.num_pairs)
     counts = Counter(flag for each in sentences for flag in each.flags)
     return Breakdown(
-        by_size(lambda number: len(sentences[number].src.split()), LENGTHS),
+        by_size(lambda number: _num_words(sentences[number].src), LENGTHS),
         by_size(lambda number: len(split_sentences(sentences[number].src, src_lang)), SENTENCES),
         by_rarest,
         by_overlap,
@@ -110,6 +111,10 @@ def break_down(
         nlargest(NUM_SHOWN, (each for each in sentences if each.change > 0), key=lambda each: each.change),
         nsmallest(NUM_SHOWN, (each for each in sentences if each.change < 0), key=lambda each: each.change),
     )
+
+
+def _num_words(text: str) -> int:
+    return len(counted_words(text, text.split()))
 
 
 def _ranges(limits: Sequence[int]) -> list[str]:

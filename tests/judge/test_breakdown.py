@@ -72,3 +72,11 @@ def test_the_most_changed_sentences() -> None:
         assert found is not None
         changed = [found.lost, found.gained] if baseline is other else [found.gained, found.lost]
         assert [[each.line for each in sentences] for sentences in changed] == [[1, 7], []]
+
+
+def test_characters_are_counted_where_words_have_no_spaces() -> None:
+    lines = ["今天天气很好。", "好。"]
+    test_set = TestSet("test", lines, [lines], None, "zh", src_lang="zh")
+    found = judge(test_set, Translated(lines), Wanted(breakdown=True)).breakdown
+    assert found is not None
+    assert [(each.name, each.num_sentences) for each in found.by_length] == [("0-5", 1), ("6-10", 1)]
