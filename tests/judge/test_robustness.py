@@ -41,7 +41,7 @@ def test_losses() -> None:
     assert by_kind["caps"].chrf_lost == found.chrf - sacrebleu.corpus_chrf(system(caps), test_set.references).score
     assert (by_kind["spaces"].bleu_lost, by_kind["spaces"].chrf_lost) == (0, 0)
     joined = by_kind["joined"]
-    assert (joined.num_changed, joined.bleu_lost) == (2, 0)  # words alone matter to this system
+    assert (joined.num_changed, joined.bleu_lost, joined.chrf_lost) == (2, 0, 0)  # words alone matter to this system
 
 
 def test_a_script_without_cases_is_told() -> None:

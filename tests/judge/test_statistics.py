@@ -3,13 +3,16 @@
 import pytest
 import sacrebleu
 
+from mtx.judge import statistics
 from mtx.judge.statistics import bleu_and_chrf, folded_bleu, ter
 
 HYPOTHESES = ["The dog doesn't see (the) cat.", "A big tree!", "", "One two three four."]
 REFERENCES = [["The Dog doesn't see the cat.", "A big, big tree!", "No.", "One two three four"]]
 
 
-def test_a_part_is_scored_as_if_alone() -> None:
+@pytest.mark.parametrize("at_a_time", [1, 3, 1000])
+def test_a_part_is_scored_as_if_alone(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "SENTENCES_AT_A_TIME", at_a_time)
     part = [0, 2, 3]
     hypotheses, references = [HYPOTHESES[i] for i in part], [[REFERENCES[0][i] for i in part]]
     bleu, chrf = bleu_and_chrf(HYPOTHESES, REFERENCES, "13a")
