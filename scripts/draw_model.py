@@ -1,6 +1,6 @@
 """Draw the pictures of mtx/model/README.md from the real model: masks, positions, attention on the "it" sentences.
 
-pip install 'mtx[plot]'; python scripts/draw_model.py runs/demo mtx/model/pictures
+python scripts/draw_model.py runs/demo mtx/model/pictures
 """
 
 import sys

@@ -19,9 +19,9 @@ TINY = (
 )
 
 
-def blocks(language: str) -> list[str]:
-    """The contents of the README's code blocks in `language`."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, page: str = README) -> list[str]:
+    """The contents of a page's code blocks in `language`."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
 
 
 def shell_function(program: Sequence[str]) -> dict[str, str]:
@@ -94,7 +94,7 @@ def test_files_and_links_exist() -> None:
             )
             name = path.replace("NAME.py", "")
             assert any((place / name).exists() for place in places), f"{page} names {path}"
-    [tree] = [block for block in blocks("text") if block.startswith("mtx/")]
+    [tree] = blocks("text", (ROOT / "mtx" / "README.md").read_text(encoding="utf-8"))
     for name in re.findall(r"^ *(\S+)", tree, flags=re.MULTILINE):
         assert (ROOT / name).exists() or (ROOT / "mtx" / name).exists(), name
 

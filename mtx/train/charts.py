@@ -10,7 +10,6 @@ from io import BytesIO
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mtx.errors import ExitCode, UserError
 from mtx.train.records import UPDATE, VALIDATION, RunRecords
 
 if TYPE_CHECKING:
@@ -104,18 +103,11 @@ def _look(number: int) -> dict[str, Any]:
 
 @contextmanager
 def _figure(size: tuple[float, float]) -> "Iterator[Figure]":
-    """A figure to draw and save in the block.
-
-    Raises:
-        UserError: matplotlib is not installed (MACHINE).
-    """
+    """A figure to draw and save in the block."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where its cache of fonts is
-    try:
-        from matplotlib import rc_context, rcdefaults
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        what, do = "mtx plot needs matplotlib, which is not installed", "Install it with: pip install 'mtx[plot]'."
-        raise UserError(ExitCode.MACHINE, what, where="command line", do=do) from error
+    from matplotlib import rc_context, rcdefaults
+    from matplotlib.figure import Figure
+
     with rc_context(), warnings.catch_warnings():
         rcdefaults()  # whatever the user's own settings are
         with rc_context(SETTINGS):

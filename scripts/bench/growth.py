@@ -1,6 +1,6 @@
 """Growth of time and memory with sentence length, batch, vocabulary and beam, beside that of the arithmetic.
 
-    python -m scripts.bench.growth --plot growth.png > growth.md      (the plot needs pip install 'mtx[plot]')
+    python -m scripts.bench.growth --plot growth.png > growth.md
 
 Measures mtx's own training step and `Translator` on random weights of the default sizes and random ids, each point in a
 fresh process. Growth is the exponent g between neighbouring points: doubling x multiplies the time by 2^g. Tables go to

@@ -11,7 +11,6 @@ from tests.cli.conftest import Mtx
 def test_the_newest_run_is_drawn_as_a_page(
     finished_run: Path, mtx: Mtx, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra mtx[plot]")
     monkeypatch.chdir(finished_run.parents[1])
     answer = mtx("plot", "-o", tmp_path / "curves.HTML")
     assert (answer.code, answer.err) == (0, "")
@@ -44,7 +43,6 @@ def test_errors_leave_no_file(
 
 
 def test_a_model_folder_stays_as_it_is(finished_run: Path, mtx: Mtx) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra mtx[plot]")
     answer = mtx("plot", finished_run, "-o", finished_run / "model" / "curves.png")
     assert (answer.code, answer.out) == (2, "")
     assert "into a model folder" in answer.err

@@ -2,14 +2,12 @@
 
 import math
 import re
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 import mtx.pages
-from mtx.errors import ExitCode, UserError
 from mtx.train.charts import CHARTS, COLORS, DASHES, draw_picture, draw_svg
 from mtx.train.curves import to_html
 from mtx.train.records import RunRecords
@@ -22,11 +20,6 @@ def make_run(name: str, steps: range = STEPS, scale: float = 1.0, *, has_dev: bo
     updates = {step: dict.fromkeys(keys, scale * (1 + 100 / step)) for step in steps}
     dev = {step: {"loss": 3 - step / 1000, "bleu": step / 30, "chrf": step / 20} for step in steps[4::5]}
     return RunRecords(name, updates, dev if has_dev else {})
-
-
-@pytest.fixture(autouse=True)
-def _has_matplotlib() -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra mtx[plot]")
 
 
 class Page(HTMLParser):
@@ -136,10 +129,3 @@ def test_a_point_without_neighbours_is_marked() -> None:
     alone = draw_svg(CHARTS[0], [RunRecords("a", {1: {"nll": 5}, 2: {"nll": None}, 3: {"nll": 4}}, {})])
     color = "fill: var(--series-1); fill-opacity: 0.7"
     assert (color in alone, color in whole) == (True, False)
-
-
-def test_a_missing_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"mtx\[plot\]") as caught:
-        draw_picture([make_run("a")])
-    assert caught.value.code == ExitCode.MACHINE

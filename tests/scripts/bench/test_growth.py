@@ -1,7 +1,6 @@
 """Growth is measured in fresh processes, beside a correct count of FLOPs."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from scripts.bench.measurement import SIZES, Point, measure, translation_flops
 def test_tables_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     axes = {"beam": {beam: [Point("translate", 2, 5, 100, beam)] for beam in (1, 4)}}
     monkeypatch.setattr(growth, "AXES", axes)
-    plot = ["--plot", f"{tmp_path}/growth.png"] if find_spec("matplotlib") else []
+    plot = ["--plot", f"{tmp_path}/growth.png"]
     monkeypatch.setattr(sys, "argv", ["growth", "--only", "beam", "--threads", "1", "--repeats", "1", *plot])
     growth.main()
     printed = capsys.readouterr().out
