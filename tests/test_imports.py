@@ -42,7 +42,7 @@ WITHOUT_TORCH = [
     "mtx.demo",
     "mtx.files.sealed",
     "mtx.system.parallel",
-    "mtx.judge.judge",
+    "mtx.judge.judgement",
     "mtx.train.curves",
 ]
 

@@ -104,14 +104,14 @@ def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenize
     return Statistics.of("TER", TER(normalized=cuts, asian_support=cuts), hypotheses, references)
 
 
-def folded_bleu(
+def preprocessed_bleu(
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     tokenizer: str,
     moses_lang: str | None,
     lowercase: bool,
 ) -> Statistics:
-    """BLEU as papers on small corpora give it: of lower-cased text, of text tokenized by the rules of Moses, or both.
+    """BLEU as papers on small corpora report it: of text lower-cased, tokenized by the rules of Moses, or both.
 
     `moses_lang` is the language of these rules; None leaves the words to BLEU's `tokenizer`.
 

@@ -18,7 +18,7 @@ from mtx.data.sources.read import reader
 from mtx.decode.lines import Translation
 from mtx.errors import UserError
 from mtx.judge.disturbances import KINDS
-from mtx.judge.judge import Wanted, judge
+from mtx.judge.judgement import Parts, judge
 from mtx.judge.report import Report
 from mtx.judge.robustness import Robustness, measure_robustness
 from mtx.judge.test_set import TestSet, Translated
@@ -100,7 +100,7 @@ def _score(inputs: RunInputs, signals: StopSignals) -> str:
         seconds, num_tokens = time.perf_counter() - start, sum(each.num_tokens for each in translations)
         translated = Translated([translation.tgt for translation in translations], model, seconds, num_tokens)
         copies = Translated(dev.sources, "copies of the sources")
-        report = judge(test_set, translated, Wanted(breakdown=True), copies, seen)
+        report = judge(test_set, translated, Parts(breakdown=True), copies, seen)
         # The card shows no sentences: it goes wherever the model goes.
         breakdown = report.breakdown and replace(report.breakdown, worst=[], gained=[], lost=[])
         robustness = _robustness(dev, test_set, inputs, signals)

@@ -2,7 +2,7 @@
 
 import sacrebleu
 
-from mtx.judge.judge import Wanted, judge
+from mtx.judge.judgement import Parts, judge
 from mtx.judge.test_set import TestSet, Translated
 
 SOURCES = [
@@ -36,7 +36,7 @@ HYPOTHESES = [
 
 def test_parts_and_signs() -> None:
     test_set = TestSet("test", SOURCES, [REFERENCES], None, "de", src_lang="en")
-    report = judge(test_set, Translated(HYPOTHESES), Wanted(breakdown=True))
+    report = judge(test_set, Translated(HYPOTHESES), Parts(breakdown=True))
     found = report.breakdown
     assert found is not None
     assert found.flags == dict.fromkeys(found.flags, 1)
@@ -54,13 +54,13 @@ def test_parts_and_signs() -> None:
 def test_a_record_of_each_sentence() -> None:
     test_set = TestSet("test", SOURCES, [REFERENCES, HYPOTHESES], None, "de", src_lang="en")
     first, *_, last = judge(
-        test_set, Translated(HYPOTHESES), Wanted(sentences=True), Translated(REFERENCES, "base")
+        test_set, Translated(HYPOTHESES), Parts(sentences=True), Translated(REFERENCES, "base")
     ).sentences
     assert (last.line, last.src, last.references) == (7, "A small tree.", ("Ein kleiner Baum.", "Маленькое дерево."))
     assert (last.tgt, last.baseline_tgt, last.flags) == ("Маленькое дерево.", "Ein kleiner Baum.", ("wrong script",))
     assert (last.chrf, last.baseline_chrf, last.change) == (100.0, 100.0, 0.0)
     assert first.change == sacrebleu.sentence_chrf("", [REFERENCES[0], ""]).score - 100.0
-    report = judge(TestSet("test", [], [REFERENCES], None, "de"), Translated(HYPOTHESES), Wanted(sentences=True))
+    report = judge(TestSet("test", [], [REFERENCES], None, "de"), Translated(HYPOTHESES), Parts(sentences=True))
     assert [(each.src, each.flags, each.change) for each in report.sentences] == [("", (), 0.0)] * 7
 
 
@@ -68,7 +68,7 @@ def test_the_most_changed_sentences() -> None:
     test_set = TestSet("test", SOURCES, [REFERENCES], None, "de", src_lang="en")
     other = [REFERENCES[0], *HYPOTHESES[1:6], REFERENCES[6]]
     for translated, baseline in ((HYPOTHESES, other), (other, HYPOTHESES)):
-        found = judge(test_set, Translated(translated), Wanted(breakdown=True), Translated(baseline, "b")).breakdown
+        found = judge(test_set, Translated(translated), Parts(breakdown=True), Translated(baseline, "b")).breakdown
         assert found is not None
         changed = [found.lost, found.gained] if baseline is other else [found.gained, found.lost]
         assert [[each.line for each in sentences] for sentences in changed] == [[1, 7], []]
@@ -77,6 +77,6 @@ def test_the_most_changed_sentences() -> None:
 def test_characters_are_counted_where_words_have_no_spaces() -> None:
     lines = ["今天天气很好。", "好。"]
     test_set = TestSet("test", lines, [lines], None, "zh", src_lang="zh")
-    found = judge(test_set, Translated(lines), Wanted(breakdown=True)).breakdown
+    found = judge(test_set, Translated(lines), Parts(breakdown=True)).breakdown
     assert found is not None
     assert [(each.name, each.num_sentences) for each in found.by_length] == [("0-5", 1), ("6-10", 1)]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import mtx.judge.page
-from mtx.judge.judge import Wanted, judge
+from mtx.judge.judgement import Parts, judge
 from mtx.judge.page import to_html
 from mtx.judge.report import Report, Score
 from mtx.judge.robustness import Loss, Robustness
@@ -62,8 +62,8 @@ def report(text: str = HOSTILE, **changes: Any) -> Report:
     bad = [line.replace("dog", "cow") for line in good]
     test_set = TestSet(text, good, [good], None, "de", None, "en")
     seen = Familiarity([0, 100] * 10, [True] * 5 + [False] * 15, [True] * 2 + [False] * 18, 12345)
-    wanted, baseline = Wanted(True, breakdown=True), Translated(bad, text)
-    judged = judge(test_set, Translated(good, text, 3.5, 4321), wanted, baseline, seen)
+    parts, baseline = Parts(True, breakdown=True), Translated(bad, text)
+    judged = judge(test_set, Translated(good, text, 3.5, 4321), parts, baseline, seen)
     robustness = Robustness(20, 1, 50.0, 60.0, [Loss("caps", 19, 40.5, 61.5, 9.5, -1.5)])
     score = replace(judged.bleu, signature=text)
     return replace(

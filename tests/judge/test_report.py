@@ -15,7 +15,7 @@ import torch
 from mtx.checkpoint.model_folder import TrainedModel
 from mtx.decode.translator import Translator
 from mtx.errors import ExitCode, UserError
-from mtx.judge.judge import Wanted, judge
+from mtx.judge.judgement import Parts, judge
 from mtx.judge.languages import choose_bleu_tokenizer, language_notes
 from mtx.judge.report import Report, Score, score
 from mtx.judge.test_set import TestSet, translate_set
@@ -183,7 +183,7 @@ def test_a_report_is_on_the_translators_own_output(trained: TrainedModel, senten
     test_set = TestSet("test", [*sentences[:6], ""], [sentences[:7]], None, "de")
     translated = translate_set(translator, test_set, "runs/my/model")
     assert translated.hypotheses == [each.tgt for each in translator.translate(test_set.sources)]
-    report = judge(test_set, translated, Wanted())
+    report = judge(test_set, translated, Parts())
     bleu, chrf, ratio = score(translated.hypotheses, [sentences[:7]], "13a")
     assert (report.bleu, report.chrf, report.length_ratio) == (bleu, chrf, ratio)
     assert (report.model, report.num_sentences, report.num_empty) == ("runs/my/model", 7, 1)

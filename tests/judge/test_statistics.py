@@ -4,7 +4,7 @@ import pytest
 import sacrebleu
 
 from mtx.judge import statistics
-from mtx.judge.statistics import bleu_and_chrf, folded_bleu, ter
+from mtx.judge.statistics import bleu_and_chrf, preprocessed_bleu, ter
 
 HYPOTHESES = ["The dog doesn't see (the) cat.", "A big tree!", "", "One two three four."]
 REFERENCES = [["The Dog doesn't see the cat.", "A big, big tree!", "No.", "One two three four"]]
@@ -29,18 +29,18 @@ def test_ter_of_chinese_counts_characters() -> None:
 
 def test_bleu_of_lower_cased_and_tokenized_text_has_its_own_name() -> None:
     pytest.importorskip("sacremoses")
-    lower = folded_bleu(HYPOTHESES, REFERENCES, "13a", None, lowercase=True)
+    lower = preprocessed_bleu(HYPOTHESES, REFERENCES, "13a", None, lowercase=True)
     assert (lower.name, lower.key) == ("lower-cased BLEU", "lower_cased_bleu")
     assert lower.score() == sacrebleu.corpus_bleu(HYPOTHESES, REFERENCES, lowercase=True).score
     # Cut by hand as the tokenizer of Moses cuts
     cut = ["The dog doesn 't see ( the ) cat .", "A big tree !", "", "One two three four ."]
     cut_references = [["The Dog doesn 't see the cat .", "A big , big tree !", "No .", "One two three four"]]
     options = {"tokenize": "none", "force": True}
-    both = folded_bleu(HYPOTHESES, REFERENCES, "13a", "en", lowercase=True)
+    both = preprocessed_bleu(HYPOTHESES, REFERENCES, "13a", "en", lowercase=True)
     assert (both.name, both.key) == ("tokenized lower-cased BLEU", "tokenized_lower_cased_bleu")
     lowered = [line.lower() for line in cut], [[line.lower() for line in lines] for lines in cut_references]
     assert both.score() == sacrebleu.corpus_bleu(*lowered, **options).score
-    tokenized = folded_bleu(HYPOTHESES, REFERENCES, "13a", "en", lowercase=False)
+    tokenized = preprocessed_bleu(HYPOTHESES, REFERENCES, "13a", "en", lowercase=False)
     assert tokenized.name == "tokenized BLEU"
     assert tokenized.score() == sacrebleu.corpus_bleu(cut, cut_references, **options).score
     assert tokenized.score() != lower.score()

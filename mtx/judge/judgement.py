@@ -1,19 +1,20 @@
-"""Judgement of translations: the report on one test set, with all that a user asks for."""
+"""Judgement of translations: a report on one test set, with the parts that a user asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mtx.judge.breakdown import break_down
 from mtx.judge.compare import compare
 from mtx.judge.report import Report, Score, count, length_ratio
 from mtx.judge.sentences import sentences_of
-from mtx.judge.statistics import Statistics, bleu_and_chrf, folded_bleu, ter
+from mtx.judge.statistics import Statistics, bleu_and_chrf, preprocessed_bleu, ter
 from mtx.judge.test_set import TestSet, Translated
 from mtx.judge.training import Familiarity
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Parts of a report beside BLEU and chrF2."""
+class Parts:
+    """Parts of a report beside BLEU and chrF2, and whether they are asked for."""
 
     ter: bool = False
     tokenized: bool = False  # BLEU of text tokenized by the rules of Moses
@@ -25,7 +26,7 @@ class Wanted:
 def judge(
     test_set: TestSet,
     translated: Translated,
-    wanted: Wanted,
+    parts: Parts,
     baseline: Translated | None = None,
     familiarity: Familiarity | None = None,
 ) -> Report:
@@ -39,7 +40,6 @@ def judge(
     hypotheses, seconds = translated.hypotheses, translated.seconds
     given = test_set.references, test_set.bleu_tokenizer
     bleu, chrf = count(hypotheses, *given)
-    statistics: tuple[Statistics, ...] = bleu, chrf
     report = Report(
         translated.system,
         len(hypotheses),
@@ -51,22 +51,22 @@ def judge(
         num_empty=sum(not line.strip() for line in hypotheses),
         name=test_set.name,
     )
-    if wanted.ter:
-        statistics = (*statistics, ter(hypotheses, *given))
-    others: tuple[Statistics, ...] | None = None
+    more = [ter(hypotheses, *given)] if parts.ter else []
+    theirs: tuple[Sequence[str], Statistics] | tuple[()] = ()
     if baseline is not None:
-        others = bleu_and_chrf(baseline.hypotheses, *given)
-        others = (*others, ter(baseline.hypotheses, *given)) if wanted.ter else others
+        others = [*bleu_and_chrf(baseline.hypotheses, *given)]
+        theirs = baseline.hypotheses, others[1]
+        others += [ter(baseline.hypotheses, *given)] if parts.ter else []
         num_different = sum(map(str.__ne__, hypotheses, baseline.hypotheses))
-        report = replace(report, comparison=compare(statistics, others, str(baseline.system), num_different))
-    if wanted.tokenized or wanted.lowercase:
-        moses_lang = (test_set.language or "en") if wanted.tokenized else None
-        statistics = (*statistics, folded_bleu(hypotheses, *given, moses_lang, wanted.lowercase))
-    report = replace(report, more={each.name: Score.of(each) for each in statistics[2:]})
-    if wanted.breakdown or wanted.sentences:
-        their = (baseline.hypotheses, others[1]) if baseline is not None and others is not None else ()
-        sentences = sentences_of(test_set, hypotheses, chrf, *their)
+        comparison = compare([bleu, chrf, *more], others, str(baseline.system), num_different)
+        report = replace(report, comparison=comparison)
+    if parts.tokenized or parts.lowercase:
+        moses_lang = (test_set.language or "en") if parts.tokenized else None
+        more.append(preprocessed_bleu(hypotheses, *given, moses_lang, parts.lowercase))
+    report = replace(report, more={each.name: Score.of(each) for each in more})
+    if parts.breakdown or parts.sentences:
+        sentences = sentences_of(test_set, hypotheses, chrf, *theirs)
         report = replace(report, sentences=tuple(sentences))
-        if wanted.breakdown:
+        if parts.breakdown:
             report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang, familiarity))
     return report
