@@ -1,4 +1,4 @@
-"""Where a system is good and bad: scores by kind of sentence, signs of wrong translations, and the worst ones."""
+"""Breakdown of the scores on a test set by kind of sentence, with signs of wrong translations and the worst ones."""
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -15,6 +15,7 @@ from mtx.text.sentences import split_sentences
 LENGTHS = (5, 10, 20, 30, 50)  # Largest number of words of the source in each group but the last
 SENTENCES = (1, 2, 4)  # Largest number of sentences of the source in each group but the last
 OCCURRENCES = (0, 2, 9, 99)  # Largest number of occurrences in training of the rarest word, in each group but the last
+SIGNS = "signs of wrong translations"  # Title of their counts, for people
 NUM_SHOWN = 5  # Translations shown of the worst, and of those that changed most
 
 
@@ -36,37 +37,45 @@ class Overlap:
     num_pairs: int  # Lines whose source is there with the same translation
     num_training_pairs: int  # Pairs of the training data that were read
 
+    def to_text(self, num_sentences: int) -> str:
+        """The overlap of a set with `num_sentences`, for people."""
+        found = ("sources", self.num_sources), ("whole pairs", self.num_pairs)
+        counts = ", ".join(f"{count:,} {what} ({100 * count / num_sentences:.1f} %)" for what, count in found)
+        return f"overlap with the {self.num_training_pairs:,} pairs of training: {counts}"
+
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Where a system is good and bad on one test set."""
+    """Scores of one system on one test set by kind of sentence, and the sentences to read first."""
 
-    by_length: list[Group]  # Words of the source; characters in a script without spaces
-    by_sentences: list[Group]  # Sentences in a line of the source
-    by_rarest_word: list[Group]  # Occurrences in training of the rarest word; empty if that is not known
-    by_overlap: list[Group]  # Lines whose source is in the training data, and all others
+    by_length: list[Group]  # By words of the source, or characters in a script without spaces
+    by_sentences: list[Group]  # By sentences in a line of the source
+    by_rarest_word: list[Group]  # By occurrences in training of the rarest word; empty if they are not known
+    by_overlap: list[Group]  # Lines whose source is in the training data, and all others; empty if there are none
     overlap: Overlap | None  # None if the training data is not known
     flags: dict[str, int]  # Translations with each sign of a wrong translation
     worst: list[Sentence]
     gained: list[Sentence]  # Sentences with the greatest gain in chrF2 over the baseline
     lost: list[Sentence]  # Sentences with the greatest loss
 
+    @property
+    def tables(self) -> dict[str, list[Group]]:
+        """The groups that there are, by titles for people."""
+        tables = {
+            "words in the source": self.by_length,
+            "sentences in the source": self.by_sentences,
+            "training frequency of the rarest word": self.by_rarest_word,
+            "source in training": self.by_overlap,
+        }
+        return {title: groups for title, groups in tables.items() if groups}
+
     def to_lines(self, num_sentences: int) -> list[str]:
-        """A table for people, of a set with `num_sentences`."""
-        lines = []
-        if self.overlap is not None:
-            found = ("sources", self.overlap.num_sources), ("whole pairs", self.overlap.num_pairs)
-            counts = ", ".join(f"{count:,} {what} ({100 * count / num_sentences:.1f} %)" for what, count in found)
-            lines.append(f"also in the {self.overlap.num_training_pairs:,} pairs of training: {counts}")
-        for title, groups in (
-            ("words in the source", self.by_length),
-            ("sentences in the source", self.by_sentences),
-            ("times its rarest word is in training", self.by_rarest_word),
-            ("source in training", self.by_overlap),
-        ):
-            lines += [f"{title:<38}{'lines':>8}{'BLEU':>8}{'chrF2':>8}"] if groups else []
+        """Tables for people, of a set with `num_sentences`."""
+        lines = [self.overlap.to_text(num_sentences)] if self.overlap is not None else []
+        for title, groups in self.tables.items():
+            lines.append(f"{title:<38}{'lines':>8}{'BLEU':>8}{'chrF2':>8}")
             lines += [f"  {g.name:<36}{g.num_sentences:8,}{g.bleu:8.2f}{g.chrf:8.2f}" for g in groups]
-        lines.append("signs of errors: " + ", ".join(f"{name} {count:,}" for name, count in self.flags.items()))
+        lines.append(f"{SIGNS}: " + ", ".join(f"{name} {count:,}" for name, count in self.flags.items()))
         for title, shown in (("worst", self.worst), ("greatest gains", self.gained), ("greatest losses", self.lost)):
             lines += [f"{title}:"] if shown else []
             lines += [line for each in shown for line in each.to_lines()]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mtx.judge.breakdown import SIGNS
 from mtx.judge.compare import Difference
 from mtx.judge.report import Report, Score
 from mtx.judge.sentences import Sentence
@@ -96,24 +97,19 @@ def _scores(report: Report) -> Iterator[ScoreRow]:
 def _plots(report: Report) -> Iterator[Plot]:
     breakdown, robustness = report.breakdown, report.robustness
     if breakdown is not None:
-        for title, groups in (
-            ("Words in the source", breakdown.by_length),
-            ("Sentences in the source line", breakdown.by_sentences),
-            ("Rarest word's training count", breakdown.by_rarest_word),
-            ("Source in training", breakdown.by_overlap),
-        ):
+        for title, groups in breakdown.tables.items():
             rows = [(each.name, each.num_sentences, _score_bars(each.bleu, each.chrf)) for each in groups]
-            yield Plot(title, SCORES, rows)
+            yield Plot(title.capitalize(), SCORES, rows)
         shares = [(name, count, 100 * count / report.num_sentences) for name, count in breakdown.flags.items()]
         rows = [(name, count, [Bar(5, share, f"{share:.1f} %")]) for name, count, share in shares]
-        yield Plot("Signs of a wrong translation", {5: "Share"}, rows)
+        yield Plot(SIGNS.capitalize(), {5: "Share"}, rows)
     if robustness is not None:
         undisturbed = _score_bars(robustness.bleu, robustness.chrf)
         rows = [
             (each.kind, each.num_changed, _score_bars(each.bleu, each.chrf, (-each.bleu_lost, -each.chrf_lost)))
             for each in robustness.losses
         ]
-        yield Plot("Disturbed sources", SCORES, [("not at all", robustness.num_sentences, undisturbed), *rows])
+        yield Plot("Disturbed sources", SCORES, [("undisturbed", robustness.num_sentences, undisturbed), *rows])
 
 
 def _score_bars(bleu: float, chrf: float, changes: tuple[float, ...] = ()) -> list[Bar]:
@@ -138,10 +134,18 @@ def _columns(records: list[tuple[Report, Sentence]]) -> dict[str, str]:
 
 
 def _tags(report: Report, sentence: Sentence) -> Iterator[Tag]:
-    yield from (("Signs of a wrong translation", flag) for flag in sentence.flags)
+    yield from ((SIGNS.capitalize(), flag) for flag in sentence.flags)
     if sentence.baseline_tgt is not None:
         is_same = sentence.baseline_tgt == sentence.tgt
-        name = "same text" if is_same else "better" if sentence.change > 0 else "worse" if sentence.change else "equal"
+        name = (
+            "same text"
+            if is_same
+            else "better"
+            if sentence.change > 0
+            else "worse"
+            if sentence.change
+            else "same score"
+        )
         yield "Against the baseline, by chrF2", name
     if report.name is not None:
         yield "Test set", report.name
