@@ -51,7 +51,7 @@ def beam_search(
     With `coverage_penalty` the states have a field `coverage_RS`, see `mtx.model.fast.coverage`. Finished hypotheses
     are ranked by `log_coverage` too, unfinished ones are not.
 
-    Shapes: (sentences, length) -> sentences times `n_best`, best first. `room` is as in `max_lengths`.
+    Shapes: (sentences, length) -> sentences times `n_best`, best first. Constraints and `room` are as in `Rules`.
     """
     device, num_groups = src_ids.device, options.beam_groups
     width, num_wanted = options.beam_size // num_groups, options.n_best

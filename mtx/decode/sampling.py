@@ -5,14 +5,14 @@ R and V are as in the search, N counts blocks of the vocabulary, C candidates or
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mtx.config.decoding import DecodeOptions
-from mtx.decode.search import Constraint, Hypothesis, S, StepModel, follow_paths
+from mtx.decode.search import Hypothesis, Rules, S, StepModel, follow_paths
 from mtx.decode.topk import BLOCK_SIZE, best_continuations, by_block
 
 _GOLDEN = 0x9E3779B97F4A7C15  # The step of SplitMix64's counter
@@ -24,11 +24,7 @@ def sample_search(
     src_ids: Tensor,
     src_mask: Tensor,
     options: DecodeOptions,
-    *,
-    bos_id: int,
-    eos_id: int,
-    constraints: Sequence[Constraint] = (),
-    room: Sequence[int] = (),
+    **rules: Unpack[Rules],
 ) -> list[list[Hypothesis]]:
     """Draw the next token at every step, until the end symbol. Log-probabilities stay the model's own.
 
@@ -36,9 +32,7 @@ def sample_search(
     """
     sources = [ids[mask].tolist() for ids, mask in zip(src_ids, src_mask, strict=True)]
     sampler = Sampler(options, Uniforms(options.seed, sources, options.samples))
-    rules = {"bos_id": bos_id, "eos_id": eos_id, "constraints": constraints, "room": room}
-    choice = {"choose": sampler.choose, "num_paths": options.samples}
-    return follow_paths(model, src_ids, src_mask, options, **rules, **choice)  # type: ignore[arg-type]
+    return follow_paths(model, src_ids, src_mask, options, choose=sampler.choose, num_paths=options.samples, **rules)
 
 
 class Uniforms:

@@ -1,4 +1,4 @@
-"""Searches and what they share: ids in, ids out. Of the model they know `start` and `step` only. Here: greedy search.
+"""Greedy search, and what all searches share: ids in, ids out. They know nothing of a model but `start` and `step`.
 
 Whatever the model predicts, every search ends at the maximum length: with a hypothesis, or with a FloatingPointError if
 the model's numbers overflow.
@@ -9,7 +9,7 @@ Rows of a step are hypotheses, W for each of B sentences, R = B · W in all; V i
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeAlias, TypeVar
+from typing import NotRequired, Protocol, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor
@@ -50,6 +50,15 @@ class Constraint(Protocol):
         """
 
 
+class Rules(TypedDict):
+    """Arguments of all searches."""
+
+    bos_id: int
+    eos_id: int
+    constraints: NotRequired[Sequence[Constraint]]  # Applied in this order; none by default
+    room: NotRequired[Sequence[int]]  # Tokens that each sentence may have beyond the options' limits, for its prefix
+
+
 # Takes a token for each row: from log-probabilities (R, V) of the next token, without scores less some constant, the
 # paths of the rows and the number of the step, from 1 on, to the log-probabilities and ids of the tokens taken.
 Choice: TypeAlias = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -63,9 +72,8 @@ class Hypothesis:
     logp: float
     """Natural log-probability of the tokens and the end symbol, or without that if the model gave it probability 0 at
     the maximum length; NaN if no scores were asked for."""
-    score: (
-        float  # What hypotheses are ranked by: logp / length ** length_penalty, the end symbol included; see `finish`
-    )
+    score: float
+    """Rank among hypotheses: logp / length ** length_penalty, with the end symbol; and with coverage, see `finish`."""
 
 
 def greedy_search(
@@ -73,15 +81,10 @@ def greedy_search(
     src_ids: Tensor,
     src_mask: Tensor,
     options: DecodeOptions,
-    *,
-    bos_id: int,
-    eos_id: int,
-    constraints: Sequence[Constraint] = (),
-    room: Sequence[int] = (),
+    **rules: Unpack[Rules],
 ) -> list[list[Hypothesis]]:
     """Take the most probable next token at every step, until the end symbol. Shapes: (B, S) -> B times one."""
-    rules = {"bos_id": bos_id, "eos_id": eos_id, "constraints": constraints, "room": room}
-    return follow_paths(model, src_ids, src_mask, options, **rules, choose=lambda logp, *_: best_tokens(logp))  # type: ignore[arg-type]
+    return follow_paths(model, src_ids, src_mask, options, choose=lambda logp, *_: best_tokens(logp), **rules)
 
 
 def follow_paths(
@@ -90,12 +93,12 @@ def follow_paths(
     src_mask: Tensor,
     options: DecodeOptions,
     *,
-    bos_id: int,
-    eos_id: int,
-    constraints: Sequence[Constraint],
-    room: Sequence[int],
     choose: Choice,
     num_paths: int = 1,
+    bos_id: int,
+    eos_id: int,
+    constraints: Sequence[Constraint] = (),
+    room: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Follow `num_paths` paths for each sentence: at every step the token that `choose` takes, until the end symbol.
 
@@ -151,10 +154,7 @@ def follow_paths(
 
 
 def max_lengths(src_mask: Tensor, options: DecodeOptions, room: Sequence[int] = ()) -> list[int]:
-    """Return the most target tokens for each sentence, end symbol included. Shapes: (B, S) -> B numbers.
-
-    `room` are tokens that a sentence may have beyond the options' own limits, for its prefix; none if empty.
-    """
+    """Return the most target tokens for each sentence, end symbol and `room` included. Shapes: (B, S) -> B numbers."""
     factor, extra, least = options.max_length_factor, options.max_length_extra, options.min_length + 1
     longest = [max(int(factor * length) + extra, least) for length in src_mask.sum(dim=1).tolist()]
     return [length + more for length, more in zip(longest, room, strict=True)] if room else longest
@@ -173,6 +173,10 @@ def log_softmax(logits_RV: Tensor) -> Tensor:
 
 
 def finish(ids: list[int], logp: float, options: DecodeOptions, coverage: float = 0.0) -> Hypothesis:
-    """The hypothesis of these tokens. The end symbol counts in its length; `coverage` is 0 or from `log_coverage`."""
+    """Score a hypothesis; the end symbol counts in its length, and `coverage` is that of `log_coverage`, if any.
+
+    With α the length penalty and β the coverage penalty, this is the score of Wu et al. (2016), equation 14, but
+    for the length itself in place of (5 + length) / 6.
+    """
     score = logp / (len(ids) + 1) ** options.length_penalty + options.coverage_penalty * coverage
     return Hypothesis(ids, logp, score)

@@ -19,7 +19,7 @@ from mtx.decode.loops import Loops, NoLoops, Surfaces, loops_in
 from mtx.decode.mbr import rank_by_utility
 from mtx.decode.prefix import Prefixes
 from mtx.decode.sampling import sample_search
-from mtx.decode.search import Constraint, Hypothesis, StepModel, greedy_search
+from mtx.decode.search import Constraint, Hypothesis, Rules, StepModel, greedy_search
 from mtx.errors import ExitCode, UserError
 from mtx.model import Transformer
 from mtx.model.fast import for_decoding
@@ -229,8 +229,7 @@ class Translator:
         rows = [torch.tensor([*segment.ids, tokenizer.eos_id]) for segment in segments]
         src_ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id).to(self.device)
         src_mask = src_ids != tokenizer.pad_id
-        rules: dict[str, Any] = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-        rules |= {"constraints": constraints, "room": room}
+        rules = Rules(bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, constraints=constraints, room=room)
         if options.sample:
             return sample_search(self.model, src_ids, src_mask, options, **rules)
         # Only beam search knows the coverage; with one hypothesis it finds the same.
