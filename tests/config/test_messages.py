@@ -41,7 +41,7 @@ WRONG = [
     ("train: {lr: [", "invalid YAML: "),
     ("train:\n\tlr: 1", "(my.yaml line 3 column 1). Indent with spaces."),
     ("a: b: c", "mapping values are not allowed here (my.yaml line 2 column 5)"),
-    ("train: {log_to: tensorboard}", "must be a list of names, got 'tensorboard' (my.yaml line 2). Write [tens."),
+    ("train: {log_to: tensorboard}", "a list of names, got 'tensorboard' (my.yaml line 2). Write [tensorboard]."),
     ("train: {log_to: [tensorbord]}", "train.log_to[0] must be a list of names, got 'tensorbord' (my.yaml line 2)."),
     ("---\na: b", "found another document"),
     ("a: " + "[" * 30 + "]" * 30, "nested more than 20 levels deep (my.yaml line 2"),
