@@ -29,10 +29,7 @@ TGT_LANG_HELP = (
     "Target language, which decides how BLEU cuts words and which test sets are scored; default: the model's, or with "
     "--hyp by the script of --ref."
 )
-JSON_HELP = (
-    "Print one JSON object; what options add has keys of its own: ter, comparison, breakdown, robustness, and sets "
-    "for several."
-)
+JSON_HELP = "Print one JSON object; options add the keys ter, comparison, breakdown, robustness; several sets, sets."
 ROBUST_HELP = (
     "Also print the scores lost on disturbed sources: caps, title, lower, typos, punct, spaces, joined (two lines in "
     "one), several separated by commas, or all."
@@ -64,17 +61,20 @@ def evaluate(
         Path | None, path_option("Translations or a model to compare with: better, worse, or cannot tell.")
     ] = None,
     require: Annotated[
-        Literal["better", "not-worse"] | None, typer.Option(help="Exit with code 1 unless so against --baseline.")
+        Literal["better", "not-worse"] | None, typer.Option(help="Exit with code 1 unless this is the verdict.")
     ] = None,
-    ter: Annotated[bool, typer.Option("--ter", help="Also print the translation edit rate; --baseline does.")] = False,
+    ter: Annotated[
+        bool, typer.Option("--ter", help="Also print the translation edit rate, as --baseline does.")
+    ] = False,
     tokenized: Annotated[
-        bool, typer.Option("--tokenized", help="Also print BLEU of text tokenized by the rules of Moses.")
+        bool, typer.Option("--tokenized", help="Also print tokenized BLEU, by the Moses tokenizer.")
     ] = False,
     lowercase: Annotated[
-        bool, typer.Option("--lowercase", help="Also print BLEU of lower-cased text; with --tokenized of such text.")
+        bool, typer.Option("--lowercase", help="Also print lower-cased BLEU; with --tokenized, of tokenized text.")
     ] = False,
     breakdown: Annotated[
-        bool, typer.Option("--breakdown", help="Also print where the translations are good and bad.")
+        bool,
+        typer.Option("--breakdown", help="Also print scores by kind of sentence, and signs of wrong translations."),
     ] = False,
     robust: Annotated[list[str] | None, typer.Option(help=ROBUST_HELP)] = None,
     tune: Annotated[

@@ -36,7 +36,7 @@ def path_argument(description: str) -> Any:
     return typer.Argument(help=description, metavar="files", parser=to_path)
 
 
-MODEL_HELP = "Model or run folder; default: newest in ./runs. Repeat it to let several predict together."
+MODEL_HELP = "Model or run folder; default: newest in ./runs. Repeat it for an ensemble."
 ModelsOption = Annotated[list[Path] | None, path_option(MODEL_HELP, "--model", "-m")]
 PrecisionOption = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],

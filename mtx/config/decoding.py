@@ -44,34 +44,31 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
         default=True, description="Copy text without letters, such as numbers, instead of translating it."
     )
     mbr: Annotated[int, "--mbr"] = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        description="Minimum Bayes risk: of the N best or N samples, choose that most like all by chrF; 0: the best.",
+        default=0, ge=0, le=1000, description="Minimum Bayes risk: choose by chrF among N best or N samples; 0: off."
     )
     ensemble: Annotated[Literal["logprobs", "probs"], "--ensemble"] = Field(
-        default="logprobs", description="Mean that several models predict by: of log-probabilities or of probabilities."
+        default="logprobs", description="Average several models by their log-probabilities or their probabilities."
     )
     sample: Annotated[bool, "--sample"] = Field(
-        default=False, description="Draw translations at random, by their probability, instead of searching the best."
+        default=False, description="Sample translations by their probability instead of searching for the best."
     )
     temperature: Annotated[float, "--temperature"] = Field(
-        default=1.0, ge=0.01, le=100, description="Draw by probability ** (1 / temperature): lower is safer."
+        default=1.0, ge=0.01, le=100, description="Sample by probability ** (1 / temperature): lower is safer."
     )
     top_k: Annotated[int, "--top-k"] = Field(
-        default=0, ge=0, le=MAX_VOCAB_SIZE, description="Draw only from the K most probable tokens; 0: from all."
+        default=0, ge=0, le=MAX_VOCAB_SIZE, description="Sample only from the K most probable tokens; 0: from all."
     )
     top_p: Annotated[float, "--top-p"] = Field(
-        default=1.0, ge=0.01, le=1, description="Draw only from the most probable tokens that reach this probability."
+        default=1.0, ge=0.01, le=1, description="Nucleus sampling: only from the best tokens up to this probability."
     )
     seed: Annotated[int, "--seed"] = Field(
-        default=1, ge=0, le=2**32 - 1, description="Seed of the draws: the same one draws the same translations."
+        default=1, ge=0, le=2**32 - 1, description="Seed of sampling: the same seed gives the same translations."
     )
     samples: Annotated[int, "--samples"] = Field(
-        default=1, ge=1, le=1000, description="Translations to draw per sentence; above 1 needs --format jsonl."
+        default=1, ge=1, le=1000, description="Translations to sample per sentence; above 1 needs --format jsonl."
     )
     no_repeat_ngram: Annotated[int, "--no-repeat-ngram"] = Field(
-        default=0, ge=0, le=1000, description="Never repeat N tokens in a row within a sentence; 0: allow it."
+        default=0, ge=0, le=1000, description="Never repeat an n-gram of N tokens within a sentence; 0: allow it."
     )
     repetition_penalty: Annotated[float, "--repetition-penalty"] = Field(
         default=1.0, ge=1, le=100, description="Multiply log-probabilities of tokens used before; scores include it."
@@ -83,13 +80,13 @@ class DecodeOptions(DecodeSettings, extra="forbid", frozen=True, strict=True):
         default="", description="Text that each translation begins with, such as that of a user who is typing."
     )
     beam_groups: Annotated[int, "--beam-groups"] = Field(
-        default=1, ge=1, le=1000, description="Divide the beam into N groups that look for different translations."
+        default=1, ge=1, le=1000, description="Diverse beam search: N groups that look for different translations."
     )
     diversity_penalty: Annotated[float, "--diversity-penalty"] = Field(
-        default=0.5, ge=0, le=100, description="Log-probability that a token loses per use by an earlier group."
+        default=0.5, ge=0, le=100, description="Log-probability that a token loses for each use by an earlier group."
     )
     coverage_penalty: Annotated[float, "--coverage-penalty"] = Field(
-        default=0.0, ge=0, le=100, description="Weight, in the ranking, of source tokens that got little attention."
+        default=0.0, ge=0, le=100, description="Weight in the ranking of source tokens that get little attention."
     )
     with_scores: bool = True  # Whether greedy search computes log-probabilities, which takes 3 to 5 % of its time
     avoids_loops: bool = True  # Whether a sentence is searched again if its translation has a loop
