@@ -190,8 +190,9 @@ def trained(make_model: Callable[..., Transformer], tokenizer: Tokenizer) -> Tra
 
 
 @pytest.fixture(scope="session", autouse=True)
-def few_trials() -> Iterator[None]:
-    """Compare systems by fewer trials: each training compares its model with copies of the sources."""
+def short_scoring() -> Iterator[None]:
+    """Shorten the comparison with copies of the sources, and the test of robustness, at the end of each training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtx.judge.compare.NUM_TRIALS", 100)
+        patch.setattr("mtx.train.finish.NUM_DISTURBED", 2)
         yield

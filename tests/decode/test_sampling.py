@@ -60,7 +60,7 @@ class Evenly:
         return torch.rand(len(paths), generator=torch.Generator().manual_seed(count >> 32), dtype=torch.float64)
 
 
-NUM_DRAWS = 20_000
+NUM_DRAWS = 10_000
 
 
 @pytest.mark.parametrize("vocab_size", [3, 128, 300])
@@ -132,12 +132,11 @@ def test_draws_do_not_depend_on_what_is_drawn_beside_them(options: dict[str, Any
     assert len({tuple(h.ids) for each in together for h in each}) > 90
     assert {len(h.ids) for each in together for h in each} >= set(range(5))
     for sentence, length in enumerate(lengths):
-        row = slice(sentence, sentence + 1)
-        for samples in (1, 3):
-            alone = sample_search(
-                tables, src_ids[row, :length], src_mask[row, :length], changed(samples=samples, **options)
-            )
-            assert [h.ids for h in alone[0]] == [h.ids for h in together[sentence][:samples]]
+        row, samples = slice(sentence, sentence + 1), (1, 3)[sentence % 2]
+        alone = sample_search(
+            tables, src_ids[row, :length], src_mask[row, :length], changed(samples=samples, **options)
+        )
+        assert [h.ids for h in alone[0]] == [h.ids for h in together[sentence][:samples]]
         logp_after = tables.logp_after(sentence)
         for h in together[sentence]:
             ids = (*h.ids, EOS)

@@ -57,7 +57,7 @@ def test_the_score_is_that_of_the_search_step_by_step(
     sizes = trained.tokenizer.src_vocab_size, trained.tokenizer.tgt_vocab_size
     models = [trained, replace(trained, model=make_model(8, vocab_sizes=sizes).eval())][:count]
     options = options.model_copy(update={"ensemble": mean})
-    pairs = [*zip(sentences[:12], sentences[5:17], strict=True), (sentences[0], ""), ("", sentences[1])]
+    pairs = [*zip(sentences[:5], sentences[5:10], strict=True), (sentences[0], ""), ("", sentences[1])]
     scored = Scorer(models, options, CPU).score(pairs)
     assert [(each.src, each.tgt) for each in scored] == pairs
     for found, (src, tgt) in zip(scored, pairs, strict=True):

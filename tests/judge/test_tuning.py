@@ -67,6 +67,7 @@ class FakeTranslator:
 @pytest.fixture
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "Translator", FakeTranslator)
+    monkeypatch.setattr("mtx.judge.statistics.NUM_SAMPLES", 100)
 
 
 def dev_sets(*names: str) -> list[TestSet]:
