@@ -12,6 +12,7 @@ from mtx.decode.search import Hypothesis
 
 LONGEST_UNIT = 80  # Characters of the longest unit whose repetitions are found, about a clause
 _SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}", re.DOTALL)  # More than MAX_REPEATS repetitions of a few characters
+LONG_WORD = 20  # Characters from which a word may consist of more repetitions than allowed that are no short run
 LETTERS, DIGITS, NUMBERS = "letters", "digits", "numbers"  # Kinds of units
 MAX_REPEATS = 3  # Repetitions of a unit that need no explanation: "no, no, no", "Schifffahrt"
 MAX_ZEROS = 12  # Repetitions of zeros: 1000000 may be a million in the source
@@ -60,6 +61,13 @@ def loops_in(src: str, hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -
     repeating = [text for each, text in zip(hypotheses, texts, strict=True) if _repeats(each, text)]
     loops = Loops(src) if repeating else None
     return loops if loops is not None and any(any(loops.find(text)) for text in repeating) else None
+
+
+def may_loop(text: str) -> bool:
+    """Whether `text` may have a loop: a fast test that most texts fail."""
+    words = text.split()
+    has_repeats = len(words) - len(set(words)) > 1 or len(max(words, key=len, default="")) >= LONG_WORD
+    return has_repeats or _SHORT_RUN.search(text) is not None
 
 
 def _repeats(hypothesis: Hypothesis, text: str) -> bool:

@@ -1,15 +1,11 @@
 """Sentences of a test set with their translations, chrF2 of each, and signs of wrong translations."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mtx.data.cleaning.rules import has_other_numbers, has_unequal_markup, is_copy, is_in_another_script
 from mtx.judge.statistics import Statistics
 from mtx.judge.test_set import TestSet
-
-_SHORT_RUN = re.compile(r"(.{1,4}?)\1{3}")  # Four repetitions of a few characters
-LONG_WORD = 20  # Characters from which a word may consist of four repetitions that are no short run
 
 Sign = Callable[[str, str], bool]  # Whether a source and its translation show the sign
 
@@ -68,20 +64,13 @@ def sentences_of(
 
 def signs_of(src_lang: str, tgt_lang: str) -> dict[str, Sign]:
     """Tests of a source and its translation, by the names of the signs they find."""
-    from mtx.decode.loops import Loops
+    from mtx.decode.loops import Loops, may_loop
 
     return {
         "empty": lambda src, tgt: bool(src.strip()) and not tgt.strip(),
         "copies": is_copy,
-        "loops": lambda src, tgt: _may_loop(tgt) and any(Loops(src).find(tgt)),
+        "loops": lambda src, tgt: may_loop(tgt) and any(Loops(src).find(tgt)),
         "wrong script": lambda src, tgt: is_in_another_script("", tgt, src_lang, tgt_lang),
         "other numbers": has_other_numbers,
         "other markup": has_unequal_markup,
     }
-
-
-def _may_loop(text: str) -> bool:
-    """Whether `text` may have a loop: a fast test that most translations fail."""
-    words = text.split()
-    has_repeats = len(words) - len(set(words)) > 1 or len(max(words, key=len, default="")) >= LONG_WORD
-    return has_repeats or _SHORT_RUN.search(text) is not None
