@@ -12,7 +12,7 @@ from mtx.judge.breakdown import Breakdown
 from mtx.judge.compare import Comparison
 from mtx.judge.robustness import Robustness
 from mtx.judge.sentences import Sentence
-from mtx.judge.statistics import Statistics, bleu_and_chrf
+from mtx.judge.statistics import Statistics, bleu_and_chrf, json_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Report:
         names = "model", "num_sentences", "bleu", "chrf", "length_ratio", "seconds", "tokens_per_second"
         values: dict[str, Any] = {} if self.name is None else {"name": self.name}
         values |= {name: asdict(value) if isinstance(value := getattr(self, name), Score) else value for name in names}
-        values |= {name.lower().replace(" ", "_").replace("-", "_"): asdict(each) for name, each in self.more.items()}
+        values |= {json_key(name): asdict(each) for name, each in self.more.items()}
         parts = (name for name in ("comparison", "breakdown", "robustness") if getattr(self, name) is not None)
         values |= {name: asdict(getattr(self, name)) for name in parts}
         return {**values, **({"sets": [each._to_dict() for each in self.sets]} if self.sets else {})}

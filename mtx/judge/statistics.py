@@ -46,7 +46,7 @@ class Statistics:
     @property
     def key(self) -> str:
         """Name of the metric in JSON."""
-        return self.name.lower().replace("chrf2", "chrf").replace(" ", "_").replace("-", "_")
+        return json_key(self.name)
 
     @property
     def signature(self) -> str:
@@ -84,6 +84,11 @@ class Statistics:
         from sacrebleu.significance import estimate_ci
 
         return float(estimate_ci(self.bootstrap)[1])
+
+
+def json_key(name: str) -> str:
+    """The name in JSON of the metric that reports call `name`."""
+    return name.lower().replace("chrf2", "chrf").replace(" ", "_").replace("-", "_")
 
 
 def bleu_and_chrf(
