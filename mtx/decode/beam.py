@@ -140,7 +140,7 @@ def _continue(
 
 
 def _first_alive(best_logp: Tensor, tokens: Tensor, width: int, eos_id: int) -> Tensor:
-    """The first W candidates that do not end: a stable sort moves them to the front, in order."""
+    """Find the first W candidates that do not end; a stable sort moves them to the front. Shapes: (B, 2W) -> (B, W)."""
     return ((tokens == eos_id) | best_logp.isneginf()).int().sort(dim=1, stable=True).indices[:, :width]
 
 

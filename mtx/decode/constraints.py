@@ -1,6 +1,6 @@
 """Constraints of a search: tokens that can't follow those of a hypothesis, or become less probable.
 
-Shapes are as in the search; S is the number of states, N that of byte values.
+Shapes are as in `mtx.decode.search`; S counts states, N byte values, or the tokens of an n-gram.
 """
 
 import codecs

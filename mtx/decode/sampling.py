@@ -123,7 +123,7 @@ def _draw(p_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _locate(p_RC: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the places at which a share `uniforms_R` of the sum is reached, and the share of them that was needed."""
+    """Find where a share `uniforms_R` of the sum is reached, and the share of that place that it takes: (R,), (R,)."""
     sums_RC = p_RC.double().cumsum(dim=1)
     wanted_R1 = uniforms_R[:, None] * sums_RC[:, -1:]
     places_R1 = (sums_RC <= wanted_R1).sum(dim=1, keepdim=True).clamp(max=p_RC.size(1) - 1)

@@ -1,4 +1,7 @@
-"""Scores of given translations: the log-probability of their tokens, all tokens of a batch in one forward pass."""
+"""Scores of given translations: the log-probability of their tokens, all tokens of a batch in one forward pass.
+
+Shapes are as in `mtx.decode.search`; B counts pairs, T tokens of a target, N target tokens of a batch, D features.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
