@@ -1,6 +1,7 @@
 """`mtx evaluate`: score a model or a file of translations."""
 
 import math
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -14,8 +15,10 @@ from mtx.cli.options import (
     DeviceOption,
     ModelsOption,
     PrecisionOption,
+    flag_of,
     load_translator,
     path_option,
+    warn_of_missing_tag,
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
@@ -109,6 +112,13 @@ def evaluate(
         raise command_line_error("--ref is needed with --src or --hyp, and only then", "Give both files.")
     if named and (srcs or len(hyps) not in (0, len(named))):
         raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
+    if [*hyps, *srcs, *refs, baseline].count(STANDARD) > 1:
+        raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
+    is_model_used = not hyps or (baseline is not None and baseline.is_dir())
+    unused = {"--model": hyps and model, "--precision": precision != "fp32", "--device": device != "auto"}
+    unused |= {f"{flag_of(name)}": True for name in given}
+    for flag in (flag for flag, is_given in unused.items() if is_given and (flag == "--model" or not is_model_used)):
+        raise command_line_error(f"both --hyp and {flag} given", f"Leave out {flag}: --hyp is not translated again.")
     if kinds and hyps:
         raise command_line_error("--robust translates disturbed sources", "Give a model and --src instead of --hyp.")
     if require is not None and baseline is None:
@@ -123,9 +133,10 @@ def evaluate(
         (folder,) = _model_folders(model or [])
         tune_model(folder, srcs, refs, given, tgt_lang, precision, device, as_json=as_json)
         return
-    if page == STANDARD or (page is not None and page == save_hyp):
-        raise command_line_error("--report needs a file of its own", "Give a file name.")
-    for output in filter(None, (save_hyp, page)):
+    outputs = [each for each in (save_hyp, page) if each is not None]
+    if STANDARD in outputs or len({os.path.realpath(each) for each in outputs}) < len(outputs):
+        raise command_line_error("--save-hyp and --report need a file each", "Give file names.")
+    for output in outputs:
         refuse_overwriting(output, [path for path in (*hyps, *srcs, *refs, baseline) if path is not None])
     tag, options = given.get("tag"), {"with_scores": False, **given}
     # Files are opened before the work, so that an error is reported at once.
@@ -145,7 +156,7 @@ def evaluate(
         elif hyps or srcs:
             sets = given_test_sets(hyps, srcs, refs, tag, tgt_lang)
         else:
-            sets = recorded_test_sets(folders[0], save_hyp, tag, tgt_lang)
+            sets = recorded_test_sets(folders[0], outputs, tag, tgt_lang)
         if hyps:
             sets = [with_language_of_file(each) for each in sets]
             translated = [Translated(each.hypotheses or []) for each in sets]
@@ -153,6 +164,7 @@ def evaluate(
                 raise command_line_error("--breakdown needs the sources", "Add --src FILE.")
         else:
             translator = load_translator(folders, {**options, "tag": sets[0].tag}, precision, device)
+            warn_of_missing_tag(translator.trained, sets[0].tag)
             sets = [with_languages_of_model(each, translator, bool(srcs or named)) for each in sets]
             translated = [translate_set(translator, each, " + ".join(map(str, folders))) for each in sets]
             if kinds:

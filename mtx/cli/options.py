@@ -72,6 +72,8 @@ def with_decode_flags(
         def run(**arguments: Any) -> None:
             given = {name: value for name in flags if (value := arguments.pop(name)) is not None}
             refuse_conflicts(given)
+            if "ensemble" in given and len(arguments.get("model") or ()) < 2:
+                raise command_line_error("--ensemble without a second --model", "Add --model, or leave it out.")
             command(**arguments, given=given)
 
         functools.update_wrapper(run, command)
@@ -164,7 +166,6 @@ def load_translator(
     if width % groups and not options.sample:
         what = f"--beam-groups {groups} does not divide the beam of {width} into equal groups"
         raise command_line_error(what, f"Add --beam {-(-width // groups) * groups}.")
-    if options.beam_size > trained.tokenizer.tgt_vocab_size:
+    if width > trained.tokenizer.tgt_vocab_size and not options.sample:
         print(f"mtx: beam lowered to the vocabulary size, {trained.tokenizer.tgt_vocab_size}", file=sys.stderr)
-    warn_of_missing_tag(trained, options.tag)
     return Translator(trained, options, arithmetic, [each.model for each in loaded[1:]])

@@ -7,9 +7,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtx.cli.options import load_translator
+from mtx.cli.options import load_translator, warn_of_missing_tag
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import input_lines, input_name
+from mtx.cli.streams import input_lines, input_name, warn
 from mtx.errors import ExitCode, UserError
 from mtx.judge.languages import scored_language
 from mtx.judge.robustness import Robustness, measure_robustness
@@ -64,9 +64,18 @@ def translate_by_baseline(
         return [Translated(list(islice(remaining, size)), str(baseline)) for size in sizes]
     if any(size > len(each.sources) for size, each in zip(sizes, sets, strict=True)):
         raise command_line_error("a model as --baseline needs the sources", "Add --src FILE.")
+    if sets[0].hypotheses is None:  # or else a tag that is given is for the baseline
+        options = {**options, "tag": None}
     translator, translated = load_translator([baseline], options, precision, device), []
+    trained = translator.trained
     for each in sets:
-        tag = each.tag if each.tag in translator.trained.tokenizer.tags else None
+        tag = each.tag if each.tag in trained.tokenizer.tags else None
+        warn_of_missing_tag(trained, tag)
+        src_lang = "und" if trained.tokenizer.tags else trained.src_lang  # which may be others, with tags
+        own, wanted = (src_lang, trained.language_of(tag)), (each.src_lang, each.language or "und")
+        if any("und" not in pair and not is_same_language(*pair) for pair in zip(own, wanted, strict=True)):
+            languages = f"from {trained.src_lang} into {own[1]}, not from {wanted[0]} into {wanted[1]}"
+            warn(f"the baseline {baseline} translates {languages} ({each.name})")
         translated.append(translate_set(translator, replace(each, tag=tag), str(baseline)))
     translator.close()
     return translated

@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mtx.cli.reporting import command_line_error
-from mtx.cli.streams import STANDARD, input_lines, input_name, refuse_overwriting
+from mtx.cli.streams import input_lines, input_name, refuse_overwriting
 from mtx.errors import ExitCode, UserError, escape_controls
 from mtx.judge.test_set import TestSet
 
@@ -26,8 +26,6 @@ def given_test_sets(
     Raises:
         UserError: their numbers do not match (USAGE); their numbers of lines differ, or one cannot be read (DATA).
     """
-    if [*hyps, *srcs, *refs].count(STANDARD) > 1:
-        raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
     firsts = hyps or srcs
     if len(refs) % len(firsts) or (hyps and srcs and len(hyps) != len(srcs)):
         what = f"{len(firsts)} test sets, but {len(refs)} --ref" if len(refs) % len(firsts) else "unequal --hyp, --src"
@@ -47,12 +45,16 @@ def given_test_sets(
 
 
 def recorded_test_sets(
-    folder: Path, output: Path | None, tag: str | None, tgt_lang: str | None, role: Literal["test", "dev"] = "test"
+    folder: Path,
+    outputs: Sequence[Path],
+    tag: str | None,
+    tgt_lang: str | None,
+    role: Literal["test", "dev"] = "test",
 ) -> list[TestSet]:
     """Read the sets of this role in the config of the model's run; if there are several, those for `tag`, `tgt_lang`.
 
     Raises:
-        UserError: there is none, or `output` is one of their files (USAGE); one cannot be read (DATA).
+        UserError: there is none, or one of `outputs` is one of their files (USAGE); one cannot be read (DATA).
     """
     from mtx.data.sources.read import reader, relocated, usable_pairs
     from mtx.text.languages import is_same_language
@@ -76,7 +78,7 @@ def recorded_test_sets(
         if source != recorded:
             found = " and ".join(escape_controls(str(path)) for path in reader(source).files())
             print(f"mtx: the {role} set of the run was moved; found {found}", file=sys.stderr)
-        if output is not None:
+        for output in outputs:
             refuse_overwriting(output, reader(source).files())
         pairs = list(usable_pairs(source, data.src_lang, data.tgt_lang))
         sides = [src for src, _ in pairs], [[tgt for _, tgt in pairs]]
@@ -88,16 +90,24 @@ def recorded_test_sets(
 
 def refuse_test_set(folder: Path, given: Sequence[Path]) -> None:
     """Refuse files of the test sets of the model's run, which must not choose anything (USAGE)."""
+    for path, other in product(recorded_files(folder, "test"), given):
+        with suppress(OSError):  # one that is missing is no test set
+            if os.path.samefile(path, other):
+                do = "Tune on another set: its scores would mean nothing any more."
+                raise command_line_error(f"{other} is the test set of the run", do)
+
+
+def recorded_files(folder: Path, role: Literal["test", "dev"]) -> list[Path]:
+    """Files of the sets of this role in the config of the model's run, without those that are missing."""
     from mtx.data.sources.read import reader, relocated
 
     data = _recorded_data(folder)
-    for source in () if data is None else data.test:
-        for path in reader(relocated(source, folder.absolute().parent)).files():
-            for other in given:
-                with suppress(OSError):  # one that is missing is no test set
-                    if os.path.samefile(path, other):
-                        do = "Tune on another set: its scores would mean nothing any more."
-                        raise command_line_error(f"{other} is the test set of the run", do)
+    sources = () if data is None else data.test if role == "test" else data.dev
+    files: list[Path] = []
+    for source in sources:
+        with suppress(UserError):
+            files += reader(relocated(source, folder.absolute().parent)).files()
+    return files
 
 
 def _recorded_data(folder: Path) -> "DataSettings | None":

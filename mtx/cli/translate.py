@@ -19,6 +19,7 @@ from mtx.cli.options import (
     flag_of,
     load_translator,
     path_option,
+    warn_of_missing_tag,
     with_decode_flags,
 )
 from mtx.cli.reporting import command_line_error
@@ -88,6 +89,7 @@ def translate(
     with line_writer(output) as write_line:
         given |= {"with_scores": output_format == "jsonl", "splits_long": on_too_long == "split"}
         translator = load_translator(model, given, precision, device)
+        warn_of_missing_tag(translator.trained, translator.options.tag)
         name = "sentence" if sentences else f"{input_name(input_path)} line"
         if input_format == "jsonl":
             translations = _translate_records(translator, groups, name)

@@ -41,7 +41,7 @@ def tune_model(
     """
     from mtx.checkpoint.model_folder import set_decode
     from mtx.cli.systems import with_languages_of_model
-    from mtx.cli.test_sets import given_test_sets, recorded_test_sets, refuse_test_set
+    from mtx.cli.test_sets import given_test_sets, recorded_files, recorded_test_sets, refuse_test_set
     from mtx.decode.translator import Translator
     from mtx.judge.tuning import tune
 
@@ -50,11 +50,9 @@ def tune_model(
         do = "Copy the model folder to another place."
         raise UserError(ExitCode.MACHINE, "cannot write into the folder of the model", where=str(parent), do=do)
     tag = given.get("tag")
-    refuse_test_set(folder, [*srcs, *refs])
+    refuse_test_set(folder, [*srcs, *refs] or recorded_files(folder, "dev"))
     sets = (
-        given_test_sets([], srcs, refs, tag, tgt_lang)
-        if srcs
-        else recorded_test_sets(folder, None, tag, tgt_lang, "dev")
+        given_test_sets([], srcs, refs, tag, tgt_lang) if srcs else recorded_test_sets(folder, (), tag, tgt_lang, "dev")
     )
     (trained,), arithmetic = load_models(folder, precision, device)
     options = trained.generation.decode.with_options(**given)

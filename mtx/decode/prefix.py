@@ -42,7 +42,7 @@ class Prefix:
         written = tokenizer.decode([ids])[0]
         if written != body or not body or tokenizer.unk_id in ids:
             what = "no translation by this model can begin with the prefix"
-            do = f"Its nearest text is {written!r}." if written.strip() else "Give text without line ends."
+            do = f"Its nearest text is {written!r}." if written.strip() else "Give text that has letters."
             raise UserError(ExitCode.DATA, what, where=shown, do=escape_controls(do))
         spelled = b"".join(surfaces.by_id[id_] for id_ in ids) + b" " * (len(text) - len(body))
         last_word, num_bytes = spelled.rfind(b" "), 0

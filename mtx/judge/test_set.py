@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from mtx.errors import ExitCode, UserError
 from mtx.judge.languages import choose_bleu_tokenizer
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ class TestSet:
     language: str | None  # Language of the references; None for the model's
     hypotheses: list[str] | None = None  # Translations to score instead of a model's
     src_lang: str = "und"
+
+    def __post_init__(self) -> None:
+        """Refuse a set without lines (DATA), before a model translates others."""
+        if not self.references[0]:
+            what, do = "nothing to score: no lines", "Give files with at least one line."
+            raise UserError(ExitCode.DATA, what, where=self.name, do=do)
 
     @cached_property
     def bleu_tokenizer(self) -> str:

@@ -62,7 +62,7 @@ def _read_run(folder: Path, name: str) -> RunRecords:
     try:
         for record in read_metrics(folder / METRICS):
             step, event = record.get("step"), record.get("event")
-            if type(step) is int and 0 < step <= MAX_COUNT and event in by_event:
+            if type(step) is int and 0 < step <= MAX_COUNT and isinstance(event, str) and event in by_event:
                 by_event[event][step] = record
     except OSError as error:
         raise machine_error(error, "cannot read", folder / METRICS) from error

@@ -57,6 +57,7 @@ def test_what_is_not_given_comes_from_the_model() -> None:
     [
         (("--temperature", "0.7"), "--temperature without --sample"),
         (("--seed", "0"), "--seed without --sample"),
+        (("--ensemble", "probs"), "--ensemble without a second --model"),
         (("--samples", "3"), "--samples without --sample"),
         (("--sample", "--beam", "5"), "both --sample and --beam given"),
         (("--sample", "--n-best", "2"), "both --sample and --n-best given"),

@@ -102,7 +102,9 @@ def test_a_page_explains_the_scores_and_changes_no_output(mtx: "Mtx") -> None:
     assert (written.code, Path("again.html").read_text(encoding="utf-8")) == (0, page)
 
 
-@pytest.mark.parametrize("more", [["-"], ["ref"], ["hyp", "--save-hyp", "hyp"], ["no/page.html"]])
+@pytest.mark.parametrize(
+    "more", [["-"], ["ref"], ["hyp", "--save-hyp", "./hyp"], ["page.html", "--save-hyp", "-"], ["no/page.html"]]
+)
 def test_a_page_has_a_file_of_its_own(mtx: "Mtx", more: list[str]) -> None:
     write(("ref", GOOD), ("bad", BAD))
     answer = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--report", *more)
@@ -155,3 +157,55 @@ def test_the_model_card_explains_the_scores(finished_run: Path) -> None:
     ):
         assert title in card
     assert "worst" not in card
+
+
+@pytest.mark.parametrize("flag", ["--report", "--save-hyp"])
+def test_no_output_replaces_a_test_set_of_the_run(flag: str, mtx: "Mtx", finished_run: Path) -> None:
+    test = finished_run.parent.parent / "test.en"
+    before = test.read_bytes()
+    answer = mtx("evaluate", "-m", finished_run, flag, test)
+    assert (answer.code, answer.out, test.read_bytes()) == (2, "", before)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["-m", "RUN"],
+        ["-m", "RUN", "--baseline", "RUN", "--src", "ref"],
+        ["--beam", "3"],
+        ["--tag", "2de", "--baseline", "ref"],
+        ["--precision", "int8"],
+        ["--device", "cuda"],
+    ],
+)
+def test_options_of_a_model_are_refused_beside_translations(mtx: "Mtx", finished_run: Path, more: list[str]) -> None:
+    write(("ref", GOOD))
+    options = [str(finished_run) if each == "RUN" else each for each in more]
+    answer = mtx("evaluate", "--hyp", "ref", "--ref", "ref", *options)
+    flag = more[0].replace("-m", "--model")
+    assert (answer.code, answer.out, f"both --hyp and {flag} given" in answer.err) == (2, "", True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--hyp", "-", "--ref", "ref", "--baseline", "-"],
+        ["--hyp", "-", "--hyp", "-", "--test-set", "wmt17:en-de", "--test-set", "wmt17:en-de"],
+        ["--tune", "--src", "-", "--ref", "-"],
+    ],
+)
+def test_stdin_is_read_once(mtx: "Mtx", given: list[str]) -> None:
+    write(("ref", GOOD))
+    answer = mtx("evaluate", *given, stdin=b"A.\n")
+    assert (answer.code, "stdin (-) given for two files" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--robust", "all"], ["--tune"], ["--breakdown", "--baseline", "RUN"]])
+def test_a_set_without_lines_is_refused_before_any_translation(
+    mtx: "Mtx", finished_run: Path, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(("some", GOOD), ("empty", []))
+    monkeypatch.setattr("mtx.decode.translator.Translator.translate", lambda *_: pytest.fail("translated"))
+    sets = ["--src", "some", "--ref", "some", "--src", "empty", "--ref", "empty"]
+    answer = mtx("evaluate", "-m", finished_run, *sets, *(str(finished_run) if x == "RUN" else x for x in more))
+    assert (answer.code, answer.out, "nothing to score: no lines (empty)" in answer.err) == (3, "", True)

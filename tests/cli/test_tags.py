@@ -291,3 +291,17 @@ def test_a_run_does_not_continue_with_another_tag(mtx: "Mtx", tagged_run: Path) 
     answer = mtx("train", "--config", config, "--run-dir", tagged_run, other)
     assert answer.code == 2
     assert "data.train[0].tag: 2de -> 2fr" in answer.err
+
+
+def test_a_baseline_translates_with_the_tag_of_each_set_that_it_has(
+    mtx: "Mtx", tagged_run: Path, finished_run: Path
+) -> None:
+    itself = mtx("evaluate", "-m", tagged_run, "--baseline", tagged_run)
+    assert (itself.code, itself.err) == (0, "")
+    assert "0 sentences differ" in itself.out
+    untagged = mtx("evaluate", "-m", tagged_run, "--baseline", finished_run, "--tag", "2de", "--tgt-lang", "fr")
+    assert (untagged.code, untagged.errors) == (0, [])
+    assert f"the baseline {finished_run} translates from en into de, not from en into fr" in untagged.err
+    (Path() / "hyp").write_text(f"{FRENCH}\n")
+    given = ["evaluate", "--hyp", "hyp", "--src", "hyp", "--ref", "hyp", "--baseline", finished_run]
+    assert mtx(*given, "--tag", "2de").code == 2

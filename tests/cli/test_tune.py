@@ -78,6 +78,20 @@ def test_the_test_set_is_refused(run: Path, finished_run: Path, mtx: Mtx) -> Non
     answer = mtx("evaluate", "--tune", "-m", run, "--src", test, "--ref", test.with_suffix(".de"))
     assert (answer.code, answer.out) == (2, "")
     assert f"{test} is the test set of the run" in answer.err
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("dev.en", "test.en").replace("dev.de", "test.de"))
+    answer = mtx("evaluate", "--tune", "-m", run)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{test} is the test set of the run" in answer.err
+
+
+def test_a_missing_test_set_does_not_matter(run: Path, mtx: Mtx) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("test.en", "gone.en"))
+    assert mtx("evaluate", "--tune", "-m", run).code == 0
+    config.write_text(config.read_text().replace("dev.en", "gone.en"))
+    answer = mtx("evaluate", "--tune", "-m", run)
+    assert (answer.code, "data.test" in answer.err) == (3, False)
 
 
 def test_given_sets_are_used_by_a_model_without_a_run(run: Path, mtx: Mtx, tmp_path: Path) -> None:

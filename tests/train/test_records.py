@@ -26,6 +26,8 @@ def test_the_last_record_of_a_step_counts_and_torn_lines_do_not(tmp_path: Path) 
         {"event": UPDATE, "step": "7"},
         {"event": UPDATE, "step": 0},
         {"event": "pause", "step": 9},
+        {"event": [UPDATE], "step": 9},
+        {"event": {}, "step": 9},
         [],
         3,
     ]

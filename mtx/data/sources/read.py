@@ -121,7 +121,7 @@ def relocated(source: Source, near: Path) -> Source:
             ends = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
             paths = (folder / end for end in ends for folder in (near, *near.parents))
             if (moved := next(filter(Path.exists, paths), None)) is None:
-                do = "Give --src FILE and --ref FILE, or set data.test to its new path with mtx train."
+                do = "Give --src FILE and --ref FILE, or set its new path in data with mtx train."
                 raise UserError(ExitCode.DATA, f"{path} is missing", where=f"recorded in {near}", do=do)
             found[name] = moved
     return source.model_copy(update=found)
