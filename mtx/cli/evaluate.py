@@ -145,7 +145,7 @@ def evaluate(
         new_text_file(page) if page is not None else nullcontext() as page_file,
     ):
         from mtx.cli.systems import robustness_of, translate_by_baseline, with_language_of_file, with_languages_of_model
-        from mtx.cli.test_sets import familiarity_with, given_test_sets, recorded_test_sets, stored_test_set
+        from mtx.cli.test_sets import given_test_sets, look_up_in_run, recorded_test_sets, stored_test_set
         from mtx.judge.judgement import Parts, judge
         from mtx.judge.report import Report
         from mtx.judge.test_set import Translated, translate_set
@@ -175,9 +175,9 @@ def evaluate(
             others = [*translate_by_baseline(baseline, sets, options, precision, device)]
         explained = breakdown or (page is not None and all(each.sources for each in sets))
         parts = Parts(ter or baseline is not None, tokenized, lowercase, explained, sentences=page is not None)
-        known = familiarity_with(sets, folders[0].parent) if explained and folders else [None] * len(sets)
-        judged = zip(sets, translated, others, known, strict=True)
-        reports = [judge(each, lines, parts, other, seen) for each, lines, other, seen in judged]
+        seen = look_up_in_run(sets, folders[0].parent) if explained and folders else [None] * len(sets)
+        judged = zip(sets, translated, others, seen, strict=True)
+        reports = [judge(each, lines, parts, other, one) for each, lines, other, one in judged]
         if kinds:
             reports = [replace(each, robustness=one) for each, one in zip(reports, lost, strict=True)]
         report = Report.mean_of(reports)

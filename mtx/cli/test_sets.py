@@ -15,7 +15,7 @@ from mtx.judge.test_set import TestSet
 
 if TYPE_CHECKING:
     from mtx.config.settings import DataSettings
-    from mtx.judge.training import Familiarity
+    from mtx.judge.training import Seen
 
 
 def given_test_sets(
@@ -148,7 +148,7 @@ def stored_test_set(given: str, hypotheses: Path | None, tag: str | None) -> Tes
     return TestSet(given, sources, references, tag, tgt_lang, translated, src_lang)
 
 
-def familiarity_with(sets: Sequence[TestSet], run: Path) -> "list[Familiarity] | list[None]":
+def look_up_in_run(sets: Sequence[TestSet], run: Path) -> "list[Seen] | list[None]":
     """Look up `sets` in the training data of a run. Say so if it is not there."""
     from mtx.judge.training import look_up, recorded_training_pairs
 

@@ -9,7 +9,7 @@ from heapq import nlargest, nsmallest
 from mtx.data.check.overlap import counted_words
 from mtx.judge.sentences import Sentence, signs_of
 from mtx.judge.statistics import Statistics
-from mtx.judge.training import Familiarity
+from mtx.judge.training import Seen
 from mtx.text.sentences import split_sentences
 
 LENGTHS = (5, 10, 20, 30, 50)  # Largest number of words of the source in each group but the last
@@ -87,7 +87,7 @@ def break_down(
     chrf: Statistics,
     sentences: Sequence[Sentence],
     src_lang: str,
-    familiarity: Familiarity | None = None,
+    seen: Seen | None = None,
 ) -> Breakdown:
     """Break down the scores of a test set; nothing is counted again."""
 
@@ -103,11 +103,11 @@ def break_down(
         return groups(lambda number: names[bisect_left(limits, size_of(number))], names)
 
     by_rarest, by_overlap, overlap = [], [], None
-    if familiarity is not None:
-        by_rarest = by_size(familiarity.rarest.__getitem__, OCCURRENCES)
-        is_seen = familiarity.has_source
+    if seen is not None:
+        by_rarest = by_size(seen.rarest.__getitem__, OCCURRENCES)
+        is_seen = seen.has_source
         by_overlap = groups(lambda number: "yes" if is_seen[number] else "no", ("yes", "no")) if any(is_seen) else []
-        overlap = Overlap(sum(is_seen), sum(familiarity.has_pair), familiarity.num_pairs)
+        overlap = Overlap(sum(is_seen), sum(seen.has_pair), seen.num_pairs)
     counts = Counter(flag for each in sentences for flag in each.flags)
     return Breakdown(
         by_size(lambda number: _num_words(sentences[number].src), LENGTHS),

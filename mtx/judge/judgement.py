@@ -9,7 +9,7 @@ from mtx.judge.report import Report, Score, count, length_ratio
 from mtx.judge.sentences import sentences_of
 from mtx.judge.statistics import Statistics, bleu_and_chrf, preprocessed_bleu, ter
 from mtx.judge.test_set import TestSet, Translated
-from mtx.judge.training import Familiarity
+from mtx.judge.training import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ def judge(
     translated: Translated,
     parts: Parts,
     baseline: Translated | None = None,
-    familiarity: Familiarity | None = None,
+    seen: Seen | None = None,
 ) -> Report:
     """Score translations of `test_set`, compare them with those of `baseline`, and explain the scores.
 
-    `familiarity` tells what training has seen of the set.
+    `seen` tells what training has seen of the set.
 
     Raises:
         UserError: no lines, or unequal counts (DATA); a package is missing (MACHINE).
@@ -68,5 +68,5 @@ def judge(
         sentences = sentences_of(test_set, hypotheses, chrf, *theirs)
         report = replace(report, sentences=tuple(sentences))
         if parts.breakdown:
-            report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang, familiarity))
+            report = replace(report, breakdown=break_down(bleu, chrf, sentences, test_set.src_lang, seen))
     return report

@@ -1,4 +1,4 @@
-"""Training data as test sets meet it: how often it has their words, and which of their sentences it has."""
+"""Test sets looked up in training data: how often it has their words, and which of their sentences it has."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from mtx.data.sources.read import expand_folders, read_pairs, relocated
 from mtx.errors import ExitCode, UserError
 from mtx.judge.test_set import TestSet
 
-MAX_PAIRS = 5_000_000  # Training pairs that are read, the first ones: a minute or two
+MAX_PAIRS = 5_000_000  # Training pairs to read, from the first one on: a minute or two
 
 
 @dataclass(frozen=True, slots=True)
-class Familiarity:
+class Seen:
     """The sentences of a test set as training has seen them, regardless of case, spaces and punctuation."""
 
-    rarest: list[int]  # For each source, how often training has that of its words that is the rarest there
+    rarest: list[int]  # Occurrences in training of the rarest word of each source
     has_source: list[bool]  # Whether training has the source
     has_pair: list[bool]  # Whether it has the source with one of its references
     num_pairs: int  # Training pairs that were read
@@ -57,7 +57,7 @@ def recorded_training_pairs(run: Path) -> Iterator[Pair]:
     return training_pairs(config.data.model_copy(update=found), config.clean)
 
 
-def look_up(sets: Sequence[TestSet], pairs: Iterable[Pair]) -> list[Familiarity]:
+def look_up(sets: Sequence[TestSet], pairs: Iterable[Pair]) -> list[Seen]:
     """Look up the sentences of `sets` and their words in the training `pairs`. Memory grows with the sets alone."""
     counts: dict[str, int] = {}
     wanted: dict[str, set[str]] = {}  # The references by the source
@@ -82,7 +82,7 @@ def look_up(sets: Sequence[TestSet], pairs: Iterable[Pair]) -> list[Familiarity]
         rarest = [min(counts[word] for word in counted_words(src, words_of(src))) for src in each.sources]
         keys = [list(map(_key, lines)) for lines in zip(each.sources, *each.references, strict=True)]
         has_pair = [any((src, tgt) in both for tgt in references) for src, *references in keys]
-        found.append(Familiarity(rarest, [src in sources for src, *_ in keys], has_pair, num_pairs))
+        found.append(Seen(rarest, [src in sources for src, *_ in keys], has_pair, num_pairs))
     return found
 
 

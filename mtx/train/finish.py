@@ -22,7 +22,7 @@ from mtx.judge.judgement import Parts, judge
 from mtx.judge.report import Report
 from mtx.judge.robustness import Robustness, measure_robustness
 from mtx.judge.test_set import TestSet, Translated
-from mtx.judge.training import Familiarity, look_up, training_pairs
+from mtx.judge.training import Seen, look_up, training_pairs
 from mtx.system.device import Precision
 from mtx.system.logs import LOGGER
 from mtx.train.checkpoints import past_steps, steps_to_average
@@ -93,7 +93,7 @@ def _score(inputs: RunInputs, signals: StopSignals) -> str:
         src_lang, tgt_lang = data.languages_of(dev.source)
         tag = dev.source.tag
         sets.append(TestSet(dev.name, dev.sources, [dev.references], tag, tgt_lang, src_lang=src_lang))
-    known = _familiarity(sets, inputs, signals)
+    known = _look_up(sets, inputs, signals)
     for dev, test_set, seen in zip(inputs.dev, sets, known, strict=True):
         start = time.perf_counter()
         translations = _translate(dev.sources, dev, inputs, signals)
@@ -119,7 +119,7 @@ def _translate(
     return translate_dev(inputs, replace(dev, sources=lines), signals, precision, **options)
 
 
-def _familiarity(sets: Sequence[TestSet], inputs: RunInputs, signals: StopSignals) -> Sequence[Familiarity | None]:
+def _look_up(sets: Sequence[TestSet], inputs: RunInputs, signals: StopSignals) -> Sequence[Seen | None]:
     """Look up the dev sets in the training data. Only rank 0 does, which writes the card."""
 
     def watched(pairs: Iterable[Pair]) -> Iterator[Pair]:

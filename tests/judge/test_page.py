@@ -21,7 +21,7 @@ from mtx.judge.report import Report, Score
 from mtx.judge.robustness import Loss, Robustness
 from mtx.judge.sentences import Sentence
 from mtx.judge.test_set import TestSet, Translated
-from mtx.judge.training import Familiarity
+from mtx.judge.training import Seen
 from mtx.text.writing_systems import SPACELESS
 from tests.pages.browser import Tab, new_tab
 
@@ -61,7 +61,7 @@ def report(text: str = HOSTILE, **changes: Any) -> Report:
     good = [f"The dog number {number} sees a big cat." for number in range(20)]
     bad = [line.replace("dog", "cow") for line in good]
     test_set = TestSet(text, good, [good], None, "de", None, "en")
-    seen = Familiarity([0, 100] * 10, [True] * 5 + [False] * 15, [True] * 2 + [False] * 18, 12345)
+    seen = Seen([0, 100] * 10, [True] * 5 + [False] * 15, [True] * 2 + [False] * 18, 12345)
     parts, baseline = Parts(True, breakdown=True), Translated(bad, text)
     judged = judge(test_set, Translated(good, text, 3.5, 4321), parts, baseline, seen)
     robustness = Robustness(20, 1, 50.0, 60.0, [Loss("caps", 19, 40.5, 61.5, 9.5, -1.5)])
