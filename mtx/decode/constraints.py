@@ -74,7 +74,7 @@ class WholeCharacters:
 
 
 class NoRepeats:
-    """Makes tokens impossible that would repeat `size` tokens of a hypothesis in a row, unless no other is possible."""
+    """Makes tokens impossible that repeat an n-gram of `size` (Paulus et al. 2018), unless no other is possible."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -61,7 +61,7 @@ def _mix(x: Any) -> Any:
 
 
 class Sampler:
-    """Draws tokens. Temperature comes first, then top-k, then top-p of what these leave."""
+    """Draws tokens: by temperature, then top-k (Fan et al. 2018), then top-p of the rest (Holtzman et al. 2020)."""
 
     def __init__(self, options: DecodeOptions, uniforms: Uniforms) -> None:
         self._options, self._uniforms = options, uniforms

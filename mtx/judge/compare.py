@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtx.judge.statistics import SEED, Statistics
 
 SIGNIFICANT = 0.05  # Probability of a chance result below which a difference counts
-MIN_DIFFERENT = 6  # Sentences that must differ: if fewer all favour one system, that is chance with p > 0.05 (1/2^4)
+MIN_DIFFERENT = 6  # Sentences that must differ: even if 5 all favour one system, a sign test has p = 2 / 2^5 > 0.05
 NUM_TRIALS = 10_000  # Trials of approximate randomization, as sacreBLEU's default
 # Trials drawn at a time. Any multiple of 32 gives the choices that sacreBLEU draws at once: each is a bit of a word.
 TRIALS_AT_A_TIME = 32
@@ -53,7 +53,7 @@ class Comparison:
 def compare(system: Sequence[Statistics], baseline: Sequence[Statistics], name: str, num_different: int) -> Comparison:
     """Compare a system with the baseline `name` by each metric; `num_different` of their sentences differ.
 
-    A verdict of a metric needs both tests to agree, one of the comparison most metrics.
+    The verdict of a metric needs both tests, that of the comparison most metrics.
     """
     from sacrebleu.significance import _compute_p_value
 

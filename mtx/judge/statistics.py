@@ -102,7 +102,7 @@ def bleu_and_chrf(
 
 
 def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str) -> Statistics:
-    """Translation edit rate, by characters where BLEU's `tokenizer` is one for Chinese or Japanese."""
+    """TER (Snover et al. 2006), by characters where BLEU's `tokenizer` is one for Chinese or Japanese."""
     from sacrebleu.metrics import TER
 
     cuts = tokenizer in CUT_BY_TER

@@ -13,7 +13,7 @@ from mtx.system.logs import LOGGER
 from mtx.train.records import UPDATE, VALIDATION, Record, read_metrics
 
 GROUPS = {UPDATE: "train", VALIDATION: "dev"}  # Beginning of the names of an event's scalars
-PREFIX = "events.out.tfevents."  # By which TensorBoard knows its files; it reads them in the order of their names
+PREFIX = "events.out.tfevents."  # Beginning of the names of event files, which TensorBoard reads in their order
 
 
 def check_installed() -> None:
