@@ -79,10 +79,9 @@ def test_a_model_with_itself_translates_and_scores_as_the_model(finished_run: Pa
     twice = ["-m", finished_run, "-m", finished_run / "model"]
     for command in (["translate", "-i", "src", "--format", "jsonl"], ["score", "--src", "src", "--tgt", "tgt"]):
         assert mtx(*command, *twice).out == mtx(*command, "-m", finished_run).out != ""
+    alone = json.loads(mtx("evaluate", *twice[:2], "--json").out)
     for mean in ("probs", "logprobs"):
-        alone, together = (
-            json.loads(mtx("evaluate", *models, "--ensemble", mean, "--json").out) for models in (twice[:2], twice)
-        )
+        together = json.loads(mtx("evaluate", *twice, "--ensemble", mean, "--json").out)
         assert together["bleu"] == alone["bleu"]
         assert together["model"] == f"{finished_run / 'model'} + {finished_run / 'model'}"
 
