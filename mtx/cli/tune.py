@@ -64,10 +64,12 @@ def tune_model(
 
     tuning = tune(trained, options, arithmetic, sets, str(folder), tell)
     print_line(tuning.to_json() if as_json else tuning.to_text())
-    if not tuning.is_better:
-        print(f"mtx: nothing stored: no setting is better beyond chance ({tuning.gain})", file=sys.stderr)
-        return
     best, before = tuning.chosen, tuning.before
+    if not tuning.is_better:
+        is_own = "the model's own setting is within one standard error of the best"
+        why = is_own if best == before else f"the gain may be chance ({tuning.gain})"
+        print(f"mtx: nothing stored: {why}", file=sys.stderr)
+        return
     found = {"beam_size": best.beam_size, "length_penalty": best.length_penalty}
     on = f"{escape_controls(' and '.join(tuning.sets))}, {tuning.num_sentences:,} sentences"
     scores = f"BLEU {best.bleu:.2f}, before {before.bleu:.2f}"
