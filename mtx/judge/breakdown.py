@@ -41,7 +41,7 @@ class Overlap:
         """The overlap of a set with `num_sentences`, for people."""
         found = ("sources", self.num_sources), ("whole pairs", self.num_pairs)
         counts = ", ".join(f"{count:,} {what} ({100 * count / num_sentences:.1f} %)" for what, count in found)
-        return f"overlap with the {self.num_training_pairs:,} pairs of training: {counts}"
+        return f"overlap with the {self.num_training_pairs:,} training pairs: {counts}"
 
 
 @dataclass(frozen=True, slots=True)

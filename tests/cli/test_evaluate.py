@@ -147,7 +147,7 @@ def test_robustness(mtx: "Mtx", finished_run: Path) -> None:
 def test_the_model_card_explains_the_scores(finished_run: Path) -> None:
     card = (finished_run / "model" / "README.md").read_text(encoding="utf-8")
     assert "against copies of the sources: " in card
-    assert f"overlap with the {len(PAIRS)} pairs of training: " in card
+    assert f"overlap with the {len(PAIRS)} training pairs: " in card
     for title in (
         "words in the source",
         "signs of wrong translations: empty",

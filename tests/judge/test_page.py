@@ -187,7 +187,7 @@ def test_the_page_says_what_the_report_says() -> None:
     breakdown, overlap = given.breakdown, "5 sources (25.0 %), 2 whole pairs (10.0 %)"
     for group in chain(breakdown.by_length, breakdown.by_sentences, breakdown.by_rarest_word, breakdown.by_overlap):
         assert re.search(f">{group.name}<.*>{group.num_sentences}<.*{group.bleu:.1f}<.*{group.chrf:.1f}<", page)
-    assert f"<p>Overlap with the 12,345 pairs of training: {overlap}.</p>" in page
+    assert f"<p>Overlap with the 12,345 training pairs: {overlap}.</p>" in page
     assert re.search(r">caps<.*>19<.*width:40\.5%.*40\.5 \(-9\.5\)<.*61\.5 \(\+1\.5\)<", page)
     for flag in breakdown.flags:
         assert f'<th scope="row">{flag}</th>' in page
