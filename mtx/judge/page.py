@@ -90,8 +90,8 @@ def _scores(report: Report) -> Iterator[ScoreRow]:
     for name, score in (("BLEU", report.bleu), ("chrF2", report.chrf), *report.more.items()):
         difference = by_name.get(name)
         ends = [score.score - score.ci, score.score + score.ci, *([difference.baseline] if difference else [])]
-        first = 10 * math.floor(max(min(ends), 0) / 10)
-        yield ScoreRow(name, score, difference, first, max(10 * math.ceil(max(ends) / 10), first + 10))
+        last = max(10 * math.ceil(round(max(ends), 6) / 10), 10)  # sacreBLEU's perfect score is above 100 by rounding
+        yield ScoreRow(name, score, difference, min(10 * math.floor(max(min(ends), 0) / 10), last - 10), last)
 
 
 def _plots(report: Report) -> Iterator[Plot]:

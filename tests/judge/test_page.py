@@ -200,6 +200,9 @@ def test_intervals_are_drawn_from_round_numbers_and_not_below_zero() -> None:
     judged = report("plain", comparison=None, bleu=Score(0.5, 1.5, ""), chrf=Score(29.0, 1.0, ""))
     axes = re.findall(r'class="axis">(\d+)<.*?left:(.*?%);right:calc\(100% - (.*?%)\).*?(\d+)</td>', to_html(judged))
     assert axes[:2] == [("0", "0.0%", "20.0%", "10"), ("20", "80.0%", "100.0%", "30")]
+    judged = report("plain", comparison=None, bleu=Score(100.00000000000004, 0.0, ""), chrf=Score(98.0, 1.0, ""))
+    axes = re.findall(r'class="axis">(\d+)<.*?left:(.*?%);right:calc\(100% - (.*?%)\).*?(\d+)</td>', to_html(judged))
+    assert axes[:2] == [("90", "100.0%", "100.0%", "100"), ("90", "70.0%", "90.0%", "100")]
 
 
 def test_parts_that_are_not_there_are_absent() -> None:
