@@ -123,20 +123,24 @@ def save_model(
 def set_decode(folder: Path, decode: DecodeSettings, reason: str = "") -> None:
     """Replace the defaults of the search in a model folder, and the line of the card that gives a `reason` for them.
 
-    Everything else in the folder stays.
+    Everything else in the folder stays, such as files of others; if `folder` is a link, it stays one.
 
     Raises:
         UserError: it is damaged (MODEL), or can't be written (MACHINE).
     """
+    folder = Path(os.path.realpath(folder))
     about = open_sealed(folder, needed=(GENERATION,))
     generation = _read_json(folder / GENERATION, GenerationDefaults).model_copy(update={"decode": decode})
-    with sealed_folder(folder, about, unsealed=[CARD]) as new:
-        for path in folder.iterdir():
-            if path.name != MANIFEST:
-                shutil.copyfile(path, new / path.name)
+    sealed = {WEIGHTS, CONFIG, GENERATION, *tokenizer_files(folder)}
+    others = [path.name for path in folder.iterdir() if path.name not in sealed]
+    with sealed_folder(folder, about, unsealed=others) as new:
+        shutil.copytree(folder, new, symlinks=True, dirs_exist_ok=True)
+        for name in (MANIFEST, GENERATION):
+            (new / name).unlink()
         (new / GENERATION).write_text(generation.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if (new / CARD).exists():
             card = re.sub(rb"\n\n%b.*" % REASON, b"", (new / CARD).read_bytes())
+            (new / CARD).unlink()
             (new / CARD).write_bytes(card + b"\n%b%b\n" % (REASON, reason.encode()) if reason else card)
 
 

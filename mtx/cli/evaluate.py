@@ -175,7 +175,7 @@ def evaluate(
             others = [*translate_by_baseline(baseline, sets, options, precision, device)]
         explained = breakdown or (page is not None and all(each.sources for each in sets))
         parts = Parts(ter or baseline is not None, tokenized, lowercase, explained, sentences=page is not None)
-        seen = look_up_in_run(sets, folders[0].parent) if explained and folders else [None] * len(sets)
+        seen = look_up_in_run(sets, folders[0].absolute().parent) if explained and folders else [None] * len(sets)
         judged = zip(sets, translated, others, seen, strict=True)
         reports = [judge(each, lines, parts, other, one) for each, lines, other, one in judged]
         if kinds:

@@ -114,7 +114,7 @@ def _recorded_data(folder: Path) -> "DataSettings | None":
     """Data of the run of the model in `folder`; None if it has none, such as a copied model."""
     from mtx.config.load import load_config
 
-    path = folder.parent / "config.yaml"
+    path = folder.absolute().parent / "config.yaml"
     return load_config(path, []).data if os.path.isfile(path) else None
 
 

@@ -45,10 +45,11 @@ def tune_model(
     from mtx.decode.translator import Translator
     from mtx.judge.tuning import tune
 
-    parent = folder.absolute().parent
-    if not os.access(parent, os.W_OK):
-        do = "Copy the model folder to another place."
-        raise UserError(ExitCode.MACHINE, "cannot write into the folder of the model", where=str(parent), do=do)
+    real = Path(os.path.realpath(folder))
+    for written in (real, real.parent):
+        if not os.access(written, os.W_OK):
+            do = "Copy the model folder to another place."
+            raise UserError(ExitCode.MACHINE, "cannot write into the folder", where=str(written), do=do)
     tag = given.get("tag")
     refuse_test_set(folder, [*srcs, *refs] or recorded_files(folder, "dev"))
     sets = (

@@ -123,7 +123,7 @@ def _explain_damage(path: Path) -> Iterator[None]:
 
 def _seal(folder: Path, about: Mapping[str, Any], unsealed: Collection[str]) -> None:
     paths = sorted(folder.iterdir())
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         sync(path)
     files = {p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in paths if p.name not in unsealed}
     manifest: dict[str, Any] = {"format": FORMAT, "mtx": __version__, "about": dict(about), "files": files}

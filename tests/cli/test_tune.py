@@ -54,6 +54,35 @@ def test_a_setting_that_is_better_is_stored(run: Path, mtx: Mtx, monkeypatch: py
     assert (run / "model" / CARD).read_bytes() == before[CARD]
 
 
+def test_other_files_and_links_stay(run: Path, tmp_path: Path) -> None:
+    model, link = run / "model", tmp_path / "link"
+    link.symlink_to(model)
+    (model / ".gitattributes").write_text("x")
+    (model / "onnx").mkdir()
+    (model / "onnx" / "manifest.json").write_text("x")
+    (model / "nowhere").symlink_to("nothing")
+    (model / "config.json").chmod(0o400)
+    (tmp_path / "card").write_bytes((model / CARD).read_bytes())
+    (model / CARD).unlink()
+    (model / CARD).symlink_to(tmp_path / "card")
+    card = (tmp_path / "card").read_bytes()
+    set_decode(link, load_model(link).generation.decode.model_copy(update={"beam_size": 3}), "because.")
+    assert (link.is_symlink(), load_model(link).generation.decode.beam_size) == (True, 3)
+    assert ((model / ".gitattributes").read_text(), (model / "onnx" / "manifest.json").read_text()) == ("x", "x")
+    assert ((model / "nowhere").is_symlink(), (model / "config.json").stat().st_mode & 0o777) == (True, 0o400)
+    assert ((tmp_path / "card").read_bytes(), b"because." in (model / CARD).read_bytes()) == (card, True)
+    assert not [path for path in [*tmp_path.iterdir(), *run.iterdir()] if ".old-" in path.name or ".tmp-" in path.name]
+
+
+def test_the_folder_of_the_shell_is_tuned(run: Path, mtx: Mtx, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tuning, "is_better", True)
+    monkeypatch.setattr("mtx.judge.tuning.BEAM_SIZES", (1,))
+    monkeypatch.chdir(run / "model")
+    answer = mtx("evaluate", "--tune", "-m", ".")
+    assert (answer.code, "stored in ." in answer.err) == (0, True)
+    assert load_model(run / "model")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
