@@ -61,8 +61,8 @@ def compare(system: Sequence[Statistics], baseline: Sequence[Statistics], name: 
     for ours, theirs in zip(system, baseline, strict=True):
         score, other = ours.score(), theirs.score()
         apart, p_bootstrap, p_randomization = abs(other - score), 1.0, 1.0
-        if not np.array_equal(ours.rows, theirs.rows):  # or else sacreBLEU's p-values are those of a sure difference
-            bootstrap = np.abs(ours.bootstrap - theirs.bootstrap)
+        bootstrap = np.abs(ours.bootstrap - theirs.bootstrap)
+        if apart > 0 or bootstrap.any():  # or else sacreBLEU's p-values are those of a sure difference
             p_bootstrap = _compute_p_value(bootstrap - bootstrap.mean(), apart)
             p_randomization = _compute_p_value(_shuffled_differences(ours, theirs), apart)
         verdict: Verdict = "cannot tell"

@@ -100,3 +100,12 @@ def test_a_few_better_sentences_prove_nothing(num_better: int) -> None:
     assert found.verdict == ("better" if num_better == 12 else "cannot tell")
     if num_better == 0:
         assert {each.p_bootstrap for each in found.differences.values()} == {1.0}
+
+
+@pytest.mark.usefixtures("fewer_samples")
+def test_systems_that_score_nothing_are_no_sure_difference() -> None:
+    """Their translations differ, and so do their counts."""
+    references = [["the dog sees a big cat"] * 8]
+    found = compared(["qqq"] * 8, ["zz ww"] * 8, references)
+    tests = [(each.p_bootstrap, each.p_randomization) for each in found.differences.values()]
+    assert (tests, found.verdict) == ([(1.0, 1.0)] * 3, "cannot tell")
