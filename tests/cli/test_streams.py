@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mtx.cli.streams import path_text, refuse_overwriting
+from mtx.config.decoding import DecodeOptions
 from mtx.decode.translator import Candidate, Translation
 from mtx.errors import UserError
 
@@ -22,6 +23,8 @@ class Echo:
     """Fake translator that returns each line in capitals, and fails on request."""
 
     failing: str | None = None
+    trained = None
+    options = DecodeOptions(tag="2de")  # given, so that none is missed
 
     def translate(self, lines: Sequence[str]) -> Iterator[Translation]:
         for line in lines:
