@@ -125,6 +125,7 @@ configs = st.builds(
         TrainSettings,
         precision=st.sampled_from(["fp32"] * 9 + ["auto", "bf16", "fp16"]),
         device=st.sampled_from(["cpu"] * 9 + ["auto", "cuda:7", "gpu", "", "é\udcff"]),
+        log_to=st.sampled_from([(), (), ("tensorboard",)]),
     ),
     decode=any_of(DecodeSettings),
     clean=any_of(CleanSettings),

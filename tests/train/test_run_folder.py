@@ -32,7 +32,8 @@ Configure = Callable[..., Config]
 
 CHANGEABLE = {
     "train.max_steps": 13, "train.eval_every": 7, "train.save_every": 7, "train.log_every": 7, "train.device": "auto",
-    "train.keep": 5, "train.patience": 1, "train.parallel": "fsdp", "train.eval_sentences": 7, "train.eval_beam": 2,
+    "train.keep": 5, "train.patience": 1, "train.log_to": "[tensorboard]",
+    "train.parallel": "fsdp", "train.eval_sentences": 7, "train.eval_beam": 2,
     "data.test": "{demo: test}", "decode.beam_size": 4, "decode.length_penalty": 0.5, "decode.max_length_factor": 3.0,
     "decode.max_length_extra": 3,
 }  # fmt: skip
