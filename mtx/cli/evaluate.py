@@ -114,10 +114,9 @@ def evaluate(
         raise command_line_error("--test-set has its own sources", "Give each --test-set its --hyp, or a model.")
     if [*hyps, *srcs, *refs, baseline].count(STANDARD) > 1:
         raise command_line_error("stdin (-) given for two files", "Give one of them a name.")
-    is_model_used = not hyps or (baseline is not None and baseline.is_dir())
-    unused = {"--model": hyps and model, "--precision": precision != "fp32", "--device": device != "auto"}
-    unused |= {f"{flag_of(name)}": True for name in given}
-    for flag in (flag for flag, is_given in unused.items() if is_given and (flag == "--model" or not is_model_used)):
+    # --precision and --device are let through: a script may give them always.
+    unused = [flag_of(name) for name in given] if hyps and not (baseline is not None and baseline.is_dir()) else []
+    for flag in (["--model"] if hyps and model else []) + unused:
         raise command_line_error(f"both --hyp and {flag} given", f"Leave out {flag}: --hyp is not translated again.")
     if kinds and hyps:
         raise command_line_error("--robust translates disturbed sources", "Give a model and --src instead of --hyp.")

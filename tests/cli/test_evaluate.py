@@ -174,8 +174,6 @@ def test_no_output_replaces_a_test_set_of_the_run(flag: str, mtx: "Mtx", finishe
         ["-m", "RUN", "--baseline", "RUN", "--src", "ref"],
         ["--beam", "3"],
         ["--tag", "2de", "--baseline", "ref"],
-        ["--precision", "int8"],
-        ["--device", "cuda"],
     ],
 )
 def test_options_of_a_model_are_refused_beside_translations(mtx: "Mtx", finished_run: Path, more: list[str]) -> None:
