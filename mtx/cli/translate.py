@@ -122,14 +122,17 @@ def _translate_records(translator: "Translator", groups: Iterator[list[str]], na
     """Translate lines of JSON; `name` is what lines are called.
 
     Raises:
-        UserError: (DATA) a line is no record. The translations before it are passed on.
+        UserError: (DATA) a line is no record, or has an impossible prefix. The translations before it are passed on.
     """
     number, tag_of_all, tags = 0, translator.options.tag, [*translator.trained.tokenizer.tags]
     for group in groups:
         records, error = [], None
         try:
             for number, line in enumerate(group, start=number + 1):  # noqa: B020
-                records.append(_parse(line, tags, f"{name} {number}"))
+                record = _parse(line, tags, where := f"{name} {number}")
+                if record.prefix:
+                    translator.segmenter.prefix_of(record.prefix, where)
+                records.append(record)
         except UserError as caught:
             error = caught
         for tag, same_tag in groupby(records, key=lambda record: record.tag or tag_of_all):

@@ -107,13 +107,18 @@ class Segmenter:
                     segments.append(Segment(line, text, own_ids, num_left_out, left.pop(line, None)))
         return segments
 
+    def prefix_of(self, text: str, where: str = "") -> Prefix:
+        """The prefix `text`; errors name `where` it is.
+
+        Raises:
+            UserError: no translation can begin with it (DATA).
+        """
+        self._surfaces = self._surfaces or Surfaces(self._tokenizer.tgt_surfaces())
+        return Prefix.of(text, self._tokenizer, self._surfaces, self._limit, where)
+
     def _prefixes_of(self, texts: Sequence[str]) -> dict[int, Prefix]:
         """The prefixes by line, of lines that have one."""
-        if not any(texts):
-            return {}
-        tokenizer = self._tokenizer
-        self._surfaces = surfaces = self._surfaces or Surfaces(tokenizer.tgt_surfaces())
-        different = {text: Prefix.of(text, tokenizer, surfaces, self._limit) for text in dict.fromkeys(texts) if text}
+        different = {text: self.prefix_of(text) for text in dict.fromkeys(texts) if text}
         return {line: different[text] for line, text in enumerate(texts) if text}
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:

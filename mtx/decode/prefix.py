@@ -27,15 +27,15 @@ class Prefix:
     """By the bytes of the last word that a translation has: the tokens that may be next, and the bytes it then has."""
 
     @classmethod
-    def of(cls, text: str, tokenizer: Tokenizer, surfaces: Surfaces, max_tokens: int) -> Self:
-        """The prefix `text` for translations by models with this vocabulary.
+    def of(cls, text: str, tokenizer: Tokenizer, surfaces: Surfaces, max_tokens: int, where: str = "") -> Self:
+        """The prefix `text` for translations by models with this vocabulary; errors name `where` it is.
 
         Raises:
             UserError: it is too long, or no translation can begin with it (DATA).
         """
         body = text if tokenizer.is_lossless else text.rstrip(" ")
         ids: list[int] = tokenizer.encode_tgt([body])[0] if is_utf8(body) else []
-        shown = escape_controls(repr(text if len(text) <= 60 else f"{text[:57]}..."))
+        shown = escape_controls(repr(text if len(text) <= 60 else f"{text[:57]}...")) + (where and f", {where}")
         if len(ids) > max_tokens:
             what = f"a prefix has {len(ids):,} tokens, more than the {max_tokens:,} of the longest training line"
             raise UserError(ExitCode.DATA, what, where=shown, do="Shorten it.")
