@@ -44,7 +44,7 @@ class Comparison:
         lines = [f"against {self.baseline}: {self.verdict} ({self.num_different:,} sentences differ)"]
         lines.append(f"  {'':<6}{'baseline':>9}{'score':>9}{'change':>9}{'p (bootstrap)':>15}{'p (randomization)':>19}")
         for each in self.differences.values():
-            scores = f"{each.baseline:9.2f}{each.score:9.2f}{each.score - each.baseline:+9.2f}"
+            scores = f"{each.baseline:9.2f}{each.score:9.2f}{each.score - each.baseline:+z9.2f}"
             tests = f"{each.p_bootstrap:15.4f}{each.p_randomization:19.4f}"
             lines.append(f"  {each.name:<6}{scores}{tests}  {each.verdict}")
         return lines

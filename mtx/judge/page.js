@@ -73,7 +73,7 @@ function row(sentence, marks) {
     cell.dataset.title = title;
     if (NUMBERS.includes(name)) {
       const number = sentence[name];
-      cell.textContent = name === "line" ? number.toLocaleString("en") : number.toFixed(1);
+      cell.textContent = name === "line" ? number.toLocaleString("en") : number.toFixed(1).replace(/^-0\.0$/, "0.0");
       if (name === "change" && number > 0) cell.prepend("+");
       return cell;
     }

@@ -113,7 +113,7 @@ def _plots(report: Report) -> Iterator[Plot]:
 
 
 def _score_bars(bleu: float, chrf: float, changes: tuple[float, ...] = ()) -> list[Bar]:
-    notes = [f" ({change:+.1f})" for change in changes] or ["", ""]
+    notes = [f" ({change:+z.1f})" for change in changes] or ["", ""]
     return [Bar(i, score, f"{score:.1f}{note}") for i, score, note in zip((1, 2), (bleu, chrf), notes, strict=True)]
 
 

@@ -35,7 +35,7 @@ class Robustness:
         lines = [f"{'disturbed sources':<19}{'lines':>8}{'BLEU':>8}{'lost':>8}{'chrF2':>8}{'lost':>8}"]
         lines.append(f"  {'undisturbed':<17}{self.num_sentences:8,}{self.bleu:8.2f}{'':8}{self.chrf:8.2f}")
         for each in self.losses:
-            scores = f"{each.bleu:8.2f}{each.bleu_lost:8.2f}{each.chrf:8.2f}{each.chrf_lost:8.2f}"
+            scores = f"{each.bleu:8.2f}{each.bleu_lost:z8.2f}{each.chrf:8.2f}{each.chrf_lost:z8.2f}"
             lines.append(
                 f"  {each.kind:<17}{each.num_changed:8,}" + (scores if each.num_changed else "  nothing to change")
             )

@@ -30,7 +30,7 @@ class Sentence:
 
     def to_lines(self) -> list[str]:
         """The sentence as a few lines for people."""
-        change = f" ({self.change:+.1f})" if self.baseline_chrf is not None else ""
+        change = f" ({self.change:+z.1f})" if self.baseline_chrf is not None else ""
         lines = [", ".join((f"  line {self.line:,}", f"chrF2 {self.chrf:.1f}{change}", *self.flags))]
         texts = [("source", self.src), *(("reference", text) for text in self.references), ("translation", self.tgt)]
         texts += [("baseline", self.baseline_tgt)] if self.baseline_tgt is not None else []

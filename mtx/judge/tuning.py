@@ -63,7 +63,7 @@ class Tuning:
         best, by = self.chosen, self.difference
         tests = f"p = {by.p_bootstrap:.4f} by bootstrap, {by.p_randomization:.4f} by randomization"
         setting = f"beam {best.beam_size}, length penalty {best.length_penalty:g}"
-        return f"{setting}: BLEU {best.bleu - self.before.bleu:+.2f}, {tests}"
+        return f"{setting}: BLEU {best.bleu - self.before.bleu:+z.2f}, {tests}"
 
     def to_text(self) -> str:
         """A table for people: of each beam size the highest score, the model's own setting and the one chosen."""

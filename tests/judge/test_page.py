@@ -64,7 +64,8 @@ def report(text: str = HOSTILE, **changes: Any) -> Report:
     seen = Seen([0, 100] * 10, [True] * 5 + [False] * 15, [True] * 2 + [False] * 18, 12345)
     parts, baseline = Parts(True, breakdown=True), Translated(bad, text)
     judged = judge(test_set, Translated(good, text, 3.5, 4321), parts, baseline, seen)
-    robustness = Robustness(20, 1, 50.0, 60.0, [Loss("caps", 19, 40.5, 61.5, 9.5, -1.5)])
+    losses = [Loss("caps", 19, 40.5, 61.5, 9.5, -1.5), Loss("spaces", 3, 50.0, 60.0, 0.0, 0.0)]
+    robustness = Robustness(20, 1, 50.0, 60.0, losses)
     score = replace(judged.bleu, signature=text)
     return replace(
         judged, **{"name": None, "bleu": score, "robustness": robustness, "sentences": tuple(sentences()), **changes}
@@ -189,6 +190,7 @@ def test_the_page_says_what_the_report_says() -> None:
         assert re.search(f">{group.name}<.*>{group.num_sentences}<.*{group.bleu:.1f}<.*{group.chrf:.1f}<", page)
     assert f"<p>Overlap with the 12,345 training pairs: {overlap}.</p>" in page
     assert re.search(r">caps<.*>19<.*width:40\.5%.*40\.5 \(-9\.5\)<.*61\.5 \(\+1\.5\)<", page)
+    assert re.search(r">spaces<.*50\.0 \(\+0\.0\)<", page)
     for flag in breakdown.flags:
         assert f'<th scope="row">{flag}</th>' in page
     assert "Better than the baseline</strong> plain: 20 sentences differ." in page
