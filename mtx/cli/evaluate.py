@@ -198,8 +198,8 @@ def evaluate(
     for each in reports:
         verdict = each.comparison.verdict if each.comparison is not None else None
         if (require == "better" and verdict != "better") or (require == "not-worse" and verdict == "worse"):
-            what = f"against {baseline}: {verdict}"
-            raise UserError(ExitCode.CHECK_FAILED, what, where=f"--require, {each.name}", do="Keep the baseline.")
+            what = f"--require {require} is not met: the verdict against {baseline} is {verdict}"
+            raise UserError(ExitCode.CHECK_FAILED, what, where=str(each.name), do="Keep the baseline.")
 
 
 def _model_folders(given: list[Path]) -> list[Path]:

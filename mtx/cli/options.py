@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mtx.cli.reporting import command_line_error
-from mtx.config.decoding import DecodeOptions
+from mtx.config.decoding import DecodeOptions, DecodeSettings
 
 if TYPE_CHECKING:
     from mtx.checkpoint.model_folder import TrainedModel
@@ -65,7 +65,11 @@ def with_decode_flags(
             least, most = (
                 next((getattr(x, end) for x in field.metadata if hasattr(x, end)), None) for end in ("ge", "le")
             )
-            option = typer.Option(flag, help=field.description, min=least, max=most)
+            default = "the model's" if name in DecodeSettings.model_fields else str(field.default)
+            has_default = field.annotation not in (bool, str, str | None)
+            option = typer.Option(
+                flag, help=field.description, min=least, max=most, show_default=default if has_default else False
+            )
             flags[name] = Annotated[field.annotation | None, option]  # type: ignore[operator]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -126,10 +130,13 @@ def load_models(
     loaded = [load_model(folder) for folder in folders]
     for folder, trained in zip(folders, loaded, strict=True):
         trained.model.to(arithmetic.device)
-        for what, of in (("vocabulary", _vocabulary), ("languages", _languages)):
-            if of(trained) != of(loaded[0]):
-                do = "Give models trained with the same tokenizer files and languages."
-                raise command_line_error(f"the {what} of {folder} and {folders[0]} differ", do)
+        if _vocabulary(trained) != _vocabulary(loaded[0]):
+            what = f"the vocabulary of {folder} is not that of {folders[0]}"
+            do = "Train one with the tokenizer of the other: the same data and settings, or tokenizer.file."
+            raise command_line_error(what, do)
+        if _languages(trained) != _languages(loaded[0]):
+            what = f"the languages of {folder} are not those of {folders[0]}"
+            raise command_line_error(what, "Give models for the same languages and tags.")
     return loaded, arithmetic
 
 

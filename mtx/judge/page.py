@@ -58,6 +58,12 @@ class Plot:
     title: str
     legend: dict[int, str]  # Name of what each series shows
     rows: list[tuple[str, int, list[Bar]]]  # The kind, the number of lines, and the bars
+    count: str = "Lines"  # Title of the numbers of lines
+
+    @property
+    def room(self) -> float:
+        """Room for the longest text beside a bar, in the height of its letters."""
+        return 0.5 + 0.6 * max((len(bar.text) for _, _, bars in self.rows for bar in bars), default=0)
 
 
 SCORES = {1: "BLEU", 2: "chrF2"}
@@ -109,7 +115,7 @@ def _plots(report: Report) -> Iterator[Plot]:
             (each.kind, each.num_changed, _score_bars(each.bleu, each.chrf, (-each.bleu_lost, -each.chrf_lost)))
             for each in robustness.losses
         ]
-        yield Plot("Disturbed sources", SCORES, [("undisturbed", robustness.num_sentences, undisturbed), *rows])
+        yield Plot("Disturbed sources", SCORES, [("undisturbed", 0, undisturbed), *rows], count="Changed")
 
 
 def _score_bars(bleu: float, chrf: float, changes: tuple[float, ...] = ()) -> list[Bar]:

@@ -32,8 +32,8 @@ class Robustness:
 
     def to_lines(self) -> list[str]:
         """A table for people."""
-        lines = [f"{'disturbed sources':<19}{'lines':>8}{'BLEU':>8}{'lost':>8}{'chrF2':>8}{'lost':>8}"]
-        lines.append(f"  {'undisturbed':<17}{self.num_sentences:8,}{self.bleu:8.2f}{'':8}{self.chrf:8.2f}")
+        lines = [f"{'disturbed sources':<19}{'changed':>8}{'BLEU':>8}{'lost':>8}{'chrF2':>8}{'lost':>8}"]
+        lines.append(f"  {'undisturbed':<17}{0:8}{self.bleu:8.2f}{'':8}{self.chrf:8.2f}")
         for each in self.losses:
             scores = f"{each.bleu:8.2f}{each.bleu_lost:z8.2f}{each.chrf:8.2f}{each.chrf_lost:z8.2f}"
             lines.append(

@@ -36,7 +36,7 @@ def test_a_baseline_is_compared_and_required(mtx: "Mtx") -> None:
     assert list(report["comparison"]["differences"]) == ["bleu", "chrf", "ter"]
     assert report["ter"]["score"] == 0.0
     worse = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "good", "--require", "not-worse")
-    assert (worse.code, "against good: worse" in worse.errors[0]) == (1, True)
+    assert (worse.code, "the verdict against good is worse" in worse.errors[0]) == (1, True)
     same = mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "bad", "--require", "better")
     assert (same.code, "cannot tell" in same.out) == (1, True)
     assert mtx("evaluate", "--hyp", "bad", "--ref", "ref", "--baseline", "bad", "--require", "not-worse").code == 0

@@ -189,7 +189,7 @@ def test_the_page_says_what_the_report_says() -> None:
     for group in chain(breakdown.by_length, breakdown.by_sentences, breakdown.by_rarest_word, breakdown.by_overlap):
         assert re.search(f">{group.name}<.*>{group.num_sentences}<.*{group.bleu:.1f}<.*{group.chrf:.1f}<", page)
     assert f"<p>Overlap with the 12,345 training pairs: {overlap}.</p>" in page
-    assert re.search(r">caps<.*>19<.*width:40\.5%.*40\.5 \(-9\.5\)<.*61\.5 \(\+1\.5\)<", page)
+    assert re.search(r">caps<.*>19<.*em\) \* 0\.405\).*40\.5 \(-9\.5\)<.*61\.5 \(\+1\.5\)<", page)
     assert re.search(r">spaces<.*50\.0 \(\+0\.0\)<", page)
     for flag in breakdown.flags:
         assert f'<th scope="row">{flag}</th>' in page
