@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtx.config.decoding import DecodeOptions
 from mtx.decode.search import Hypothesis, Rules, S, StepModel, follow_paths
-from mtx.decode.topk import BLOCK_SIZE, best_continuations, by_block
+from mtx.decode.topk import BLOCK_SIZE, by_block
 
 _GOLDEN = 0x9E3779B97F4A7C15  # The step of SplitMix64's counter
 _STEPS = 1 << 32  # More steps than a translation has; further draws of a step are this far from one another
@@ -61,55 +61,53 @@ def _mix(x: Any) -> Any:
 
 
 class Sampler:
-    """Draws tokens: by temperature, then top-k (Fan et al. 2018), then top-p of the rest (Holtzman et al. 2020)."""
+    """Draws tokens: by temperature, then top-k (Fan et al. 2018), then top-p of the rest (Holtzman et al. 2020).
+
+    A token is drawn from the whole vocabulary, and drawn again if these rules exclude it. So only the rows of tokens
+    that they may exclude are searched, and none is sorted.
+    """
 
     def __init__(self, options: DecodeOptions, uniforms: Uniforms) -> None:
         self._options, self._uniforms = options, uniforms
 
     def choose(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Draw a token for each row; return the log-probabilities and the tokens. Shapes: (R,), (R,)."""
-        if self._options.top_k and self._options.top_p < 1:
-            p_R, tokens_R = self._draw_from_best(logp_RV, paths_R, step)
-        else:
-            p_R, tokens_R = self._draw_from_all(logp_RV, paths_R, step)
-        logp_R = logp_RV.gather(1, tokens_R[:, None])[:, 0]
-        return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
-
-    def _draw_from_best(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Draw from the `top_k` best tokens, and of these from the first with a probability of `top_p`."""
-        logp_RC, _, tokens_RC = best_continuations(logp_RV, logp_RV.new_zeros(len(logp_RV), 1), self._options.top_k)
-        p_RC = (logp_RC / self._options.temperature).softmax(dim=1)
-        p_RC = p_RC.masked_fill(p_RC.cumsum(dim=1) - p_RC >= self._options.top_p, 0)
-        # In the order of the vocabulary: rounding may change which of two equal tokens is the better one.
-        tokens_RC, order_RC = tokens_RC.sort(dim=1)
-        p_RC = p_RC.gather(1, order_RC)
-        drawn_R1 = _locate(p_RC, self._uniforms.draw(paths_R, step))[0][:, None]
-        return p_RC.gather(1, drawn_R1)[:, 0], tokens_RC.gather(1, drawn_R1)[:, 0]
-
-    def _draw_from_all(self, logp_RV: Tensor, paths_R: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Draw from all tokens, and again if there are `top_k` better ones, or these have a probability of `top_p`.
-
-        That needs no order of the tokens, for which all of them would have to be sorted.
-        """
         temperature, top_k, top_p = self._options.temperature, self._options.top_k, self._options.top_p
         p_RV = (logp_RV if temperature == 1 else logp_RV / temperature).softmax(dim=1)
         p_R, tokens_R = _draw(p_RV, self._uniforms.draw(paths_R, step))
-        if top_k:
-            rows = (p_R * top_k < 1).nonzero()[:, 0]  # if less, not `top_k` tokens can have more
-            rows = rows[(p_RV[rows] > p_R[rows, None]).sum(dim=1) >= top_k]
-            if len(rows):
-                p_R[rows], tokens_R[rows] = self._draw_from_best(logp_RV[rows], paths_R[rows], step + _STEPS)
-            return p_R, tokens_R
-        rows = (p_R <= 1 - top_p).nonzero()[:, 0]  # if not less is left for all better ones together
-        while len(rows := rows[_better_than(p_R[rows], p_RV[rows]) >= top_p]):
+        if top_k or top_p < 1:
+            # A token with more than 1 - top_p leaves less than top_p for all better ones; one with more than 1 / top_k
+            # has fewer than top_k better ones.
+            rows = (p_R <= max(1 - top_p, 1 / top_k if top_k else 0)).nonzero()[:, 0]
+            redraw = self._redraw_from_best if top_k else self._redraw_from_better
+            tokens_R[rows] = redraw(p_RV[rows], p_R[rows], tokens_R[rows], paths_R[rows], step + _STEPS)
+        logp_R = logp_RV.gather(1, tokens_R[:, None])[:, 0]
+        return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
+
+    def _redraw_from_best(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
+        """Draw again, from the `top_k` best tokens up to `top_p` of their sum, where a token is none of these."""
+        p_RC, tokens_RC = p_RV.topk(min(self._options.top_k, p_RV.size(1)), dim=1)
+        if self._options.top_p < 1:
+            better_RC = p_RC.cumsum(dim=1) - p_RC
+            p_RC = p_RC.masked_fill(better_RC >= self._options.top_p * p_RC.sum(dim=1, keepdim=True), 0)
+        is_kept_R = ((tokens_RC == tokens_R[:, None]) & (p_RC > 0)).any(dim=1)
+        # In the order of the vocabulary: rounding may change which of two equal tokens is the better one.
+        tokens_RC, order_RC = tokens_RC.sort(dim=1)
+        places_R, _ = _locate(p_RC.gather(1, order_RC), self._uniforms.draw(paths_R, step))
+        return tokens_R.where(is_kept_R, tokens_RC.gather(1, places_R[:, None])[:, 0])
+
+    def _redraw_from_better(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
+        """Draw again, from the better tokens, while all better ones together have a probability of `top_p`."""
+        tokens_R, rows = tokens_R.clone(), torch.arange(len(p_R), device=p_R.device)
+        while True:
+            is_better_RV = torch.gt(p_RV, p_R[:, None], out=torch.empty_like(p_RV))  # 6 times as fast as booleans
+            p_RV = is_better_RV.mul_(p_RV)
+            is_out_R = p_RV.sum(dim=1) >= self._options.top_p
+            if not is_out_R.any():
+                return tokens_R
+            p_RV, rows = p_RV[is_out_R], rows[is_out_R]
+            p_R, tokens_R[rows] = _draw(p_RV, self._uniforms.draw(paths_R[rows], step))
             step += _STEPS
-            p_R[rows], tokens_R[rows] = _draw(p_RV[rows], self._uniforms.draw(paths_R[rows], step))
-        return p_R, tokens_R
-
-
-def _better_than(p_R: Tensor, p_RV: Tensor) -> Tensor:
-    """Return the probability of all tokens together that are better than those of probability `p_R`. Shapes: (R,)."""
-    return p_RV.masked_fill(p_RV <= p_R[:, None], 0).sum(dim=1)
 
 
 def _draw(p_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:

@@ -91,8 +91,23 @@ def test_tokens_are_drawn_by_their_probability(vocab_size: int, temperature: flo
     assert not any(counts[token] for token, p in enumerate(expected) if p == 0)
     for token, p in enumerate(expected):
         # Where none is drawn again, the numbers lie evenly; elsewhere the count varies with five standard deviations.
-        slack = 2 if (top_p < 1) == (top_k > 0) else 5 * math.sqrt(NUM_DRAWS * p * (1 - p)) + 2
+        slack = 2 if not top_k and top_p == 1 else 5 * math.sqrt(NUM_DRAWS * p * (1 - p)) + 2
         assert counts[token] == pytest.approx(NUM_DRAWS * p, abs=slack), token
+
+
+@pytest.mark.parametrize("options", [{"top_k": 5}, {"top_p": 0.3}, {"top_k": 50, "top_p": 0.3}])
+def test_no_number_decides_twice(options: dict[str, Any]) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    class Recorder(Evenly):
+        def draw(self, paths: Tensor, count: int) -> Tensor:
+            drawn.extend((path, count) for path in paths.tolist())
+            return super().draw(paths, count)
+
+    sampler = Sampler(changed(temperature=3.0, **options), Recorder())  # type: ignore[arg-type]
+    logits = torch.randn(300, generator=torch.Generator().manual_seed(0))
+    sampler.choose(logits.log_softmax(dim=0).expand(100, -1), torch.arange(0, NUM_DRAWS, 100), 1)
+    assert len(set(drawn)) == len(drawn) > 150, "and some are drawn again"
 
 
 def test_uniform_numbers_are_uniform_and_independent() -> None:
