@@ -74,45 +74,58 @@ class Sampler:
         """Draw a token for each row; return the log-probabilities and the tokens. Shapes: (R,), (R,)."""
         temperature, top_k, top_p = self._options.temperature, self._options.top_k, self._options.top_p
         p_RV = (logp_RV if temperature == 1 else logp_RV / temperature).softmax(dim=1)
-        p_R, tokens_R = _draw(p_RV, self._uniforms.draw(paths_R, step))
+        sums_RN = by_block(torch.sum, p_RV)
+        p_R, tokens_R = _draw(p_RV, sums_RN, self._uniforms.draw(paths_R, step))
         if top_k or top_p < 1:
-            # A token with more than 1 - top_p leaves less than top_p for all better ones; one with more than 1 / top_k
-            # has fewer than top_k better ones.
-            rows = (p_R <= max(1 - top_p, 1 / top_k if top_k else 0)).nonzero()[:, 0]
-            redraw = self._redraw_from_best if top_k else self._redraw_from_better
+            if top_k:
+                # A token with more than 1 / top_k has fewer than top_k better ones; one with more than 1 - top_p leaves
+                # them less than top_p of any sum.
+                is_doubtful_R = p_R <= max(1 / top_k, 1 - top_p)
+            else:
+                is_doubtful_R = _most_better(sums_RN, p_R, tokens_R) >= top_p
+            rows = is_doubtful_R.nonzero()[:, 0]
+            redraw = self._redraw_from_best if top_k and top_p < 1 else self._redraw_from_better
             tokens_R[rows] = redraw(p_RV[rows], p_R[rows], tokens_R[rows], paths_R[rows], step + _STEPS)
         logp_R = logp_RV.gather(1, tokens_R[:, None])[:, 0]
         return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
 
+    def _redraw_from_better(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
+        """Draw again, from the better tokens, while there are `top_k` of these, or they have `top_p` in all."""
+        top_k, top_p = self._options.top_k, self._options.top_p
+        tokens_R, rows = tokens_R.clone(), torch.arange(len(p_R), device=p_R.device)
+        while True:
+            is_better_RV = torch.gt(p_RV, p_R[:, None], out=torch.empty_like(p_RV))  # 6 times as fast as booleans
+            num_better_R = is_better_RV.sum(dim=1)
+            p_RV = is_better_RV.mul_(p_RV)
+            is_out_R = num_better_R >= top_k if top_k else p_RV.sum(dim=1) >= top_p
+            if not is_out_R.any():
+                return tokens_R
+            p_RV, rows = p_RV[is_out_R], rows[is_out_R]
+            uniforms_R = self._uniforms.draw(paths_R[rows], step)
+            p_R, tokens_R[rows] = _draw(p_RV, by_block(torch.sum, p_RV), uniforms_R)
+            step += _STEPS
+
     def _redraw_from_best(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
         """Draw again, from the `top_k` best tokens up to `top_p` of their sum, where a token is none of these."""
         p_RC, tokens_RC = p_RV.topk(min(self._options.top_k, p_RV.size(1)), dim=1)
-        if self._options.top_p < 1:
-            better_RC = p_RC.cumsum(dim=1) - p_RC
-            p_RC = p_RC.masked_fill(better_RC >= self._options.top_p * p_RC.sum(dim=1, keepdim=True), 0)
+        better_RC = p_RC.cumsum(dim=1) - p_RC
+        p_RC = p_RC.masked_fill(better_RC >= self._options.top_p * p_RC.sum(dim=1, keepdim=True), 0)
         is_kept_R = ((tokens_RC == tokens_R[:, None]) & (p_RC > 0)).any(dim=1)
         # In the order of the vocabulary: rounding may change which of two equal tokens is the better one.
         tokens_RC, order_RC = tokens_RC.sort(dim=1)
         places_R, _ = _locate(p_RC.gather(1, order_RC), self._uniforms.draw(paths_R, step))
         return tokens_R.where(is_kept_R, tokens_RC.gather(1, places_R[:, None])[:, 0])
 
-    def _redraw_from_better(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
-        """Draw again, from the better tokens, while all better ones together have a probability of `top_p`."""
-        tokens_R, rows = tokens_R.clone(), torch.arange(len(p_R), device=p_R.device)
-        while True:
-            is_better_RV = torch.gt(p_RV, p_R[:, None], out=torch.empty_like(p_RV))  # 6 times as fast as booleans
-            p_RV = is_better_RV.mul_(p_RV)
-            is_out_R = p_RV.sum(dim=1) >= self._options.top_p
-            if not is_out_R.any():
-                return tokens_R
-            p_RV, rows = p_RV[is_out_R], rows[is_out_R]
-            p_R, tokens_R[rows] = _draw(p_RV, self._uniforms.draw(paths_R[rows], step))
-            step += _STEPS
+
+def _most_better(sums_RN: Tensor, p_R: Tensor, tokens_R: Tensor) -> Tensor:
+    """Return the most that all tokens better than `tokens_R` can have together, by the sums of blocks. Shapes: (R,)."""
+    others_RN = sums_RN.scatter_add(1, tokens_R[:, None] // BLOCK_SIZE, -p_R[:, None])
+    return (others_RN * (others_RN > p_R[:, None])).sum(dim=1)  # a block with a sum of at most p has none
 
 
-def _draw(p_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
+def _draw(p_RV: Tensor, sums_RN: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
     """Draw a token of each row: first its block, then the token in it. Return probabilities and tokens: (R,), (R,)."""
-    blocks_R, rest_R = _locate(by_block(torch.sum, p_RV), uniforms_R)
+    blocks_R, rest_R = _locate(sums_RN, uniforms_R)
     tokens_RC = blocks_R[:, None] * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=p_RV.device)
     is_beyond_RC = tokens_RC >= p_RV.size(1)  # in the last block
     p_RC = p_RV.gather(1, tokens_RC.clamp(max=p_RV.size(1) - 1)).masked_fill(is_beyond_RC, 0)

@@ -16,6 +16,7 @@ from mtx.config.decoding import DecodeOptions
 from mtx.decode import sampling
 from mtx.decode.sampling import Sampler, Uniforms
 from mtx.decode.search import Hypothesis
+from mtx.decode.topk import by_block
 from mtx.decode.translator import Translator
 from mtx.system.device import choose_precision
 from tests.decode.test_search import (
@@ -93,6 +94,24 @@ def test_tokens_are_drawn_by_their_probability(vocab_size: int, temperature: flo
         # Where none is drawn again, the numbers lie evenly; elsewhere the count varies with five standard deviations.
         slack = 2 if not top_k and top_p == 1 else 5 * math.sqrt(NUM_DRAWS * p * (1 - p)) + 2
         assert counts[token] == pytest.approx(NUM_DRAWS * p, abs=slack), token
+
+
+def test_better_tokens_have_no_more_than_the_blocks_let_them() -> None:
+    p = (torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 9).softmax(dim=0)
+    p_RV, tokens = p.expand(500, -1), torch.arange(500)
+    most = sampling._most_better(by_block(torch.sum, p_RV), p, tokens)
+    better = (p_RV * (p_RV > p[:, None])).sum(dim=1)
+    assert (better - 1e-12 <= most).all()
+    assert (most <= 1 - p + 1e-12).all()
+
+
+def test_top_p_is_a_share_of_what_top_k_leaves() -> None:
+    p = torch.zeros(300)  # of the three best, the second one begins at 0.35 / 0.7 = 0.5
+    p[0], p[128], p[256:287] = 0.34, 0.35, 0.01
+    for top_p, kept in [(0.45, {128}), (0.55, {0, 128})]:
+        sampler = Sampler(changed(top_k=3, top_p=top_p), Uniforms(1, [[1]], 100))
+        _, tokens = sampler.choose(p.log().expand(100, -1), torch.arange(100), 1)
+        assert set(tokens.tolist()) == kept
 
 
 @pytest.mark.parametrize("options", [{"top_k": 5}, {"top_p": 0.3}, {"top_k": 50, "top_p": 0.3}])
