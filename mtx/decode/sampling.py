@@ -63,8 +63,8 @@ def _mix(x: Any) -> Any:
 class Sampler:
     """Draws tokens: by temperature, then top-k (Fan et al. 2018), then top-p of the rest (Holtzman et al. 2020).
 
-    A token is drawn from the whole vocabulary, and drawn again if these rules exclude it. So only the rows of tokens
-    that they may exclude are searched, and none is sorted.
+    A token is drawn from the whole vocabulary, and drawn again if top-k or top-p excludes it. Most tokens are settled
+    by their own probability or by sums of blocks; only the rows of the others are looked through.
     """
 
     def __init__(self, options: DecodeOptions, uniforms: Uniforms) -> None:
@@ -78,11 +78,11 @@ class Sampler:
         p_R, tokens_R = _draw(p_RV, sums_RN, self._uniforms.draw(paths_R, step))
         if top_k or top_p < 1:
             if top_k:
-                # A token with more than 1 / top_k has fewer than top_k better ones; one with more than 1 - top_p leaves
-                # them less than top_p of any sum.
+                # A token above 1 / top_k has fewer than top_k better ones. One above 1 - top_p leaves less than top_p
+                # for the better ones, also as a share of what top-k keeps.
                 is_doubtful_R = p_R <= max(1 / top_k, 1 - top_p)
             else:
-                is_doubtful_R = _most_better(sums_RN, p_R, tokens_R) >= top_p
+                is_doubtful_R = _bound_of_better(sums_RN, p_R, tokens_R) >= top_p
             rows = is_doubtful_R.nonzero()[:, 0]
             redraw = self._redraw_from_best if top_k and top_p < 1 else self._redraw_from_better
             tokens_R[rows] = redraw(p_RV[rows], p_R[rows], tokens_R[rows], paths_R[rows], step + _STEPS)
@@ -90,7 +90,7 @@ class Sampler:
         return logp_R.where(p_R.isfinite(), torch.nan), tokens_R
 
     def _redraw_from_better(self, p_RV: Tensor, p_R: Tensor, tokens_R: Tensor, paths_R: Tensor, step: int) -> Tensor:
-        """Draw again, from the better tokens, while there are `top_k` of these, or they have `top_p` in all."""
+        """Draw again, from the better tokens, while there are `top_k` of these or they have `top_p` together."""
         top_k, top_p = self._options.top_k, self._options.top_p
         tokens_R, rows = tokens_R.clone(), torch.arange(len(p_R), device=p_R.device)
         while True:
@@ -117,10 +117,10 @@ class Sampler:
         return tokens_R.where(is_kept_R, tokens_RC.gather(1, places_R[:, None])[:, 0])
 
 
-def _most_better(sums_RN: Tensor, p_R: Tensor, tokens_R: Tensor) -> Tensor:
-    """Return the most that all tokens better than `tokens_R` can have together, by the sums of blocks. Shapes: (R,)."""
+def _bound_of_better(sums_RN: Tensor, p_R: Tensor, tokens_R: Tensor) -> Tensor:
+    """Bound the probability that all tokens better than `tokens_R` have together, by sums of blocks. Shapes: (R,)."""
     others_RN = sums_RN.scatter_add(1, tokens_R[:, None] // BLOCK_SIZE, -p_R[:, None])
-    return (others_RN * (others_RN > p_R[:, None])).sum(dim=1)  # a block with a sum of at most p has none
+    return (others_RN * (others_RN > p_R[:, None])).sum(dim=1)  # a block whose sum is at most p has no better token
 
 
 def _draw(p_RV: Tensor, sums_RN: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,7 +95,10 @@ def test_a_deleted_current_folder_is_an_error(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.process
-@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root gives up its rights by setpriv")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and shutil.which("setpriv") is None,
+    reason="root reads every file unless setpriv takes its rights",
+)
 @pytest.mark.parametrize(
     ("command", "code", "line"),
     [

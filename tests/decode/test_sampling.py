@@ -99,7 +99,7 @@ def test_tokens_are_drawn_by_their_probability(vocab_size: int, temperature: flo
 def test_better_tokens_have_no_more_than_the_blocks_let_them() -> None:
     p = (torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 9).softmax(dim=0)
     p_RV, tokens = p.expand(500, -1), torch.arange(500)
-    most = sampling._most_better(by_block(torch.sum, p_RV), p, tokens)
+    most = sampling._bound_of_better(by_block(torch.sum, p_RV), p, tokens)
     better = (p_RV * (p_RV > p[:, None])).sum(dim=1)
     assert (better - 1e-12 <= most).all()
     assert (most <= 1 - p + 1e-12).all()

@@ -25,7 +25,7 @@ from tests.faults.two_runs import contents, two_at_once
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by means of Linux"),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are watched in /proc, which only Linux has"),
 ]
 
 

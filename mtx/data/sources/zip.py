@@ -21,7 +21,8 @@ from mtx.text.languages import matching_codes
 # Compression that `zipfile` undoes a block at a time; with other methods it may take any amount of memory.
 BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
-# Exceptions of `zipfile` for damage. UnicodeDecodeError is about member names; text has errors of its own.
+# Exceptions of `zipfile` for damage, and NotImplementedError for kinds of archives that it cannot unpack.
+# UnicodeDecodeError is about member names; text has errors of its own.
 _DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
     UnicodeDecodeError,
